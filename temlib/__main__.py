@@ -1,0 +1,117 @@
+"""The command line: `python -m temlib run|check|html|simulate`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+import temlib
+from temlib.files import InputError
+
+PATHS = click.Path(path_type=Path)
+
+
+class _Commands(click.Group):
+    """Commands whose bad input ends in one sentence and exit status 2."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"temlib: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(temlib.__version__)
+def main():
+    """Which classifier to trust on particles in electron micrographs, and what share of a sample is what."""
+
+
+def _pairs(ctx, option, values):
+    for value in values:
+        if "=" not in value:
+            raise InputError(f"--set {value}: write KEY=VALUE, such as --set epochs=5.")
+    return [tuple(value.split("=", 1)) for value in values]
+
+
+FILES = click.argument("files", nargs=-1, required=True, type=PATHS)
+SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", callback=_pairs,
+                   help="Use VALUE for the parameter KEY instead of the file's.")  # fmt: skip
+
+
+@main.command()
+@FILES
+@SET
+@click.option("--only", multiple=True, metavar="NAME", help="Run only the notebooks whose names begin with NAME.")
+@click.option("--output", type=PATHS, help="Folder for the reports, instead of reports/.")
+@click.option("--force", is_flag=True, help="Run again what is finished and unchanged.")
+def run(files, changes, only, output, force):
+    """Run the notebooks with each parameter FILE and write the HTML reports."""
+    from temlib import run as runner
+
+    status = 0
+    for settings in runner.check(files, changes=changes):
+        line = _Line()
+        steps = runner.execute(settings, only=only, output=output, force=force, show=line.show)
+        reports = Path(output) if output else runner.book.reports_folder()
+        click.echo(f"{settings.run}: {reports / settings.run / 'index.html'}")
+        failed = [step for step in steps if step.status == "failed"]
+        if failed:
+            status = 2 if all(step.error.startswith("InputError") for step in failed) else max(status, 1)
+    sys.exit(status)
+
+
+@main.command()
+@FILES
+@SET
+def check(files, changes):
+    """Check parameter FILES, and the data that they name, without running anything."""
+    from temlib import run as runner
+
+    declared = runner.declarations()
+    for settings in runner.check(files, changes=changes):
+        steps = runner.plan(settings, declared)
+        click.echo(f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(s.label for s in steps)}")
+
+
+@main.command()
+@click.argument("notebooks", nargs=-1, required=True, type=PATHS)
+def html(notebooks):
+    """Render executed NOTEBOOKS, such as those run in JupyterLab, as self-contained HTML beside them."""
+    from temlib import report
+
+    for path in notebooks:
+        click.echo(report.render(path))
+
+
+class _Line:
+    """One live line a notebook on a terminal; elsewhere a line when a notebook ends."""
+
+    def __init__(self):
+        import shutil
+        import time
+
+        self.live, self.clock = sys.stderr.isatty(), time.monotonic
+        self.width, self.step, self.began = shutil.get_terminal_size().columns, None, 0.0
+
+    def show(self, step, text):
+        from temlib.book import duration
+
+        if step is not self.step:
+            self.step, self.began = step, self.clock()
+        if step.status in ("done", "failed", "kept", "skipped"):
+            mark = {"done": "✓", "failed": "✗", "kept": "=", "skipped": "–"}[step.status]
+            reason = f" · {step.error}" if step.error else ""
+            reason = " · unchanged, kept" if step.status == "kept" else reason
+            self._write(f"{mark} {step.label} · {duration(step.seconds)}{reason}", end="\n")
+        elif self.live:
+            self._write(f"… {step.label} · {duration(self.clock() - self.began)} · {text}"[: self.width - 1], end="")
+
+    def _write(self, text, end):
+        sys.stderr.write(("\r\033[K" if self.live else "") + text + end)
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

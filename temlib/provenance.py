@@ -1,0 +1,58 @@
+"""Where a result came from: code, packages, machine."""
+
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import temlib
+
+PACKAGES = (
+    "temlib", "numpy", "pandas", "scikit-learn", "scikit-image", "keras", "tensorflow", "numba", "scipy", "matplotlib",
+    "papermill", "nbconvert",
+)  # fmt: skip
+
+
+@functools.cache
+def source_hash():
+    """Hash the source of temlib, so that a result can be tied to the code that made it."""
+    seen = hashlib.sha256()
+    for path in sorted(Path(temlib.__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".j2", ".css"):
+            seen.update(path.name.encode() + path.read_bytes())
+    return seen.hexdigest()
+
+
+def describe():
+    """Describe code, packages and machine as plain JSON values."""
+    return {
+        "temlib": temlib.__version__,
+        "commit": _commit(),
+        "source": source_hash()[:16],
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit():
+    """Give the commit of the checkout, with a plus sign when files were changed since; empty outside git."""
+    root = Path(temlib.__file__).parents[1]
+    try:
+        ask = functools.partial(subprocess.run, cwd=root, capture_output=True, text=True, timeout=5, check=True)
+        commit = ask(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
+        changed = ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return commit + ("+" if changed else "")

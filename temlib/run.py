@@ -1,0 +1,353 @@
+"""From parameter files to executed notebooks and reports.
+
+A run is one parameter file. Each notebook runs once per combination of the matrix parameters that it, or a notebook
+whose files it reads, declares. What is finished and unchanged (parameters, notebook, temlib, data) is kept.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from temlib import book, parameters, provenance
+from temlib.files import InputError, write_csv, write_json, write_text
+
+# What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
+READS = {"4_evaluate": "3_train"}
+# Notebooks that are run when a parameter file names them: they need several trainings, or new samples.
+ON_REQUEST = ("5_compare", "6_assay")
+# Tables that the combinations write and that are joined in the run's own folder.
+JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "costs.csv")
+
+
+@dataclass
+class Step:
+    """One notebook with one combination of matrix parameters."""
+
+    notebook: str
+    combination: dict
+    values: dict
+    folder: Path  # the run's folder, relative to the reports folder
+    status: str = "waiting"
+    seconds: float = 0.0
+    error: str = ""
+    fingerprint: str = field(default="", repr=False)
+
+    @property
+    def label(self):
+        """Name the step as people see it, such as `3_train task=lamellarity`."""
+        return " ".join([self.notebook, *(f"{key}={value}" for key, value in self.combination.items())])
+
+
+def declarations():
+    """Read what each notebook declares, in the order in which they run."""
+    return {path.stem: parameters.declared(path) for path in sorted(book.NOTEBOOKS.glob("[0-9]_*.ipynb"))}
+
+
+def check(files, *, changes=()):
+    """Read and check parameter files, and the data that they name, before anything is run.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    changes : sequence of (str, str)
+        The `--set` pairs.
+
+    Returns
+    -------
+    list of Settings
+
+    Raises
+    ------
+    InputError
+        For the first thing that cannot work.
+    """
+    declared = declarations()
+    checked = [parameters.read(path, declared, changes=changes) for path in files]
+    names = [settings.run for settings in checked]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{name}: two of the files have this name, and a run is named after its file; rename one.")
+    for settings in checked:
+        _check_models(settings, declared)
+        _check_data(settings, declared)
+    return checked
+
+
+def _effective(settings, declared, names):
+    """Give the values that the parameters `names` take, one dict per combination of the matrix."""
+    defaults = {key: p.default for notebook in declared.values() for key, p in notebook.items()}
+    fixed = {name: settings.values.get(name, defaults.get(name)) for name in names}
+    return [fixed | combination for combination in settings.combinations(names)]
+
+
+def _check_models(settings, declared):
+    from temlib import training
+
+    for values in _effective(settings, declared, ("models", "primary")):
+        training.check_models(values["models"], values["primary"], where=settings.path)
+
+
+def _check_data(settings, declared):
+    """Open the user's own data once as the notebooks will, so that a fault shows before any kernel starts."""
+    from temlib import particles
+
+    source = settings.values.get("particles", "simulated")
+    names = ("particles", "task", "folds", "scale", "pixel_nm", "input_size")
+    for values in _effective(settings, declared, names):
+        values["particles"] = book.find_particles(values["particles"], settings.path.parent)
+        if values["particles"] != "simulated":
+            particles.check(**values)
+    if source != "simulated":
+        settings.values["particles"] = book.find_particles(source, settings.path.parent)
+
+
+def plan(settings, declared, *, only=()):
+    """List the steps of a run in their order.
+
+    Parameters
+    ----------
+    settings : Settings
+    declared : dict
+        What `declarations` gives.
+    only : sequence of str
+        Notebooks to run, by name or by the beginning of it; empty runs those of the file, or all but `ON_REQUEST`.
+
+    Returns
+    -------
+    list of Step
+    """
+    chosen = settings.notebooks or [name for name in declared if name not in ON_REQUEST]
+    if only:
+        for wanted in only:
+            if not any(name.startswith(wanted) for name in declared):
+                hint = parameters.nearest(wanted, declared) or f"; there are {', '.join(declared)}"
+                raise InputError(f"--only: there is no notebook '{wanted}'{hint}.")
+        chosen = [name for name in declared if any(name.startswith(wanted) for wanted in only)]
+    steps = []
+    for name in chosen:
+        axes = set(declared[name]) | set(declared.get(READS.get(name), ()))
+        for combination in settings.combinations(axes):
+            given = {**settings.values, **combination}
+            folder = Path(settings.run, *(f"{key}={value}" for key, value in combination.items()))
+            values = {key: value for key, value in given.items() if key in declared[name]}
+            steps.append(Step(name, combination, values | {"run": folder.as_posix()}, folder))
+    return steps
+
+
+def execute(settings, *, only=(), output=None, force=False, show=None):
+    """Run the notebooks of one parameter file and write their reports.
+
+    Parameters
+    ----------
+    settings : Settings
+        What `check` gave.
+    only : sequence of str
+        Notebooks to run; see `plan`.
+    output : Path, optional
+        Folder that stands in for `reports/`.
+    force : bool
+        Run again what is finished and unchanged.
+    show : callable, optional
+        Gets (step, text) whenever there is something new to say.
+
+    Returns
+    -------
+    list of Step
+        With status `done`, `kept`, `failed` or `skipped`.
+    """
+    reports = Path(output).resolve() if output else book.reports_folder()
+    folder = reports / settings.run
+    if folder.exists() and any(folder.iterdir()) and not (folder / "parameters.yaml").exists():
+        raise InputError(f"{folder}: this folder is not a run of temlib; empty it, or choose another with --output.")
+    steps = plan(settings, declarations(), only=only)
+    write_text(folder / "parameters.yaml", _as_yaml(settings))
+    started = time.time()
+    for step in steps:
+        upstream = [s for s in steps if s.notebook == READS.get(step.notebook) and s.folder == step.folder]
+        _fingerprint(step, upstream)
+        if any(s.status in ("failed", "skipped") for s in upstream):
+            step.status, step.error = "skipped", f"{upstream[0].notebook} failed before it"
+        elif not force and _is_unchanged(reports, step):
+            step.status = "kept"
+        else:
+            _execute_step(reports, step, show or (lambda step, text: None))
+        if show:
+            show(step, "")
+    _join(folder, settings, steps)
+    _finish(reports, folder, steps, started)
+    return steps
+
+
+def _as_yaml(settings):
+    content = dict(settings.values)
+    if settings.notebooks:
+        content["notebooks"] = list(settings.notebooks)
+    if settings.matrix:
+        content["matrix"] = settings.matrix
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True) if content else "# all defaults\n"
+
+
+def _fingerprint(step, upstream):
+    """Identify everything that the step's result depends on."""
+    seen = hashlib.sha256(provenance.source_hash().encode())
+    seen.update((book.NOTEBOOKS / f"{step.notebook}.ipynb").read_bytes())
+    seen.update(json.dumps(step.values, sort_keys=True).encode())
+    source = Path(step.values.get("particles", "simulated"))
+    for path in sorted(source.parent.rglob("*") if source.is_file() else source.rglob("*")):
+        state = path.stat()
+        seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())
+    for other in upstream:
+        seen.update(other.fingerprint.encode())
+    step.fingerprint = seen.hexdigest()
+
+
+def _is_unchanged(reports, step):
+    path = reports / step.folder / f"{step.notebook}.ipynb"
+    if not (path.exists() and path.with_suffix(".html").exists()):
+        return False
+    stored = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("temlib", {})
+    return stored.get("fingerprint") == step.fingerprint
+
+
+def _execute_step(reports, step, show):
+    """Execute one notebook, keep it and its HTML, also when it failed half-way."""
+    import nbformat
+    import papermill
+
+    from temlib import report
+
+    started = time.monotonic()
+    target = reports / step.folder / f"{step.notebook}.ipynb"
+    with tempfile.TemporaryDirectory() as scratch, _environment(reports, scratch), _watching(step, scratch, show) as on:
+        partial = Path(scratch, "notebook.ipynb")
+        try:
+            papermill.execute_notebook(
+                book.NOTEBOOKS / f"{step.notebook}.ipynb", partial, step.values, kernel_name="python3",
+                progress_bar=False, cwd=book.NOTEBOOKS, coalesce_streams=True, on_cell_execute=on,
+            )  # fmt: skip
+            step.status = "done"
+        except papermill.PapermillExecutionError as error:
+            step.status, step.error = "failed", f"{error.ename}: {error.evalue}"
+        step.seconds = time.monotonic() - started
+        executed = nbformat.read(partial, as_version=4)
+    details = {"fingerprint": step.fingerprint if step.status == "done" else "", "seconds": round(step.seconds, 1)}
+    executed.metadata["temlib"] = details | {"status": step.status, "values": step.values}
+    for private in ("input_path", "output_path"):
+        executed.metadata.get("papermill", {}).pop(private, None)
+    write_text(target, nbformat.writes(executed))
+    write_text(target.with_suffix(".html"), report.html(executed, name=step.notebook, index=_way_up(step)))
+
+
+def _way_up(step):
+    return "../" * (len(step.folder.parts) - 1) + "index.html"
+
+
+@contextmanager
+def _environment(reports, scratch):
+    """Give the kernel this very interpreter, the reports folder, and a file for its progress."""
+    # A kernel named python3 that the user once installed elsewhere would win otherwise.
+    spec = Path(scratch, "kernels", "python3", "kernel.json")
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    write_json(spec, {"argv": argv, "display_name": "Python 3", "language": "python"})
+    changed = {
+        "JUPYTER_PATH": os.pathsep.join(filter(None, [scratch, os.environ.get("JUPYTER_PATH")])),
+        "TEMLIB_REPORTS": str(reports),
+        "TEMLIB_PROGRESS": str(Path(scratch, "progress")),
+    }
+    before = {key: os.environ.get(key) for key in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
+
+
+@contextmanager
+def _watching(step, scratch, show):
+    """Yield the hook that papermill calls at each cell, while a thread shows the cell and the kernel's own progress."""
+    cells, ended = [0], threading.Event()
+    total = len(json.loads((book.NOTEBOOKS / f"{step.notebook}.ipynb").read_text(encoding="utf-8"))["cells"])
+
+    def on_cell(cell, cell_index, **_):
+        cells[0] = cell_index + 1
+
+    def watch():
+        while not ended.wait(0.3):
+            try:
+                text = Path(scratch, "progress").read_text(encoding="utf-8")
+            except OSError:
+                text = ""
+            show(step, f"cell {min(cells[0], total)}/{total}" + (f" · {text}" if text else ""))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield on_cell
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _join(folder, settings, steps):
+    """Join the combinations' tables in the run's own folder, with a column per matrix parameter."""
+    if not settings.matrix:
+        return
+    parts = {step.folder: step.combination for step in steps if step.combination}
+    for name in JOINED:
+        tables = []
+        for relative, combination in parts.items():
+            path = folder.parent / relative / name
+            if path.exists():
+                table = pd.read_csv(path, dtype={"particle": str, "micrograph": str}, low_memory=False)
+                extra = {key: value for key, value in combination.items() if key not in table}
+                tables.append(table.assign(**{key: str(value) for key, value in extra.items()}))
+        if tables:
+            write_csv(folder / name, pd.concat(tables, ignore_index=True))
+
+
+def _finish(reports, folder, steps, started):
+    """Write where the run came from, its index, and the index over all runs."""
+    from temlib import report
+
+    content = provenance.describe() | {
+        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)),
+        "seconds": round(time.time() - started, 1),
+        "notebooks": [
+            {
+                "notebook": step.notebook, "combination": step.combination, "folder": step.folder.as_posix(),
+                "status": step.status, "seconds": round(step.seconds, 1), "error": step.error,
+            }
+            for step in steps
+        ],
+    }  # fmt: skip
+    path = folder / "provenance.json"
+    if path.exists():
+        content = _with_earlier(content, json.loads(path.read_text(encoding="utf-8")))
+    write_json(path, content)
+    report.write_run_index(folder)
+    report.write_index(reports)
+
+
+def _with_earlier(content, earlier):
+    """Keep what an earlier call said of notebooks that this one left out, and how long the kept ones took."""
+    known = {(n["notebook"], n["folder"]): n for n in earlier.get("notebooks", [])}
+    for entry in content["notebooks"]:
+        before = known.pop((entry["notebook"], entry["folder"]), None)
+        if before and entry["status"] == "kept":
+            entry["seconds"] = before["seconds"]
+    content["notebooks"] = sorted(
+        [*content["notebooks"], *known.values()], key=lambda n: (n["notebook"], n["folder"])
+    )
+    return content
+
