@@ -1,0 +1,85 @@
+"""Paths that a user or a table names: shown in messages, probed before opening, kept inside their folder."""
+
+import stat
+from pathlib import Path
+
+from .files import InputError
+
+
+def shown(path):
+    """Return a path as messages show it: escaped when line breaks or control characters are in it."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
+
+
+def reason(fault):
+    """Return an error or warning of another library as a short clause on one line."""
+    text = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return (text[:100] or type(fault).__name__).rstrip(".")
+
+
+def probe(path, count):
+    """Return size and first `count` bytes of a regular file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it cannot be opened, is empty, or is a folder, a pipe or a device, which would
+        hang or never end.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{shown(path)} is a folder, a pipe or a device; name a regular file.")
+        if not status.st_size:
+            raise InputError(f"{shown(path)} is empty (0 bytes); copy it again from where it came.")
+        with path.open("rb") as file:
+            return status.st_size, file.read(count)
+    except InputError:
+        raise
+    except (OSError, ValueError) as fault:  # ValueError: a zero character in the name
+        raise InputError(f"{shown(path)} cannot be opened ({reason(fault)}); check name and folder.") from fault
+
+
+def inside(folder, name, place):
+    """Return the path of a file that a table names, after links are followed, if it lies in the table's folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder that names are relative to.
+    name : str
+        Relative path as written in the table.
+    place : str
+        Where it is written (file and line), for the message.
+
+    Returns
+    -------
+    Path
+        `folder / name`, an existing regular file.
+
+    Raises
+    ------
+    InputError
+        If the name is empty, leaves the folder by ``..``, by an absolute path or by a link, or is no regular file.
+    """
+    try:
+        base, path = Path(folder).resolve(), Path(folder, name).resolve()
+        if not name or not path.is_relative_to(base):
+            fault = f"leaves the folder {shown(folder)}; put the file, not a link, into it and name it relatively"
+        elif not path.exists():
+            fault = f"is not in {shown(folder)}; check the name, or the folder that the names are relative to"
+        elif not path.is_file():
+            fault = "is no regular file but a folder, a pipe or a device; name an image"
+        else:
+            return Path(folder, name)
+    except (OSError, ValueError, RuntimeError) as error:  # a zero character, a name too long, a circle of links
+        fault = f"cannot be followed ({reason(error)}); correct it"
+    raise InputError(f"{place}: {shown(name)[:200]!r} {fault}.")
+
+
+def refusal(path, fault):
+    """Return the `InputError` that says what is wrong with the file at `path`."""
+    return InputError(f"{shown(path)} {fault}")

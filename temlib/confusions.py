@@ -1,0 +1,230 @@
+"""Measures of a confusion matrix: rows are the truth, columns the calls, as counts of particles.
+
+Undefined stays undefined: a measure whose denominator is 0 is NaN, and `undefined` says why. All functions take leading
+axes, and complex counts, so that derivatives can be taken by a complex step.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from temlib.files import InputError
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A one-vs-rest measure: its formula, and numerator, denominator and particles it rests on from TP, FP, TN, FN."""
+
+    text: str
+    numerator: callable
+    denominator: callable
+    rests_on: callable
+    undefined: str
+
+
+FORMULAS = {
+    "TPR": Formula(
+        "TP / (TP + FN)",
+        lambda tp, fp, tn, fn: tp,
+        lambda tp, fp, tn, fn: tp + fn,
+        lambda tp, fp, tn, fn: tp + fn,
+        "no particle is truly {0}",
+    ),
+    "TNR": Formula(
+        "TN / (TN + FP)",
+        lambda tp, fp, tn, fn: tn,
+        lambda tp, fp, tn, fn: tn + fp,
+        lambda tp, fp, tn, fn: tn + fp,
+        "every particle is truly {0}",
+    ),
+    "PPV": Formula(
+        "TP / (TP + FP)",
+        lambda tp, fp, tn, fn: tp,
+        lambda tp, fp, tn, fn: tp + fp,
+        lambda tp, fp, tn, fn: tp + fp,
+        "no particle is called {0}",
+    ),
+    "NPV": Formula(
+        "TN / (TN + FN)",
+        lambda tp, fp, tn, fn: tn,
+        lambda tp, fp, tn, fn: tn + fn,
+        lambda tp, fp, tn, fn: tn + fn,
+        "every particle is called {0}",
+    ),
+    "F1": Formula(
+        "2 × TP / (2 × TP + FP + FN)",
+        lambda tp, fp, tn, fn: 2 * tp,
+        lambda tp, fp, tn, fn: 2 * tp + fp + fn,
+        lambda tp, fp, tn, fn: tp + fp + fn,
+        "no particle is truly or called {0}",
+    ),
+    # The slides call this F1; the standard F1 is the harmonic mean of PPV and TPR.
+    "harmonic mean of TPR and TNR": Formula(
+        "2 × TP × TN / (TP × (TN + FP) + TN × (TP + FN))",
+        lambda tp, fp, tn, fn: 2 * tp * tn,
+        lambda tp, fp, tn, fn: tp * (tn + fp) + tn * (tp + fn),
+        lambda tp, fp, tn, fn: tp + fp + tn + fn,
+        "TPR or TNR of {0} is undefined, or both are 0",
+    ),
+}
+AVERAGES = ("macro", "micro", "weighted")
+OVERALL = ("accuracy", "balanced accuracy", "MCC", "kappa")
+OVERALL_UNDEFINED = {
+    "accuracy": "no particle",
+    "balanced accuracy": "a class has no particle",
+    "MCC": "all particles are truly, or called, of one class",
+    "kappa": "all particles are truly and called of one class",
+}
+# Counts of independent particles out of a number that is fixed or conditioned on: Wilson's interval holds.
+PROPORTIONS = ("TPR", "TNR", "PPV", "NPV", "accuracy")
+
+
+def one_vs_rest(counts):
+    """Return TP, FP, TN, FN (..., classes) of counts (..., classes, classes)."""
+    tp = np.diagonal(counts, axis1=-2, axis2=-1)
+    fn, fp = counts.sum(-1) - tp, counts.sum(-2) - tp
+    return tp, fp, counts.sum((-2, -1))[..., None] - tp - fp - fn, fn
+
+
+def _ratio(numerator, denominator):
+    """Return the ratio, NaN where the denominator is 0; complex numbers pass."""
+    zero = denominator == 0
+    return np.where(zero, np.nan, numerator / np.where(zero, 1, denominator))
+
+
+def call_labels(classes):
+    """Return (measure, class) of every measure of calls, in the order of `call_values`."""
+    one = [(name, label) for name in FORMULAS for label in (*classes, *AVERAGES)]
+    return one + [(name, "all") for name in OVERALL]
+
+
+def call_values(counts):
+    """Return every measure of calls.
+
+    Parameters
+    ----------
+    counts : (..., classes, classes) ndarray
+        Confusion counts, rows the truth. May be complex, so that derivatives can be taken by a complex step.
+
+    Returns
+    -------
+    (..., K) ndarray
+        In the order of `call_labels`; NaN where undefined. "micro" sums TP, FP, TN, FN over the classes; "weighted" is
+        the mean over the classes weighted by their true numbers; MCC is Gorodkin's R_K.
+
+    References
+    ----------
+    .. [1] J. Gorodkin, Comput. Biol. Chem. 28 (2004) 367-374, doi:10.1016/j.compbiolchem.2004.09.006.
+    .. [2] J. Cohen, Educ. Psychol. Meas. 20 (1960) 37-46, doi:10.1177/001316446002000104.
+    """
+    parts = one_vs_rest(counts)
+    summed = [part.sum(-1, keepdims=True) for part in parts]
+    truly = counts.sum(-1)
+    called = counts.sum(-2)
+    n = truly.sum(-1, keepdims=True)
+    share = _ratio(truly, n)
+    columns = []
+    for formula in FORMULAS.values():
+        each = _ratio(formula.numerator(*parts), formula.denominator(*parts))
+        present = np.where(share == 0, 0, each * share)
+        micro = _ratio(formula.numerator(*summed), formula.denominator(*summed))
+        columns += [each, each.mean(-1, keepdims=True), micro, present.sum(-1, keepdims=True)]
+    right = np.trace(counts, axis1=-2, axis2=-1)[..., None]
+    recall = _ratio(parts[0], truly).mean(-1, keepdims=True)
+    chance = (truly * called).sum(-1, keepdims=True)
+    # n^2 - sum(truly^2), written so that a single class gives exactly 0.
+    spread = [(margin * (n - margin)).sum(-1, keepdims=True) for margin in (truly, called)]
+    mcc = _ratio(n * right - chance, np.sqrt(spread[0]) * np.sqrt(spread[1]))
+    kappa = _ratio(n * right - chance, (truly * (n - called)).sum(-1, keepdims=True))
+    return np.concatenate([*columns, _ratio(right, n), recall, mcc, kappa], axis=-1)
+
+
+def rests_on(counts):
+    """Return how many particles each measure of calls rests on.
+
+    Parameters
+    ----------
+    counts : (..., classes, classes) ndarray
+
+    Returns
+    -------
+    (..., K) ndarray
+        The truly positive for a TPR, those called for a PPV, all for an average.
+    """
+    parts = one_vs_rest(counts)
+    total = counts.sum((-2, -1))[..., None]
+    columns = [part for f in FORMULAS.values() for part in (f.rests_on(*parts), total, total, total)]
+    return np.concatenate([*columns, *[total] * len(OVERALL)], axis=-1)
+
+
+def fewest(counts):
+    """Return the smallest number of particles (K,) that stands behind any part of each measure of calls."""
+    parts = one_vs_rest(counts)
+    total = counts.sum()[None]
+    columns = []
+    for formula in FORMULAS.values():
+        each = formula.rests_on(*parts)
+        columns += [each, each.min(keepdims=True), total, total]
+    return np.concatenate([*columns, total, *[counts.sum(-1).min(keepdims=True)] * 3])
+
+
+def shares(counts, total):
+    """Return what share of each measure's information a unit holds (units, K), up to a factor.
+
+    Each class of an average has equal weight in a macro measure however few its particles: a unit that holds a tenth of
+    a rare class holds a tenth of that class's information.
+    """
+    parts, sums = one_vs_rest(counts), one_vs_rest(total)
+    n = counts.sum((-2, -1))[..., None]
+    columns = []
+    for formula in FORMULAS.values():
+        each, of = formula.rests_on(*parts), formula.rests_on(*sums)
+        macro = np.divide(each, of**2, out=np.zeros(each.shape), where=of > 0).sum(-1, keepdims=True)
+        columns += [each, macro, n, n]
+    truly = total.sum(-1)
+    balanced = np.divide(counts.sum(-1), truly**2, out=np.zeros(counts.shape[:-1]), where=truly > 0)
+    return np.concatenate([*columns, n, balanced.sum(-1, keepdims=True), n, n], axis=-1)
+
+
+def undefined(counts, classes):
+    """Return why each measure of calls is undefined (K,), in words; empty where it is defined."""
+    values = call_values(counts)
+    reasons = []
+    parts = one_vs_rest(counts)
+    for name, formula in FORMULAS.items():
+        each = _ratio(formula.numerator(*parts), formula.denominator(*parts))
+        words = [formula.undefined.format(label) for label in classes]
+        first = next((word for word, value in zip(words, each) if np.isnan(value)), "")
+        reasons += [*words, first, f"{name} of the summed counts has denominator 0", first]
+    reasons += [OVERALL_UNDEFINED[name] for name in OVERALL]
+    return np.array([f"undefined: {r}" if np.isnan(v) else "" for r, v in zip(reasons, values)], dtype=object)
+
+
+def worked(confusion, label):
+    """Return the one-vs-rest measures of a class with the numbers put in.
+
+    Parameters
+    ----------
+    confusion : DataFrame
+        (classes, classes) counts, rows the truth.
+    label : str
+        The class that counts as positive.
+
+    Returns
+    -------
+    DataFrame
+        Columns measure, formula, numbers ("41 / (41 + 9)"), value (NaN where undefined).
+    """
+    if label not in confusion.index:
+        raise InputError(f"{label!r} is none of the classes {', '.join(map(str, confusion.index))}: name one of them.")
+    position = list(confusion.index).index(label)
+    found = [int(part[position]) for part in one_vs_rest(confusion.to_numpy())]
+    rows = []
+    for name, formula in FORMULAS.items():
+        value = float(_ratio(np.array(formula.numerator(*found)), np.array(formula.denominator(*found))))
+        numbers = formula.text
+        for symbol, number in zip(("TP", "FP", "TN", "FN"), found):
+            numbers = numbers.replace(symbol, str(number))
+        rows.append((name, formula.text, numbers, value))
+    return pd.DataFrame(rows, columns=["measure", "formula", "numbers", "value"])

@@ -1,0 +1,239 @@
+"""Forms of closed membranes: near-spheres, ellipsoids, and bodies of revolution given by their meridian.
+
+A form is scaled so that its membrane has the area of the sphere whose diameter is asked for: a lipid bilayer
+bends easily but hardly stretches, so vesicles change form at constant area. Lengths are nm; directions are
+(row, column, beam).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+# Points of a meridian; at 100 nm diameter a segment is about 3 nm long and leaves the true curve by less than
+# .05 nm.
+_POINTS = 60
+
+# Forms and their shares where nothing else decides (assumed; the kinds are those that CryoVIA reports).
+FORMS = {"sphere": 0.76, "prolate": 0.08, "flattened": 0.05, "pear": 0.04, "tube": 0.04, "stomatocyte": 0.03}
+
+# A vesicle may be pressed to this share of its diameter by thin ice, not further (assumed: beyond it the
+# lumen is gone for good and vesicles are pushed out of the film instead).
+FLATTEST = 0.4
+# Water that stays above and below a vesicle in the film, in nm (assumed).
+FILM_NM = 2.0
+
+
+@dataclass(frozen=True)
+class Form:
+    """The mid-plane of an outermost bilayer.
+
+    Attributes
+    ----------
+    name : str
+        One of `FORMS`.
+    axes : (3,) ndarray
+        Half axes of the ellipsoid; for other forms, of the largest ellipsoid that stays inside.
+    rotation : (3, 3) ndarray
+        Columns are the directions of the half axes; the last is the axis of revolution.
+    offset_nm : float
+        Place of that inner ellipsoid along the axis of revolution.
+    meridian : (m, 2) ndarray or None
+        Polyline of (distance from the axis, height); None for ellipsoids.
+    """
+
+    name: str
+    axes: np.ndarray
+    rotation: np.ndarray
+    offset_nm: float = 0.0
+    meridian: np.ndarray | None = None
+
+    @property
+    def extent(self):
+        """Half the extent along rows, columns and beam: (3,) ndarray, in nm."""
+        if self.meridian is None:
+            return np.sqrt((self.rotation**2) @ self.axes**2)
+        along = self.rotation[:, 2]
+        across = np.sqrt(np.maximum(0.0, 1.0 - along**2))
+        reach = self.meridian[:, :1] * across + np.abs(self.meridian[:, 1:] * along)  # (m, 3)
+        return reach.max(0)
+
+
+def frame(axis):
+    """Return a right-handed rotation matrix whose last column is the unit vector `axis`."""
+    x, y, z = (float(component) for component in axis)
+    # Duff et al., J. Comput. Graph. Tech. 6 (2017) 1: a basis without branches on the smallest component.
+    sign = math.copysign(1.0, z)
+    a = -1.0 / (sign + z)
+    b = x * y * a
+    first = (1.0 + sign * x * x * a, sign * b, -sign * x)
+    second = (b, sign + y * y * a, -y)
+    return np.array([first, second, (x, y, z)]).T.copy()
+
+
+def direction(rng):
+    """Draw a direction, uniform on the sphere: (3,) ndarray."""
+    height, angle = rng.uniform(-1, 1), rng.uniform(0, 2 * math.pi)
+    across = math.sqrt(1 - height * height)
+    return np.array([across * math.sin(angle), across * math.cos(angle), height])
+
+
+def pick(shares, rng):
+    """Draw a key of `shares`, a dict of shares that sum to 1 (`Generator.choice` takes ten times longer)."""
+    at = int(np.searchsorted(np.cumsum(list(shares.values())), rng.uniform(), side="right"))
+    return list(shares)[min(at, len(shares) - 1)]
+
+
+def area_ellipsoid(axes):
+    """Return the surface of an ellipsoid in nm² (Thomsen's formula, within 1.1 %)."""
+    a, b, c = (float(axis) ** 1.6075 for axis in axes)
+    return 4 * math.pi * ((a * b + a * c + b * c) / 3) ** (1 / 1.6075)
+
+
+def area_revolution(meridian):
+    """Return the surface that a meridian sweeps around its axis, in nm²."""
+    steps = np.diff(meridian, axis=0)
+    middle = 0.5 * (meridian[1:, 0] + meridian[:-1, 0])
+    return float(2 * math.pi * (middle * np.hypot(steps[:, 0], steps[:, 1])).sum())
+
+
+def _arc(radius, height, start, stop, points):
+    angle = np.linspace(start, stop, points)
+    return np.stack([radius * np.sin(angle), height + radius * np.cos(angle)], axis=1)
+
+
+def pear(small, distance):
+    """Return the meridian of two balls, radii 1 and `small`, `distance` apart, in one skin that touches both.
+
+    Parameters
+    ----------
+    small : float
+        Radius of the smaller ball, in (0, 1].
+    distance : float
+        Distance of the centres, > 1 − small. With `small` 1 this is a tube with round ends.
+    """
+    tilt = math.acos((1.0 - small) / distance)  # of the skin's normal, from the axis towards the small ball
+    top = _arc(small, distance, 0.0, tilt, _POINTS // 2)
+    return np.concatenate([top, _arc(1.0, 0.0, tilt, math.pi, _POINTS // 2)])
+
+
+def stomatocyte(mouth, bowl):
+    """Return the meridian of a ball of radius 1 that is dented through a narrow mouth.
+
+    Parameters
+    ----------
+    mouth : float
+        Angle of the mouth's rim from the axis, in rad.
+    bowl : float
+        Radius of the dent, in (0, 1).
+    """
+    inner, depth = 0.6, 0.15
+    outside = _arc(1.0, 0.0, math.pi, mouth, _POINTS // 2)
+    inside = _arc(bowl, depth, inner, math.pi, _POINTS // 2)
+    begin, end = outside[-1], inside[0]
+    leave = begin + 0.30 * np.array([-math.cos(mouth), math.sin(mouth)])
+    arrive = end - 0.25 * np.array([math.cos(inner), -math.sin(inner)])
+    t = np.linspace(0, 1, 12)[1:-1, None]
+    rim = (1 - t) ** 3 * begin + 3 * t * (1 - t) ** 2 * leave + 3 * t**2 * (1 - t) * arrive + t**3 * end
+    return np.concatenate([outside, rim, inside])
+
+
+def _revolution(name, meridian, radius, rng):
+    """Return the body of revolution of this area in a random orientation, centred on its height."""
+    meridian = meridian * (radius * math.sqrt(4 * math.pi / area_revolution(meridian)))
+    middle = 0.5 * (meridian[:, 1].max() + meridian[:, 1].min())
+    meridian = meridian - [0.0, middle]
+    wide, tall = meridian[:, 0].max(), 0.5 * np.ptp(meridian[:, 1])
+    if name == "tube":
+        axes, offset = np.array([wide, wide, tall]) * 0.97, 0.0
+    else:
+        # The larger ball of a pear; of a stomatocyte nothing is used, since its lumen is a thin shell.
+        axes, offset = np.full(3, 0.97 * wide), meridian[meridian[:, 0].argmax(), 1]
+    return Form(name, axes, frame(direction(rng)), offset, meridian)
+
+
+def _ellipsoid(name, axes, rotation, radius):
+    axes = np.asarray(axes) * (radius * math.sqrt(4 * math.pi / area_ellipsoid(axes)))
+    return Form(name, axes, rotation)
+
+
+def draw(name, diameter_nm, aspect, rng):
+    """Draw a form.
+
+    Parameters
+    ----------
+    name : str
+        One of `FORMS`.
+    diameter_nm : float
+        Diameter of the sphere with the same membrane area.
+    aspect : float or None
+        Long half axis over short, of a prolate; None draws it.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
+    radius = diameter_nm / 2
+    if name == "sphere":
+        return _ellipsoid(
+            name, 1.0 + 0.03 * rng.standard_normal(3).clip(-2, 2), frame(direction(rng)), radius
+        )
+    if name == "prolate":
+        aspect = rng.uniform(1.25, 1.9) if aspect is None else aspect
+        return _ellipsoid(
+            name, (1.0, 1.0 + 0.02 * rng.standard_normal(), aspect), frame(direction(rng)), radius
+        )
+    if name == "flattened":
+        axis = direction(rng) * (0.3, 0.3, 1.0)
+        return _ellipsoid(
+            name, (1.0, 1.0, rng.uniform(0.5, 0.75)), frame(axis / np.linalg.norm(axis)), radius
+        )
+    if name == "pear":
+        small = rng.uniform(0.35, 0.6)
+        return _revolution(name, pear(small, rng.uniform(0.95, 1.35)), radius, rng)
+    if name == "tube":
+        return _revolution(name, pear(1.0, rng.uniform(2.0, 4.5)), radius, rng)
+    return _revolution(name, stomatocyte(rng.uniform(0.42, 0.58), rng.uniform(0.5, 0.6)), radius, rng)
+
+
+def fit(form, diameter_nm, ice_nm):
+    """Return `form` as ice of this thickness lets it be: long ones laid down, wide ones flattened.
+
+    Parameters
+    ----------
+    form : Form
+        As drawn in free solution.
+    diameter_nm : float
+        Diameter of the sphere with the same membrane area.
+    ice_nm : float
+        Thickness of the ice.
+
+    Returns
+    -------
+    Form
+        With an extent along the beam that leaves `FILM_NM` of water on either side.
+    """
+    room = ice_nm / 2 - FILM_NM
+    if form.extent[2] <= room:
+        return form
+    in_plane = form.rotation[:, 2] * (1.0, 1.0, 0.0)
+    if form.name in ("prolate", "tube", "pear") and np.linalg.norm(in_plane) > 1e-6:
+        flat = frame(in_plane / np.linalg.norm(in_plane))
+        laid = Form(form.name, form.axes, flat, form.offset_nm, form.meridian)
+        if laid.extent[2] <= room:
+            return laid
+    return _pressed(diameter_nm / 2, room, form.rotation)
+
+
+def _pressed(radius, room, rotation):
+    """Return the oblate ellipsoid of half height `room` whose area is that of a sphere of `radius`."""
+    low, high = radius, 2.0 * radius
+    for _ in range(30):
+        wide = 0.5 * (low + high)
+        low, high = (
+            (wide, high) if area_ellipsoid((wide, wide, room)) < 4 * math.pi * radius**2 else (low, wide)
+        )
+    angle = math.atan2(rotation[0, 0], rotation[1, 0])
+    turned = np.array(
+        [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1.0]]
+    )
+    name = "sphere" if room > 0.8 * wide else "flattened"
+    return Form(name, np.array([wide * 1.01, wide * 0.99, room]), turned)

@@ -1,0 +1,281 @@
+"""What a classifier is worth on held-out particles: measures, intervals that respect micrographs, paired comparisons.
+
+All of it is computed from the predictions table (see docs/architecture.md): from rows whose `role` is "test", each particle
+once, and from counts per micrograph. An undefined measure is NaN with the reason in `method`, never 0.
+"""
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from temlib import intervals
+from temlib.confusions import (
+    FORMULAS,
+    call_labels,
+    call_values,
+    fewest,
+    one_vs_rest,
+    rests_on,
+    shares,
+    undefined,
+    worked,
+)
+from temlib.files import InputError
+from temlib.scores import score_estimates, score_labels
+from temlib.tested import by_model, classes_of
+
+__all__ = ["FORMULAS", "baseline", "classes_of", "compare", "confusion", "table", "warnings", "worked"]
+
+COLUMNS = ("task", "model", "class", "measure", "value", "low", "high", "n", "micrographs", "method")
+# Below these an interval is wide and its coverage unsure; the report says so.
+FEW_MICROGRAPHS, FEW_POSITIVES = 20, 30
+
+
+def confusion(predictions, classes):
+    """Return counts of the test particles of one model.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Rows of one model.
+    classes : list of str
+
+    Returns
+    -------
+    DataFrame
+        (classes, classes) whole numbers; rows are the truth, columns the calls.
+
+    Raises
+    ------
+    InputError
+        The rows of several models, or what `tested.by_model` refuses.
+    """
+    tested = by_model(predictions, classes)
+    if len(tested) != 1:
+        raise InputError(
+            f"A confusion matrix is of one model, but the predictions hold {len(tested)} "
+            f"({', '.join(tested)}): select the rows of one."
+        )
+    (held,) = tested.values()
+    counts = _total(held.truth, held.predicted, len(classes))
+    return pd.DataFrame(counts, pd.Index(classes, name="truth"), pd.Index(classes, name="predicted"))
+
+
+def _total(truth, predicted, size):
+    """Return confusion counts (size, size)."""
+    return np.bincount(truth * size + predicted, minlength=size**2).reshape(size, size)
+
+
+def _unit_counts(held, predicted, size):
+    """Return confusion counts (models, units, size, size) on the same units, and their multiplicities (units,).
+
+    `predicted` is (models, n). Independent particles with the same truth and calls are one unit.
+    """
+    if held.independent:
+        kinds, weights = np.unique(np.vstack([held.truth, predicted]), axis=1, return_counts=True)
+        counts = [np.eye(size**2)[kinds[0] * size + calls].reshape(-1, size, size) for calls in kinds[1:]]
+        return np.array(counts), weights.astype(float)
+    units = held.micrograph.max() + 1
+    cells = (held.micrograph * size + held.truth) * size + predicted
+    counts = [np.bincount(cell, minlength=units * size**2).reshape(units, size, size) for cell in cells]
+    return np.array(counts, float), np.ones(units)
+
+
+def _call_estimates(counts, weights, independent):
+    """Return the `Estimates` of every measure of calls from counts per unit (units, classes, classes)."""
+    total = np.tensordot(weights, counts, axes=1)
+    sizes = rests_on(counts)
+    influences = intervals.linearised(call_values, counts, weights) * intervals.spread(weights @ (sizes > 0))
+    value = call_values(total)
+    lower = np.zeros(len(value))
+    lower[-2:] = -1  # MCC and kappa
+    return intervals.Estimates(
+        value, influences, sizes, shares(counts, total), fewest(total), lower, np.ones(len(value)), weights, independent
+    )
+
+
+def _parts(held, classes):
+    """Return [(labels, Estimates, reasons)] of the measures of calls and of probabilities of one model."""
+    (counts,), weights = _unit_counts(held, held.predicted[None], len(classes))
+    calls = _call_estimates(counts, weights, held.independent)
+    reasons = undefined(np.tensordot(weights, counts, axes=1), classes)
+    return [(call_labels(classes), calls, reasons), (score_labels(classes), *score_estimates(held, classes))]
+
+
+def table(predictions, *, task, classes=None, confidence=0.95):
+    """Return every measure of every model, with intervals.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns particle, model, truth, predicted, and optionally micrograph, role, p_<class>.
+    task : str
+        Written into the table.
+    classes : list of str, optional
+        Default: `classes_of(predictions)`.
+    confidence : float
+        Of the intervals, in (0, 1).
+
+    Returns
+    -------
+    DataFrame
+        Columns task, model, class, measure, value, low, high, n, micrographs, method. `class` is a class name, "macro",
+        "micro", "weighted", or "all". `n` and `micrographs` count the particles that the measure rests on (the truly
+        positive for a TPR) and the micrographs that hold them. `attrs["notes"]` are sentences on what was left out.
+
+    Raises
+    ------
+    InputError
+        A missing column, a label that is no class, no labelled test row.
+    """
+    classes = list(classes) if classes is not None else classes_of(predictions)
+    tested = by_model(predictions, classes)
+    frames = []
+    for model, held in tested.items():
+        for labels, estimates, reasons in _parts(held, classes):
+            frames.append(_measured(labels, estimates, reasons, confidence).assign(model=model))
+    result = pd.concat(frames, ignore_index=True).assign(task=task)[list(COLUMNS)]
+    result.attrs["notes"] = [f"{model}: {note}." for model, held in tested.items() for note in held.notes]
+    return result
+
+
+def _measured(labels, estimates, reasons, confidence):
+    """Return the rows of one model as a DataFrame."""
+    low, high, method = intervals.of_values(estimates, confidence=confidence)
+    return pd.DataFrame(
+        {
+            "class": [label for _, label in labels],
+            "measure": [measure for measure, _ in labels],
+            "value": estimates.value,
+            "low": low,
+            "high": high,
+            "n": (estimates.weights @ estimates.sizes).astype(int),
+            "micrographs": estimates.units.astype(int),
+            "method": np.where(np.isnan(estimates.value), reasons, method),
+        }
+    )
+
+
+def compare(predictions, *, task, primary="balanced accuracy", classes=None, confidence=0.95, flips=10_000, seed=0):
+    """Return paired differences of every measure for every pair of models, on the particles that both have called.
+
+    Parameters
+    ----------
+    predictions, task, classes, confidence
+        As for `table`.
+    primary : str
+        The one measure, declared beforehand, whose p values are adjusted over all pairs (Holm); of a one-vs-rest measure the
+        macro average.
+    flips : int
+        Random exchanges of the sign-flip test.
+    seed : int or numpy.random.Generator
+        Of those exchanges.
+
+    Returns
+    -------
+    DataFrame
+        Columns task, model_a, model_b, class, measure, difference (a - b), low, high, p_value, p_holm (NaN for all but the
+        primary measure), n, micrographs, method.
+    """
+    classes = list(classes) if classes is not None else classes_of(predictions)
+    tested = by_model(predictions, classes)
+    rng = np.random.default_rng(seed)
+    frames = []
+    for a, b in combinations(tested, 2):
+        held = _common(tested[a], tested[b])
+        frames.append(_compared(*held, classes, confidence, flips, rng).assign(model_a=a, model_b=b))
+    columns = ["task", "model_a", "model_b", "class", "measure", "difference", "low", "high"]
+    columns += ["p_value", "p_holm", "n", "micrographs", "method"]
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    result = pd.concat(frames, ignore_index=True).assign(task=task, p_holm=np.nan)
+    main = (result["measure"] == primary) & result["class"].isin(["all", "macro"])
+    result.loc[main, "p_holm"] = intervals.holm(result.loc[main, "p_value"])
+    return result[columns]
+
+
+def _common(a, b):
+    """Return two models' particles in the same order, those that both have."""
+    _, rows_a, rows_b = np.intersect1d(a.particle, b.particle, return_indices=True)
+    return a.take(rows_a), b.take(rows_b)
+
+
+def _compared(a, b, classes, confidence, flips, rng):
+    """Return the differences of two models on the same particles as a DataFrame."""
+    counts, weights = _unit_counts(a, np.vstack([a.predicted, b.predicted]), len(classes))
+    one, two = (_call_estimates(c, weights, a.independent) for c in counts)
+    estimates = replace(
+        one,
+        value=one.value - two.value,
+        influences=one.influences - two.influences,
+        fewest=np.minimum(one.fewest, two.fewest),
+        lower=-(one.upper - one.lower),
+        upper=one.upper - one.lower,
+    )
+    low, high, method = intervals.of_differences(estimates, confidence=confidence)
+    p_value = intervals.exchange_test(call_values, *counts, weights, flips=flips, seed=rng)
+    labels = call_labels(classes)
+    return pd.DataFrame(
+        {
+            "class": [label for _, label in labels],
+            "measure": [measure for measure, _ in labels],
+            "difference": estimates.value,
+            "low": low,
+            "high": high,
+            "p_value": p_value,
+            "n": (estimates.weights @ estimates.sizes).astype(int),
+            "micrographs": estimates.units.astype(int),
+            "method": method,
+        }
+    )
+
+
+def baseline(predictions, *, task, classes=None):
+    """Return what always calling the most frequent class scores on each measure (the accuracy paradox).
+
+    Returns
+    -------
+    DataFrame
+        As `table` without intervals; `model` is "always <class>".
+    """
+    classes = list(classes) if classes is not None else classes_of(predictions)
+    held = next(iter(by_model(predictions, classes).values()))
+    majority = int(np.argmax(np.bincount(held.truth, minlength=len(classes))))
+    total = _total(held.truth, np.full(len(held.truth), majority), len(classes)).astype(float)
+    reasons = undefined(total, classes)
+    labels = call_labels(classes)
+    result = pd.DataFrame(
+        {
+            "task": task,
+            "model": f"always {classes[majority]}",
+            "class": [label for _, label in labels],
+            "measure": [measure for measure, _ in labels],
+            "value": call_values(total),
+            "low": np.nan,
+            "high": np.nan,
+            "n": rests_on(total).astype(int),
+            "micrographs": held.micrograph.max() + 1,
+            "method": np.where(reasons == "", "no classifier", reasons),
+        }
+    )
+    return result[list(COLUMNS)]
+
+
+def warnings(measured):
+    """Return sentences on what makes the numbers of a measures table unsure; empty where nothing does."""
+    sentences = list(measured.attrs.get("notes", []))
+    for (task, model), rows in measured.groupby(["task", "model"], sort=False):
+        micrographs = rows["micrographs"].max()
+        if micrographs < FEW_MICROGRAPHS:
+            sentences.append(
+                f"{model} on {task}: {micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, so its intervals are unsure."
+            )
+        found = rows[(rows["measure"] == "TPR") & ~rows["class"].isin(["macro", "micro", "weighted"])]
+        for row in found[found["n"] < FEW_POSITIVES].itertuples():
+            sentences.append(
+                f"{model} on {task}: {row.n} particles are truly {getattr(row, '_3')}, fewer than {FEW_POSITIVES}."
+            )
+    return sentences

@@ -1,0 +1,267 @@
+"""Image formation in the microscope: presets, contrast transfer, and partial coherence.
+
+Lengths are nm unless a name says otherwise; spatial frequencies are 1/nm. Defocus is positive under focus, so
+that with positive potential the specimen is dark, as in a cryo-TEM micrograph. The image is formed in the
+weak-phase approximation,
+
+    I(k) = δ(k) − 2 φ(k) sin(χ(k) + arcsin w) E(k),   χ = π λ Δf(θ) k² − ½ π Cs λ³ k⁴,
+
+with the phase φ = σ V of the projected potential V, amplitude contrast w and envelope E [1]_.
+
+References
+----------
+.. [1] R. Erickson, A. Klug, Phil. Trans. R. Soc. B 261 (1971) 105, doi:10.1098/rstb.1971.0040.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from scipy import constants, fft
+
+from temlib.files import InputError
+
+# Inelastic mean free path of vitreous ice at 300 kV; other voltages are scaled with β², which is an
+# assumption.
+MEAN_FREE_PATH_300 = 395.0
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A microscope with its camera, and the ranges in which people use it.
+
+    Attributes
+    ----------
+    kv, cs_mm, cc_mm, energy_spread_ev, convergence_mrad : float
+        Acceleration voltage, spherical and chromatic aberration, energy spread (FWHM), half angle of
+        illumination.
+    amplitude_contrast : float
+        The share w of amplitude contrast, in [0, 1).
+    pixel_nm : float
+        Pixel of the simulation and of the camera.
+    shape : (int, int)
+        Rows and columns of a micrograph on that grid.
+    binning : int
+        Pixels of the camera, per side, that are averaged into one pixel of the finished micrograph.
+    defocus_um, dose, ice_nm : (float, float)
+        Range of session means: defocus in µm, dose in e/Å², ice in nm.
+    dqe0 : float
+        Detective quantum efficiency at frequency 0; 1 is the ideal camera.
+    mtf_nyquist : float or None
+        Modulation transfer of a CCD at Nyquist; None for a counting camera.
+    gain : float
+        Grey levels per detected electron.
+    gain_error : float
+        Standard deviation of the gain that is left after correction, pixel by pixel.
+    hot_pixels : float
+        Share of hot pixels.
+    bits : int
+        Depth of the finished image: 0 keeps 32-bit float, 8 quantises the micrograph.
+    jpeg : int
+        Quality of JPEG compression, 0 for none.
+    """
+
+    kv: float
+    pixel_nm: float = 1.0
+    shape: tuple = (1024, 1024)
+    binning: int = 1
+    cs_mm: float = 2.7
+    cc_mm: float = 2.7
+    energy_spread_ev: float = 0.7
+    convergence_mrad: float = 0.05
+    amplitude_contrast: float = 0.08
+    defocus_um: tuple = (1.2, 3.0)
+    dose: tuple = (10.0, 30.0)
+    ice_nm: tuple = (75.0, 150.0)
+    dqe0: float = 0.95
+    mtf_nyquist: float | None = None
+    gain: float = 1.0
+    gain_error: float = 0.004
+    hot_pixels: float = 5e-6
+    bits: int = 0
+    jpeg: int = 0
+
+
+# Ranges of use are assumptions of the field (FACTS: dose 10-60 e/Å², defocus .5-5 µm, ice 30-150 nm); the
+# CCD's numbers too.
+_CCD = {"mtf_nyquist": 0.15, "gain": 4.0, "convergence_mrad": 0.1, "energy_spread_ev": 1.5}
+PRESETS = {
+    "krios300": Preset(kv=300.0, pixel_nm=0.6, shape=(1728, 1728), defocus_um=(0.8, 2.5), dose=(25.0, 50.0),
+                       convergence_mrad=0.03, gain_error=0.003),
+    "talos200": Preset(kv=200.0),
+    "ccd120": Preset(kv=120.0, defocus_um=(1.5, 4.0), dose=(12.0, 30.0), dqe0=0.4, gain_error=0.01, hot_pixels=2e-5,
+                     **_CCD),
+    "thesis2016": Preset(kv=120.0, defocus_um=(1.5, 4.0), dose=(10.0, 25.0), dqe0=0.35, gain_error=0.015,
+                         hot_pixels=3e-5, binning=2, bits=8, jpeg=80, **_CCD),
+}  # fmt: skip
+
+
+def preset(name):
+    """Return the preset called `name`.
+
+    Raises
+    ------
+    InputError
+        If there is no such preset.
+    """
+    if name not in PRESETS:
+        raise InputError(f"preset: {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def wavelength_nm(kv):
+    """Return the relativistic wavelength of electrons of `kv` kilovolts, in nm."""
+    energy = kv * 1e3 * constants.e
+    momentum = math.sqrt(2 * constants.m_e * energy * (1 + energy / (2 * constants.m_e * constants.c**2)))
+    return constants.h / momentum * 1e9
+
+
+def interaction_constant(kv):
+    """Return the interaction constant σ = 2π m e λ / h² with relativistic mass, in rad/(V nm)."""
+    mass = constants.m_e + kv * 1e3 * constants.e / constants.c**2
+    return 2 * math.pi * mass * constants.e * wavelength_nm(kv) * 1e-9 / constants.h**2 * 1e-9
+
+
+def mean_free_path_nm(kv):
+    """Return the inelastic mean free path in vitreous ice: 395 nm at 300 kV, elsewhere scaled with β² (assumed)."""
+
+    def beta2(kilovolts):
+        return 1 - (1 + kilovolts * 1e3 * constants.e / (constants.m_e * constants.c**2)) ** -2
+
+    return MEAN_FREE_PATH_300 * beta2(kv) / beta2(300.0)
+
+
+@dataclass(frozen=True)
+class Imaging:
+    """How one micrograph was taken.
+
+    Attributes
+    ----------
+    defocus_um : float
+        Mean defocus, positive under focus.
+    astigmatism_nm, astigmatism_deg : float
+        Half the difference of the two principal defoci, and the angle of the larger from the columns' axis to
+        the rows'.
+    dose : float
+        Electrons per Å² on the specimen.
+    ice_nm : float
+        Thickness of the ice in the middle.
+    wedge : (3,) tuple
+        Relative change of thickness over the field along rows, along columns, and from middle to corner
+        (meniscus).
+    beam : (3,) tuple
+        Relative change of illumination, likewise.
+    unevenness : float
+        Standard deviation of the ice's relative thickness over distances of `camera.UNEVEN_NM`.
+    drift_nm, drift_deg : float
+        Length and angle of the drift during the exposure.
+    """
+
+    defocus_um: float
+    astigmatism_nm: float = 0.0
+    astigmatism_deg: float = 0.0
+    dose: float = 20.0
+    ice_nm: float = 60.0
+    wedge: tuple = (0.0, 0.0, 0.0)
+    beam: tuple = (0.0, 0.0, 0.0)
+    unevenness: float = 0.0
+    drift_nm: float = 0.0
+    drift_deg: float = 0.0
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _transfer(rows, columns, pixel, wave, numbers):
+    """Return the transfer on the half plane of `rfft2`; see `transfer` for the order of `numbers`."""
+    cs, phase, df, astig_cos, astig_sin, temporal, spatial, drift_r, drift_c, dqe, q0, floor = numbers
+    half = columns // 2 + 1
+    out = np.empty((rows, half), np.float32)
+    for i in range(rows):
+        kr = (i if i <= rows // 2 else i - rows) / (rows * pixel)
+        for j in range(half):
+            kc = j / (columns * pixel)
+            k2 = kr * kr + kc * kc
+            bent = df * k2 + astig_cos * (kc * kc - kr * kr) + astig_sin * 2.0 * kr * kc
+            chi = math.pi * wave * bent - 0.5 * math.pi * cs * wave**3 * k2 * k2
+            # Spatial coherence follows the gradient of χ; the small term of astigmatism is left out there.
+            slope = cs * wave**3 * k2 - df * wave
+            damp = math.exp(-temporal * k2 * k2 - spatial * slope * slope * k2)
+            shift = math.pi * (kr * drift_r + kc * drift_c)
+            if abs(shift) > 1e-6:
+                damp *= math.sin(shift) / shift
+            q2 = 4.0 * k2 * pixel * pixel
+            if q0 > 0.0:
+                mtf2 = (1.0 / (1.0 + q2 / (q0 * q0))) ** 2
+                damp *= math.sqrt(mtf2 / ((1.0 - floor) * mtf2 + floor))
+            elif dqe < 1.0:
+                damp *= math.sqrt(max(0.02, 0.95 - 0.33 * math.sqrt(q2) - 0.30 * q2) / 0.95)
+            out[i, j] = -2.0 * math.sin(chi + phase) * damp
+    return out
+
+
+# Share of a CCD's noise that is white, because it arises after the scintillator (assumed).
+CCD_WHITE_NOISE = 0.2
+
+
+def mtf_width(microscope):
+    """Return q0 of the CCD's MTF 1 / (1 + (q/q0)²), with q = 1 at Nyquist; 0 for a counting camera."""
+    if microscope.mtf_nyquist is None:
+        return 0.0
+    return 1.0 / math.sqrt(1.0 / microscope.mtf_nyquist - 1.0)
+
+
+def transfer(shape, pixel_nm, microscope, imaging):
+    """Return what the microscope and its camera make of each spatial frequency of the phase.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the image.
+    pixel_nm : float
+        Pixel size.
+    microscope : Preset
+        Voltage, aberrations, coherence and camera.
+    imaging : Imaging
+        Defocus, astigmatism and drift.
+
+    Returns
+    -------
+    (rows, columns // 2 + 1) ndarray of float32
+        −2 sin(χ + arcsin w) E(k) sqrt(DQE(k)/DQE(0)), on the half plane of `rfft2`.
+
+    Notes
+    -----
+    The camera's modulation enters as sqrt(DQE(k)/DQE(0)) before the shot noise and its noise transfer after
+    it, so that signal and noise each have the spectrum that MTF and DQE demand. A counting camera's noise is
+    white; its DQE runs through .95, .71 and .32 at 0, half Nyquist and Nyquist.
+    """
+    wave = wavelength_nm(microscope.kv)
+    energy = microscope.kv * 1e3
+    rest = constants.m_e * constants.c**2 / constants.e
+    relative = (1 + energy / rest) / (1 + energy / (2 * rest))
+    spread = microscope.cc_mm * 1e6 * relative * microscope.energy_spread_ev / 2.3548 / energy
+    angle, drift = math.radians(2 * imaging.astigmatism_deg), math.radians(imaging.drift_deg)
+    numbers = (
+        microscope.cs_mm * 1e6,
+        math.asin(microscope.amplitude_contrast),
+        imaging.defocus_um * 1e3,
+        imaging.astigmatism_nm * math.cos(angle),
+        imaging.astigmatism_nm * math.sin(angle),
+        0.5 * (math.pi * wave * spread) ** 2,
+        (math.pi * microscope.convergence_mrad * 1e-3 / wave) ** 2,
+        imaging.drift_nm * math.sin(drift),
+        imaging.drift_nm * math.cos(drift),
+        microscope.dqe0,
+        mtf_width(microscope),
+        CCD_WHITE_NOISE,
+    )
+    return _transfer(shape[0], shape[1], pixel_nm, wave, tuple(float(n) for n in numbers))
+
+
+def contrast(phase, transferred):
+    """Return the relative intensity I of a phase in rad, given `transfer`'s result, floored at .02."""
+    spectrum = fft.rfft2(phase)
+    spectrum *= transferred
+    image = fft.irfft2(spectrum, s=phase.shape, overwrite_x=True)
+    image += 1.0
+    return np.maximum(image, np.float32(0.02), out=image)

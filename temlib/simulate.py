@@ -1,0 +1,364 @@
+"""Cryo-TEM liposomes with known truth: a study of sessions, micrographs and particles.
+
+A study settles everything by its seed. Scenes (what lies where, and how it is imaged) are drawn micrograph by
+micrograph from streams of their own, so that any micrograph can be made alone, in any order and by any number
+of threads, with the same bytes; memory does not grow with the number of particles except for their table.
+"""
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, lru_cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from temlib import camera, optics, panel, scene
+from temlib.files import InputError, replacing, write_csv, write_json
+from temlib.physics import stages, thon_rings
+
+__all__ = ["Study", "crop", "crops", "stages", "study", "thon_rings", "write"]
+
+# Particles of a micrograph where nothing else is asked for.
+PER_MICROGRAPH = 25
+
+
+@dataclass(frozen=True)
+class Study:
+    """A simulated study; made by `study`."""
+
+    count: int
+    seed: int
+    settings: scene.Settings
+    counts: tuple = field(repr=False)
+    sessions: tuple = field(repr=False)
+    annotators: int = 3
+    threads: int = 2
+
+    @property
+    def names(self):
+        """The micrographs' names."""
+        return [f"m{i + 1:04d}" for i in range(len(self.counts))]
+
+    @property
+    def pixel_size_nm(self):
+        """Pixel size of the finished micrographs and crops."""
+        return self.settings.microscope.pixel_nm * self.settings.microscope.binning
+
+    def scene(self, index):
+        """Return what lies in micrograph `index` and how it is imaged: a `scene.Scene`."""
+        session = scene.draw_session(
+            self.settings, self._session_rng(self.sessions[index]), self._mean_effect
+        )
+        rng = self._rng(1, index)
+        return scene.draw(self.settings, session, self.counts[index], rng)
+
+    def _rng(self, *key):
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+
+    def _session_rng(self, session):
+        return self._rng(0, session)
+
+    @cached_property
+    def _mean_effect(self):
+        """Mean lean of the sessions' prevalences, taken off so that the whole study has the asked ones."""
+        leans = {s: scene.draw_lean(self._session_rng(s)) for s in set(self.sessions)}
+        weights = np.bincount(self.sessions, self.counts)
+        return tuple(
+            float(v) for v in sum(weights[s] * np.array(lean) for s, lean in leans.items()) / weights.sum()
+        )
+
+    @cached_property
+    def _tables(self):
+        habit = [panel.habits(self.annotators, self._rng(4, task)) for task in range(2)]
+        tables, labels = [], []
+        for i, name in enumerate(self.names):
+            rows, strengths = scene.truths(self.scene(i), self.settings)
+            rng = self._rng(3, i)
+            rows.insert(0, "micrograph", name)
+            rows.insert(1, "session", f"s{self.sessions[i] + 1}")
+            given = {}
+            for t, (task, names) in enumerate(panel.TASKS.items()):
+                second = (rows[f"truth_{task}"] == names[1]).to_numpy()
+                given[task] = panel.judge(second, strengths[:, t], habit[t], rng)
+            tables.append(rows)
+            labels.append(given)
+        table = pd.concat(tables, ignore_index=True)
+        table.insert(0, "particle", [f"p{i + 1:06d}" for i in range(len(table))])
+        people = {"particle": table["particle"]}
+        for at, (task, names) in enumerate(panel.TASKS.items()):
+            votes = np.concatenate([given[task] for given in labels])
+            words = np.array([*names, panel.UNCERTAIN], dtype=object)
+            table.insert(8 + at, task, words[panel.consensus(votes)])
+            people |= {f"{task}@a{a + 1}": words[votes[:, a]] for a in range(self.annotators)}
+        return table, pd.DataFrame(people)
+
+    @property
+    def table(self):
+        """One row a particle: place, labels of the panel's majority, and truth."""
+        return self._tables[0]
+
+    @property
+    def panel(self):
+        """One row a particle: the label of each annotator, in columns `<task>@a1` and so on."""
+        return self._tables[1]
+
+    def micrograph(self, index):
+        """Return the finished micrograph `index`: (rows, columns) ndarray of float32."""
+        gains = _gains(self, self.sessions[index])
+        return scene.render(self.scene(index), self.settings, gains, self._rng(2, index))
+
+    def micrographs(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the name and the image of one micrograph after the other."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            waiting, indices = [], iter(range(len(self.counts)))
+            for i in islice(indices, self.threads + 1):
+                waiting.append(pool.submit(self.micrograph, i))
+            for name in self.names:
+                image = waiting.pop(0).result()
+                for i in islice(indices, 1):
+                    waiting.append(pool.submit(self.micrograph, i))
+                yield name, image
+
+    def crops(self) -> Iterator[tuple[str, list[np.ndarray]]]:
+        """Yield each micrograph's name and the list of its particles' crops, in the order of `table`."""
+        places = self.table.groupby("micrograph", sort=False)[["row", "column", "box_px"]]
+        for (name, image), (_, rows) in zip(self.micrographs(), places):
+            yield name, [crop(image, *row) for row in rows.to_numpy()]
+
+    def regions(self) -> Iterator[tuple[str, list[tuple[np.ndarray, np.ndarray]]]]:
+        """Yield each micrograph's name and, for each particle, the masks of membrane and payload in its crop."""
+        for i, name in enumerate(self.names):
+            yield name, scene.regions(self.scene(i), self.settings)
+
+
+@lru_cache(maxsize=4)
+def _gains(study, session):
+    """Return the gain errors of a session's camera."""
+    microscope = study.settings.microscope
+    if not study.settings.noise:
+        return None
+    return camera.gain_map(microscope.shape, microscope, study._rng(5, session))
+
+
+def crop(image, row, column, box):
+    """Return the square window of `box` pixels whose pixel `box // 2` is (`row`, `column`)."""
+    top, left = row - box // 2, column - box // 2
+    return image[top : top + box, left : left + box].copy()
+
+
+def study(
+    count,
+    *,
+    seed=1,
+    preset="talos200",
+    pixel_nm=None,
+    micrographs=None,
+    sessions=None,
+    prevalence=None,
+    fill_threshold=0.2,
+    diameter_nm=(40.0, 80.0, 250.0),
+    ice_nm=None,
+    defocus_um=None,
+    dose=None,
+    shape=None,
+    binning=None,
+    annotators=3,
+    confusers=1.0,
+    noise=True,
+    threads=2,
+):
+    """Plan a study of simulated liposomes.
+
+    Parameters
+    ----------
+    count : int
+        Particles, ≥ 1.
+    seed : int or numpy.random.Generator
+        Settles everything; the same seed gives the same bytes, whatever `threads` is.
+    preset : str
+        Microscope, camera and habits: one of `optics.PRESETS`.
+    pixel_nm : float, optional
+        Pixel of the simulation and camera in nm, in (0, 1]; the preset's when left out.
+    micrographs : int, optional
+        How many; one for 25 particles when left out.
+    sessions : int, optional
+        How many; one for four micrographs, at most 6, when left out.
+    prevalence : dict, optional
+        Shares of `unilamellar` and `multilamellar`, and of `empty` and `full`; each pair sums to 1. Sessions
+        scatter around.
+    fill_threshold : float
+        Fill fraction above which a particle is full, in (0, 1).
+    diameter_nm : (float, float, float)
+        Smallest, median and largest diameter; lognormal between.
+    ice_nm, defocus_um, dose : (float, float), optional
+        Range of ice thickness in nm, defocus in µm (under focus) and dose in e/Å² instead of the preset's.
+    shape : (int, int), optional
+        Rows and columns of a micrograph before binning.
+    binning : int, optional
+        Camera pixels a side that are averaged into one pixel of the finished micrograph.
+    annotators : int
+        Size of the panel, ≥ 1.
+    confusers : float
+        How much else is in the field: 0 nothing, 1 as usual.
+    noise : bool
+        False leaves out ice, shot noise and gain errors.
+    threads : int
+        Threads that make micrographs.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        If the numbers describe what cannot exist, or what the simulation cannot hold.
+    """
+    given = {"pixel_nm": pixel_nm, "ice_nm": ice_nm, "defocus_um": defocus_um, "dose": dose, "shape": shape}
+    given = {key: value for key, value in {**given, "binning": binning}.items() if value is not None}
+    given |= {key: tuple(given[key]) for key in ("ice_nm", "defocus_um", "dose", "shape") if key in given}
+    microscope = replace(optics.preset(preset), **given)
+    shares = scene.PREVALENCE | (prevalence or {})
+    settings = scene.Settings(
+        microscope, shares, fill_threshold, tuple(diameter_nm), confusers=confusers, noise=noise
+    )
+    scene.check(settings)
+    _check_counts(count=count, annotators=annotators, threads=threads)
+    micrographs = math.ceil(count / PER_MICROGRAPH) if micrographs is None else micrographs
+    sessions = max(1, min(6, micrographs // 4)) if sessions is None else sessions
+    _check_counts(micrographs=micrographs, sessions=sessions)
+    if not sessions <= micrographs <= count:
+        raise InputError(
+            f"simulate: {count} particles, {micrographs} micrographs and {sessions} sessions do not nest; "
+            "every session needs a micrograph and every micrograph a particle."
+        )
+    scene.check_room(count / micrographs, settings)
+    if isinstance(seed, np.random.Generator):
+        seed = int(seed.integers(2**63))
+    return Study(count, seed, settings, *_plan(count, micrographs, sessions, seed), annotators, threads)
+
+
+def _plan(count, micrographs, sessions, seed):
+    """Return the number of particles of each micrograph, at least one, and its session."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(6,)))
+    weights = rng.uniform(0.7, 1.3, micrographs)
+    ends = np.round(np.cumsum(weights) / weights.sum() * (count - micrographs)).astype(int)
+    counts = tuple(int(n) + 1 for n in np.diff(ends, prepend=0))
+    return counts, tuple(i * sessions // micrographs for i in range(micrographs))
+
+
+def _check_counts(**counts):
+    for name, number in counts.items():
+        if not isinstance(number, (int, np.integer)) or number < 1:
+            raise InputError(f"{name}: a whole number from 1 on is needed. Received: {number!r}.")
+
+
+def crops(count, *, seed=1, **options):
+    """Return a study's table and all its crops in memory; options as in `study`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        `Study.table`.
+    images : list of 2-D float32 ndarray
+        Row i of the table belongs to image i.
+    """
+    made = study(count, seed=seed, **options)
+    return made.table, [image for _, images in made.crops() for image in images]
+
+
+def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **options):
+    """Write a study as a folder that `particles` opens.
+
+    Parameters
+    ----------
+    folder : str or Path
+        New or empty folder.
+    count, seed, preset
+        As in `study`.
+    micrographs : bool
+        Also write whole micrographs (MRC with the voxel size in Å) and `particles.star`, the particles'
+        places for RELION. To choose how many micrographs there are, use the option `shape` or make a `study`.
+    **options
+        The other options of `study`.
+
+    Returns
+    -------
+    Path
+        The folder, with `crops/<micrograph>/<particle>.png` (grey levels of the camera, 8 or 16 bit),
+        `manifest.csv` (a column `image`, then `Study.table`), `panel.csv`, and `simulation.json`. The
+        manifest is written last, so that a folder that was interrupted is not taken for whole.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something, or as in `study`.
+    """
+    folder, made = Path(folder), study(count, seed=seed, preset=preset, **options)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: the folder is not empty; name a new one.")
+    table = made.table
+    places = table.groupby("micrograph", sort=False)
+    images = []
+    for (name, image), (_, rows) in zip(made.micrographs(), places):
+        for particle, row, column, box in rows[["particle", "row", "column", "box_px"]].itertuples(
+            index=False
+        ):
+            images.append(f"crops/{name}/{particle}.png")
+            _write_png(folder / images[-1], crop(image, row, column, box), made.settings.microscope.bits)
+        if micrographs:
+            _write_mrc(folder / "micrographs" / f"{name}.mrc", image, made.pixel_size_nm)
+    if micrographs:
+        _write_star(folder / "particles.star", table, made.settings.microscope)
+    write_csv(folder / "panel.csv", made.panel)
+    settings = asdict(made.settings)
+    write_json(
+        folder / "simulation.json",
+        {"simulated": True, "count": count, "seed": made.seed, "preset": preset, **settings},
+    )
+    write_csv(folder / "manifest.csv", table.assign(image=images)[["image", *table.columns]])
+    return folder
+
+
+def _write_png(path, image, bits):
+    """Write grey levels as they are, 8 or 16 bit; rounding to whole electrons is far below the shot noise."""
+    from PIL import Image
+
+    kind, most = (np.uint8, 255) if bits == 8 else (np.uint16, 65535)
+    with replacing(path) as temporary:
+        Image.fromarray(np.clip(np.rint(image), 0, most).astype(kind)).save(temporary, compress_level=1)
+
+
+def _write_mrc(path, image, pixel_size_nm):
+    """Write a micrograph as MRC (mode 2) with its voxel size."""
+    import mrcfile
+
+    with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as file:
+        file.set_data(image)
+        file.voxel_size = 10 * pixel_size_nm
+
+
+def _write_star(path, table, microscope):
+    """Write the places as RELION 3.1 reads them: 0-based pixels, defocus in Å, an optics group a session."""
+    import starfile
+
+    groups = {session: i + 1 for i, session in enumerate(table["session"].unique())}
+    angstrom = 10 * table["pixel_size_nm"].iloc[0]
+    scopes = pd.DataFrame({
+        "rlnOpticsGroupName": list(groups), "rlnOpticsGroup": list(groups.values()),
+        "rlnVoltage": microscope.kv, "rlnSphericalAberration": microscope.cs_mm,
+        "rlnAmplitudeContrast": microscope.amplitude_contrast, "rlnMicrographPixelSize": angstrom,
+    })  # fmt: skip
+    defocus, astigmatism = 1e4 * table["truth_defocus_um"], 10 * table["truth_astigmatism_nm"]
+    places = pd.DataFrame({
+        "rlnMicrographName": "micrographs/" + table["micrograph"] + ".mrc",
+        "rlnCoordinateX": table["column"], "rlnCoordinateY": table["row"],
+        "rlnDefocusU": defocus + astigmatism, "rlnDefocusV": defocus - astigmatism,
+        "rlnDefocusAngle": table["truth_astigmatism_deg"], "rlnOpticsGroup": table["session"].map(groups),
+    })  # fmt: skip
+    with replacing(path) as temporary:
+        starfile.write({"optics": scopes, "particles": places}, temporary, overwrite=True)

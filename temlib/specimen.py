@@ -1,0 +1,294 @@
+"""What lies in the ice: liposomes with their lamellae and payload, and what is mistaken for them.
+
+Draw, then paint: `draw_vesicle` and `draw_confusers` settle every random choice, `paint` adds the projected
+potential of what was drawn to an image in V nm. Potentials are relative to vitreous ice and stand for the
+mean of a few molecules; their values, like all shares of forms and payloads here, are assumptions unless a
+source is named. Lengths are nm, places (row, column).
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from temlib import forms, payloads, projection
+
+# Bilayer, relative to ice: head groups, chains, and the methyl trough (V). The order head > water > chains >
+# trough is that of the electron density of lipid bilayers; the values are assumed.
+HEAD_V, CHAIN_V, TROUGH_V = 1.2, -0.12, -0.36
+# FWHM of a head-group peak is .9 nm (.8 to 1).
+HEAD_SIGMA = 0.9 / 2.3548
+TROUGH_SIGMA = 0.5
+# Shells into which a bilayer is cut for projection.
+SHELL_NM = 0.25
+HALF_RANGE_NM = 3.75
+
+# Lamellae of a multilamellar vesicle, 2 to 6, and how likely (assumed).
+LAMELLAE = {2: 0.5, 3: 0.22, 4: 0.14, 5: 0.08, 6: 0.06}
+# Standard deviation of each number of a vesicle's `warp`.
+WARP = 0.018
+# The radius that must be left inside the innermost bilayer.
+LUMEN_NM = 11.0
+
+
+@dataclass(frozen=True)
+class Vesicle:
+    """A liposome in the ice; places of its parts are relative to `place`.
+
+    Attributes
+    ----------
+    place : (2,) ndarray
+        Row and column of the centre, in nm.
+    diameter_nm : float
+        Diameter of the sphere with the membrane area of the outermost bilayer.
+    form : forms.Form
+        Mid-plane of the outermost bilayer.
+    depths : (lamellae,) ndarray
+        How far inside the outermost bilayer each lamella lies; the first is 0.
+    shifts : (lamellae, 2) ndarray
+        Row and column of each lamella's centre.
+    head_nm : float
+        Head-to-head distance of the bilayer.
+    warp : (4,) ndarray
+        Deformation of the outline, see `projection.add_shells`; bodies of revolution have none.
+    peg_nm : float
+        Thickness of the corona of PEG, 0 for none.
+    payload : payloads.Payload
+        What it carries.
+    inner : tuple of Vesicle
+        Vesicles inside this one.
+    """
+
+    place: np.ndarray
+    diameter_nm: float
+    form: forms.Form
+    depths: np.ndarray
+    shifts: np.ndarray
+    head_nm: float
+    warp: np.ndarray
+    peg_nm: float = 0.0
+    payload: payloads.Payload = payloads.NONE
+    inner: tuple = ()
+
+    @property
+    def extent(self):
+        """Half the extent along rows and columns, head groups included, in nm: (2,) ndarray."""
+        return self.form.extent[:2] * (1 + np.abs(self.warp).sum()) + self.head_nm / 2
+
+    @property
+    def gap_nm(self):
+        """The smallest distance between neighbouring lamellae, in nm; NaN for one lamella."""
+        return float(np.diff(self.depths).min()) if len(self.depths) > 1 else math.nan
+
+
+def at(vesicle, place):
+    """Return `vesicle` with its centre at `place`, row and column in nm."""
+    return replace(vesicle, place=np.asarray(place, float))
+
+
+def bilayer(distance, head_nm, blur_nm=0.0):
+    """Return the potential of a bilayer relative to ice.
+
+    Parameters
+    ----------
+    distance : ndarray
+        Distance from the mid-plane, in nm.
+    head_nm : float
+        Distance between the two head-group peaks.
+    blur_nm : float
+        Standard deviation of a Gaussian that stands for the pixel.
+
+    Returns
+    -------
+    ndarray
+        Potential in V.
+    """
+
+    def peak(center, sigma, height):
+        wide = math.hypot(sigma, blur_nm)
+        return height * sigma / wide * np.exp(-0.5 * ((distance - center) / wide) ** 2)
+
+    chains = 1.0 / (1.0 + np.exp((np.abs(distance) - head_nm / 2 + 0.6) / max(0.15, blur_nm)))
+    return (
+        peak(head_nm / 2, HEAD_SIGMA, HEAD_V)
+        + peak(-head_nm / 2, HEAD_SIGMA, HEAD_V)
+        + CHAIN_V * chains
+        + peak(0.0, TROUGH_SIGMA, TROUGH_V)
+    )
+
+
+def shells(head_nm, peg_nm, pixel_nm):
+    """Return a bilayer as steps of potential from the outside inwards.
+
+    Returns
+    -------
+    offsets, steps : (n,) ndarray
+        Distance of each step from the mid-plane (positive outwards) in nm, and by how much the potential
+        rises there.
+    """
+    reach = math.ceil(HALF_RANGE_NM / SHELL_NM)
+    edges = np.arange(-reach, reach + 1) * SHELL_NM
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    # A third of a pixel stands for the pixel's aperture (1/sqrt(12)), so that point samples do not alias.
+    levels = bilayer(middle, head_nm, 0.3 * pixel_nm)
+    offsets, steps = edges[::-1], np.diff(levels[::-1], prepend=0.0, append=0.0)
+    if peg_nm:
+        # A brush: .12 V near the head groups that thins out in three steps.
+        offsets = np.concatenate([head_nm / 2 + peg_nm * np.array([1.0, 0.65, 0.3, 0.0]), offsets])
+        steps = np.concatenate([[0.04, 0.04, 0.04, -0.12], steps])
+    return offsets, steps
+
+
+def _fill(filled, threshold, rng):
+    """Draw a fill fraction on the asked side of `threshold`; most are nothing at all, or plenty."""
+    if filled:
+        low = rng.uniform() < 0.12
+        return threshold + (1 - threshold) * (rng.uniform(0, 0.4) if low else rng.beta(6, 1.2))
+    return threshold * rng.uniform(0.1, 1.0) if rng.uniform() < 0.12 else 0.0
+
+
+def _lamellae(multilamellar, form, rng):
+    """Return depths and shifts of the lamellae that leave room for a lumen."""
+    if not multilamellar:
+        return np.zeros(1), np.zeros((1, 2))
+    tight = rng.uniform() < 0.6
+    repeat = rng.uniform(6, 8) if tight else rng.uniform(8, 20)
+    room = min(form.axes) - LUMEN_NM
+    repeat = min(repeat, max(6.0, room))
+    count = min(forms.pick(LAMELLAE, rng), 1 + max(1, int(room / repeat)))
+    jitter = 0.2 if tight else 0.15 * repeat
+    gaps = np.maximum(5.8, repeat + jitter * rng.standard_normal(count - 1))
+    depths = np.concatenate([[0.0], np.cumsum(gaps)])
+    shifts = np.zeros((count, 2))
+    if not tight and form.meridian is None and rng.uniform() < 0.6:
+        steps = rng.uniform(-1, 1, (count - 1, 2)) * 0.6 * np.maximum(0, gaps - 6)[:, None]
+        shifts[1:] = np.cumsum(steps, axis=0)
+    return depths, shifts
+
+
+def draw_vesicle(place, diameter_nm, ice_nm, rng, *, multilamellar=False, filled=False, threshold=0.2):
+    """Draw a liposome.
+
+    Parameters
+    ----------
+    place : (2,) array_like
+        Row and column of its centre, in nm.
+    diameter_nm : float
+        Diameter of the sphere of the same membrane area.
+    ice_nm : float
+        Thickness of the ice that has to hold it.
+    rng : numpy.random.Generator
+        Source of randomness.
+    multilamellar, filled : bool
+        What it is; filled means a fill fraction above `threshold`.
+    threshold : float
+        In (0, 1).
+    """
+    fill = _fill(filled, threshold, rng)
+    kind = forms.pick(payloads.KINDS, rng) if fill else "none"
+    name = forms.pick(forms.FORMS, rng)
+    if fill and name == "stomatocyte":
+        name = "sphere"
+    aspect = None
+    if kind == "rod" and name == "sphere" and fill > 0.5:
+        name, aspect = "prolate", rng.uniform(1.1, 1.6)  # the growing crystal stretches its vesicle
+    form = forms.fit(forms.draw(name, diameter_nm, aspect, rng), diameter_nm, ice_nm)
+    if multilamellar and (form.name == "stomatocyte" or min(form.axes) < LUMEN_NM + 6):
+        form = forms.fit(forms.draw("sphere", diameter_nm, None, rng), diameter_nm, ice_nm)
+    head = rng.uniform(3.6, 4.6)
+    depths, shifts = _lamellae(multilamellar, form, rng)
+    lumen = np.maximum(6.0, form.axes - depths[-1] - head / 2 - 1.0)
+    center = shifts[-1] + form.offset_nm * form.rotation[:2, 2]
+    inner = ()
+    if rng.uniform() < 0.06 and min(lumen) > 24 and form.name != "stomatocyte":
+        kind = "speckled" if fill else kind
+        inner = (_inner(lumen, center, head, rng),)
+    payload = payloads.draw(kind, fill, lumen, form.rotation, center, rng) if fill else payloads.NONE
+    peg = rng.uniform(4, 6) if rng.uniform() < 0.5 else 0.0
+    warp = WARP * rng.standard_normal(4).clip(-2, 2) if form.meridian is None else np.zeros(4)
+    return Vesicle(
+        np.asarray(place, float), diameter_nm, form, depths, shifts, head, warp, peg, payload, inner
+    )
+
+
+def _inner(lumen, center, head, rng):
+    """Return a small empty vesicle somewhere inside a lumen."""
+    radius = rng.uniform(0.3, 0.6) * min(lumen)
+    away = forms.direction(rng)[:2] * (min(lumen) - radius - 4) * rng.uniform(0.3, 1)
+    form = forms.draw("sphere", 2 * radius, None, rng)
+    return Vesicle(center + away, 2 * radius, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(4))
+
+
+def _membrane_solids(vesicle, pixel_nm):
+    """Return all shells of an ellipsoidal vesicle's lamellae as solids about its centre."""
+    parts = []
+    for depth, shift in zip(vesicle.depths, vesicle.shifts):
+        offsets, steps = shells(vesicle.head_nm, vesicle.peg_nm if depth == 0 else 0.0, pixel_nm)
+        axes = vesicle.form.axes - depth + offsets[:, None]
+        parts.append(projection.ellipsoids(shift, axes, vesicle.form.rotation, steps))
+    return np.concatenate(parts)
+
+
+def _paint_revolution(image, pixel_nm, place, vesicle):
+    """Paint the membranes of a vesicle that is a body of revolution; inner lamellae are parallel surfaces."""
+    lowest, spacing = -vesicle.depths[-1] - HALF_RANGE_NM, 0.2
+    distance = np.arange(lowest, HALF_RANGE_NM, spacing)
+    profile = sum(bilayer(distance + depth, vesicle.head_nm, 0.3 * pixel_nm) for depth in vesicle.depths)
+    reach = np.hypot(*vesicle.form.meridian.T).max() + HALF_RANGE_NM
+    table = projection.distances(vesicle.form.meridian, True, reach)
+    axis, extent = (
+        np.ascontiguousarray(vesicle.form.rotation[:, 2]),
+        tuple(vesicle.form.extent + HALF_RANGE_NM),
+    )
+    projection.add_revolution(image, pixel_nm, place, axis, extent, table, profile, float(lowest), spacing)
+
+
+def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
+    """Add the projected potential of a vesicle's membranes, and of the vesicles inside it, to `image`.
+
+    Parameters
+    ----------
+    image : (rows, columns) ndarray of float32
+        Projected potential in V nm, changed in place.
+    pixel_nm : float
+        Pixel size.
+    vesicle : Vesicle
+        What to paint.
+    origin : (2,) array_like
+        Row and column, in nm, of the image's first pixel.
+    """
+    place = vesicle.place - origin
+    if vesicle.form.meridian is None:
+        solids = _membrane_solids(vesicle, pixel_nm)
+        solids[:, :2] += place
+        projection.add_shells(image, pixel_nm, solids, vesicle.diameter_nm / 2, vesicle.warp)
+    else:
+        _paint_revolution(image, pixel_nm, place, vesicle)
+    for inner in vesicle.inner:
+        paint_membrane(image, pixel_nm, inner, np.asarray(origin) - vesicle.place)
+
+
+def paint_payload(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
+    """Add the projected potential of a vesicle's payload to `image`; parameters as in `paint_membrane`."""
+    payloads.paint(image, pixel_nm, vesicle.payload, vesicle.place - origin)
+
+
+def paint(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
+    """Add the projected potential of a whole vesicle to `image`; parameters as in `paint_membrane`."""
+    paint_membrane(image, pixel_nm, vesicle, origin)
+    paint_payload(image, pixel_nm, vesicle, origin)
+
+
+# Amorphous ice: molecules per nm³ at .93 g/cm³, mean inner potential 3.5 V (assumed), and the structure
+# factor below the first peak of water, where the liquid's compressibility gives .06; .08 is assumed for the
+# frozen liquid.
+ICE_DENSITY, ICE_POTENTIAL, ICE_STRUCTURE = 31.4, 3.5, 0.08
+
+
+def ice_roughness(ice_nm, pixel_nm):
+    """Return the standard deviation of the ice's projected potential in one pixel, in V nm.
+
+    Molecules in a column fluctuate by sqrt(N S), each worth (inner potential / density) / pixel area; white
+    up to about 2 nm⁻¹, beyond any pixel here.
+    """
+    return ICE_POTENTIAL / ICE_DENSITY * math.sqrt(ICE_DENSITY * ice_nm * ICE_STRUCTURE) / pixel_nm
