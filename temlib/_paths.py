@@ -14,7 +14,7 @@ def shown(path):
 
 def reason(fault):
     """Return an error or warning of another library as a short clause on one line."""
-    text = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+    text = str(getattr(fault, "strerror", None) or fault)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return (text[:100] or type(fault).__name__).rstrip(".")
 
@@ -25,8 +25,8 @@ def probe(path, count):
     Raises
     ------
     InputError
-        If there is no such file, it cannot be opened, is empty, or is a folder, a pipe or a device, which would
-        hang or never end.
+        If there is no such file, it cannot be opened, is empty, or is a folder, a pipe or a device, which
+        would hang or never end.
     """
     path = Path(path)
     try:
@@ -40,11 +40,14 @@ def probe(path, count):
     except InputError:
         raise
     except (OSError, ValueError) as fault:  # ValueError: a zero character in the name
-        raise InputError(f"{shown(path)} cannot be opened ({reason(fault)}); check name and folder.") from fault
+        raise InputError(
+            f"{shown(path)} cannot be opened ({reason(fault)}); check name and folder."
+        ) from fault
 
 
 def inside(folder, name, place):
-    """Return the path of a file that a table names, after links are followed, if it lies in the table's folder.
+    """Return the path of a file that a table names, after links are followed, if it lies in the table's
+    folder.
 
     Parameters
     ----------
@@ -63,19 +66,26 @@ def inside(folder, name, place):
     Raises
     ------
     InputError
-        If the name is empty, leaves the folder by ``..``, by an absolute path or by a link, or is no regular file.
+        If the name is empty, leaves the folder by ``..``, by an absolute path or by a link, or is no regular
+        file.
     """
     try:
         base, path = Path(folder).resolve(), Path(folder, name).resolve()
         if not name or not path.is_relative_to(base):
-            fault = f"leaves the folder {shown(folder)}; put the file, not a link, into it and name it relatively"
+            fault = (
+                f"leaves the folder {shown(folder)}; put the file, not a link, into it and name it relatively"
+            )
         elif not path.exists():
             fault = f"is not in {shown(folder)}; check the name, or the folder that the names are relative to"
         elif not path.is_file():
             fault = "is no regular file but a folder, a pipe or a device; name an image"
         else:
             return Path(folder, name)
-    except (OSError, ValueError, RuntimeError) as error:  # a zero character, a name too long, a circle of links
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # a zero character, a name too long, a circle of links
         fault = f"cannot be followed ({reason(error)}); correct it"
     raise InputError(f"{place}: {shown(name)[:200]!r} {fault}.")
 

@@ -1,278 +1,316 @@
-"""Read TIFF etc."""
+"""The readers of TIFF, PNG, JPEG and rosettasciio's formats, and what the readers of all formats check.
+
+A reader gets a file whose name and first bytes agree, and returns what it `Found`.
+"""
+
+import glob
+import importlib
+import math
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from ._paths import probe, reason, refusal
+from .files import InputError
+
+LARGEST_IMAGE = 2**30  # bytes of one image in memory; a super-resolution K3 frame in float32 takes 0.4e9
+FREE_EXPANSION = 2**26  # bytes to which any file may expand, so that a blank image is no bomb
+GREATEST_EXPANSION = 100  # times; no lossless coder packs the noise of a micrograph more than about tenfold
+COARSEST_NM = 1000  # a "resolution" tag coarser than 1 µm a pixel is meant for a printer, not for a specimen
+
+# Unit as written, in lower case -> nm.
+NANOMETRES = {
+    **dict.fromkeys(("m", "metre", "meter"), 1e9),
+    **dict.fromkeys(("cm", "centimeter"), 1e7),
+    **dict.fromkeys(("inch", "in"), 25.4e6),
+    **dict.fromkeys(("mm", "millimeter"), 1e6),
+    **dict.fromkeys(("\u00b5m", "\u03bcm", "um", "micron", "microns", "micrometer", "micrometre"), 1e3),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1.0),
+    **dict.fromkeys(("\u00e5", "a", "ang", "angstrom", "angstroms", "\u00e5ngstr\u00f6m"), 0.1),
+    **dict.fromkeys(("pm", "picometer"), 1e-3),
+}
+RSCIIO_READERS = {  # suffix -> plugin of rosettasciio
+    ".dm3": "digitalmicrograph",
+    ".dm4": "digitalmicrograph",
+    ".ser": "tia",
+    ".emi": "tia",
+    ".emd": "emd",
+}
+UNKNOWN = (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One image and what its file says of it, as a reader returns them.
+
+    Attributes
+    ----------
+    image : (rows, columns) ndarray or memmap
+        Pixels in the file's own type.
+    shape : tuple of int
+        Shape as stored, with the number of images first if there are several.
+    calibration : str
+        Calibration as written in the file.
+    sizes_nm : tuple of float
+        Height and width of a pixel in nm, NaN where unknown.
+    notes : list of str
+        Sentences for the report.
+    """
+
+    image: np.ndarray
+    shape: tuple
+    calibration: str
+    sizes_nm: tuple
+    notes: list
+
 
 def length_nm(value, unit):
-    """Return `value` of `unit` in nm, NaN for an unknown unit or a value that is no positive finite number."""
+    """Return `value` of `unit` in nm, NaN for an unknown unit or a value that is not positive and finite."""
     try:
-        length = float(value) * NANOMETRES.get(str(unit).strip("\0 ").casefold(), math.nan)
+        length = float(value) * NANOMETRES.get(str(unit).strip("\0 ").lower(), math.nan)
     except (TypeError, ValueError):
         return math.nan
     return length if math.isfinite(length) and length > 0 else math.nan
 
 
 def choose(path, index, count, shape):
-    """Return which of `count` images to read, or refuse to choose for the user."""
+    """Return which of `count` images of `shape` (rows, columns) to read, or refuse to choose for the user."""
     size = f"{shape[-2]} x {shape[-1]} pixels"
     if index is None:
         if count == 1:
             return 0
-        raise refusal(
-            path,
-            f"is a stack of {count} images of {size}; say which by index=0 to {count - 1}."
-        )
+        raise refusal(path, f"is a stack of {count} images of {size}; say which by index=0 to {count - 1}.")
     if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < count:
-        raise refusal(
-            path,
-            f"holds {count} image(s) of {size}; index must be 0 to {count - 1}, not {index!r}."
-        )
+        what = "a single image" if count == 1 else f"{count} images"
+        raise refusal(path, f"holds {what} of {size}; index must be from 0 to {count - 1}, not {index!r}.")
     return int(index)
 
 
 def check_memory(path, needed, size):
-    """Refuse an image that would take far more memory than a file of this size can honestly describe."""
+    """Refuse an image of `needed` bytes if a file of `size` bytes cannot honestly hold it."""
     if needed > LARGEST_IMAGE:
-        raise refusal(
-            path,
-            f"states an image of {needed:.3g} bytes, more than the {LARGEST_IMAGE:.3g} read into "
-            "memory; save it uncompressed as MRC or TIFF, which are memory-mapped, or crop it."
-        )
+        cure = "save it as uncompressed MRC or TIFF, which are memory-mapped"
+        raise refusal(path, f"states an image of {needed:.3g} bytes, too much to read into memory; {cure}.")
     if needed > max(FREE_EXPANSION, GREATEST_EXPANSION * size):
-        raise refusal(
-            path,
-            f"would expand from {size} to {needed} bytes, more than {GREATEST_EXPANSION}-fold, as no "
-            "micrograph does; save it again uncompressed if it is genuine."
-        )
+        fault = f"would expand from {size} to {needed} bytes, as no micrograph does"
+        raise refusal(path, f"{fault}; if it is genuine, save it uncompressed.")
 
 
 def check_pixels(path, dtype):
     """Refuse pixel types that are not grey values."""
     dtype = np.dtype(dtype)
     if dtype.kind == "c":
-        raise refusal(path, f"holds complex numbers, a Fourier transform; give the image itself.")
+        raise refusal(path, "holds complex numbers, a Fourier transform; give the image itself.")
     if dtype.kind not in "uif" or dtype.itemsize > 8:
-        raise refusal(
-            path,
-            f"has pixels of type {dtype}, which are no grey values; save it as grey image."
-        )
+        raise refusal(path, f"has pixels of type {dtype}, which are no grey values; save it as a grey image.")
 
 
 def grey(path, image, notes):
-    """Return one grey channel of a `(rows, columns, channels)` picture whose colours carry nothing."""
+    """Return a picture as `(rows, columns)`, and notes; colours that carry something are refused."""
     if image.ndim == 2:
         return image, notes
-    colours, alpha = (
-        image[..., : 3 if image.shape[-1] >= 3 else 1],
-        image[..., 3 if image.shape[-1] >= 3 else 1 :],
-    )
-    if alpha.size and alpha.min() != alpha.max():
-        raise refusal(path, f"has a transparency channel that varies; save it as a grey image.")
-    if (colours != colours[..., :1]).any():
+    if image.ndim != 3:
         raise refusal(
-            path,
-            f"is a colour picture (overlay, palette or photograph); save it as a grey image."
+            path, f"holds an image of shape {image.shape}, not of rows and columns; export it as 2-D."
         )
-    return np.ascontiguousarray(colours[..., 0]), [
-        *notes,
-        "Saved in colour with equal channels; one was taken.",
-    ]
+    channels = 3 if image.shape[-1] >= 3 else 1
+    colours, alpha = image[..., :channels], image[..., channels:]
+    if alpha.size and alpha.min() != alpha.max():
+        raise refusal(path, "has a transparency channel that varies; save it as a grey image.")
+    if (colours != colours[..., :1]).any():
+        raise refusal(path, "is a colour picture (overlay, palette or photograph); save it as a grey image.")
+    note = "It is saved in colour with equal channels, of which one was taken."
+    return np.ascontiguousarray(colours[..., 0]), [*notes, note]
 
 
 def read_tiff(path, index, size):
-    """Read TIFF with tifffile, or with Pillow where the packing or the palette needs it."""
+    """Return what a TIFF holds, read by tifffile, or by Pillow where the packing or a palette needs it."""
     try:
         with tifffile.TiffFile(path) as tif:
             pages = [page for page in tif.pages if not page.is_reduced]
-            page = pages[0]
             # ImageJ writes one directory for many images that follow each other.
             inside = int((tif.imagej_metadata or {}).get("images", 1)) if len(pages) == 1 else 1
             count = max(inside, len(pages))
-            chosen = choose(path, index, count, page.shape[:2])
-            page, skipped = (page, chosen) if inside > 1 else (pages[chosen], 0)
-            calibration, sizes, notes = _tiff_calibration(tif, page)
+            chosen = choose(path, index, count, (pages[0].imagelength, pages[0].imagewidth))
+            page, skipped = (pages[0], chosen) if inside > 1 else (pages[chosen], 0)
+            calibration, sizes_nm, notes = _tiff_calibration(tif, page)
             image, notes = _tiff_image(path, page, skipped, size, notes)
     except InputError:
         raise
     except Exception as fault:  # a damaged file fails in tifffile in ways that no list of types covers
-        raise refusal(
-            path,
-            f"cannot be read as TIFF ({reason(fault)}); copy or export it again."
-        ) from fault
-    shape = image.shape if count == 1 else (count, *image.shape)
-    return image, "TIFF", image.dtype.newbyteorder("="), shape, calibration, sizes, notes
+        raise refusal(path, f"cannot be read as TIFF ({reason(fault)}); copy or export it again.") from fault
+    return Found(image, image.shape if count == 1 else (count, *image.shape), calibration, sizes_nm, notes)
 
 
 def _tiff_image(path, page, skipped, size, notes):
-    """Return the pixels of one page, mapped where the file allows it."""
-    if (
-        page.dtype is None
-        or page.photometric == 3
-        or (page.compression != 1 and page.compression not in (8, 32946))
-    ):
-        return _picture(path, ("TIFF",), size, page.index, notes)  # packed, palette: Pillow's
+    """Return the pixels of a page, `skipped` images behind its beginning, mapped where the file allows it."""
+    unpacked = page.compression == 1
+    deflated = page.compression in (8, 32946) and page.predictor in (1, 2)
+    if page.dtype is None or page.photometric == 3 or not (unpacked or deflated):
+        return _picture(path, ("TIFF",), size, page.index, notes)
     check_pixels(path, page.dtype)
-    if page.compression != 1:
-        check_memory(path, page.nbytes, size)
-        image = page.asarray()
+    start, due = page.dataoffsets[0] + skipped * page.nbytes, page.nbytes
+    if unpacked and (start + due > size if page.is_contiguous else sum(page.databytecounts) < due):
+        raise refusal(path, f"is cut short: its directory states {due} bytes of image; copy it again.")
+    if unpacked and page.is_contiguous:
+        dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+        image = np.memmap(path, dtype, "r", start, page.shape)
+    elif skipped:
+        raise refusal(path, "is a packed stack of ImageJ, which cannot be divided; save it uncompressed.")
     else:
-        start, due = page.dataoffsets[0] + skipped * page.nbytes, page.nbytes
-        if start + due > size or (not skipped and sum(page.databytecounts) < due):
-            raise refusal(
-                path,
-                f"is cut short: its directory states {due} bytes of image; copy it again."
-            )
-        if page.is_contiguous and page.is_final:
-            image = np.memmap(
-                path, np.dtype(page.dtype).newbyteorder(page.parent.byteorder), "r", start, page.shape
-            )
-        else:
-            image = page.asarray()
-    if page.photometric == 0 and image.dtype.kind == "u":  # the standard's WhiteIsZero
-        image = np.iinfo(image.dtype).max - image
-        notes = [*notes, "Stored with white as zero; the values were inverted as the TIFF standard says."]
+        check_memory(path, due, size)
+        image = page.asarray()
     if page.planarconfig == 2 and image.ndim == 3:
         image = np.moveaxis(image, 0, -1)
-    return grey(path, image, notes)
+    image, notes = grey(path, image, notes)
+    if page.photometric == 0 and image.dtype.kind == "u":  # the standard's WhiteIsZero
+        image = np.iinfo(image.dtype).max - image
+        notes = [
+            *notes,
+            "It is stored with white as zero; the values were inverted, as the TIFF standard says.",
+        ]
+    return image, notes
 
 
 def _tiff_calibration(tif, page):
-    """Return calibration as written, pixel height and width in nm, and notes; the microscope's own word comes first."""
+    """Return calibration as written, pixel height and width in nm, and notes; the microscope comes first."""
     value = page.tags.valueof
-    fei, tvips, sis = tif.fei_metadata or {}, tif.tvips_metadata or {}, tif.sis_metadata or {}
+    fei, tvips, sis = (data or {} for data in (tif.fei_metadata, tif.tvips_metadata, tif.sis_metadata))
     scan = fei.get("Scan") or {}
-    unit = str((tif.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-    found = []
-    if value(65009) is not None:
-        found.append(("DigitalMicrograph", value(65010), value(65009), value(65003) or ""))
-    if scan.get("PixelWidth"):
-        found.append(("FEI", scan.get("PixelHeight"), scan.get("PixelWidth"), "m"))
-    if tvips.get("PixelSizeX"):
-        found.append(("TVIPS", tvips.get("PixelSizeY"), tvips.get("PixelSizeX"), "nm"))
-    if sis.get("pixelsizex"):
-        found.append(("Olympus SIS", sis.get("pixelsizey"), sis.get("pixelsizex"), "m"))
-    # Resolution tags are (numerator, denominator) in pixels per unit.
     across, down = (_per_pixel(value(code)) for code in (282, 283))
-    if unit:
-        found.append(("ImageJ", down, across, unit))
-    for who, height, width, unit in found:
-        sizes = length_nm(height, unit), length_nm(width, unit)
-        if not any(map(math.isnan, sizes)):
-            return f"{who}: {height} x {width} {unit}", sizes, []
-    unit = {2: "inch", 3: "cm"}.get(value(296), "no unit")
-    sizes = length_nm(down, unit), length_nm(across, unit)
-    written = f"resolution tags: {down:.6g} x {across:.6g} {unit}" if down and across else ""
-    if any(map(math.isnan, sizes)):
-        return written, (math.nan, math.nan), ["The TIFF states no pixel size."]
-    if max(sizes) > PRINT_RESOLUTION_NM:
-        return (
-            written,
-            (math.nan, math.nan),
-            ["The TIFF states only a resolution for printing, so no pixel size."],
-        )
-    return written, sizes, ["The pixel size comes from the TIFF's resolution tags alone."]
+    unit = str((tif.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+    unit_tag = {2: "inch", 3: "cm"}.get(value(296), "")
+    candidates = (  # program, pixel height and its unit, pixel width and its unit
+        ("DigitalMicrograph", value(65010), value(65004), value(65009), value(65003)),
+        ("FEI", scan.get("PixelHeight"), "m", scan.get("PixelWidth"), "m"),
+        ("TVIPS", tvips.get("PixelSizeY"), "nm", tvips.get("PixelSizeX"), "nm"),
+        ("Olympus SIS", sis.get("pixelsizey"), "m", sis.get("pixelsizex"), "m"),
+        ("ImageJ", down, unit, across, unit),
+        ("resolution tags", down, unit_tag, across, unit_tag),
+    )
+    for program, height, height_unit, width, width_unit in candidates:
+        sizes_nm = length_nm(height, height_unit), length_nm(width, width_unit)
+        if any(map(math.isnan, sizes_nm)):
+            continue
+        written, notes = f"{program}: {height:.9g} {height_unit} x {width:.9g} {width_unit}", []
+        if program == "resolution tags":
+            if max(sizes_nm) > COARSEST_NM:
+                return written, UNKNOWN, ["The TIFF states a resolution for printing but no pixel size."]
+            notes = ["The pixel size comes from the TIFF's resolution tags alone."]
+        return written, sizes_nm, notes
+    return "", UNKNOWN, ["The TIFF states no pixel size."]
 
 
 def _per_pixel(ratio):
-    """Return the reciprocal of a TIFF rational, None if there is none."""
+    """Return units per pixel from a resolution tag (numerator, denominator), None if there is none."""
     return ratio[1] / ratio[0] if ratio and ratio[0] > 0 and ratio[1] > 0 else None
 
 
 def read_picture(path, index, size):
-    """Read PNG or JPEG, which carry no scale that a microscope would have set."""
+    """Return what a PNG or JPEG holds; they carry no scale that a microscope would have set."""
     form = "PNG" if path.suffix.lower() == ".png" else "JPEG"
-    image, notes = _picture(path, (form,), size, 0, [f"A {form} states no pixel size."])
-    choose(path, index, 1, image.shape)
+    notes = [f"A {form} states no pixel size."]
     if form == "JPEG":
-        notes = [*notes, "JPEG is lossy: its 8 x 8 blocks change texture."]
-    return image, form, image.dtype, image.shape, "", (math.nan, math.nan), notes
+        notes.append("JPEG is lossy: its blocks of 8 x 8 pixels change the texture.")
+    image, notes = _picture(path, (form,), size, 0, notes)
+    choose(path, index, 1, image.shape)
+    return Found(image, image.shape, "", UNKNOWN, notes)
 
 
 def _picture(path, formats, size, frame, notes):
-    """Return pixels decoded by Pillow, after its header was weighed."""
+    """Return pixels decoded by Pillow, after the size in its header was weighed, and notes."""
     try:
         with Image.open(path, formats=formats) as picture:
             picture.seek(frame)
-            # Pillow keeps at most 4 bytes a pixel.
-            check_memory(path, 4 * picture.width * picture.height, size)
+            check_memory(path, 4 * picture.width * picture.height, size)  # Pillow has at most 4 bytes a pixel
             if picture.mode in ("1", "P", "PA"):
                 picture = picture.convert("L" if picture.mode == "1" else "RGBA")
             image = np.asarray(picture)
     except InputError:
         raise
     except Exception as fault:  # a damaged file fails in Pillow in ways that no list of types covers
-        raise refusal(
-            path,
-            f"cannot be read ({reason(fault)}); copy or export it again."
-        ) from fault
+        raise refusal(path, f"cannot be read ({reason(fault)}); copy or export it again.") from fault
     check_pixels(path, image.dtype)
     return grey(path, image, notes)
 
 
 def read_rsciio(path, index, size, suffix):
-    """Read DM3, DM4, SER, EMI or EMD with the optional rosettasciio."""
+    """Return what a DM3, DM4, SER, EMI or EMD holds, read by the optional rosettasciio."""
     try:
-        reader = __import__(f"rsciio.{RSCIIO_READERS[suffix]}", fromlist=["file_reader"]).file_reader
+        reader = importlib.import_module(f"rsciio.{RSCIIO_READERS[suffix]}").file_reader
     except ImportError as fault:
-        raise refusal(
-            path,
-            f"needs rosettasciio, which is under GPL-3.0 and so not part of temlib; install it with "
-            'pip install "temlib[formats]", or export the image as TIFF or MRC.'
-        ) from fault
+        need = "needs rosettasciio, which is not part of temlib because it is under GPL-3.0"
+        cure = 'install it with pip install "temlib[formats]", or export the image as TIFF or MRC'
+        raise refusal(path, f"{need}; {cure}.") from fault
     try:
-        planes, shapes = _planes(path, reader(str(path), lazy=True))
-        count = len(planes)
-        if not count:
-            found = ", ".join(" x ".join(map(str, shape)) for shape in shapes) or "nothing"
-            raise refusal(
-                path,
-                f"holds no image but spectra or other data ({found}); give a 2-D image."
-            )
-        data, axes, shape = planes[choose(path, index, count, planes[0][0].shape)]
+        # The pixels of an EMI lie in files beside it: a.emi, a_1.ser, ...
+        series = path.parent.glob(f"{glob.escape(path.stem)}_*.ser") if suffix == ".emi" else [path]
+        if suffix in (".emi", ".ser"):
+            size = sum(map(_check_ser, series))
+        images, shapes = _rsciio_images(reader(str(path), lazy=True))
+        if not images:
+            shapes = ", ".join(" x ".join(map(str, shape)) for shape in shapes) or "nothing"
+            raise refusal(path, f"holds no image but spectra or other data ({shapes}); give a 2-D image.")
+        counts = [len(stack) for stack, _ in images]
+        chosen = choose(path, index, sum(counts), images[0][0].shape)
+        # The images of one signal after those of another.
+        which = next(k for k in range(len(counts)) if chosen < sum(counts[: k + 1]))
+        stack, axes = images[which]
+        data = stack[chosen - sum(counts[:which])]
         check_pixels(path, data.dtype)
         check_memory(path, data.nbytes, size)
         image = np.asarray(data)
+        calibration, sizes_nm, notes = _rsciio_calibration(path, axes)
     except InputError:
         raise
     except Exception as fault:  # a damaged file fails in rosettasciio in ways that no list of types covers
         form = suffix[1:].upper()
         raise refusal(
-            path,
-            f"cannot be read as {form} ({reason(fault)}); copy or export it again."
+            path, f"cannot be read as {form} ({reason(fault)}); copy or export it again."
         ) from fault
-    sizes, written, notes = [], [], []
-    for axis in axes:
-        unit = str(axis["units"] if axis.get("units") else "")
-        if unit.startswith("1/") or unit.endswith(("^-1", "-1")) or unit in ("mrad", "rad"):
-            raise refusal(
-                path,
-                f"is calibrated in {unit}: a diffraction pattern, not a micrograph."
-            )
-        written.append(f"{float(axis['scale']):.9g} {unit}".strip())
-        sizes.append(length_nm(axis["scale"], unit))
-    if any(map(math.isnan, sizes)):
-        sizes, notes = [math.nan, math.nan], ["The file states no pixel size in a unit of length."]
-    return (
-        image,
-        suffix[1:].upper(),
-        image.dtype.newbyteorder("="),
-        shape,
-        " x ".join(written),
-        tuple(sizes),
-        notes,
+    shape = image.shape if sum(counts) == 1 else (sum(counts), *image.shape)
+    return Found(image, shape, calibration, sizes_nm, notes)
+
+
+def _check_ser(path):
+    """Return the size of a SER file, whose counts rosettasciio takes memory for before it meets the file's end."""
+    size, head = probe(path, 30)
+    if len(head) < 30:
+        raise refusal(path, f"is cut short to {size} bytes; copy it again.")
+    version, elements, valid = (
+        struct.unpack_from(kind, head, at)[0] for kind, at in zip(("<H", "<i", "<i"), (4, 14, 18))
     )
+    table = struct.unpack_from("<q" if version >= 0x220 else "<i", head, 22)[0]
+    if not 0 < valid <= elements <= size // 8 or not 0 < table <= size - 8 * elements:
+        fault = f"states {elements} elements, {valid} of them valid, listed from byte {table}"
+        raise refusal(path, f"{fault}, but has {size} bytes; copy it again.")
+    return size
 
 
-def _planes(path, signals):
-    """Return `(data, (row axis, column axis), shape)` for each 2-D image among rosettasciio's signals, and all shapes."""
-    planes, shapes = [], []
+def _rsciio_images(signals):
+    """Return `(stack, axes)` for each signal of images, and the shapes of all signals."""
+    images, shapes = [], []
     for signal in signals:
         data, axes = signal["data"], signal["axes"]
         shapes.append(tuple(map(int, data.shape)))
+        # An image is what the two axes span that one does not navigate along: a spectrum image has but one.
         image_axes = [axis for axis in axes if not axis.get("navigate", False)]
-        if len(image_axes) != 2 or data.ndim not in (2, 3) or len(axes) != data.ndim or min(data.shape) < 1:
-            continue
-        if data.ndim == 2:
-            planes.append((data, image_axes, shapes[-1]))
-        else:
-            planes += [(data[i], image_axes, shapes[-1]) for i in range(min(data.shape[0], 100_000))]
-    return planes, shapes
+        if len(image_axes) == 2 and len(axes) == data.ndim and data.ndim in (2, 3) and min(data.shape):
+            images.append((data[None] if data.ndim == 2 else data, image_axes))
+    return images, shapes
 
 
+def _rsciio_calibration(path, axes):
+    """Return calibration as written, pixel height and width in nm, and notes."""
+    units = [str(axis.get("units") or "") for axis in axes]
+    if any(unit.startswith("1/") or unit.endswith("-1") or unit in ("mrad", "rad") for unit in units):
+        raise refusal(path, f"is calibrated in {units[0]}, a diffraction pattern and not a micrograph.")
+    scales = [float(axis["scale"]) for axis in axes]
+    written = " x ".join(f"{scale:.9g} {unit}".strip() for scale, unit in zip(scales, units))
+    sizes_nm = tuple(map(length_nm, scales, units))
+    if any(map(math.isnan, sizes_nm)):
+        return written, UNKNOWN, ["The file states no pixel size in a unit of length."]
+    return written, sizes_nm, []

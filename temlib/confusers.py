@@ -42,7 +42,7 @@ class Crowd:
         self.places, self.radii = np.vstack([self.places, place]), np.append(self.radii, radius)
 
     def place(self, radius, room, rng):
-        """Return and take a place at least `room` nm inside the field: a free one, or the freest of all throws."""
+        """Return and take a place `room` nm or more inside the field: a free one, else the freest thrown."""
         places = rng.uniform(room, np.maximum(room + 1e-6, self.field_nm - room), (_THROWS, 2))
         best = int(np.argmax(self.clearance(places, radius) > 2.0))
         if not self.clearance(places[best], radius) > 2.0:
@@ -185,9 +185,9 @@ def draw(settings, crowd, vesicles, imaging, session, rng):
         place, radius = anywhere(), rng.uniform(2, 5)
         others.append(Debris("spot", place, radius, (_sphere(place, radius, 5.0),)))
     others += [_crystal(anywhere(), rng) for _ in range(rng.poisson(0.5 * much * area))]
-    if rng.uniform() < 0.12 * much:
+    if rng.uniform() < 0.1 * much:
         hole, side = rng.uniform(600, 1200), rng.uniform(0, 2 * math.pi)
-        inside = hole - crowd.field_nm.min() * rng.uniform(0.3, 0.6)
+        inside = hole - crowd.field_nm.min() * rng.uniform(0.42, 0.65)
         center = crowd.field_nm / 2 - inside * np.array([math.sin(side), math.cos(side)])
         others.append(Carbon(center, hole))
     return others
@@ -215,13 +215,11 @@ def paint(image, pixel_nm, others, rng):
             image += film * (grain + np.float32(CARBON_STEP_V_NM))
         elif other.kind == "broken":
             meridian, axis, head = other.parts
-            reach = float(np.hypot(*meridian.T).max()) + specimen.HALF_RANGE_NM
             distance = np.arange(0.0, specimen.HALF_RANGE_NM, 0.2)
-            table = projection.distances(meridian, False, reach)
+            table = projection.distances(meridian, False, other.radius_nm + specimen.HALF_RANGE_NM)
             profile = specimen.bilayer(distance, head, 0.3 * pixel_nm)
-            projection.add_revolution(
-                image, pixel_nm, other.place, axis, (reach,) * 3, table, profile, 0.0, 0.2
-            )
+            extent = tuple(forms.reach(meridian, axis) + specimen.HALF_RANGE_NM)
+            projection.add_revolution(image, pixel_nm, other.place, axis, extent, table, profile, 0.0, 0.2)
         elif other.kind == "crystal":
             for offset, frame, length, section, spacing in other.parts:
                 projection.add_rod(

@@ -1,7 +1,7 @@
 """Measures of a confusion matrix: rows are the truth, columns the calls, as counts of particles.
 
-Undefined stays undefined: a measure whose denominator is 0 is NaN, and `undefined` says why. All functions take leading
-axes, and complex counts, so that derivatives can be taken by a complex step.
+Undefined stays undefined: a measure whose denominator is 0 is NaN, and `undefined` says why. All functions
+take leading axes, and complex counts, so that derivatives can be taken by a complex step.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from temlib.files import InputError
 
 @dataclass(frozen=True)
 class Formula:
-    """A one-vs-rest measure: its formula, and numerator, denominator and particles it rests on from TP, FP, TN, FN."""
+    """A one-vs-rest measure as functions of TP, FP, TN, FN, and in words."""
 
     text: str
     numerator: callable
@@ -76,8 +76,8 @@ OVERALL_UNDEFINED = {
     "MCC": "all particles are truly, or called, of one class",
     "kappa": "all particles are truly and called of one class",
 }
-# Counts of independent particles out of a number that is fixed or conditioned on: Wilson's interval holds.
-PROPORTIONS = ("TPR", "TNR", "PPV", "NPV", "accuracy")
+# Where every particle has one class, the micro TPR, PPV and F1 and the weighted TPR are the accuracy.
+ACCURACIES = (("TPR", "micro"), ("PPV", "micro"), ("F1", "micro"), ("TPR", "weighted"), ("accuracy", "all"))
 
 
 def one_vs_rest(counts):
@@ -99,6 +99,13 @@ def call_labels(classes):
     return one + [(name, "all") for name in OVERALL]
 
 
+def is_proportion(classes):
+    """Return which measures of calls (K,) count particles out of a number: Wilson's interval holds."""
+    simple = ("TPR", "TNR", "PPV", "NPV")
+    labels = call_labels(classes)
+    return np.array([(m in simple and c not in AVERAGES) or (m, c) in ACCURACIES for m, c in labels])
+
+
 def call_values(counts):
     """Return every measure of calls.
 
@@ -110,8 +117,8 @@ def call_values(counts):
     Returns
     -------
     (..., K) ndarray
-        In the order of `call_labels`; NaN where undefined. "micro" sums TP, FP, TN, FN over the classes; "weighted" is
-        the mean over the classes weighted by their true numbers; MCC is Gorodkin's R_K.
+        In the order of `call_labels`; NaN where undefined. "micro" sums TP, FP, TN, FN over the classes;
+        "weighted" is the mean over the classes weighted by their true numbers; MCC is Gorodkin's R_K.
 
     References
     ----------
@@ -172,8 +179,8 @@ def fewest(counts):
 def shares(counts, total):
     """Return what share of each measure's information a unit holds (units, K), up to a factor.
 
-    Each class of an average has equal weight in a macro measure however few its particles: a unit that holds a tenth of
-    a rare class holds a tenth of that class's information.
+    Each class of an average has equal weight in a macro measure however few its particles: a unit that holds
+    a tenth of a rare class holds a tenth of that class's information.
     """
     parts, sums = one_vs_rest(counts), one_vs_rest(total)
     n = counts.sum((-2, -1))[..., None]
@@ -217,7 +224,8 @@ def worked(confusion, label):
         Columns measure, formula, numbers ("41 / (41 + 9)"), value (NaN where undefined).
     """
     if label not in confusion.index:
-        raise InputError(f"{label!r} is none of the classes {', '.join(map(str, confusion.index))}: name one of them.")
+        named = ", ".join(map(str, confusion.index))
+        raise InputError(f"{label!r} is none of the classes {named}: name one of them.")
     position = list(confusion.index).index(label)
     found = [int(part[position]) for part in one_vs_rest(confusion.to_numpy())]
     rows = []

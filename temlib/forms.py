@@ -53,10 +53,13 @@ class Form:
         """Half the extent along rows, columns and beam: (3,) ndarray, in nm."""
         if self.meridian is None:
             return np.sqrt((self.rotation**2) @ self.axes**2)
-        along = self.rotation[:, 2]
-        across = np.sqrt(np.maximum(0.0, 1.0 - along**2))
-        reach = self.meridian[:, :1] * across + np.abs(self.meridian[:, 1:] * along)  # (m, 3)
-        return reach.max(0)
+        return reach(self.meridian, self.rotation[:, 2])
+
+
+def reach(meridian, axis):
+    """Return half the extent (rows, columns, beam) of what a meridian sweeps around `axis`: (3,) ndarray."""
+    across = np.sqrt(np.maximum(0.0, 1.0 - axis**2))
+    return (meridian[:, :1] * across + np.abs(meridian[:, 1:] * axis)).max(0)
 
 
 def frame(axis):

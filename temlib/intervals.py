@@ -1,9 +1,10 @@
 """Intervals and paired tests for particles that come in micrographs.
 
-Shared by everything here: a statistic is a smooth function of sums over *units*. A unit is a micrograph (its particles
-are alike, so it is never divided) or, where particles are independent, one kind of particle with a multiplicity.
-`weights` are those multiplicities, 1 for a micrograph. An *influence* is what one unit adds to the error of the
-statistic (its linearisation, or infinitesimal jackknife), so that the sum of squared influences is the variance.
+Shared by everything here: a statistic is a smooth function of sums over *units*. A unit is a micrograph (its
+particles are alike, so it is never divided) or, where particles are independent, one kind of particle with a
+multiplicity. `weights` are those multiplicities, 1 for a micrograph. An *influence* is what one unit adds to
+the error of the statistic (its linearisation, or infinitesimal jackknife), so that the sum of squared
+influences is the variance.
 """
 
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-# Step of the complex-step derivative: no subtraction takes place, so it can be far below the rounding of a float.
+# Step of the complex-step derivative: no subtraction takes place, so it can be far below the rounding of a
+# float.
 STEP = 1e-30
-# Where all calls agree, no design effect can be estimated from them; this intra-class correlation is assumed instead.
-# It is the upper end of the values (.1-.3) for which coverage was simulated, not a measured fact.
+# Where all calls agree, no design effect can be estimated from them; this intra-class correlation is assumed
+# instead. It is the upper end of the values (.1-.3) for which coverage was simulated, not a measured fact.
 ASSUMED_ICC = 0.3
 # Bounds the memory of the exchange test, 1000 x micrographs numbers at a time.
 FLIPS_AT_ONCE = 1000
@@ -54,7 +56,8 @@ def linearised(statistic, counts, weights):
     Parameters
     ----------
     statistic : callable
-        Maps (..., classes, classes) counts to (..., K) values; analytic and unchanged when all counts are doubled.
+        Maps (..., classes, classes) counts to (..., K) values; analytic and unchanged when all counts are
+        doubled.
     counts : (units, classes, classes) ndarray
         What each unit holds.
     weights : (units,) ndarray
@@ -89,7 +92,8 @@ def logit_t(value, variance, df, *, lower=0.0, upper=1.0, confidence=0.95):
     Parameters
     ----------
     value, variance, df : (K,) ndarray
-        Estimates strictly inside their bounds, their variances, and degrees of freedom (micrographs - 1, or infinity).
+        Estimates strictly inside their bounds, their variances, and degrees of freedom (micrographs - 1, or
+        infinity).
     lower, upper : float or (K,) ndarray
         The range of the measure; `upper` may be infinite, then the logarithm takes the logit's place.
 
@@ -107,7 +111,8 @@ def logit_t(value, variance, df, *, lower=0.0, upper=1.0, confidence=0.95):
         odds = np.where(bounded, from_low / to_high, from_low)
         ends = odds * np.exp(-half), odds * np.exp(half)
         return tuple(
-            np.where(bounded, lower + (upper - lower) * special.expit(np.log(end)), lower + end) for end in ends
+            np.where(bounded, lower + (upper - lower) * special.expit(np.log(end)), lower + end)
+            for end in ends
         )
 
 
@@ -152,13 +157,14 @@ def auc_influences(scores, positive):
 def average_precision_influences(scores, positive):
     """Return the average precision and what each particle adds to its error.
 
-    Parameters and returns are those of `auc_influences`. The precision of a score counts all particles at or above
-    it, as in scikit-learn; no interpolation.
+    Parameters and returns are those of `auc_influences`. The precision of a score counts all particles at or
+    above it, as in scikit-learn; no interpolation.
 
     Notes
     -----
-    AP = sum_k a_k T_k / N_k / P over the distinct scores k, with a_k the positives at k, T_k and N_k the positives and all
-    particles at or above. The influences are its derivatives by the weight of each particle.
+    AP = sum_k a_k T_k / N_k / P over the distinct scores k, with a_k the positives at k, T_k and N_k the
+    positives and all particles at or above. The influences are its derivatives by the weight of each
+    particle.
     """
     distinct, group = np.unique(-scores, return_inverse=True)
     at = np.bincount(group, positive, len(distinct))
@@ -181,7 +187,9 @@ def mcnemar_exact(only_a, only_b):
     `only_a` and `only_b` count the particles that one of the two classifiers alone has right.
     """
     discordant = only_a + only_b
-    return 1.0 if discordant == 0 else float(min(1.0, 2 * stats.binom.cdf(min(only_a, only_b), discordant, 0.5)))
+    return (
+        1.0 if discordant == 0 else float(min(1.0, 2 * stats.binom.cdf(min(only_a, only_b), discordant, 0.5)))
+    )
 
 
 def holm(p_values):
@@ -220,8 +228,8 @@ def exchange_test(statistic, counts_a, counts_b, weights, *, flips=10_000, seed=
     Returns
     -------
     (K,) ndarray
-        Two-sided p values, at least 1 / (flips + 1); NaN where the difference is undefined. An exchange in which the
-        statistic is undefined counts as extreme.
+        Two-sided p values, at least 1 / (flips + 1); NaN where the difference is undefined. An exchange in
+        which the statistic is undefined counts as extreme.
     """
     rng = np.random.default_rng(seed)
     difference = counts_a - counts_b
@@ -229,13 +237,16 @@ def exchange_test(statistic, counts_a, counts_b, weights, *, flips=10_000, seed=
     differing = np.flatnonzero(difference.any(axis=(1, 2)))
     difference, weights = difference[differing], weights[differing].astype(np.int64)
     every = 2 ** len(differing) if len(differing) < 30 else np.inf
-    exhaustive = every <= flips and bool(np.all(weights == 1))
+    single = bool(np.all(weights == 1))
+    exhaustive = single and every <= flips
     observed = _exchanged(statistic, together, difference, weights[None, :])
     extreme = np.zeros(observed.shape[1:])
     for start in range(0, every if exhaustive else flips, FLIPS_AT_ONCE):
         number = np.arange(start, min(start + FLIPS_AT_ONCE, every if exhaustive else flips))
         if exhaustive:
             signs = 1 - 2 * (number[:, None] >> np.arange(len(differing)) & 1)
+        elif single:
+            signs = 1 - 2 * rng.integers(0, 2, size=(len(number), len(weights)), dtype=np.int8)
         else:
             signs = weights - 2 * rng.binomial(weights, 0.5, size=(len(number), len(weights)))
         drawn = np.abs(_exchanged(statistic, together, difference, signs))
@@ -246,7 +257,7 @@ def exchange_test(statistic, counts_a, counts_b, weights, *, flips=10_000, seed=
 
 
 def _exchanged(statistic, together, difference, signs):
-    """Return the difference of the statistic (exchanges, K) for signed numbers of units (exchanges, units)."""
+    """Return differences of the statistic (exchanges, K) for signed numbers of units (exchanges, units)."""
     shift = np.tensordot(signs.astype(float), difference, axes=1)
     return statistic((together + shift) / 2) - statistic((together - shift) / 2)
 
@@ -255,9 +266,10 @@ def _exchanged(statistic, together, difference, signs):
 class Estimates:
     """K estimates on the same units.
 
-    `value`, `fewest` (the smallest number of particles that a value rests on), `lower`, `upper` (its range) are (K,);
-    `influences`, `sizes` (particles of a unit that a value rests on) and `shares` (of its information, up to a factor)
-    are (units, K); `weights` is (units,). `independent` says that particles are the units.
+    `value`, `fewest` (the smallest number of particles that a value rests on), `lower`, `upper` (its range)
+    are (K,); `influences`, `sizes` (particles of a unit that a value rests on) and `shares` (of its
+    information, up to a factor) are (units, K); `weights` is (units,). `independent` says that particles are
+    the units; then a `proportion` (K,) is a count out of `fewest` particles.
     """
 
     value: np.ndarray
@@ -269,6 +281,7 @@ class Estimates:
     upper: np.ndarray
     weights: np.ndarray
     independent: bool
+    proportion: np.ndarray
 
     @property
     def units(self):
@@ -314,15 +327,18 @@ def of_values(estimates, *, confidence=0.95):
     quantile = ["normal quantile" if np.isinf(df) else f"t quantile with {df:.1f} df" for df in e.df]
     scale = np.where(np.isfinite(e.upper), "logit", "log")
     method = np.array([f"{units}, {s} scale, {q}" for s, q in zip(scale, quantile)], dtype=object)
-    bound = (e.value <= e.lower) | (e.value >= e.upper) | (e.variance <= (1e-9 * (1 + abs(e.value))) ** 2)
-    bound &= np.isfinite(e.upper)
+    at_end = (e.value <= e.lower) | (e.value >= e.upper) | (e.variance <= (1e-9 * (1 + abs(e.value))) ** 2)
+    at_end &= np.isfinite(e.upper)
+    counted = e.proportion & e.independent
     share = (e.value - e.lower) / np.where(np.isfinite(e.upper), e.upper - e.lower, 1)
     ends = wilson(share * e.effective_fewest, e.effective_fewest, confidence=confidence)
     low, high = (
-        np.where(bound, e.lower + end * (e.upper - e.lower), kept) for end, kept in zip(ends, (low, high))
+        np.where(at_end | counted, e.lower + end * (e.upper - e.lower), kept)
+        for end, kept in zip(ends, (low, high))
     )
     words = "Wilson" if e.independent else f"Wilson, design effect for ICC {ASSUMED_ICC} assumed"
-    method[bound] = [f"no variation seen: {words}, n {n:.1f}" for n in e.effective_fewest[bound]]
+    method[at_end] = [f"no variation seen: {words}, n {n:.1f}" for n in e.effective_fewest[at_end]]
+    method[counted] = "particles independent, Wilson"
     return _without_single(e, low, high, method)
 
 
@@ -345,7 +361,8 @@ def of_differences(estimates, *, confidence=0.95):
     quantile = ["normal quantile" if np.isinf(df) else f"t quantile with {df:.1f} df" for df in e.df]
     method = np.array([f"paired, {units}, {q}" for q in quantile], dtype=object)
     same = e.variance <= 1e-18
-    # No disagreement in n particles leaves room for the share that Wilson's upper limit allows, in either direction.
+    # No disagreement in n particles leaves room for the share that Wilson's upper limit allows, in either
+    # direction.
     room = wilson(0, e.effective_fewest, confidence=confidence)[1] * (e.upper - e.lower) / 2
     half = np.where(same, room, half)
     method[same] = [f"no disagreement seen: Wilson, n {n:.1f}" for n in e.effective_fewest[same]]
@@ -373,13 +390,11 @@ def of_shares(hits, sizes, *, independent, confidence=0.95):
     """
     total = sizes.sum(axis=0).astype(float)
     value = np.divide(hits.sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
-    if independent:
-        method = np.where(total > 0, "Wilson, particles independent", "undefined: no particle").astype(object)
-        return value, *wilson(hits.sum(axis=0), total, confidence=confidence), method
     with np.errstate(invalid="ignore", divide="ignore"):
         influences = (hits - value * sizes) / total * spread(np.sum(sizes > 0, axis=0))
     bounds = np.zeros(len(total)), np.ones(len(total))
     weights = np.ones(len(sizes))
-    estimates = Estimates(value, influences, sizes, sizes, total, *bounds, weights, independent)
+    counts = np.ones(len(total), bool)
+    estimates = Estimates(value, influences, sizes, sizes, total, *bounds, weights, independent, counts)
     low, high, method = of_values(estimates, confidence=confidence)
     return value, low, high, np.where(total > 0, method, "undefined: no particle").astype(object)

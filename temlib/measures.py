@@ -1,7 +1,9 @@
-"""What a classifier is worth on held-out particles: measures, intervals that respect micrographs, paired comparisons.
+"""What a classifier is worth on held-out particles: measures, intervals that respect micrographs, paired
+comparisons.
 
-All of it is computed from the predictions table (see docs/architecture.md): from rows whose `role` is "test", each particle
-once, and from counts per micrograph. An undefined measure is NaN with the reason in `method`, never 0.
+All of it is computed from the predictions table (see docs/architecture.md): from rows whose `role` is "test",
+each particle once, and from counts per micrograph. An undefined measure is NaN with the reason in `method`,
+never 0.
 """
 
 from dataclasses import replace
@@ -17,7 +19,7 @@ from temlib.confusions import (
     call_labels,
     call_values,
     fewest,
-    one_vs_rest,
+    is_proportion,
     rests_on,
     shares,
     undefined,
@@ -30,6 +32,7 @@ from temlib.tested import by_model, classes_of
 __all__ = ["FORMULAS", "baseline", "classes_of", "compare", "confusion", "table", "warnings", "worked"]
 
 COLUMNS = ("task", "model", "class", "measure", "value", "low", "high", "n", "micrographs", "method")
+DIFFERENCE = ("difference", "low", "high", "p_value", "p_holm", "n", "micrographs", "method")
 # Below these an interval is wide and its coverage unsure; the report says so.
 FEW_MICROGRAPHS, FEW_POSITIVES = 20, 30
 
@@ -70,7 +73,8 @@ def _total(truth, predicted, size):
 
 
 def _unit_counts(held, predicted, size):
-    """Return confusion counts (models, units, size, size) on the same units, and their multiplicities (units,).
+    """Return confusion counts (models, units, size, size) on the same units, and their multiplicities
+    (units,).
 
     `predicted` is (models, n). Independent particles with the same truth and calls are one unit.
     """
@@ -84,7 +88,7 @@ def _unit_counts(held, predicted, size):
     return np.array(counts, float), np.ones(units)
 
 
-def _call_estimates(counts, weights, independent):
+def call_estimates(counts, weights, independent, classes):
     """Return the `Estimates` of every measure of calls from counts per unit (units, classes, classes)."""
     total = np.tensordot(weights, counts, axes=1)
     sizes = rests_on(counts)
@@ -93,14 +97,23 @@ def _call_estimates(counts, weights, independent):
     lower = np.zeros(len(value))
     lower[-2:] = -1  # MCC and kappa
     return intervals.Estimates(
-        value, influences, sizes, shares(counts, total), fewest(total), lower, np.ones(len(value)), weights, independent
+        value,
+        influences,
+        sizes,
+        shares(counts, total),
+        fewest(total),
+        lower,
+        np.ones(len(value)),
+        weights,
+        independent,
+        is_proportion(classes),
     )
 
 
 def _parts(held, classes):
     """Return [(labels, Estimates, reasons)] of the measures of calls and of probabilities of one model."""
     (counts,), weights = _unit_counts(held, held.predicted[None], len(classes))
-    calls = _call_estimates(counts, weights, held.independent)
+    calls = call_estimates(counts, weights, held.independent, classes)
     reasons = undefined(np.tensordot(weights, counts, axes=1), classes)
     return [(call_labels(classes), calls, reasons), (score_labels(classes), *score_estimates(held, classes))]
 
@@ -122,9 +135,10 @@ def table(predictions, *, task, classes=None, confidence=0.95):
     Returns
     -------
     DataFrame
-        Columns task, model, class, measure, value, low, high, n, micrographs, method. `class` is a class name, "macro",
-        "micro", "weighted", or "all". `n` and `micrographs` count the particles that the measure rests on (the truly
-        positive for a TPR) and the micrographs that hold them. `attrs["notes"]` are sentences on what was left out.
+        Columns task, model, class, measure, value, low, high, n, micrographs, method. `class` is a class
+        name, "macro", "micro", "weighted", or "all". `n` and `micrographs` count the particles that the
+        measure rests on (the truly positive for a TPR) and the micrographs that hold them. `attrs["notes"]`
+        are sentences on what was left out or averaged.
 
     Raises
     ------
@@ -159,16 +173,19 @@ def _measured(labels, estimates, reasons, confidence):
     )
 
 
-def compare(predictions, *, task, primary="balanced accuracy", classes=None, confidence=0.95, flips=10_000, seed=0):
-    """Return paired differences of every measure for every pair of models, on the particles that both have called.
+def compare(
+    predictions, *, task, primary="balanced accuracy", classes=None, confidence=0.95, flips=10_000, seed=0
+):
+    """Return paired differences of every measure for every pair of models, on the particles that both have
+    called.
 
     Parameters
     ----------
     predictions, task, classes, confidence
         As for `table`.
     primary : str
-        The one measure, declared beforehand, whose p values are adjusted over all pairs (Holm); of a one-vs-rest measure the
-        macro average.
+        The one measure, declared beforehand, whose p values are adjusted over all pairs (Holm); of a
+        one-vs-rest measure the macro average.
     flips : int
         Random exchanges of the sign-flip test.
     seed : int or numpy.random.Generator
@@ -177,47 +194,101 @@ def compare(predictions, *, task, primary="balanced accuracy", classes=None, con
     Returns
     -------
     DataFrame
-        Columns task, model_a, model_b, class, measure, difference (a - b), low, high, p_value, p_holm (NaN for all but the
-        primary measure), n, micrographs, method.
+        Columns task, model_a, model_b, class, measure, difference (a - b), low, high, p_value, p_holm (NaN
+        for all but the primary measure), n, micrographs, method.
     """
     classes = list(classes) if classes is not None else classes_of(predictions)
     tested = by_model(predictions, classes)
     rng = np.random.default_rng(seed)
-    frames = []
+    frames = [pd.DataFrame(columns=["model_a", "model_b", "class", "measure", *DIFFERENCE])]
     for a, b in combinations(tested, 2):
-        held = _common(tested[a], tested[b])
-        frames.append(_compared(*held, classes, confidence, flips, rng).assign(model_a=a, model_b=b))
-    columns = ["task", "model_a", "model_b", "class", "measure", "difference", "low", "high"]
-    columns += ["p_value", "p_holm", "n", "micrographs", "method"]
-    if not frames:
-        return pd.DataFrame(columns=columns)
-    result = pd.concat(frames, ignore_index=True).assign(task=task, p_holm=np.nan)
+        one, two = _common(tested[a], tested[b])
+        parts = [scores_compared, calls_compared] if len(one.truth) else [_nothing_compared]
+        frames += [
+            f(one, two, classes, confidence, flips, rng).assign(model_a=a, model_b=b) for f in parts[::-1]
+        ]
+    result = pd.concat(frames[1:] or frames, ignore_index=True).assign(task=task, p_holm=np.nan)
     main = (result["measure"] == primary) & result["class"].isin(["all", "macro"])
     result.loc[main, "p_holm"] = intervals.holm(result.loc[main, "p_value"])
-    return result[columns]
+    return result[["task", "model_a", "model_b", "class", "measure", *DIFFERENCE]]
 
 
 def _common(a, b):
     """Return two models' particles in the same order, those that both have."""
-    _, rows_a, rows_b = np.intersect1d(a.particle, b.particle, return_indices=True)
-    return a.take(rows_a), b.take(rows_b)
+    place = pd.Index(b.particle).get_indexer(a.particle)
+    return a.take(np.flatnonzero(place >= 0)), b.take(place[place >= 0])
 
 
-def _compared(a, b, classes, confidence, flips, rng):
-    """Return the differences of two models on the same particles as a DataFrame."""
-    counts, weights = _unit_counts(a, np.vstack([a.predicted, b.predicted]), len(classes))
-    one, two = (_call_estimates(c, weights, a.independent) for c in counts)
-    estimates = replace(
+def _nothing_compared(one, two, classes, confidence, flips, rng):
+    """Return the rows of two models that share no particle."""
+    labels = call_labels(classes) + score_labels(classes)
+    rows = pd.DataFrame(labels, columns=["measure", "class"])
+    rows = rows.assign(difference=np.nan, low=np.nan, high=np.nan, p_value=np.nan, n=0, micrographs=0)
+    return rows.assign(method="undefined: the models share no particle")
+
+
+def calls_compared(one, two, classes, confidence, flips, rng):
+    """Return the differences of the measures of calls, with sign-flip or exact McNemar p values."""
+    counts, weights = _unit_counts(one, np.vstack([one.predicted, two.predicted]), len(classes))
+    both = [call_estimates(c, weights, one.independent, classes) for c in counts]
+    reasons = [undefined(np.tensordot(weights, c, axes=1), classes) for c in counts]
+    p_value = intervals.exchange_test(call_values, *counts, weights, flips=flips, seed=rng)
+    labels = call_labels(classes)
+    test = np.full(
+        len(labels), "sign-flip of " + ("particles" if one.independent else "micrographs"), dtype=object
+    )
+    for k, (measure, label) in enumerate(labels if one.independent else []):
+        right = _rightly_called(one, two, measure, label, classes)
+        if right is not None and not np.isnan(p_value[k]):
+            only = np.count_nonzero(right[0] & ~right[1]), np.count_nonzero(right[1] & ~right[0])
+            p_value[k], test[k] = intervals.mcnemar_exact(*only), "exact McNemar"
+    return _differences(labels, both, reasons, p_value, test, confidence)
+
+
+def _rightly_called(one, two, measure, label, classes):
+    """Return which particles each model has right, of those that a measure is a share of, or None."""
+    if measure == "accuracy":
+        return one.predicted == one.truth, two.predicted == two.truth
+    if measure not in ("TPR", "TNR") or label not in classes:
+        return None
+    place = classes.index(label)
+    among = (one.truth == place) == (measure == "TPR")
+    return tuple((held.predicted[among] == place) == (measure == "TPR") for held in (one, two))
+
+
+def scores_compared(one, two, classes, confidence, flips, rng):
+    """Return the differences of the measures of probabilities, with t tests on influences, as a DataFrame."""
+    both, reasons = zip(*(score_estimates(held, classes) for held in (one, two)))
+    difference = both[0].value - both[1].value
+    error = np.sqrt(both[0].weights @ (both[0].influences - both[1].influences) ** 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_value = np.where(error > 0, 2 * stats.t.sf(np.abs(difference) / error, both[0].df), 1.0)
+    p_value[np.isnan(difference) | np.isnan(error)] = np.nan
+    labels = score_labels(classes)
+    area = "DeLong 1988" if one.independent else "clustered AUC, Obuchowski 1997"
+    test = [area if measure == "AUC" else "t test of influences" for measure, _ in labels]
+    return _differences(labels, both, reasons, p_value, test, confidence)
+
+
+def difference_of(one, two):
+    """Return the `Estimates` of the differences between two `Estimates` on the same units."""
+    return replace(
         one,
         value=one.value - two.value,
         influences=one.influences - two.influences,
+        sizes=np.maximum(one.sizes, two.sizes),
+        shares=(one.shares + two.shares) / 2,
         fewest=np.minimum(one.fewest, two.fewest),
-        lower=-(one.upper - one.lower),
+        lower=one.lower - one.upper,
         upper=one.upper - one.lower,
     )
+
+
+def _differences(labels, both, reasons, p_value, test, confidence):
+    """Return the differences of two `Estimates` on the same units as a DataFrame."""
+    estimates = difference_of(*both)
     low, high, method = intervals.of_differences(estimates, confidence=confidence)
-    p_value = intervals.exchange_test(call_values, *counts, weights, flips=flips, seed=rng)
-    labels = call_labels(classes)
+    reason = np.where(reasons[0] == "", reasons[1], reasons[0])
     return pd.DataFrame(
         {
             "class": [label for _, label in labels],
@@ -228,7 +299,9 @@ def _compared(a, b, classes, confidence, flips, rng):
             "p_value": p_value,
             "n": (estimates.weights @ estimates.sizes).astype(int),
             "micrographs": estimates.units.astype(int),
-            "method": method,
+            "method": np.where(
+                np.isnan(estimates.value), reason, method + "; p: " + np.array(test, dtype=object)
+            ),
         }
     )
 
@@ -271,11 +344,14 @@ def warnings(measured):
         micrographs = rows["micrographs"].max()
         if micrographs < FEW_MICROGRAPHS:
             sentences.append(
-                f"{model} on {task}: {micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, so its intervals are unsure."
+                f"{model} on {task}: {micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, "
+                "so its intervals are unsure."
             )
         found = rows[(rows["measure"] == "TPR") & ~rows["class"].isin(["macro", "micro", "weighted"])]
-        for row in found[found["n"] < FEW_POSITIVES].itertuples():
-            sentences.append(
-                f"{model} on {task}: {row.n} particles are truly {getattr(row, '_3')}, fewer than {FEW_POSITIVES}."
-            )
+        for label, n in zip(found["class"], found["n"]):
+            if n < FEW_POSITIVES:
+                sentences.append(
+                    f"{model} on {task}: {n} particles are truly {label}, fewer than {FEW_POSITIVES}, "
+                    "so what rests on them is unsure."
+                )
     return sentences

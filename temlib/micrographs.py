@@ -1,70 +1,44 @@
 """Read one image of any microscope format, with its pixel size in nm and an account of what was found.
 
-The contract of this module: a file is recognised by its name *and* its content; every size that a header states is
-checked against the file before memory is taken; what the file does not say stays unknown (a pixel size of NaN); stacks,
-volumes, spectra, diffraction patterns and colour pictures are named as such and never reduced to an image by a guess.
-Whatever cannot be read raises `InputError` with one sentence.
+The contract of this module: a file is recognised by its name *and* its content; every size that a header
+states is checked against the file before memory is taken; what the file does not say stays unknown (a pixel
+size of NaN); stacks, volumes, spectra, diffraction patterns and colour pictures are named as such and never
+reduced to an image by a guess. Whatever cannot be read raises `InputError` with one sentence.
 
-Images are `(rows, columns)`, in the type and the row order of the file; uncompressed MRC and TIFF are memory-mapped.
+Images are `(rows, columns)`, in the type and the row order of the file; uncompressed MRC and TIFF are mapped.
 """
 
-import bz2
-import gzip
-import io
 import logging
 import math
-import stat
 import warnings
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import mrcfile
 import numpy as np
-import tifffile
-from PIL import Image
 
-from .files import InputError
+from ._mrc import read_mrc
+from ._paths import probe, reason, refusal
+from ._readers import RSCIIO_READERS, read_picture, read_rsciio, read_tiff
 
-LARGEST_IMAGE = 2**30  # bytes of one image in memory; a super-resolution K3 frame in float32 takes 0.4e9
-LARGEST_ARCHIVE = 2**33  # bytes of an unpacked .gz or .bz2; more takes minutes to run through for one image
-FREE_EXPANSION = 2**26  # bytes to which any file may expand, so that a blank image is no bomb
-GREATEST_EXPANSION = (
-    100  # times; micrographs are noise, which no lossless coder packs more than about tenfold
-)
-SQUARE_TOLERANCE = 0.01  # relative; calibrations of the two axes agree to 1 % in a sound microscope
-PRINT_RESOLUTION_NM = (
-    1000  # a "resolution" coarser than 1 µm a pixel is meant for a printer, not for a specimen
-)
-
-NANOMETRES = {
-    **dict.fromkeys(("m", "metre", "meter"), 1e9),
-    **dict.fromkeys(("cm", "centimeter"), 1e7),
-    **dict.fromkeys(("inch", "in"), 25.4e6),
-    **dict.fromkeys(("mm", "millimeter"), 1e6),
-    **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer", "micrometre"), 1e3),
-    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1.0),
-    **dict.fromkeys(("å", "å", "a", "ang", "angstrom", "angstroms", "ångström"), 0.1),
-    **dict.fromkeys(("pm", "picometer"), 1e-3),
-}
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".st", ".rec", ".ccp4")
 TIFF_SUFFIXES = (".tif", ".tiff")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-RSCIIO_READERS = {  # the plugin of rosettasciio for each suffix
-    ".dm3": "digitalmicrograph",
-    ".dm4": "digitalmicrograph",
-    ".ser": "tia",
-    ".emi": "tia",
-    ".emd": "emd",
-}
 SUFFIXES = (*MRC_SUFFIXES, *TIFF_SUFFIXES, *PICTURE_SUFFIXES, *RSCIIO_READERS)
-SIGNATURES = {  # first bytes -> name of the format, for formats that begin with them
+PACKED = {".gz": "gzip", ".bz2": "bzip2"}  # understood behind the suffixes of MRC
+FORMATS = {
+    **dict.fromkeys(MRC_SUFFIXES, "MRC"),
+    **dict.fromkeys(TIFF_SUFFIXES, "TIFF"),
+    ".png": "PNG",
+    **dict.fromkeys((".jpg", ".jpeg"), "JPEG"),
+    **{suffix: suffix[1:].upper() for suffix in RSCIIO_READERS},
+}
+SIGNATURES = {  # first bytes -> the format that begins with them
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF
     b"MM\0+": "TIFF",
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -72,11 +46,14 @@ SIGNATURES = {  # first bytes -> name of the format, for formats that begin with
     b"\0\0\0\x03": "DM3",
     b"\0\0\0\x04": "DM4",
     b"II\x97\x01": "SER",
+    b"JK": "EMI",
     b"PK\x03\x04": "ZIP",
     b"%PDF": "PDF",
     b"GIF8": "GIF",
     b"BM": "BMP",
 }
+MRC_MAGIC = slice(208, 211)  # the bytes "MAP" since MRC2000
+SQUARE_TOLERANCE = 0.01  # relative; calibrations of the two axes agree to 1 % in a sound microscope
 
 
 @dataclass(frozen=True)
@@ -138,8 +115,8 @@ def read(path, *, index=None):
     Parameters
     ----------
     path : str or Path
-        MRC family (also packed as .gz or .bz2), TIFF, PNG, JPEG; with the optional extra `formats` DM3, DM4, SER,
-        EMI and EMD.
+        MRC family (also packed as .gz or .bz2), TIFF, PNG, JPEG; with the optional extra `formats` DM3, DM4,
+        SER, EMI and EMD.
     index : int, optional
         Which image of a stack to read, 0-based; a file with a single image needs none.
 
@@ -151,82 +128,74 @@ def read(path, *, index=None):
     Raises
     ------
     InputError
-        If the file is missing, of no known format, damaged, larger than it can honestly be, not an image (volume,
-        spectrum, diffraction pattern, colour picture), or a stack without `index`.
+        If the file is missing, of no known format, damaged, larger than it can honestly be, not an image
+        (volume, spectrum, diffraction pattern, colour picture), or a stack without `index`.
 
     Notes
     -----
-    MRC is read as MRC2014 [1]_ with modes 0, 1, 2, 6, 12 and 101. A file named .mrcs or .st, or with space group 0, is a
-    stack; several sections otherwise are a volume, as RELION and the standard have it.
+    MRC is read as MRC2014 [1]_ with the modes 0, 1, 2, 6, 12 and 101. A file named .mrcs or .st, or of space
+    group 0, is a stack; several sections otherwise are a volume, as the standard and RELION have it.
 
     References
     ----------
     .. [1] Cheng A. et al., J. Struct. Biol. 192 (2015) 146, doi:10.1016/j.jsb.2015.04.002
     """
     path = Path(path)
-    size, head = _probe(path)
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    packed = suffixes[-1:] in ([".gz"], [".bz2"])
-    suffix = (suffixes[0] if len(suffixes) == 2 else "") if packed else "".join(suffixes[-1:])
-    _check_content(path, suffix, packed, head)
+    size, head = probe(path, MRC_MAGIC.stop)
+    suffix, packed = _kind(path, head)
     with _quiet() as said:
         if suffix in MRC_SUFFIXES:
-            micrograph = read_mrc(path, index, size, packed, suffix)
+            found = read_mrc(path, index, size, packed, suffix)
         elif suffix in TIFF_SUFFIXES:
-            micrograph = read_tiff(path, index, size)
+            found = read_tiff(path, index, size)
         elif suffix in PICTURE_SUFFIXES:
-            micrograph = read_picture(path, index, size)
+            found = read_picture(path, index, size)
         else:
-            micrograph = read_rsciio(path, index, size, suffix)
-    image, form, dtype, shape, calibration, sizes_nm, notes = micrograph
-    notes = [*notes, *said]
-    pixel_size_nm, notes = _square(sizes_nm, notes)
+            found = read_rsciio(path, index, size, suffix)
+    if found.image.ndim != 2 or not found.image.size:
+        raise refusal(path, f"states an image of shape {found.image.shape}, which is none; copy it again.")
+    pixel_size_nm, odd = _square(*found.sizes_nm)
     source = Source(
-        path, form, str(dtype), tuple(map(int, shape)), index, calibration, sizes_nm, tuple(notes)
+        path=path,
+        format=FORMATS[suffix],
+        dtype=str(found.image.dtype.newbyteorder("=")),
+        shape=tuple(map(int, found.shape)),
+        index=index,
+        calibration=found.calibration,
+        pixel_sizes_nm=found.sizes_nm,
+        notes=(*found.notes, *odd, *said),
     )
-    return Micrograph(image, pixel_size_nm, source)
+    return Micrograph(found.image, pixel_size_nm, source)
 
 
-def _check_content(path, suffix, packed, head):
-    """Refuse a file whose name and content contradict each other."""
-    if suffix not in SUFFIXES or (packed and suffix not in MRC_SUFFIXES):
+def _kind(path, head):
+    """Return the suffix that tells the format and whether the file is packed; name and content must agree."""
+    suffix = path.suffix.lower()
+    packed = suffix in PACKED and Path(path.stem).suffix.lower() in MRC_SUFFIXES
+    expected = PACKED[suffix] if packed else FORMATS.get(suffix)
+    if expected is None:
         known = " ".join(SUFFIXES)
-        raise refusal(
-            path,
-            f"has no known image suffix; known are {known} and, packed, .mrc.gz and .mrc.bz2."
-        )
+        raise refusal(path, f"has no suffix of a known image format; known are {known} .mrc.gz .mrc.bz2.")
     found = next((name for start, name in SIGNATURES.items() if head.startswith(start)), None)
-    if packed:
-        expected = {".gz": "gzip", ".bz2": "bzip2"}[path.suffix.lower()]
-    elif suffix in MRC_SUFFIXES:
-        expected, found = "MRC", "MRC" if head[208:211] == b"MAP" else found
-    else:
-        expected = {
-            **dict.fromkeys(TIFF_SUFFIXES, "TIFF"),
-            ".png": "PNG",
-            ".jpg": "JPEG",
-            ".jpeg": "JPEG",
-        }.get(suffix, suffix[1:].upper())
-        # An EMI begins with a version-dependent header, so only a contradiction counts.
-        found = "EMI" if expected == "EMI" and found is None else found
+    # MRC begins with a number of columns, which may be any other format's signature.
+    if head[MRC_MAGIC] == b"MAP" and (found is None or expected == "MRC"):
+        found = "MRC"
     if found != expected:
-        content = f"that of {found}" if found else "of no format known here"
+        content = f"that of {found}" if found else "of no known format"
         raise refusal(
-            path,
-            f"is named as {expected} but its content is {content}; rename or re-export it."
+            path, f"is named as {expected} but its content is {content}; rename or export it again."
         )
+    return (Path(path.stem).suffix.lower() if packed else suffix), packed
 
 
 @contextmanager
 def _quiet():
-    """Collect what other libraries warn or log, so that it becomes notes instead of noise on the screen."""
+    """Collect what other libraries warn or log as notes, so that none of it reaches the reader's screen."""
     said = []
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(
-        f"The file's reader says: {reason(ValueError(record.getMessage()))}."
-    )
-    loggers = [logging.getLogger(name) for name in ("tifffile", "PIL", "rsciio", "mrcfile")]
-    before = [(logger.propagate, logger.level) for logger in loggers]
+    handler.emit = lambda record: said.append(record.getMessage())
+    loggers = [logging.getLogger(name) for name in ("tifffile", "PIL", "rsciio")]
+    before = [logger.propagate for logger in loggers]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for logger in loggers:
@@ -235,21 +204,18 @@ def _quiet():
         try:
             yield said
         finally:
-            for logger, (propagate, level) in zip(loggers, before):
+            for logger, propagate in zip(loggers, before):
                 logger.removeHandler(handler)
-                logger.propagate, logger.level = propagate, level
-            said += [f"The file's reader says: {reason(warning.message)}." for warning in caught]
-            said[:] = list(dict.fromkeys(said))[:5]
+                logger.propagate = propagate
+            said += [str(warning.message) for warning in caught]
+            said[:] = [
+                f"The file's reader says: {reason(ValueError(text))}." for text in dict.fromkeys(said)
+            ][:5]
 
 
-def _square(sizes_nm, notes):
-    """Return the edge of a square pixel, or NaN with a note when the two axes contradict each other."""
-    height, width = sizes_nm
-    if math.isnan(height) or math.isnan(width):
-        return math.nan, notes
+def _square(height, width):
+    """Return the edge of a square pixel in nm and no note, or NaN and a note where the axes differ."""
     if abs(height - width) > SQUARE_TOLERANCE * max(height, width):
-        note = f"Pixels are not square ({height:.6g} nm high, {width:.6g} nm wide), so there is no single pixel size."
-        return math.nan, [*notes, note]
-    return (height + width) / 2, notes
-
-
+        sizes = f"{height:.6g} nm high, {width:.6g} nm wide"
+        return math.nan, [f"Pixels are not square ({sizes}), so there is no single pixel size."]
+    return (height + width) / 2, []

@@ -90,8 +90,8 @@ PRESETS = {
     "krios300": Preset(kv=300.0, pixel_nm=0.6, shape=(1728, 1728), defocus_um=(0.8, 2.5), dose=(25.0, 50.0),
                        convergence_mrad=0.03, gain_error=0.003),
     "talos200": Preset(kv=200.0),
-    "ccd120": Preset(kv=120.0, defocus_um=(1.5, 4.0), dose=(12.0, 30.0), dqe0=0.4, gain_error=0.01, hot_pixels=2e-5,
-                     **_CCD),
+    "ccd120": Preset(kv=120.0, defocus_um=(1.5, 4.0), dose=(12.0, 30.0), dqe0=0.4, gain_error=0.01,
+                     hot_pixels=2e-5, **_CCD),
     "thesis2016": Preset(kv=120.0, defocus_um=(1.5, 4.0), dose=(10.0, 25.0), dqe0=0.35, gain_error=0.015,
                          hot_pixels=3e-5, binning=2, bits=8, jpeg=80, **_CCD),
 }  # fmt: skip
@@ -124,7 +124,7 @@ def interaction_constant(kv):
 
 
 def mean_free_path_nm(kv):
-    """Return the inelastic mean free path in vitreous ice: 395 nm at 300 kV, elsewhere scaled with β² (assumed)."""
+    """Return the mean free path in vitreous ice, in nm: 395 at 300 kV, else scaled with β² (assumed)."""
 
     def beta2(kilovolts):
         return 1 - (1 + kilovolts * 1e3 * constants.e / (constants.m_e * constants.c**2)) ** -2

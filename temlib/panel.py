@@ -76,7 +76,7 @@ def _image(profile, seen):
 
 @njit(cache=True, nogil=True)
 def _shell_profile(radius, depths, offsets, steps, x):
-    """Return the projected potential of spherical lamellae at distances `x` from the middle, x[n // 2] = 0."""
+    """Return the projected potential of spherical lamellae at `x` from the middle, x[n // 2] = 0."""
     profile, middle = np.zeros(len(x)), len(x) // 2
     for j in range(middle, len(x)):
         for depth in depths:

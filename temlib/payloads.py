@@ -32,7 +32,8 @@ class Payload:
     solids : (n, 6) ndarray
         Ellipsoids as `projection.add_ellipsoids` takes them, about the vesicle's centre.
     rods : tuple
-        (place, frame, length, section, spacing, taper) as `projection.add_rod` takes them.
+        (place, frame, length, crystal, taper) as `projection.add_rod` takes them, `crystal` what `_section`
+        takes.
     rings : tuple
         (axis, meridian, profile, lowest, spacing) of bodies of revolution.
     strand : (float, float, float)
@@ -82,21 +83,16 @@ def _rods(count, width, tilt, lumen, rotation, fill, center, rng):
         off = np.zeros(3)
         if count > 1:
             angle = 2 * math.pi * (n + rng.uniform(-0.2, 0.2)) / count
-            off[:2] = (
-                0.5
-                * np.array([math.cos(angle), math.sin(angle)])
-                * max(0.0, min(lumen[0], lumen[1]) - width / 2)
-            )
+            away = 0.5 * max(0.0, min(lumen[0], lumen[1]) - width / 2)
+            off[:2] = away * math.cos(angle), away * math.sin(angle)
         reach = math.hypot(off[0], off[1]) + width / 2
         length = 2 * lumen[2] * math.sqrt(max(0.1, 1 - (reach / min(lumen[0], lumen[1])) ** 2)) * fill
         slide = rng.uniform(-1, 1) * 0.5 * (1 - fill) * lumen[2]
         axis = _turned(rotation[:, 2], tilt * rng.uniform(), rng) if tilt else rotation[:, 2]
         place = rotation @ (off + [0, 0, slide])
-        section = _section(
-            width / 2, rng.uniform(1.1, 2.0), rng.uniform(0.4, 0.9), rng.uniform(0, math.pi / 3)
-        )
+        crystal = (width / 2, rng.uniform(1.1, 2.0), rng.uniform(0.4, 0.9), rng.uniform(0, math.pi / 3))
         taper = rng.uniform(0.4, 0.9)
-        rods.append((center + place[:2], forms.frame(axis), max(length, 3.0), section, SECTION_NM, taper))
+        rods.append((center + place[:2], forms.frame(axis), max(length, 3.0), crystal, taper))
     return tuple(rods)
 
 
@@ -184,9 +180,10 @@ def paint(image, pixel_nm, payload, place):
     """Add the projected potential of a payload to `image`, its vesicle's centre at `place` (in nm)."""
     if len(payload.solids):
         projection.add_ellipsoids(image, pixel_nm, payload.solids + np.append(place, np.zeros(4)))
-    for offset, *rod in payload.rods:
-        projection.add_rod(image, pixel_nm, place + offset, *rod)
+    for offset, frame, length, crystal, taper in payload.rods:
+        section = _section(*crystal)
+        projection.add_rod(image, pixel_nm, place + offset, frame, length, section, SECTION_NM, taper)
     for axis, meridian, profile, lowest, spacing in payload.rings:
-        reach = float(np.hypot(*meridian.T).max()) + 1.0
-        table = projection.distances(meridian, True, reach)
-        projection.add_revolution(image, pixel_nm, place, axis, (reach,) * 3, table, profile, lowest, spacing)
+        extent = tuple(forms.reach(meridian, axis) + 1.0)
+        table = projection.distances(meridian, True, float(np.hypot(*meridian.T).max()) + 1.0)
+        projection.add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest, spacing)

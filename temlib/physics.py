@@ -70,11 +70,12 @@ def stages(seed=1, *, preset="talos200"):
     crop = taken[edge : edge + box, edge : edge + box]
     return [
         Stage("specimen", "The potential of lipid and payload is summed along the beam.", body, "V nm"),
-        Stage("ice", "The molecules of the frozen film add a potential that is never smooth.", frozen, "V nm"),
-        Stage("contrast", "The defocused lens turns phase into contrast: dark membranes, bright fringes.", image,
-              "relative"),
-        Stage("attenuation", "Ice scatters electrons away, more where it is thicker; the dose is finite.", expected,
-              "electrons/pixel"),
+        Stage("ice", "The molecules of the frozen film add a potential that is never smooth.", frozen,
+              "V nm"),
+        Stage("contrast", "The defocused lens turns phase into contrast: dark membranes, bright fringes.",
+              image, "relative"),
+        Stage("attenuation", "Ice scatters electrons away, more where it is thicker; the dose is finite.",
+              expected, "electrons/pixel"),
         Stage("shot noise", "Electrons arrive one by one: counts scatter by their square root.", counts,
               "electrons/pixel"),
         Stage("camera", "The camera blurs, and each pixel has a gain of its own.", taken, "grey levels"),

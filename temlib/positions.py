@@ -1,27 +1,24 @@
 """Positions of particles as picking programs write them, and crops cut out of micrographs at them.
 
-The contract of this module: `row` and `column` are the particle's centre in its micrograph, 0-based, in the order in
-which the rows lie in the file; pixel (i, j) has its centre at (i, j). `box_px` is the edge of the square window in the
-micrograph's pixels. Image paths are relative to ``attrs["folder"]`` and never leave it, not by a link either.
+The contract of this module: `row` and `column` are the particle's centre in its micrograph, 0-based, in the
+order in which the rows lie in the file; pixel (i, j) has its centre at (i, j). `box_px` is the edge of the
+square window in the micrograph's pixels. Image paths are relative to ``attrs["folder"]`` and never leave it,
+not by a link either.
 """
 
 import math
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import starfile
 
 from . import tables
-from ._paths import inside, probe, reason, shown
+from ._paths import inside, probe, shown
+from ._pickers import numbered, read_box, read_cbox, read_star, where
 from .files import InputError
-from .micrographs import MRC_SUFFIXES, SUFFIXES
+from .micrographs import SUFFIXES
 
 LARGEST_CUT = 2**30  # bytes of crops from one call
-PICKERS = re.compile(r"_(autopick|manualpick|topaz|cryolo|pick(s|ed)?|coords?|info)$", re.IGNORECASE)
-ANGSTROMS_PER_NM = 10.0
-STAR_STACK, STAR_MICROGRAPH = "rlnImageName", "rlnMicrographName"
 
 
 def read(path, *, folder=None):
@@ -30,33 +27,35 @@ def read(path, *, folder=None):
     Parameters
     ----------
     path : str or Path
-        ``.star`` of RELION (3.0, 3.1 and later) or exported from cryoSPARC, ``.box`` of EMAN, ``.cbox`` of crYOLO, or a
-        manifest (``.csv``, ``.tsv``, ``.txt``) with the columns `image`, `row`, `column`.
+        ``.star`` of RELION (3.0, 3.1 and later) or exported from cryoSPARC, ``.box`` of EMAN, ``.cbox`` of
+        crYOLO, or a manifest (``.csv``, ``.tsv``, ``.txt``) with the columns `image`, `row`, `column`.
     folder : str or Path, optional
-        The folder that image names are relative to. By default the RELION project (the nearest folder upwards that
-        holds ``default_pipeline.star``) for a STAR file in one, else the folder of `path`.
+        The folder that image names are relative to. By default the RELION project (the nearest folder upwards
+        that holds ``default_pipeline.star``) for a STAR file in one, else the folder of `path`.
 
     Returns
     -------
     DataFrame
-        One row a particle: `particle` (unique text), `image` (path relative to ``attrs["folder"]``), `index` (0-based
-        place in a stack, <NA> for a micrograph), `micrograph` (text, absent if unknown), `row`, `column`, `box_px`,
-        `box_nm` (NaN = unknown), `pixel_size_nm` of the image (NaN = the file does not say), then the file's other
-        columns. ``attrs`` hold `path`, `folder`, `format` and `notes` (sentences about assumptions).
+        One row a particle: `particle` (unique text), `image` (path relative to ``attrs["folder"]``), `index`
+        (0-based place in a stack, <NA> for a micrograph), `micrograph` (text, absent if unknown), `row`,
+        `column`, `box_px`, `box_nm` (NaN = unknown), `pixel_size_nm` of the image (NaN = the file does not
+        say), then the file's other columns. ``attrs`` hold `path`, `folder`, `format` and `notes` (sentences
+        about assumptions). The index says in which line, or which row of a STAR file, a particle is written.
 
     Raises
     ------
     InputError
-        If the file is damaged, misses a column, names an image that is missing or outside the folder, has a position
-        that is no number, or two particles of one name.
+        If the file is damaged, misses a column, names an image that is missing or outside the folder, has a
+        position that is no number, or two particles of one name.
 
     Notes
     -----
-    * STAR: with `rlnImageName` the crops of the stacks are the particles, else `rlnCoordinateX/Y` in `rlnMicrographName`.
-      The pixel size is `rlnImagePixelSize` (stack) or `rlnMicrographPixelSize` (micrograph) of the optics group, else
-      `rlnPixelSize`, else detector pixel over magnification. RELION reads TIFF bottom row first [1]_; positions in TIFF
-      micrographs are therefore refused.
-    * EMAN .box: columns x, y of the lower left corner, width, height [2]_; the first row of an MRC file is the lowest.
+    * STAR: with `rlnImageName` the crops of the stacks are the particles, else `rlnCoordinateX/Y` in
+      `rlnMicrographName`. The pixel size is `rlnImagePixelSize` (stack) or `rlnMicrographPixelSize`
+      (micrograph) of the optics group, else `rlnPixelSize`, else detector pixel over magnification. RELION
+      reads TIFF bottom row first [1]_; positions in TIFF micrographs are therefore refused.
+    * EMAN .box: columns x, y of the lower left corner, width, height [2]_; the first row of an MRC file is
+      the lowest.
     * crYOLO .cbox is taken to give the same corner, an assumption from its use as .box, not confirmed in its
       documentation. Boxes below the picking threshold are kept, with their `Confidence`.
 
@@ -67,7 +66,7 @@ def read(path, *, folder=None):
     """
     path = Path(path)
     probe(path, 1)
-    readers = {".star": _read_star, ".box": _read_box, ".cbox": _read_cbox}
+    readers = {".star": read_star, ".box": read_box, ".cbox": read_cbox}
     readers |= dict.fromkeys((".csv", ".tsv", ".txt"), _read_manifest)
     suffix = path.suffix.lower()
     if suffix not in readers:
@@ -102,19 +101,18 @@ def _finish(path, table):
             wrong = np.isinf(values) | (values <= 0)
             fault = "is not a positive number"
         if wrong.any():
-            raise InputError(f"{shown(path)}, {_where(table, wrong)}: {name} {fault}; correct or remove that row.")
+            raise InputError(
+                f"{shown(path)}, {where(table, wrong)}: {name} {fault}; correct or remove that row."
+            )
     twice = table["particle"].duplicated()
     if twice.any():
         name = shown(table["particle"][twice].iloc[0])
-        raise InputError(f"{shown(path)}, {_where(table, twice)}: the particle {name} occurs twice; remove one.")
+        raise InputError(
+            f"{shown(path)}, {where(table, twice)}: the particle {name} occurs twice; remove one."
+        )
     first = ["particle", "image", "index", "micrograph", "row", "column", "box_px", "box_nm", "pixel_size_nm"]
     first = [name for name in first if name in table]
     return table[first + [name for name in table if name not in first]]
-
-
-def _where(table, wrong):
-    """Return the place of the first row marked in `wrong`."""
-    return f"{table.index.name} {table.index[np.flatnonzero(wrong)[0]]}"
 
 
 def _check_images(path, folder, table):
@@ -124,7 +122,9 @@ def _check_images(path, folder, table):
         file = inside(folder, name, place)
         suffix = file.with_suffix("").suffix if file.suffix.lower() in (".gz", ".bz2") else file.suffix
         if suffix.lower() not in SUFFIXES:
-            raise InputError(f"{place}: {shown(name)} is no image that can be read; known are {' '.join(SUFFIXES)}.")
+            raise InputError(
+                f"{place}: {shown(name)} is no image that can be read; known are {' '.join(SUFFIXES)}."
+            )
 
 
 def _read_manifest(path, folder):
@@ -132,218 +132,38 @@ def _read_manifest(path, folder):
     table = tables.read(path)
     for name in ("image", "row", "column"):
         if name not in table:
-            raise InputError(f"{shown(path)} has no column {name!r}, so no positions; it has {', '.join(table)}.")
+            raise InputError(
+                f"{shown(path)} has no column {name!r}, so no positions; it has {', '.join(table)}."
+            )
     for name in ("row", "column", "box_px", "box_nm", "pixel_size_nm"):
         if name in table:
             table[name] = tables.numbers(table[name])
     missing = table["row"].isna() | table["column"].isna()
     if missing.any():
-        raise InputError(f"{shown(path)}, {_where(table, missing)}: the position is empty; fill or remove that row.")
+        raise InputError(
+            f"{shown(path)}, {where(table, missing)}: the position is empty; fill or remove that row."
+        )
     table["image"] = table["image"].str.strip()
-    table["index"] = pd.array([pd.NA] * len(table), "Int64")
+    table["index"] = _stack_index(path, table)
     if "micrograph" not in table:
         table["micrograph"] = table["image"]
     if "particle" not in table:
-        table["particle"] = _numbered(table["micrograph"])
+        table["particle"] = numbered(table["micrograph"])
     return table, []
 
 
-def _numbered(micrographs):
-    """Return unique particle names: the micrograph and a running number in it, from 1."""
-    return micrographs + ":" + (micrographs.groupby(micrographs).cumcount() + 1).astype(str)
-
-
-def _blocks(path):
-    """Return the data blocks of a STAR file as DataFrames of text or numbers."""
-    tables.read_text(path)  # refuses what is no text before the parser meets it
-    try:
-        blocks = starfile.read(path, always_dict=True)
-        return {name: block if hasattr(block, "columns") else pd.DataFrame([block]) for name, block in blocks.items()}
-    except Exception as fault:  # the parser has no errors of its own: any type may come out of a damaged file
-        raise InputError(f"{shown(path)} cannot be read as STAR ({reason(fault)}); export it again.") from fault
-
-
-def _columns(path, block, names):
-    """Refuse a block without a needed column."""
-    missing = [name for name in names if name not in block]
-    if missing:
-        raise InputError(
-            f"{shown(path)} has no column _{missing[0]}, which positions need; it has {len(block.columns)} others, "
-            "so export the particles with it."
-        )
-
-
-def _read_star(path, folder):
-    """Read RELION's STAR, with or without optics groups."""
-    blocks = _blocks(path)
-    optics = blocks.get("optics")
-    needed = (STAR_STACK, "rlnCoordinateX")
-    data = next((b for name, b in blocks.items() if name != "optics" and any(c in b for c in needed)), None)
-    if data is None:
-        raise InputError(f"{shown(path)} has neither _rlnImageName nor _rlnCoordinateX; give the STAR of particles.")
-    data = data.copy()
-    data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
-    notes = []
-    if optics is not None:
-        _columns(path, optics, ["rlnOpticsGroup"])
-        _columns(path, data, ["rlnOpticsGroup"])
-        data = _with_optics(path, data, optics)
-    if STAR_STACK in data:
-        table = _star_stacks(path, data)
-    else:
-        table = _star_micrographs(path, data, folder)
-    if any(name.startswith("rlnOrigin") for name in data):
-        notes.append("The shifts of a refinement (rlnOrigin) are not applied to positions.")
-    if table["pixel_size_nm"].isna().any():
-        notes.append("The STAR file states no pixel size for some particles.")
-    if "micrograph" not in table:
-        notes.append("The STAR file does not say which micrograph each particle is from.")
-    return pd.concat([table, data], axis=1), notes
-
-
-def _with_optics(path, data, optics):
-    """Return the particles with the columns of their optics group."""
-    groups = optics.drop_duplicates("rlnOpticsGroup").set_index("rlnOpticsGroup")
-    unknown = ~data["rlnOpticsGroup"].isin(groups.index)
-    if unknown.any():
-        raise InputError(f"{shown(path)}, {_where(data, unknown)}: its optics group is not in data_optics; add it.")
-    extra = groups[[name for name in groups if name not in data]]
-    return data.join(extra, on="rlnOpticsGroup")
-
-
-def _number(data, name):
-    """Return a column as floats, NaN where it is absent or no number."""
-    return pd.to_numeric(data[name], errors="coerce").astype(float) if name in data else _nothing(data)
-
-
-def _nothing(data):
-    """Return a column of NaN."""
-    return pd.Series(math.nan, data.index)
-
-
-def _star_pixel_nm(data, first):
-    """Return the pixel size in nm from the column `first`, the general ones, or detector and magnification."""
-    detector_nm = _number(data, "rlnDetectorPixelSize") * 1e3  # in µm
-    by_detector = detector_nm / _number(data, "rlnMagnification")
-    angstroms = _number(data, first).fillna(_number(data, "rlnPixelSize"))
-    pixel_nm = (angstroms / ANGSTROMS_PER_NM).fillna(by_detector)
-    return pixel_nm.where((pixel_nm > 0) & np.isfinite(pixel_nm))
-
-
-def _star_stacks(path, data):
-    """Return the particles of stacks: `7@stack.mrcs` is the seventh image."""
-    parts = data[STAR_STACK].astype(str).str.extract(r"^\s*0*([1-9]\d{0,8})@(.+?)\s*$")
-    wrong = parts[1].isna()
+def _stack_index(path, table):
+    """Return the manifest's places in stacks, <NA> where there is none."""
+    if "index" not in table:
+        return pd.array([pd.NA] * len(table), "Int64")
+    index = tables.numbers(table["index"])
+    wrong = (index < 0) | (index % 1 > 0)
     if wrong.any():
-        name = shown(data[STAR_STACK][wrong].iloc[0])[:60]
-        raise InputError(f"{shown(path)}, {_where(data, wrong)}: {name!r} is not of the form 7@stack.mrcs; correct it.")
-    table = pd.DataFrame({"particle": data[STAR_STACK].astype(str).str.strip(), "image": parts[1]}, index=data.index)
-    table["index"] = parts[0].astype("Int64") - 1
-    if STAR_MICROGRAPH in data:
-        table["micrograph"] = data[STAR_MICROGRAPH].astype(str)
-    # The crop is cut already; its place in the micrograph is for information.
-    table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
-    table["box_px"] = _nothing(data)
-    table["pixel_size_nm"] = _star_pixel_nm(data, "rlnImagePixelSize")
-    return table
-
-
-def _star_micrographs(path, data, folder):
-    """Return the particles at positions in micrographs."""
-    _columns(path, data, ["rlnCoordinateX", "rlnCoordinateY"])
-    if STAR_MICROGRAPH in data:
-        micrograph = data[STAR_MICROGRAPH].astype(str)
-    else:
-        micrograph = pd.Series(_beside(path, folder), data.index)
-    _check_row_order(path, micrograph)
-    table = pd.DataFrame({"particle": _numbered(micrograph), "image": micrograph}, index=data.index)
-    table["index"] = pd.array([pd.NA] * len(data), "Int64")
-    table["micrograph"] = micrograph
-    table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
-    pixel_nm = _star_pixel_nm(data, "rlnMicrographPixelSize")
-    # The box of the extraction, which may have been rescaled, in the micrograph's pixels.
-    extracted_nm = _number(data, "rlnImageSize") * _number(data, "rlnImagePixelSize") / ANGSTROMS_PER_NM
-    table["box_px"], table["box_nm"], table["pixel_size_nm"] = (extracted_nm / pixel_nm).round(), extracted_nm, pixel_nm
-    return table
-
-
-def _beside(path, folder):
-    """Return the name, relative to `folder`, of the one image that a table of positions belongs to by its name."""
-    stems = {path.stem, PICKERS.sub("", path.stem)}
-    found = [p for p in sorted(path.parent.iterdir()) if p.stem in stems and p.suffix.lower() in SUFFIXES]
-    if len(found) != 1:
-        many = f"{len(found)} images" if found else "no image"
-        raise InputError(f"{shown(path)} names no micrograph and {many} of its name lies beside it; put one there.")
-    try:
-        return found[0].resolve().relative_to(Path(folder).resolve()).as_posix()
-    except ValueError as fault:
-        raise InputError(f"{shown(found[0])} is a link out of {shown(folder)}; put the file itself there.") from fault
-
-
-def _check_row_order(path, micrographs):
-    """Refuse positions whose rows may count from the other end of the file."""
-    other = [name for name in micrographs.unique() if not name.lower().removesuffix(".gz").endswith(MRC_SUFFIXES)]
-    if other:
+        fault = "the index counts images of a stack from 0"
         raise InputError(
-            f"{shown(path)} gives positions in {shown(other[0])}, and picking programs count the rows of such files from "
-            "the bottom; convert the micrographs to MRC, or give the positions as a table with row and column."
+            f"{shown(path)}, {where(table, wrong)}: {fault}; give a whole number or leave it empty."
         )
-
-
-def _read_box(path, folder):
-    """Read EMAN's .box: lower left corner, width, height, and perhaps a mode."""
-    text, _ = tables.read_text(path)
-    rows = []
-    for line, content in enumerate(text.splitlines(), 1):
-        cells = content.split()
-        if not cells:
-            continue
-        try:
-            x, y, width, height = map(float, cells[:4])
-            mode = float(cells[4]) if len(cells) > 4 else 0
-        except ValueError as fault:
-            raise InputError(f"{shown(path)}, line {line}: not x, y, width, height in numbers; correct it.") from fault
-        if mode in (-1, -2):
-            raise InputError(f"{shown(path)}, line {line}: the end of a filament, not a particle; export single boxes.")
-        rows.append((line, x, y, width, height))
-    data = pd.DataFrame(rows, columns=["line", "x", "y", "width", "height"]).set_index("line")
-    return _corners(path, folder, data), []
-
-
-def _read_cbox(path, folder):
-    """Read crYOLO's .cbox, a STAR file of corners, sizes and confidences."""
-    blocks = _blocks(path)
-    if "cryolo" not in blocks:
-        raise InputError(f"{shown(path)} has no block data_cryolo, so it is no .cbox; export it from crYOLO again.")
-    data = blocks["cryolo"].copy()
-    _columns(path, data, ["CoordinateX", "CoordinateY", "Width", "Height"])
-    data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
-    if _number(data, "CoordinateZ").notna().any():
-        raise InputError(f"{shown(path)} holds positions in a tomogram (CoordinateZ), not in a micrograph.")
-    names = {"CoordinateX": "x", "CoordinateY": "y", "Width": "width", "Height": "height"}
-    corners = pd.DataFrame({new: _number(data, old) for old, new in names.items()})
-    notes = ["The corner of a .cbox box is taken to be the lower left one, as in .box."]
-    if "Confidence" in data:
-        notes.append("A .cbox holds boxes below the picking threshold too; choose by Confidence.")
-    return pd.concat([_corners(path, folder, corners), data.drop(columns=list(names))], axis=1), notes
-
-
-def _corners(path, folder, data):
-    """Return the table of particles from corners `x, y` and sizes `width, height` in one micrograph."""
-    if not len(data):
-        raise InputError(f"{shown(path)} holds no particles; pick some or leave it out.")
-    wrong = ~((data["width"] > 0) & (data["width"] == data["height"]) & np.isfinite(data).all(axis=1))
-    if wrong.any():
-        raise InputError(f"{shown(path)}, {_where(data, wrong)}: the box is not a square of positive size; correct it.")
-    micrograph = pd.Series(_beside(path, folder), data.index)
-    _check_row_order(path, micrograph)
-    table = pd.DataFrame({"particle": _numbered(micrograph), "image": micrograph}, index=data.index)
-    table["index"] = pd.array([pd.NA] * len(data), "Int64")
-    table["micrograph"] = micrograph
-    # A box of n pixels from corner c covers c .. c + n - 1; its centre pixel is c + n // 2, as `cut` has it.
-    table["row"], table["column"] = (data[at] + data[size] // 2 for at, size in (("y", "height"), ("x", "width")))
-    table["box_px"] = data["width"]
-    return table
+    return index.astype("Int64")
 
 
 def cut(image, rows, columns, box_px):
@@ -361,9 +181,9 @@ def cut(image, rows, columns, box_px):
     Returns
     -------
     (n, box_px, box_px) float32 ndarray
-        The crops. **Border rule**: a centre must lie in the micrograph; pixels of the window that lie outside take the
-        median of those inside, which adds no structure, where mirrored ones would add false membranes. `coverage` tells
-        how much of each window is real.
+        The crops. **Border rule**: a centre must lie in the micrograph; pixels of the window that lie outside
+        take the median of those inside, which adds no structure, where mirrored ones would add false
+        membranes. `coverage` tells how much of each window is real.
 
     Raises
     ------
@@ -372,7 +192,9 @@ def cut(image, rows, columns, box_px):
     """
     rows, columns = _centres(image, rows, columns, box_px)
     if 4 * len(rows) * box_px**2 > LARGEST_CUT:
-        raise InputError(f"{len(rows)} crops of {box_px} x {box_px} pixels exceed 1 GiB; cut fewer at a time, or smaller.")
+        raise InputError(
+            f"{len(rows)} crops of {box_px} x {box_px} pixels exceed 1 GiB; cut fewer at a time, or smaller."
+        )
     crops = np.empty((len(rows), box_px, box_px), np.float32)
     for crop, top, left in zip(crops, rows - box_px // 2, columns - box_px // 2):
         inner = image[max(top, 0) : top + box_px, max(left, 0) : left + box_px]
@@ -415,13 +237,15 @@ def _centres(image, rows, columns, box_px):
         raise InputError(f"box_px must be a whole number of pixels from 1, not {box_px!r}.")
     centres = [np.atleast_1d(np.asarray(values, float)) for values in (rows, columns)]
     if centres[0].ndim != 1 or centres[0].shape != centres[1].shape:
-        raise InputError(f"Rows and columns must be two lists of one length, not {centres[0].shape}, {centres[1].shape}.")
+        raise InputError(
+            f"Rows and columns must be lists of one length; shapes {centres[0].shape}, {centres[1].shape}."
+        )
     for name, values, size in zip(("row", "column"), centres, image.shape):
         wrong = ~((values >= -0.5) & (values < size - 0.5))  # also true for NaN
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
             raise InputError(
                 f"Particle number {at + 1} has its {name} at {values[at]:g}, outside the micrograph of "
-                f"{image.shape[0]} x {image.shape[1]} pixels; check row and column, and the binning of the positions."
+                f"{image.shape[0]} x {image.shape[1]} pixels; check the binning of the positions."
             )
     return [np.floor(values + 0.5).astype(int) for values in centres]

@@ -126,7 +126,7 @@ def _check_physics(settings):
         or not 24 <= settings.diameter_nm[0] <= settings.diameter_nm[1] <= settings.diameter_nm[2]
     ):
         raise InputError(
-            "diameter_nm: smallest, median and largest, from 24 nm on, where a bilayer still closes round a lumen. "
+            "diameter_nm: smallest, median and largest, from 24 nm on, the least that closes round a lumen. "
             f"Received: {settings.diameter_nm}."
         )
 
@@ -137,8 +137,8 @@ def _check_ice(settings):
         diameter, ice = settings.diameter_nm[1 + at], settings.microscope.ice_nm[at]
         if diameter > confusers.largest_in(ice):
             raise InputError(
-                f"diameter_nm: ice of {ice:g} nm holds vesicles up to {confusers.largest_in(ice):.0f} nm, pressed "
-                f"to {forms.FLATTEST:.0%} of their diameter under {forms.FILM_NM:g} nm of water on either side; "
+                f"diameter_nm: ice of {ice:g} nm holds vesicles up to {confusers.largest_in(ice):.0f} nm, "
+                f"pressed to {forms.FLATTEST:.0%} of their diameter between {forms.FILM_NM:g} nm of water; "
                 f"use thicker ice_nm or smaller vesicles. Received: {which} {diameter:g}."
             )
 
@@ -150,8 +150,8 @@ def check_room(per_micrograph, settings):
     longest = 2 * settings.diameter_nm[2]  # a tube or a pressed vesicle is longer than its sphere is wide
     if longest > side:
         raise InputError(
-            f"shape: vesicles up to {settings.diameter_nm[2]:g} nm need micrographs of {longest:g} nm a side. "
-            f"Received: {side:g}."
+            f"shape: vesicles up to {settings.diameter_nm[2]:g} nm need micrographs of {longest:g} nm a "
+            f"side. Received: {side:g}."
         )
     cover = (
         per_micrograph
@@ -244,7 +244,7 @@ def draw(settings, session, count, rng):
         vesicle = specimen.at(vesicle, taken.place(reach, room, rng))
         off = rng.uniform(-OFF_CENTER, OFF_CENTER, 2) * box
         low, high = box // 2, np.array(scope.shape) // scope.binning - (box - box // 2)
-        center = np.clip(np.round(vesicle.place / pixel - 0.5 + 0.5 / scope.binning + off - 0.0), low, high)
+        center = np.clip(np.round(vesicle.place / pixel - 0.5 + 0.5 / scope.binning + off), low, high)
         vesicles.append(vesicle)
         boxes.append((*center.astype(int), box))
     others = confusers.draw(settings, taken, vesicles, imaging, session, rng)

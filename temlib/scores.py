@@ -1,4 +1,4 @@
-"""Measures of probabilities: AUC, average precision, Brier score, log loss, with what each particle adds to their errors."""
+"""Measures of probabilities: AUC, average precision, Brier score, log loss, and each particle's influence."""
 
 import numpy as np
 
@@ -19,7 +19,8 @@ def score_labels(classes):
 def missing(held):
     """Return why a model's probabilities cannot be used, in words; empty where they can.
 
-    The second of the returned sentences is about measures that need probabilities, beyond an order of the particles.
+    The second of the returned sentences is about measures that need probabilities, beyond an order of the
+    particles.
     """
     unknown = int(np.isnan(held.probabilities).any(axis=1).sum())
     if unknown:
@@ -27,12 +28,14 @@ def missing(held):
         return reason, reason
     wrong = (held.probabilities < 0).any(axis=1) | (abs(held.probabilities.sum(axis=1) - 1) > SUM_TOLERANCE)
     if wrong.any():
-        return "", f"undefined: the probabilities of {int(wrong.sum())} of {len(held.truth)} particles do not sum to 1"
+        share = f"{int(wrong.sum())} of {len(held.truth)}"
+        return "", f"undefined: the probabilities of {share} particles do not sum to 1"
     return "", ""
 
 
 def score_estimates(held, classes):
-    """Return the `intervals.Estimates` of every measure of probabilities of one model, and why some are undefined.
+    """Return the `intervals.Estimates` of every measure of probabilities of one model, and why some are
+    undefined.
 
     Parameters
     ----------
@@ -42,8 +45,8 @@ def score_estimates(held, classes):
     Returns
     -------
     estimates : intervals.Estimates
-        In the order of `score_labels`. Brier is the mean of (p - y)^2 for one class and its sum over the classes for "all",
-        halved for two classes, as in scikit-learn; log loss is in nats.
+        In the order of `score_labels`. The Brier score of one class is the mean of (p - y)^2; that of "all"
+        sums it over the classes, halved for two classes, as in scikit-learn. Log loss is in nats.
     reasons : (K,) ndarray of str
         Empty where the measure is defined.
     """
@@ -67,6 +70,7 @@ def score_estimates(held, classes):
         upper,
         np.ones(len(sizes)),
         held.independent,
+        np.zeros(len(value), bool),
     )
     return estimates, reasons
 
@@ -105,9 +109,11 @@ def _ranked(name, held, truth, reason, classes):
 
 
 def _two_sample_spread(held, positive):
-    """Return each particle's factor (n,): positives and negatives have their own number of micrographs (Obuchowski)."""
-    both = [intervals.spread(np.count_nonzero(held.units.sums(kind[:, None] * 1.0))) for kind in (~positive, positive)]
-    return np.where(positive, both[1], both[0])
+    """Return each particle's factor (n,): positives and negatives have their own numbers of micrographs."""
+    number = [
+        np.count_nonzero(held.units.sums(kind[:, None].astype(float))) for kind in (~positive, positive)
+    ]
+    return intervals.spread(number)[positive.astype(int)]
 
 
 def _losses(held, truth, reason):

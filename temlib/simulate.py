@@ -130,7 +130,7 @@ class Study:
             yield name, [crop(image, *row) for row in rows.to_numpy()]
 
     def regions(self) -> Iterator[tuple[str, list[tuple[np.ndarray, np.ndarray]]]]:
-        """Yield each micrograph's name and, for each particle, the masks of membrane and payload in its crop."""
+        """Yield each micrograph's name and, for each particle, masks of membrane and payload in its crop."""
         for i, name in enumerate(self.names):
             yield name, scene.regions(self.scene(i), self.settings)
 
@@ -194,8 +194,9 @@ def study(
         Fill fraction above which a particle is full, in (0, 1).
     diameter_nm : (float, float, float)
         Smallest, median and largest diameter; lognormal between.
-    ice_nm, defocus_um, dose : (float, float), optional
-        Range of ice thickness in nm, defocus in µm (under focus) and dose in e/Å² instead of the preset's.
+    ice_nm, defocus_um, dose : (float, float) or float, optional
+        Range or value of ice thickness in nm, defocus in µm (under focus positive) and dose in e/Å², instead
+        of the preset's.
     shape : (int, int), optional
         Rows and columns of a micrograph before binning.
     binning : int, optional
@@ -220,7 +221,7 @@ def study(
     """
     given = {"pixel_nm": pixel_nm, "ice_nm": ice_nm, "defocus_um": defocus_um, "dose": dose, "shape": shape}
     given = {key: value for key, value in {**given, "binning": binning}.items() if value is not None}
-    given |= {key: tuple(given[key]) for key in ("ice_nm", "defocus_um", "dose", "shape") if key in given}
+    given |= {key: _pair(given[key]) for key in ("ice_nm", "defocus_um", "dose", "shape") if key in given}
     microscope = replace(optics.preset(preset), **given)
     shares = scene.PREVALENCE | (prevalence or {})
     settings = scene.Settings(
@@ -240,6 +241,11 @@ def study(
     if isinstance(seed, np.random.Generator):
         seed = int(seed.integers(2**63))
     return Study(count, seed, settings, *_plan(count, micrographs, sessions, seed), annotators, threads)
+
+
+def _pair(value):
+    """Return a range as a tuple; one number is a range without width."""
+    return tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
 
 
 def _plan(count, micrographs, sessions, seed):
@@ -282,7 +288,7 @@ def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **opti
         As in `study`.
     micrographs : bool
         Also write whole micrographs (MRC with the voxel size in Å) and `particles.star`, the particles'
-        places for RELION. To choose how many micrographs there are, use the option `shape` or make a `study`.
+        places for RELION. Their number follows from `count`.
     **options
         The other options of `study`.
 

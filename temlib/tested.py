@@ -1,8 +1,8 @@
 """The held-out particles of each model, each counted once, as arrays.
 
-Rows of the predictions table (see docs/architecture.md) count when their `role` is "test" and their truth is known. A
-particle counts once for a model: the probabilities of repeated rows (several seeds, repeated cross-validation) are
-averaged first.
+Rows of the predictions table (see docs/architecture.md) count when their `role` is "test" and their truth is
+known. A particle counts once for a model: the probabilities of repeated rows (several seeds, repeated
+cross-validation) are averaged first.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ REQUIRED = ("particle", "model", "truth", "predicted")
 def classes_of(predictions):
     """Return the class names: those of the p_ columns in their order, then any other label, sorted."""
     named = [column[2:] for column in predictions.columns if column.startswith("p_")]
-    labels = set(predictions["truth"].dropna()) | set(predictions["predicted"].dropna())
+    labels = set(predictions["truth"].dropna().unique()) | set(predictions["predicted"].dropna().unique())
     return named + sorted(str(label) for label in labels if str(label) not in named and str(label) != "")
 
 
@@ -76,8 +76,8 @@ def by_model(predictions, classes):
     Parameters
     ----------
     predictions : DataFrame
-        Columns particle, model, truth, predicted, and optionally micrograph, role, p_<class>. Without `role` every row is
-        held out. Without `micrograph`, or where each has one particle, particles are the units.
+        Columns particle, model, truth, predicted, and optionally micrograph, role, p_<class>. Without `role`
+        every row is held out. Without `micrograph`, or where each has one particle, particles are the units.
     classes : list of str
 
     Returns
@@ -93,85 +93,95 @@ def by_model(predictions, classes):
     missing = [column for column in REQUIRED if column not in predictions.columns]
     if missing:
         raise InputError(
-            f"The predictions lack the column {missing[0]!r} (they have {', '.join(map(str, predictions.columns))}): "
-            f"a row is particle, micrograph, model, fold, role, truth, predicted, p_<class>."
+            f"The predictions lack the column {missing[0]!r} (they have {', '.join(map(str, predictions))}): "
+            "a row is particle, micrograph, model, fold, role, truth, predicted, p_<class>."
         )
-    rows = predictions if "role" not in predictions.columns else predictions[predictions["role"] == "test"]
-    labelled = rows["truth"].notna() & (rows["truth"].astype(str) != "")
-    rows = rows[labelled]
+    rows = predictions[predictions["role"] == "test"] if "role" in predictions.columns else predictions
+    rows = rows[_filled(rows["truth"])]
     if rows.empty:
         raise InputError("The predictions hold no labelled row of role 'test': only those are measured.")
-    units = rows["micrograph"] if "micrograph" in rows.columns else pd.Series(pd.NA, index=rows.index)
-    # A particle of unknown micrograph is a unit of its own.
-    own = "particle " + rows["particle"].astype(str)
-    units = units.astype(object).where(units.notna() & (units.astype(str) != ""), own)
-    rows = rows.assign(micrograph=units)
+    rows = rows.assign(micrograph=_micrographs(rows))
+    _refuse_contradictions(rows)
     independent = rows["micrograph"].nunique() == rows["particle"].nunique()
     return {str(m): _of_model(part, classes, independent) for m, part in rows.groupby("model", sort=False)}
+
+
+def _filled(column):
+    """Return which values are neither missing nor empty text."""
+    return column.notna() & (column.astype(str) != "")
+
+
+def _micrographs(rows):
+    """Return the micrograph of each row; a particle of unknown micrograph is a unit of its own."""
+    own = "particle " + rows["particle"].astype(str)
+    if "micrograph" not in rows.columns:
+        return own.astype(object)
+    return rows["micrograph"].astype(object).where(_filled(rows["micrograph"]), own)
+
+
+def _refuse_contradictions(rows):
+    """Refuse a particle that has two truths or two micrographs, in one model or between models."""
+    which, names = pd.factorize(rows["particle"])
+    first = np.unique(which, return_index=True)[1]
+    for column in ("truth", "micrograph"):
+        codes = pd.factorize(rows[column].astype(str))[0]
+        wrong = np.flatnonzero(codes != codes[first][which])
+        if len(wrong):
+            raise InputError(
+                f"The particle {names[which[wrong[0]]]!r} has two values of {column!r} in the predictions: "
+                "a particle name must stand for one particle in every row."
+            )
 
 
 def _of_model(rows, classes, independent):
     """Return the `Tested` of one model's labelled test rows."""
     notes = []
-    uncalled = int((rows["predicted"].isna() | (rows["predicted"].astype(str) == "")).sum())
-    if uncalled:
-        notes.append(f"{uncalled} rows without a call are left out")
-        rows = rows[rows["predicted"].notna() & (rows["predicted"].astype(str) != "")]
-    truth, predicted = (pd.Categorical(rows[c].astype(str), classes).codes for c in ("truth", "predicted"))
-    if (truth < 0).any() or (predicted < 0).any():
-        column, codes = ("truth", truth) if (truth < 0).any() else ("predicted", predicted)
-        raise InputError(
-            f"The column {column!r} holds {rows[column].iloc[np.argmin(codes)]!r}, which is none of the classes "
-            f"{', '.join(classes)}: correct the label or name the class."
-        )
-    probabilities = np.column_stack(
-        [
-            rows[f"p_{c}"].to_numpy(float) if f"p_{c}" in rows.columns else np.full(len(rows), np.nan)
-            for c in classes
-        ]
-    )
+    called = _filled(rows["predicted"])
+    if not called.all():
+        notes.append(f"{int((~called).sum())} rows without a call are left out")
+        rows = rows[called]
+    truth, predicted = (_codes(rows, column, classes) for column in ("truth", "predicted"))
+    probabilities = probability_columns(rows, classes)
     micrograph = pd.factorize(rows["micrograph"])[0]
     particle = rows["particle"].to_numpy()
-    truth, predicted = truth.astype(np.int64), predicted.astype(np.int64)
-    if rows["particle"].duplicated().any():
-        first, which = _first(particle)
-        if (truth != truth[first][which]).any() or (micrograph != micrograph[first][which]).any():
-            wrong = particle[(truth != truth[first][which]) | (micrograph != micrograph[first][which])][0]
-            raise InputError(
-                f"The particle {wrong!r} has two truths or two micrographs: a particle name must stand for one particle."
-            )
-        notes.append(f"repeated rows of {int((np.bincount(which) > 1).sum())} particles are averaged")
-        predicted, probabilities = _averaged(which, predicted, probabilities, len(first))
+    which = pd.factorize(rows["particle"])[0]
+    first = np.unique(which, return_index=True)[1]
+    if len(first) < len(which):
+        notes.append(f"the repeated rows of {int((np.bincount(which) > 1).sum())} particles are averaged")
+        predicted, probabilities = _averaged(which, first, predicted, probabilities)
         particle, micrograph, truth = particle[first], micrograph[first], truth[first]
     return Tested(particle, micrograph, independent, truth, predicted, probabilities, tuple(notes))
 
 
-def _first(particle):
-    """Return where each particle first occurs, and for each row which of those it repeats."""
-    which, names = pd.factorize(particle)
-    first = np.full(len(names), len(particle))
-    np.minimum.at(first, which, np.arange(len(particle)))
-    return first, which
+def _codes(rows, column, classes):
+    """Return the position in `classes` of each label of a column."""
+    codes = pd.Categorical(rows[column].astype(str), classes).codes.astype(np.int64)
+    if (codes < 0).any():
+        raise InputError(
+            f"The column {column!r} holds {rows[column].iloc[int(np.argmin(codes))]!r}, which is none of the "
+            f"classes {', '.join(classes)}: correct the label or name the class."
+        )
+    return codes
 
 
-def _averaged(which, predicted, probabilities, particles):
-    """Return calls and probabilities (particles,), (particles, classes) averaged over repeated rows.
+def probability_columns(predictions, classes):
+    """Return the p_ columns (n, classes), NaN where a column is missing."""
+    unknown = np.full(len(predictions), np.nan)
+    columns = [predictions[f"p_{c}"] if f"p_{c}" in predictions.columns else unknown for c in classes]
+    return np.column_stack(columns).astype(float)
 
-    The call is the class of the largest mean probability; without probabilities it is the most frequent call, and the
-    first one among equals.
+
+def _averaged(which, first, predicted, probabilities):
+    """Return calls (particles,) and probabilities (particles, classes) averaged over repeated rows.
+
+    The call is the class of the largest mean probability; without probabilities it is the most frequent
+    call, among equals that of the first row. A particle that occurs once keeps its call.
     """
+    rows = np.bincount(which)
     size = probabilities.shape[1]
-    rows = np.bincount(which, minlength=particles)[:, None]
-    votes = np.zeros((particles, size))
-    np.add.at(votes, (which, predicted), 1.0)
-    # A first call outweighs an equal number of votes only.
-    earliest = np.full(particles, len(which))
-    np.minimum.at(earliest, which, np.arange(len(which)))
-    votes[np.arange(particles), predicted[earliest]] += 0.5
-    mean = np.zeros((particles, size))
-    np.add.at(mean, which, probabilities)
-    mean /= rows
+    mean = np.column_stack([np.bincount(which, column) for column in probabilities.T]) / rows[:, None]
+    votes = np.bincount(which * size + predicted, minlength=len(first) * size).reshape(-1, size).astype(float)
+    votes[np.arange(len(first)), predicted[first]] += 0.5
     known = ~np.isnan(mean).any(axis=1)
-    called = np.where(known, np.argmax(np.nan_to_num(mean), axis=1), np.argmax(votes, axis=1))
-    once = rows[:, 0] == 1
-    return np.where(once, predicted[earliest], called), mean
+    called = np.where(known & (rows > 1), np.argmax(np.nan_to_num(mean), axis=1), np.argmax(votes, axis=1))
+    return called, mean

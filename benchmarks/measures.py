@@ -1,0 +1,101 @@
+"""Speed of the measures: every measure and comparison of 5 models on 10,000 particles; prints markdown.
+
+    python benchmarks/measures.py [--particles 10000] [--models 5]
+
+Beside temlib stands what a script would do instead: scikit-learn on 2,000 resamples of the micrographs' rows, timed on
+a few resamples of one model and scaled up.
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import pandas as pd
+from scipy import special
+from sklearn import metrics
+
+from temlib import decisions, measures
+
+CLASSES = np.array(["unilamellar", "multilamellar", "uncertain"])
+RESAMPLES, TIMED = 2000, 5
+
+
+def drawn(particles, models, micrographs, seed=0):
+    """Return predictions of several models on the same particles."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(3, particles, p=[0.7, 0.2, 0.1])
+    base = {
+        "particle": [f"p{k:06d}" for k in range(particles)],
+        "micrograph": [f"m{k:04d}" for k in rng.integers(0, micrographs, particles)],
+    }
+    tables = []
+    for model in range(models):
+        logits = rng.normal(size=(particles, 3)) + 2 * np.eye(3)[truth]
+        p = special.softmax(2 * logits, axis=1)
+        columns = {f"p_{name}": p[:, k] for k, name in enumerate(CLASSES)}
+        table = pd.DataFrame(base | {"model": f"model {model}", "fold": 0, "role": "test", "truth": CLASSES[truth]})
+        tables.append(table.assign(predicted=CLASSES[p.argmax(axis=1)], **columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def resampled_rows(predictions):
+    """Return seconds that one model's measures take on `TIMED` resamples of whole micrographs' rows."""
+    rng = np.random.default_rng(0)
+    rows = predictions[predictions["model"] == "model 0"].reset_index(drop=True)
+    groups = [part.index.to_numpy() for _, part in rows.groupby("micrograph")]
+    # Whole numbers instead of names, and arrays instead of tables: a careful script, not a slow one.
+    codes = {name: pd.Categorical(rows[name], CLASSES).codes for name in ("truth", "predicted")}
+    scores = rows[[f"p_{name}" for name in CLASSES]].to_numpy()
+    begun = time.perf_counter()
+    for _ in range(TIMED):
+        chosen = np.concatenate([groups[k] for k in rng.integers(0, len(groups), len(groups))])
+        truth, calls = codes["truth"][chosen], codes["predicted"][chosen]
+        metrics.precision_recall_fscore_support(truth, calls, zero_division=np.nan)
+        metrics.balanced_accuracy_score(truth, calls)
+        metrics.matthews_corrcoef(truth, calls)
+        metrics.cohen_kappa_score(truth, calls)
+        for k in range(3):
+            metrics.roc_auc_score(truth == k, scores[chosen, k])
+            metrics.average_precision_score(truth == k, scores[chosen, k])
+    return time.perf_counter() - begun
+
+
+def timed(function, repeats=3):
+    """Return the median seconds of a call and its result."""
+    seconds = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        result = function()
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds), result
+
+
+def main():
+    """Time and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--particles", type=int, default=10_000)
+    parser.add_argument("--models", type=int, default=5)
+    options = parser.parse_args()
+    predictions = drawn(options.particles, options.models, micrographs=200)
+    jobs = {
+        "table: every measure with intervals": lambda: measures.table(predictions, task="lamellarity"),
+        "compare: every pair, 10,000 exchanges": lambda: measures.compare(predictions, task="lamellarity"),
+        "reliability": lambda: decisions.reliability(predictions),
+        "calibration error, 4,000 draws": lambda: decisions.calibration_error(predictions),
+        "coverage-risk": lambda: decisions.coverage_risk(predictions),
+    }
+    print(f"{options.particles} particles, {options.models} models, 200 micrographs, 3 classes\n")
+    print("| what | rows | seconds |\n|---|--:|--:|")
+    total = 0.0
+    for name, job in jobs.items():
+        seconds, result = timed(job)
+        total += seconds
+        print(f"| {name} | {len(result)} | {seconds:.2f} |")
+    print(f"| all of it | | {total:.2f} |")
+    instead = statistics.median(resampled_rows(predictions) for _ in range(3)) * RESAMPLES / TIMED * options.models
+    print(f"| scikit-learn on {RESAMPLES} resamples, without comparisons (scaled up from {TIMED}) | | {instead:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
