@@ -1,6 +1,6 @@
 """Augmentation side by side with what people would use instead: speed, agreement, detail, noise.
 
-    python benchmarks/augment.py [--quick] [--network CROPS]
+    python -m benchmarks.augment [--quick] [--network CROPS]
 
 Prints markdown tables. Each way takes turns with temlib on the same images in one process; a ratio is the
 median of the rounds. --network names a folder with particle/, background/ (PNG crops) and manifest.csv, on
@@ -10,7 +10,6 @@ which a small network is trained on augmented crops and tested on plain ones, on
 import argparse
 import os
 import statistics
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -18,8 +17,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-# In place of this folder, whose file names would shadow modules that numba imports (coverage).
-sys.path[0] = str(Path(__file__).parents[1])
 
 import numpy as np
 from scipy import ndimage

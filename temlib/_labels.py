@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ._paths import listed
 from .files import InputError
 
 TYPO_SHARE = 0.25  # a label this rare beside its one-letter neighbour is taken for a typo, not for a class
@@ -50,21 +51,21 @@ def labels(table, tasks):
     for task, classes in declared.items():
         if task not in table:
             near = get_close_matches(task, table.columns, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(table.columns)}."
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(table.columns)}."
             raise InputError(f"The table has no column {task!r}{hint}")
         column = table[task].astype(str).str.strip()
         counts = Counter(column[column != ""])
         for wrong, right in _typos(counts, classes):
             line = column.index[np.flatnonzero(column == wrong)[0]]
-            where = f"{task}, line {line}: {wrong!r}" + (
+            where = f"{task}, line {line}: {wrong[:40]!r}" + (
                 f" ({counts[wrong]} times)" if counts[wrong] > 1 else ""
             )
             if right is None:
                 raise InputError(
-                    f"{where} is none of the classes {', '.join(classes)}; correct it or leave it empty."
+                    f"{where} is none of the classes {listed(classes)}; correct it or leave it empty."
                 )
             raise InputError(
-                f"{where} looks like a typing error of {right!r}; correct it, or rename the class."
+                f"{where} looks like a typing error of {right[:40]!r}; correct it, or rename the class."
             )
         result[task] = column
     return result

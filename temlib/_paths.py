@@ -12,6 +12,12 @@ def shown(path):
     return text if text.isprintable() else ascii(text)
 
 
+def listed(names):
+    """Return names from a file as a list for a message, each on one line and short, ten at the most."""
+    names = [shown(str(name)[:40]) for name in names]
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
 def reason(fault):
     """Return an error or warning of another library as a short clause on one line."""
     text = str(getattr(fault, "strerror", None) or fault)

@@ -13,7 +13,7 @@ import pandas as pd
 import starfile
 
 from . import tables
-from ._paths import reason, shown
+from ._paths import listed, reason, refusal, shown
 from .files import InputError
 from .micrographs import MRC_SUFFIXES, SUFFIXES
 
@@ -29,19 +29,22 @@ def _blocks(path):
     try:
         blocks = starfile.read(path, always_dict=True)
         # A block without a loop comes as a dictionary.
-        return {name: pd.DataFrame([b]) if isinstance(b, dict) else b for name, b in blocks.items()}
+        blocks = {name: pd.DataFrame([b]) if isinstance(b, dict) else b for name, b in blocks.items()}
     except Exception as fault:  # the parser has no errors of its own: any type may come out of a damaged file
-        raise InputError(
-            f"{shown(path)} cannot be read as STAR ({reason(fault)}); export it again."
-        ) from fault
+        raise refusal(path, f"cannot be read as STAR ({reason(fault)}); export it again.") from fault
+    for block in blocks.values():
+        twice = block.columns[block.columns.duplicated()]
+        if len(twice):
+            raise refusal(path, f"has two columns named _{listed(twice[:1])}; remove one.")
+    return blocks
 
 
 def _columns(path, block, names):
     """Refuse a block without a needed column."""
     missing = [name for name in names if name not in block]
     if missing:
-        raise InputError(
-            f"{shown(path)} has no column _{missing[0]}, which positions need; export the particles with it."
+        raise refusal(
+            path, f"has no column _{missing[0]}, which positions need; export the particles with it."
         )
 
 
@@ -52,11 +55,15 @@ def read_star(path, folder):
     needed = (STAR_STACK, "rlnCoordinateX")
     data = next((b for name, b in blocks.items() if name != "optics" and any(c in b for c in needed)), None)
     if data is None:
-        raise InputError(
-            f"{shown(path)} has neither _rlnImageName nor _rlnCoordinateX; give the STAR of particles."
-        )
+        raise refusal(path, "has neither _rlnImageName nor _rlnCoordinateX; give the STAR of particles.")
     data = data.copy()
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
+    # The parser fills a row that is short of a value from its end, so that the others sit in the wrong columns.
+    short = data.iloc[:, -1].isna()
+    if short.any():
+        raise refusal(
+            path, f"has no last value in {where(data, short)}; add what is missing, or export it again."
+        )
     notes = []
     if optics is not None:
         _columns(path, optics, ["rlnOpticsGroup"])
@@ -74,7 +81,9 @@ def read_star(path, folder):
 
 def _with_optics(path, data, optics):
     """Return the particles with the columns of their optics group."""
-    groups = optics.drop_duplicates("rlnOpticsGroup").set_index("rlnOpticsGroup")
+    groups = optics.set_index("rlnOpticsGroup")
+    if groups.index.has_duplicates:
+        raise refusal(path, "describes an optics group twice in data_optics; remove one of the two.")
     unknown = ~data["rlnOpticsGroup"].isin(groups.index)
     if unknown.any():
         raise InputError(
@@ -154,9 +163,7 @@ def _beside(path, folder):
     found = [p for p in sorted(path.parent.iterdir()) if p.stem in stems and p.suffix.lower() in SUFFIXES]
     if len(found) != 1:
         many = f"{len(found)} images" if found else "no image"
-        raise InputError(
-            f"{shown(path)} names no micrograph and {many} of its name lies beside it; put one there."
-        )
+        raise refusal(path, f"names no micrograph and {many} of its name lies beside it; put one there.")
     try:
         return found[0].resolve().relative_to(Path(folder).resolve()).as_posix()
     except ValueError as fault:
@@ -171,9 +178,10 @@ def _check_row_order(path, micrographs):
         name for name in micrographs.unique() if not name.lower().removesuffix(".gz").endswith(MRC_SUFFIXES)
     ]
     if other:
-        raise InputError(
-            f"{shown(path)} gives positions in {shown(other[0])}, whose rows picking programs count from the "
-            "bottom; convert the micrographs to MRC, or give positions as a table with row and column."
+        raise refusal(
+            path,
+            f"gives positions in {listed(other[:1])}, whose rows picking programs count from "
+            "the bottom; convert the micrographs to MRC, or give positions as a table with row and column.",
         )
 
 
@@ -205,14 +213,12 @@ def read_cbox(path, folder):
     """Read crYOLO's .cbox, a STAR file of corners, sizes and confidences."""
     blocks = _blocks(path)
     if "cryolo" not in blocks:
-        raise InputError(
-            f"{shown(path)} has no block data_cryolo, so it is no .cbox; export it from crYOLO again."
-        )
+        raise refusal(path, "has no block data_cryolo, so it is no .cbox; export it from crYOLO again.")
     data = blocks["cryolo"].copy()
     _columns(path, data, ["CoordinateX", "CoordinateY", "Width", "Height"])
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
     if _number(data, "CoordinateZ").notna().any():
-        raise InputError(f"{shown(path)} holds positions in a tomogram (CoordinateZ), not in a micrograph.")
+        raise refusal(path, "holds positions in a tomogram (CoordinateZ), not in a micrograph.")
     names = {"CoordinateX": "x", "CoordinateY": "y", "Width": "width", "Height": "height"}
     corners = pd.DataFrame({new: _number(data, old) for old, new in names.items()})
     notes = ["The corner of a .cbox box is taken to be the lower left one, as in .box."]
@@ -224,7 +230,7 @@ def read_cbox(path, folder):
 def _corners(path, folder, data):
     """Return the table of particles from corners `x, y` and sizes `width, height` in one micrograph."""
     if not len(data):
-        raise InputError(f"{shown(path)} holds no particles; pick some or leave it out.")
+        raise refusal(path, "holds no particles; pick some or leave it out.")
     wrong = ~((data["width"] > 0) & (data["width"] == data["height"]) & np.isfinite(data).all(axis=1))
     if wrong.any():
         raise InputError(

@@ -40,6 +40,9 @@ RSCIIO_READERS = {  # suffix -> plugin of rosettasciio
     ".emd": "emd",
 }
 UNKNOWN = (math.nan, math.nan)
+SER_IMAGES = 0x4122  # the kind of a series of images
+SER_PIXEL_BYTES = {1: 1, 2: 2, 3: 4, 4: 1, 5: 2, 6: 4, 7: 4, 8: 8, 9: 8, 10: 16}
+MOST_DIMENSIONS = 8  # of a series; one or two are usual
 
 
 @dataclass(frozen=True)
@@ -276,17 +279,34 @@ def read_rsciio(path, index, size, suffix):
 
 
 def _check_ser(path):
-    """Return the size of a SER file, whose counts rosettasciio takes memory for before it meets the file's end."""
-    size, head = probe(path, 30)
-    if len(head) < 30:
-        raise refusal(path, f"is cut short to {size} bytes; copy it again.")
-    version, elements, valid = (
-        struct.unpack_from(kind, head, at)[0] for kind, at in zip(("<H", "<i", "<i"), (4, 14, 18))
-    )
-    table = struct.unpack_from("<q" if version >= 0x220 else "<i", head, 22)[0]
-    if not 0 < valid <= elements <= size // 8 or not 0 < table <= size - 8 * elements:
-        fault = f"states {elements} elements, {valid} of them valid, listed from byte {table}"
+    """Return the size of a SER file, after the counts were weighed that rosettasciio takes memory for.
+
+    Layout: FEI, TIA Series Data (ESD) file format, docslib.org/doc/12033009; little endian throughout.
+    """
+    size, head = probe(path, 2**16)
+    try:
+        version, kind, _, elements, valid = struct.unpack_from("<H4I", head, 4)
+        long = "<Q" if version > 0x210 else "<I"  # how offsets are written
+        table, dimensions = struct.unpack_from(long + "I", head, 22)
+        at, places = 22 + struct.calcsize(long + "I"), 1
+        for _ in range(min(dimensions, MOST_DIMENSIONS + 1)):
+            places *= struct.unpack_from("<I", head, at)[0]
+            at += 24
+            for _ in range(2):  # description and unit, each behind its length
+                at += 4 + struct.unpack_from("<I", head, at)[0]
+        with path.open("rb") as file:
+            file.seek(table)
+            first = struct.unpack(long, file.read(struct.calcsize(long)))[0]
+            behind, layout = (40, "<H2I") if kind == SER_IMAGES else (20, "<HI")
+            file.seek(first + behind)
+            pixel, *shape = struct.unpack(layout, file.read(struct.calcsize(layout)))
+    except (struct.error, OSError, OverflowError, ValueError) as fault:
+        raise refusal(path, "is cut short or has a damaged header; copy it again.") from fault
+    needed = math.prod(shape) * SER_PIXEL_BYTES.get(pixel, 16)
+    if dimensions > MOST_DIMENSIONS or not 0 < valid <= elements or not 0 < valid * needed <= size:
+        fault = f"states {valid} of {elements} elements of {needed} bytes in {dimensions} dimensions"
         raise refusal(path, f"{fault}, but has {size} bytes; copy it again.")
+    check_memory(path, places * needed, size)
     return size
 
 

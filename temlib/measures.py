@@ -198,6 +198,9 @@ def compare(
         for all but the primary measure), n, micrographs, method.
     """
     classes = list(classes) if classes is not None else classes_of(predictions)
+    known = dict.fromkeys(name for name, _ in call_labels(classes) + score_labels(classes))
+    if primary not in known:
+        raise InputError(f"{primary!r} is no measure: declare one of {', '.join(known)} as primary.")
     tested = by_model(predictions, classes)
     rng = np.random.default_rng(seed)
     frames = [pd.DataFrame(columns=["model_a", "model_b", "class", "measure", *DIFFERENCE])]

@@ -23,7 +23,7 @@ UNCERTAIN = "uncertain"
 
 # The d′ that counts as little: evidence is log(1 + d′ / LITTLE). Payload is one spot, a second membrane is a
 # whole contour that the eye has to follow.
-LITTLE = {"lamellarity": 12.0, "encapsulation": 5.0}
+LITTLE = {"lamellarity": 10.0, "encapsulation": 5.5}
 # Standard deviations of the noise that all annotators share, of each one's own, and of their lean towards a
 # class.
 SHARED, PRIVATE, HABIT = 0.5, 0.4, 0.12

@@ -179,12 +179,13 @@ def prepare(crop, input_size, *, ratio=None, name="crop"):
         raise InputError(f"{name}: the image holds NaN or infinite pixels; export it again or take it out.")
     if crop.min() == crop.max():
         raise InputError(f"{name}: all pixels have the value {crop.flat[0]:g}; take this image out of the data set.")
-    middle = float(np.median(crop))
+    middle, inside = float(np.median(crop)), (slice(None), slice(None))
     if ratio is None:
         box = (0, 0, crop.shape[1], crop.shape[0])
     else:
         # The window in source pixels, centred on the crop; whole pixels of padding keep the resampling exact.
         side = input_size / ratio
+        inside = tuple(_inner(length * ratio, input_size) for length in crop.shape)
         left, top = (crop.shape[1] - side) / 2, (crop.shape[0] - side) / 2
         pad = max(0, int(np.ceil(-min(left, top))))
         crop = np.pad(crop, pad, constant_values=middle) if pad else crop
@@ -193,9 +194,16 @@ def prepare(crop, input_size, *, ratio=None, name="crop"):
     if (crop.shape[1], crop.shape[0]) != size or box != (0, 0, *size):
         # Pillow widens its cubic kernel when it shrinks, so nothing is aliased.
         crop = np.asarray(Image.fromarray(crop).resize(size, Image.Resampling.BICUBIC, box=box))
-    low, middle, high = np.percentile(crop, (16, 50, 84))
+    # Padding has no noise; counted in, it would make a small particle look loud.
+    low, middle, high = np.percentile(crop[inside], (16, 50, 84))
     spread = (high - low) / 2 or float(crop.std()) or 1.0
     return np.clip((crop - middle) / spread, -CLIP, CLIP).astype(np.float32)
+
+
+def _inner(length, size):
+    """Give the part of a side of `size` pixels that an image of `length` pixels fills, centred."""
+    edge = max(0, int(np.ceil((size - length) / 2)))
+    return slice(edge, size - edge) if 2 * edge < size else slice(size // 2, size // 2 + 1)
 
 
 def _simulated(count, seed):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from . import tables
-from ._paths import inside, probe, shown
+from ._paths import inside, listed, probe, shown
 from ._pickers import numbered, read_box, read_cbox, read_star, where
 from .files import InputError
 from .micrographs import SUFFIXES
@@ -106,7 +106,7 @@ def _finish(path, table):
             )
     twice = table["particle"].duplicated()
     if twice.any():
-        name = shown(table["particle"][twice].iloc[0])
+        name = listed(table["particle"][twice][:1])
         raise InputError(
             f"{shown(path)}, {where(table, twice)}: the particle {name} occurs twice; remove one."
         )
@@ -123,7 +123,7 @@ def _check_images(path, folder, table):
         suffix = file.with_suffix("").suffix if file.suffix.lower() in (".gz", ".bz2") else file.suffix
         if suffix.lower() not in SUFFIXES:
             raise InputError(
-                f"{place}: {shown(name)} is no image that can be read; known are {' '.join(SUFFIXES)}."
+                f"{place}: {listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
             )
 
 
@@ -133,7 +133,7 @@ def _read_manifest(path, folder):
     for name in ("image", "row", "column"):
         if name not in table:
             raise InputError(
-                f"{shown(path)} has no column {name!r}, so no positions; it has {', '.join(table)}."
+                f"{shown(path)} has no column {name!r}, so no positions; it has {listed(table)}."
             )
     for name in ("row", "column", "box_px", "box_nm", "pixel_size_nm"):
         if name in table:

@@ -1,9 +1,9 @@
 """What lies in the ice: liposomes with their lamellae and payload, and what is mistaken for them.
 
-Draw, then paint: `draw_vesicle` and `draw_confusers` settle every random choice, `paint` adds the projected
-potential of what was drawn to an image in V nm. Potentials are relative to vitreous ice and stand for the
-mean of a few molecules; their values, like all shares of forms and payloads here, are assumptions unless a
-source is named. Lengths are nm, places (row, column).
+Draw, then paint: `draw_vesicle` settles every random choice (`confusers.draw` for the rest), `paint` adds the
+projected potential of what was drawn to an image in V nm. Potentials are relative to vitreous ice and stand
+for the mean of a few molecules; their values, like all shares of forms and payloads here, are assumptions
+unless a source is named. Lengths are nm, places (row, column).
 """
 
 import math

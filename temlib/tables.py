@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ._labels import Agreement, annotators, consensus, labels
-from ._paths import probe, shown
+from ._paths import listed, probe, shown
 from .files import InputError
 
 __all__ = ["Agreement", "annotators", "consensus", "labels", "numbers", "read", "read_text"]
@@ -169,7 +169,7 @@ def _columns(path, names, rows):
         raise InputError(f"{shown(path)} has a column without a name (number {kept.index('') + 1}); name it.")
     twice = [name for name, count in Counter(kept).items() if count > 1]
     if twice:
-        raise InputError(f"{shown(path)} has two columns named {twice[0]!r}; rename one of them.")
+        raise InputError(f"{shown(path)} has two columns named {twice[0][:40]!r}; rename one of them.")
     return keep
 
 
@@ -217,7 +217,7 @@ def numbers(series, *, decimal=None):
 
 def _no_number(series, i, cell, decimal):
     """Return the sentence for a cell that is not a number."""
-    place = f"{series.name}, line {series.index[i]}: {cell[:40]!r}"
+    place = f"{listed([series.name])}, line {series.index[i]}: {cell[:40]!r}"
     other = {",": POINT, ".": COMMA}[decimal].fullmatch(cell) and ("," in cell or "." in cell)
     if other or THOUSANDS.fullmatch(cell):
         sign = {",": "comma", ".": "point"}[decimal]

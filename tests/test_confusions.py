@@ -38,7 +38,9 @@ def _of_libraries(counts):
     for average in (None, "macro", "micro", "weighted"):
         options = {"labels": labels, "average": average, "sample_weight": weight}
         rates = metrics.precision_recall_fscore_support(truth, calls, zero_division=np.nan, **options)[:3]
-        rates = [*rates, specificity_score(truth, calls, **options)]
+        # imbalanced-learn counts true negatives without their weights, so it gets one row a particle.
+        rows = np.repeat(truth, weight), np.repeat(calls, weight)
+        rates = [*rates, specificity_score(*rows, labels=labels, average=average)]
         for name, value in zip(("PPV", "TPR", "F1", "TNR"), rates):
             found |= {(name, c): v for c, v in enumerate(value)} if average is None else {(name, average): value}
     found["accuracy", "all"] = metrics.accuracy_score(truth, calls, sample_weight=weight)
@@ -54,10 +56,11 @@ def matrices():
     return list(_random_matrices(1000))
 
 
-def test_every_measure_equals_the_libraries_where_it_is_defined(matrices):
+@pytest.mark.parametrize("number", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_every_measure_equals_the_libraries_where_it_is_defined(matrices, number):
     """TPR, TNR, PPV, F1 per class and averaged, accuracy, balanced accuracy, MCC, kappa agree to 1e-12."""
     compared = 0
-    for counts in matrices:
+    for counts in matrices[:number]:
         labels = confusions.call_labels(range(len(counts)))
         ours = dict(zip(labels, confusions.call_values(counts.astype(float))))
         with warnings.catch_warnings():
@@ -67,7 +70,7 @@ def test_every_measure_equals_the_libraries_where_it_is_defined(matrices):
             if not np.isnan(ours[label]):
                 assert ours[label] == pytest.approx(value, abs=1e-12), (label, counts)
                 compared += 1
-    assert compared > 20_000
+    assert compared > 20 * number
 
 
 def test_npv_is_the_ppv_of_the_other_class():

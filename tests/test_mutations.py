@@ -1,8 +1,8 @@
 """Mutated files: each ends in a right reading or in one clear sentence, in bounded memory, without a hang.
 
 The mutations know the formats: fields of headers get values that lie, tables get cells, quotes and separators
-where none belong, and every file is cut, extended and spoilt. `TEMLIB_MUTATIONS` sets the number of examples of
-each fast test; the slow tests make 5,000 in all.
+where none belong, and every file is cut, extended and spoilt. `TEMLIB_MUTATIONS` sets the number of examples
+of each fast test; the slow tests make 5,000 in all.
 """
 
 import contextlib

@@ -213,6 +213,10 @@ def test_manifest_with_decimal_commas(folder):
         ("p.star", "data_\n\nloop_\n_rlnCoordinateX #1\n1\n", "no column _rlnCoordinateY"),
         ("p.star", "nothing of the kind\n", "STAR|neither"),
         ("p.star", OPTICS + PARTICLES.replace("b.mrc 12 22 2", "b.mrc 12 22 3"), "row 3: its optics group"),
+        ("p.star", OPTICS.replace("2 3.0", "1 3.0") + PARTICLES, "optics group twice"),
+        ("p.star", OPTICS.replace("_rlnImageSize", "_rlnImagePixelSize") + PARTICLES, "two columns named"),
+        ("p.star", PARTICLES.replace(" 11 21 1", " 21 1"), "no last value in particle row 2"),
+        ("p.star", PARTICLES.replace("_rlnMicrographName #1\n", ""), "cannot be read as STAR"),
         ("p.star", OPTICS + PARTICLES.replace("22 2", "here 2"), "row 3: row is not a finite number"),
         ("p.star", OPTICS + PARTICLES.replace("b.mrc", "c.mrc"), "row 3: 'c.mrc' is not in"),
         (
