@@ -43,7 +43,9 @@ SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", callb
 @main.command()
 @FILES
 @SET
-@click.option("--only", multiple=True, metavar="NAME", help="Run only the notebooks whose names begin with NAME.")
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Run only the notebooks whose names begin with NAME."
+)
 @click.option("--output", type=PATHS, help="Folder for the reports, instead of reports/.")
 @click.option("--force", is_flag=True, help="Run again what is finished and unchanged.")
 def run(files, changes, only, output, force):
@@ -72,7 +74,9 @@ def check(files, changes):
     declared = runner.declarations()
     for settings in runner.check(files, changes=changes):
         steps = runner.plan(settings, declared)
-        click.echo(f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(s.label for s in steps)}")
+        click.echo(
+            f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(s.label for s in steps)}"
+        )
 
 
 @main.command()
@@ -106,7 +110,9 @@ class _Line:
             reason = " · unchanged, kept" if step.status == "kept" else reason
             self._write(f"{mark} {step.label} · {duration(step.seconds)}{reason}", end="\n")
         elif self.live:
-            self._write(f"… {step.label} · {duration(self.clock() - self.began)} · {text}"[: self.width - 1], end="")
+            self._write(
+                f"… {step.label} · {duration(self.clock() - self.began)} · {text}"[: self.width - 1], end=""
+            )
 
     def _write(self, text, end):
         sys.stderr.write(("\r\033[K" if self.live else "") + text + end)

@@ -54,7 +54,8 @@ def labels(table, tasks):
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(table.columns)}."
             raise InputError(f"The table has no column {task!r}{hint}")
         column = table[task].astype(str).str.strip()
-        counts = Counter(column[column != ""])
+        counts = Counter(column.tolist())
+        del counts[""]  # not labelled
         for wrong, right in _typos(counts, classes):
             line = column.index[np.flatnonzero(column == wrong)[0]]
             where = f"{task}, line {line}: {wrong[:40]!r}" + (

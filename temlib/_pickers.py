@@ -58,7 +58,7 @@ def read_star(path, folder):
         raise refusal(path, "has neither _rlnImageName nor _rlnCoordinateX; give the STAR of particles.")
     data = data.copy()
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
-    # The parser fills a row that is short of a value from its end, so that the others sit in the wrong columns.
+    # The parser fills up a row that is short of a value, and the others may sit in the wrong columns.
     short = data.iloc[:, -1].isna()
     if short.any():
         raise refusal(

@@ -24,7 +24,9 @@ def sentences(measures, *, task, primary):
     list of str
         First the model declared primary, then one sentence for each other model, then chance.
     """
-    rows = measures[(measures["measure"] == "balanced accuracy") & (measures["class"] == "all")].set_index("model")
+    rows = measures[(measures["measure"] == "balanced accuracy") & (measures["class"] == "all")].set_index(
+        "model"
+    )
     if primary not in rows.index:
         return [f"{task}: the model declared primary, {primary}, has no predictions, so there is no answer."]
     main = rows.loc[primary]
@@ -34,7 +36,9 @@ def sentences(measures, *, task, primary):
         f"({percent(main['low'])} to {percent(main['high'])})."
     ]
     for name, row in rows.drop(index=primary).iterrows():
-        said.append(f"{name} reaches {percent(row['value'])} ({percent(row['low'])} to {percent(row['high'])}).")
+        said.append(
+            f"{name} reaches {percent(row['value'])} ({percent(row['low'])} to {percent(row['high'])})."
+        )
     classes = measures.loc[(measures["measure"] == "TPR") & (measures["class"] != "macro"), "class"]
     classes = [c for c in classes.unique() if c not in ("micro", "weighted", "all")]
     said.append(f"Guessing among {len(classes)} classes reaches {percent(1 / len(classes))}.")
@@ -51,7 +55,11 @@ def compared(comparisons, *, primary):
         sign = 1 if row.model_a == primary else -1
         other = row.model_b if sign == 1 else row.model_a
         low, high = sorted((sign * row.low, sign * row.high))
-        verdict = "the interval excludes 0" if low > 0 or high < 0 else "the interval includes 0, so neither is shown better"
+        verdict = (
+            "the interval excludes 0"
+            if low > 0 or high < 0
+            else "the interval includes 0, so neither is shown better"
+        )
         said.append(
             f"{primary} minus {other}: {100 * sign * row.difference:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f}); "
             f"{verdict}."
@@ -81,13 +89,16 @@ class Words:
 
     def _repr_html_(self):
         return "".join(
-            f'<p class="{self.kind if i == 0 else ""}">{html.escape(line)}</p>' for i, line in enumerate(self.lines)
+            f'<p class="{self.kind if i == 0 else ""}">{html.escape(line)}</p>'
+            for i, line in enumerate(self.lines)
         )
 
 
 def side_by_side(measures, *, names=("TPR", "TNR", "PPV", "NPV", "F1")):
     """Give one row per class and measure with a column per model: value and 95 % interval."""
-    part = measures[measures["measure"].isin(names) & ~measures["class"].isin(("micro", "weighted", "all"))].copy()
+    part = measures[
+        measures["measure"].isin(names) & ~measures["class"].isin(("micro", "weighted", "all"))
+    ].copy()
     part["text"] = [
         f"{v:.2f} ({lo:.2f}–{hi:.2f})" if pd.notna(lo) else (f"{v:.2f}" if pd.notna(v) else "undefined")
         for v, lo, hi in zip(part["value"], part["low"], part["high"])

@@ -100,7 +100,9 @@ class Book:
     def json(self, name, *, first):
         """Read the run's JSON file `name`, which the notebook `first` writes."""
         if not self.path(name).exists():
-            raise InputError(f"{name} is missing from the run '{self.values['run']}'; run the notebook {first} first.")
+            raise InputError(
+                f"{name} is missing from the run '{self.values['run']}'; run the notebook {first} first."
+            )
         return json.loads(self.path(name).read_text(encoding="utf-8"))
 
     def wrote(self, *names):
@@ -132,7 +134,9 @@ def begin(name, values):
     checked = {key: parameter.check(values[key], name) for key, parameter in declared.items()}
     run = Path(checked["run"])
     if ".." in run.parts or run.is_absolute() or not run.parts:
-        raise InputError(f"{name}: 'run' names a folder below reports/, such as 'scratch', but is {checked['run']!r}.")
+        raise InputError(
+            f"{name}: 'run' names a folder below reports/, such as 'scratch', but is {checked['run']!r}."
+        )
     if "particles" in checked:
         checked["particles"] = find_particles(checked["particles"])
     from temlib import figures

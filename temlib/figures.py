@@ -99,7 +99,8 @@ def class_counts(table, tasks):
         return figure
 
     words = "; ".join(
-        f"{t}: " + ", ".join(f"{c} {n}" for _, c, n in counts[counts["task"] == t].itertuples(index=False)) for t in tasks
+        f"{t}: " + ", ".join(f"{c} {n}" for _, c, n in counts[counts["task"] == t].itertuples(index=False))
+        for t in tasks
     )
     return Picture(counts, draw, f"Bars of the number of particles per class. {words}.",
                    f"Particles per class; n = {len(table):,} in {table['micrograph'].nunique()} micrographs.")  # fmt: skip
@@ -137,7 +138,9 @@ def gallery(data, task, *, each=8, seed=0):
     frame = pd.DataFrame(chosen, columns=["class", "row"])
 
     def draw(frame):
-        figure, axes = _figure(len(classes), each, width=each * 1.05, height=1.25 * len(classes), squeeze=False)
+        figure, axes = _figure(
+            len(classes), each, width=each * 1.05, height=1.25 * len(classes), squeeze=False
+        )
         _clear(axes)
         for k, name in enumerate(classes):
             for j, i in enumerate(frame.loc[frame["class"] == name, "row"]):
@@ -158,20 +161,30 @@ def radial_profiles(data, task):
     rows, columns = np.indices((size, size))
     ring = np.minimum(np.hypot(rows - (size - 1) / 2, columns - (size - 1) / 2).astype(int), size // 2)
     count = np.bincount(ring.ravel())
-    profile = np.stack([np.bincount(ring.ravel(), image.ravel()) / count for image in data.images])[:, : size // 2]
+    profile = np.stack([np.bincount(ring.ravel(), image.ravel()) / count for image in data.images])[
+        :, : size // 2
+    ]
     unit = data.pixel_nm if np.isfinite(data.pixel_nm) else 1.0
     parts = []
     for name, index in data.table.groupby(task).indices.items():
         mean, spread = profile[index].mean(0), profile[index].std(0) / np.sqrt(len(index))
         radius = (np.arange(size // 2) + 0.5) * unit
-        parts.append(pd.DataFrame({"class": name, "n": len(index), "radius": radius, "mean": mean, "error": spread}))
+        parts.append(
+            pd.DataFrame({"class": name, "n": len(index), "radius": radius, "mean": mean, "error": spread})
+        )
     frame = pd.concat(parts, ignore_index=True)
 
     def draw(frame):
         figure, axis = _figure(height=3)
         for (name, part), colour in zip(frame.groupby("class"), COLOURS):
             axis.plot(part["radius"], part["mean"], color=colour, label=f"{name} (n = {part['n'].iloc[0]})")
-            axis.fill_between(part["radius"], part["mean"] - part["error"], part["mean"] + part["error"], color=colour, alpha=0.25)
+            axis.fill_between(
+                part["radius"],
+                part["mean"] - part["error"],
+                part["mean"] + part["error"],
+                color=colour,
+                alpha=0.25,
+            )
         axis.set(xlabel=f"distance from the centre ({'nm' if np.isfinite(data.pixel_nm) else 'pixels'})",
                  ylabel="mean intensity\n(robust units)")  # fmt: skip
         axis.legend(fontsize=8)
@@ -223,7 +236,11 @@ def each_transform(image, augmentation, *, steps=7):
         for k, name in enumerate(names):
             for j, i in enumerate(frame.index[frame["transform"] == name]):
                 _gray(axes[k, j], pictures[i])
-                title = f"{frame['value'][i]:.3g}" if name[:4] != "flip" else ("flipped" if frame["value"][i] else "as is")
+                title = (
+                    f"{frame['value'][i]:.3g}"
+                    if name[:4] != "flip"
+                    else ("flipped" if frame["value"][i] else "as is")
+                )
                 axes[k, j].set_title(f"{name} {title}" if j == 0 else title, fontsize=7)
         return figure
 
@@ -256,7 +273,9 @@ def learning_curves(history):
         for axis, name in zip(axes[0], models):
             for (kind, part), colour in zip(frame[frame["model"] == name].groupby("kind"), COLOURS):
                 over = part.groupby("epoch")["value"].agg(["mean", "min", "max"])
-                axis.plot(over.index, over["mean"], color=colour, label={"loss": "training"}.get(kind, "validation"))
+                axis.plot(
+                    over.index, over["mean"], color=colour, label={"loss": "training"}.get(kind, "validation")
+                )
                 axis.fill_between(over.index, over["min"], over["max"], color=colour, alpha=0.2)
             axis.set(title=name, xlabel="epoch")
         axes[0, 0].set_ylabel("loss")
@@ -311,8 +330,20 @@ def estimates(measures, measure, *, chance=None):
         for k, model in enumerate(models):
             part = frame[frame["model"] == model].dropna(subset="value")
             y = [classes.index(c) + (k - (len(models) - 1) / 2) * 0.22 for c in part["class"]]
-            error = [(part["value"] - part["low"]).clip(lower=0), (part["high"] - part["value"]).clip(lower=0)]
-            axis.errorbar(part["value"], y, xerr=error, fmt="o", color=COLOURS[k % len(COLOURS)], label=model, capsize=3, ms=5)
+            error = [
+                (part["value"] - part["low"]).clip(lower=0),
+                (part["high"] - part["value"]).clip(lower=0),
+            ]
+            axis.errorbar(
+                part["value"],
+                y,
+                xerr=error,
+                fmt="o",
+                color=COLOURS[k % len(COLOURS)],
+                label=model,
+                capsize=3,
+                ms=5,
+            )
         axis.set_yticks(range(len(classes)), classes)
         axis.set(xlabel=measure, xlim=(-0.02, 1.02), ylim=(len(classes) - 0.5, -0.5))
         if chance is not None:

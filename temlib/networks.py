@@ -126,7 +126,9 @@ def build(name, *, input_size, classes, seed):
         raise InputError(f"there is no network '{name}'; there are {', '.join(_NETWORKS)}.")
     function, smallest = _NETWORKS[name]
     if input_size < smallest:
-        raise InputError(f"{name} needs images of {smallest} pixels at least, but 'input_size' is {input_size}; raise it.")
+        raise InputError(
+            f"{name} needs images of {smallest} pixels at least, but 'input_size' is {input_size}; raise it."
+        )
     keras = backend()
     keras.utils.set_random_seed(seed)
     image = keras.Input((input_size, input_size, 1), name="image")

@@ -190,9 +190,7 @@ class Settings:
     def combinations(self, names):
         """Give the combinations of those matrix parameters that are among `names`, as a list of dicts."""
         keys = [key for key in self.matrix if key in names]
-        return [
-            dict(zip(keys, values)) for values in itertools.product(*(self.matrix[key] for key in keys))
-        ]
+        return [dict(zip(keys, values)) for values in itertools.product(*(self.matrix[key] for key in keys))]
 
 
 def read(path, declarations, *, changes=()):
@@ -220,7 +218,9 @@ def read(path, declarations, *, changes=()):
     content = _load(path)
     matrix = content.pop("matrix", None) or {}
     if not isinstance(matrix, dict):
-        raise InputError(f"{path}: 'matrix' should map a parameter to a list of its values, but is {matrix!r}.")
+        raise InputError(
+            f"{path}: 'matrix' should map a parameter to a list of its values, but is {matrix!r}."
+        )
     for key, text in changes:
         value = yaml.safe_load(text)
         if key in matrix and isinstance(value, list):
@@ -233,7 +233,9 @@ def read(path, declarations, *, changes=()):
     for key in [*content, *matrix]:
         if key not in known:
             hint = nearest(str(key), [*known, *FILE_KEYS])
-            raise InputError(f"{path}: no notebook has a parameter '{key}'{hint or '; see notebooks/README.md'}.")
+            raise InputError(
+                f"{path}: no notebook has a parameter '{key}'{hint or '; see notebooks/README.md'}."
+            )
     for key in matrix:
         if key in content:
             raise InputError(f"{path}: '{key}' stands both alone and under 'matrix'; keep one.")
@@ -262,7 +264,9 @@ def _load(path):
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a parameter file holds one 'name: value' a line, but this holds {content!r:.60}.")
+        raise InputError(
+            f"{path}: a parameter file holds one 'name: value' a line, but this holds {content!r:.60}."
+        )
     return content
 
 
@@ -270,7 +274,9 @@ def _notebooks(names, declarations, path):
     if names is None:
         return ()
     if not isinstance(names, list) or not names:
-        raise InputError(f"{path}: 'notebooks' should be a list such as [1_explore, 3_train], but is {names!r}.")
+        raise InputError(
+            f"{path}: 'notebooks' should be a list such as [1_explore, 3_train], but is {names!r}."
+        )
     for name in names:
         if name not in declarations:
             hint = nearest(str(name), declarations) or f"; there are {', '.join(declarations)}"

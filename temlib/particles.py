@@ -18,7 +18,18 @@ from temlib.files import InputError
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".mrc")
 # Columns with a meaning of their own; a task is any other text column.
-RESERVED = ("image", "particle", "micrograph", "session", "pixel_size_nm", "row", "column", "box_px", "box_nm", "fold")
+RESERVED = (
+    "image",
+    "particle",
+    "micrograph",
+    "session",
+    "pixel_size_nm",
+    "row",
+    "column",
+    "box_px",
+    "box_nm",
+    "fold",
+)
 # Robust units beyond which a pixel is a defect of the detector rather than a thing in the ice.
 CLIP = 8.0
 
@@ -65,7 +76,11 @@ class Particles:
         keep = self.table[task].notna().to_numpy()
         if keep.all():
             return self
-        values = {**self.__dict__, "table": self.table[keep].reset_index(drop=True), "images": self.images[keep]}
+        values = {
+            **self.__dict__,
+            "table": self.table[keep].reset_index(drop=True),
+            "images": self.images[keep],
+        }
         return Particles(**values)
 
     def _repr_html_(self):
@@ -126,9 +141,13 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
     known = "pixel_size_nm" in table and table["pixel_size_nm"].notna().all()
     if scale == "physical" and not known:
         scale = "fill"
-        notes.append("The pixel size is not known, so each particle's box fills the image and its size is lost.")
+        notes.append(
+            "The pixel size is not known, so each particle's box fills the image and its size is lost."
+        )
     elif scale == "physical":
-        notes.append(f"Every particle is shown at {pixel_nm:g} nm a pixel, in a window of {input_size * pixel_nm:g} nm.")
+        notes.append(
+            f"Every particle is shown at {pixel_nm:g} nm a pixel, in a window of {input_size * pixel_nm:g} nm."
+        )
     else:
         notes.append("Each particle's box fills the image (scale: fill), so its size is lost.")
     if not known:
@@ -178,7 +197,9 @@ def prepare(crop, input_size, *, ratio=None, name="crop"):
     if not np.isfinite(crop).all():
         raise InputError(f"{name}: the image holds NaN or infinite pixels; export it again or take it out.")
     if crop.min() == crop.max():
-        raise InputError(f"{name}: all pixels have the value {crop.flat[0]:g}; take this image out of the data set.")
+        raise InputError(
+            f"{name}: all pixels have the value {crop.flat[0]:g}; take this image out of the data set."
+        )
     middle, inside = float(np.median(crop)), (slice(None), slice(None))
     if ratio is None:
         box = (0, 0, crop.shape[1], crop.shape[0])
@@ -210,7 +231,9 @@ def _simulated(count, seed):
     from temlib import simulate
 
     table, crops = simulate.crops(count, seed=seed)
-    notes = [f"Simulated by temlib with seed {seed}: {table['micrograph'].nunique()} micrographs of cryo-TEM liposomes."]
+    notes = [
+        f"Simulated by temlib with seed {seed}: {table['micrograph'].nunique()} micrographs of cryo-TEM liposomes."
+    ]
     return table, lambda i: (crops[i], table["particle"].iloc[i]), notes
 
 
@@ -235,7 +258,9 @@ def _class_folders(folder):
         if image.suffix.lower() in IMAGE_SUFFIXES
     ]
     if not rows:
-        raise InputError(f"{folder}: no class folder with images ({', '.join(IMAGE_SUFFIXES)}) in it; see the README.")
+        raise InputError(
+            f"{folder}: no class folder with images ({', '.join(IMAGE_SUFFIXES)}) in it; see the README."
+        )
     table = pd.DataFrame(rows, columns=["image", "class"], dtype=str)
     table["particle"], table["micrograph"] = table["image"], table["image"]
     notes = [
@@ -251,7 +276,9 @@ def _manifest(path):
     try:
         table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False, na_values=[""])
     except (UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{path}: this is not a CSV table in UTF-8 ({str(error).splitlines()[0]}).") from None
+        raise InputError(
+            f"{path}: this is not a CSV table in UTF-8 ({str(error).splitlines()[0]})."
+        ) from None
     if "image" not in table:
         raise InputError(f"{path}: there is no column 'image'; the columns are {', '.join(table.columns)}.")
     if table.empty:
@@ -273,13 +300,17 @@ def _manifest(path):
         )
     lost = table.index[table["micrograph"].isna()]
     if len(lost):
-        raise InputError(f"{path}, row {lost[0] + 2}: 'micrograph' is empty; name the micrograph of every particle.")
+        raise InputError(
+            f"{path}, row {lost[0] + 2}: 'micrograph' is empty; name the micrograph of every particle."
+        )
     if "pixel_size_nm" in table:
         sizes = pd.to_numeric(table["pixel_size_nm"], errors="coerce")
         wrong = table.index[(sizes.isna() & table["pixel_size_nm"].notna()) | (sizes <= 0)]
         if len(wrong):
             value = table["pixel_size_nm"][wrong[0]]
-            raise InputError(f"{path}, row {wrong[0] + 2}: 'pixel_size_nm' should be a length in nm, but is {value!r}.")
+            raise InputError(
+                f"{path}, row {wrong[0] + 2}: 'pixel_size_nm' should be a length in nm, but is {value!r}."
+            )
         table["pixel_size_nm"] = sizes
     return table, root, notes
 
@@ -288,17 +319,23 @@ def _inside(path, row, root, name):
     """Refuse an image path that leaves the manifest's folder, as text or through a link."""
     place = f"{path}, row {row + 2}"
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError(f"{place}: the image path '{name}' leaves the manifest's folder; put the image inside it.")
+        raise InputError(
+            f"{place}: the image path '{name}' leaves the manifest's folder; put the image inside it."
+        )
     real = os.path.realpath(root / name)
     if os.path.commonpath([real, root]) != str(root):
-        raise InputError(f"{place}: the image '{name}' is a link that leaves the manifest's folder; copy the image.")
+        raise InputError(
+            f"{place}: the image '{name}' is a link that leaves the manifest's folder; copy the image."
+        )
 
 
 def _check_ids(table, path):
     twice = [name for name, times in Counter(table["particle"]).items() if times > 1]
     if twice:
         rows = ", ".join(str(i + 2) for i in table.index[table["particle"] == twice[0]][:3])
-        raise InputError(f"{path}, rows {rows}: the particle id '{twice[0]}' stands more than once; make ids unique.")
+        raise InputError(
+            f"{path}, rows {rows}: the particle id '{twice[0]}' stands more than once; make ids unique."
+        )
 
 
 def _load(names, root, i):
@@ -308,12 +345,16 @@ def _load(names, root, i):
     if not path.is_file():
         raise InputError(f"{place}: there is no such image in {root}; correct the path or take the row out.")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise InputError(f"{place}: '{path.suffix}' is not read; convert it to one of {', '.join(IMAGE_SUFFIXES)}.")
+        raise InputError(
+            f"{place}: '{path.suffix}' is not read; convert it to one of {', '.join(IMAGE_SUFFIXES)}."
+        )
     try:
         image = _read_pixels(path)
     except Exception as error:  # every reader has its own errors for damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{place}: the image cannot be read ({reason}); export it again or take it out.") from None
+        raise InputError(
+            f"{place}: the image cannot be read ({reason}); export it again or take it out."
+        ) from None
     if image.ndim == 3 and image.shape[-1] in (3, 4):
         image = image[..., :3].mean(axis=-1)
     if image.ndim != 2:

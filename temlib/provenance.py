@@ -50,7 +50,9 @@ def _commit():
     """Give the commit of the checkout, with a plus sign when files were changed since; empty outside git."""
     root = Path(temlib.__file__).parents[1]
     try:
-        ask = functools.partial(subprocess.run, cwd=root, capture_output=True, text=True, timeout=5, check=True)
+        ask = functools.partial(
+            subprocess.run, cwd=root, capture_output=True, text=True, timeout=5, check=True
+        )
         commit = ask(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
         changed = ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -45,8 +45,10 @@ def html(notebook, *, name, index="index.html"):
         "origin": _origin(notebook),
     }
     # The name `title` of the resources is the exporter's own; it would be overwritten by its metadata.
-    page, _ = exporter.from_notebook_node(_without_noise(notebook), resources={**resources, "metadata": {"name": name}})
-    return page.replace("<!-- contents -->", _contents(page), 1)
+    page, _ = exporter.from_notebook_node(
+        _without_noise(notebook), resources={**resources, "metadata": {"name": name}}
+    )
+    return page.replace("</h1>", "</h1>" + _contents(page), 1)
 
 
 def render(path):
@@ -57,7 +59,9 @@ def render(path):
     try:
         notebook = nbformat.read(path, as_version=4)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: this is no notebook that can be read ({error}); name an .ipynb file.") from None
+        raise InputError(
+            f"{path}: this is no notebook that can be read ({error}); name an .ipynb file."
+        ) from None
     target = path.with_suffix(".html")
     write_text(target, html(notebook, name=path.stem))
     return target
@@ -98,7 +102,11 @@ def _contents(page):
     for anchor, text in headings:
         plain = re.sub(r"<a class=\"anchor-link\".*?</a>", "", text, flags=re.S)
         items.append(f'<li><a href="#{anchor}">{re.sub("<[^>]+>", "", plain).strip()}</a></li>')
-    return f'<nav class="contents" aria-label="Contents"><ol>{"".join(items)}</ol></nav>' if len(items) > 2 else ""
+    return (
+        f'<nav class="contents" aria-label="Contents"><ol>{"".join(items)}</ol></nav>'
+        if len(items) > 2
+        else ""
+    )
 
 
 def _parameter_rows(notebook, name):
@@ -146,7 +154,9 @@ def write_run_index(folder):
     origin = _json(folder / "provenance.json")
     answers = _answers(folder)
     notebooks = [_notebook_row(folder, entry) for entry in origin.get("notebooks", [])]
-    facts = ", ".join(f"{key} {origin[key]}" for key in ("temlib", "commit", "python", "system") if origin.get(key))
+    facts = ", ".join(
+        f"{key} {origin[key]}" for key in ("temlib", "commit", "python", "system") if origin.get(key)
+    )
     page = _template("run.html.j2").render(
         name=folder.name,
         css=_css(),
@@ -171,7 +181,8 @@ def _notebook_row(folder, entry):
     return {
         "notebook": entry["notebook"],
         "link": path.relative_to(folder).as_posix() if path.exists() else "",
-        "combination": ", ".join(f"{key} {value}" for key, value in entry["combination"].items()) or "all particles",
+        "combination": ", ".join(f"{key} {value}" for key, value in entry["combination"].items())
+        or "all particles",
         "title": title,
         "status": "done" if entry["status"] == "kept" else entry["status"],
         "error": entry["error"],
@@ -188,7 +199,9 @@ def write_index(reports):
         runs.append(
             {
                 "name": path.parent.name,
-                "data": "simulated" if any(a.get("simulated") for a in answers) else ("measured" if answers else ""),
+                "data": "simulated"
+                if any(a.get("simulated") for a in answers)
+                else ("measured" if answers else ""),
                 "sentences": [a["sentences"][0] for a in answers if a.get("sentences")],
                 "failed": bool(bad),
                 "state": f"{len(bad)} notebooks did not finish" if bad else "finished",

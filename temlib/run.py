@@ -76,7 +76,9 @@ def check(files, *, changes=()):
     names = [settings.run for settings in checked]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"{name}: two of the files have this name, and a run is named after its file; rename one.")
+            raise InputError(
+                f"{name}: two of the files have this name, and a run is named after its file; rename one."
+            )
     for settings in checked:
         _check_models(settings, declared)
         _check_data(settings, declared)
@@ -168,7 +170,9 @@ def execute(settings, *, only=(), output=None, force=False, show=None):
     reports = Path(output).resolve() if output else book.reports_folder()
     folder = reports / settings.run
     if folder.exists() and any(folder.iterdir()) and not (folder / "parameters.yaml").exists():
-        raise InputError(f"{folder}: this folder is not a run of temlib; empty it, or choose another with --output.")
+        raise InputError(
+            f"{folder}: this folder is not a run of temlib; empty it, or choose another with --output."
+        )
     steps = plan(settings, declarations(), only=only)
     write_text(folder / "parameters.yaml", _as_yaml(settings))
     started = time.time()
@@ -228,7 +232,11 @@ def _execute_step(reports, step, show):
 
     started = time.monotonic()
     target = reports / step.folder / f"{step.notebook}.ipynb"
-    with tempfile.TemporaryDirectory() as scratch, _environment(reports, scratch), _watching(step, scratch, show) as on:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        _environment(reports, scratch),
+        _watching(step, scratch, show) as on,
+    ):
         partial = Path(scratch, "notebook.ipynb")
         try:
             papermill.execute_notebook(
@@ -240,7 +248,10 @@ def _execute_step(reports, step, show):
             step.status, step.error = "failed", f"{error.ename}: {error.evalue}"
         step.seconds = time.monotonic() - started
         executed = nbformat.read(partial, as_version=4)
-    details = {"fingerprint": step.fingerprint if step.status == "done" else "", "seconds": round(step.seconds, 1)}
+    details = {
+        "fingerprint": step.fingerprint if step.status == "done" else "",
+        "seconds": round(step.seconds, 1),
+    }
     executed.metadata["temlib"] = details | {"status": step.status, "values": step.values}
     for private in ("input_path", "output_path"):
         executed.metadata.get("papermill", {}).pop(private, None)
@@ -350,4 +361,3 @@ def _with_earlier(content, earlier):
         [*content["notebooks"], *known.values()], key=lambda n: (n["notebook"], n["folder"])
     )
     return content
-

@@ -92,7 +92,7 @@ class Study:
         for at, (task, names) in enumerate(panel.TASKS.items()):
             votes = np.concatenate([given[task] for given in labels])
             words = np.array([*names, panel.UNCERTAIN], dtype=object)
-            table.insert(8 + at, task, words[panel.consensus(votes)])
+            table.insert(7 + at, task, words[panel.consensus(votes)])
             people |= {f"{task}@a{a + 1}": words[votes[:, a]] for a in range(self.annotators)}
         return table, pd.DataFrame(people)
 

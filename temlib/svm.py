@@ -42,7 +42,9 @@ def features(images):
     membership[np.arange(rings.size), rings] = 1 / counts[rings]
     radial = flat @ membership
     spread = np.sqrt(np.maximum((flat**2) @ membership - radial**2, 0))
-    moments = np.stack([flat.mean(1), flat.std(1), stats.skew(flat, axis=1), stats.kurtosis(flat, axis=1)], axis=1)
+    moments = np.stack(
+        [flat.mean(1), flat.std(1), stats.skew(flat, axis=1), stats.kurtosis(flat, axis=1)], axis=1
+    )
     parts = {"radial": radial, "ring_spread": spread, "hog": _hog(images), "moment": moments}
     columns = [f"{name}_{k}" for name, part in parts.items() for k in range(part.shape[1])]
     return pd.DataFrame(np.hstack(list(parts.values())), columns=columns)
@@ -59,7 +61,12 @@ def _hog(images):
     from skimage.feature import hog
 
     cell = images.shape[-1] // 4
-    options = {"orientations": 8, "pixels_per_cell": (cell, cell), "cells_per_block": (2, 2), "channel_axis": None}
+    options = {
+        "orientations": 8,
+        "pixels_per_cell": (cell, cell),
+        "cells_per_block": (2, 2),
+        "channel_axis": None,
+    }
     return np.stack([hog(image, **options) for image in images])
 
 
@@ -106,7 +113,11 @@ def _inner_folds(values, labels, groups, seed):
 
     for count in (3, 2):
         if len(set(groups)) >= count:
-            folds = list(StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(values, labels, groups))
+            folds = list(
+                StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(values, labels, groups)
+            )
             if all(set(labels[train]) == set(labels) for train, _ in folds):
                 return folds
-    raise InputError("svm: a class of the training particles lies in one micrograph only; add micrographs of it.")
+    raise InputError(
+        "svm: a class of the training particles lies in one micrograph only; add micrographs of it."
+    )

@@ -140,7 +140,7 @@ def _rows(path, text, separator, skipped):
     try:
         for row in reader:
             line, begin = begin, skipped + reader.line_num + 1
-            if not any(cell.strip() for cell in row):
+            if not "".join(row).strip():
                 continue
             if names is None:
                 names = [name.strip() for name in row]
@@ -204,7 +204,7 @@ def numbers(series, *, decimal=None):
     """
     decimal = decimal or series.attrs.get("decimal", ".")
     pattern = COMMA if decimal == "," else POINT
-    cells = [str(cell).strip() for cell in series]
+    cells = [str(cell).strip() for cell in series.tolist()]
     values = np.full(len(cells), math.nan)
     for i, cell in enumerate(cells):
         if cell.casefold() in EMPTY:

@@ -34,16 +34,22 @@ def check_models(models, primary, *, where="models"):
     """Refuse a list of models that is empty, repeats one, holds an unknown one, or lacks the primary one."""
     known = [*networks.names(), *svm.names()]
     if not models or len(set(models)) < len(models):
-        raise InputError(f"{where}: 'models' should name each model once, such as {known}, but is {models!r}.")
+        raise InputError(
+            f"{where}: 'models' should name each model once, such as {known}, but is {models!r}."
+        )
     for name in models:
         if name not in known:
             hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
             raise InputError(f"{where}: 'models' names '{name}', which is unknown{hint}.")
     if primary not in models:
-        raise InputError(f"{where}: 'primary' is '{primary}', which is not among 'models' ({', '.join(models)}).")
+        raise InputError(
+            f"{where}: 'primary' is '{primary}', which is not among 'models' ({', '.join(models)})."
+        )
 
 
-def train(data, task, models, *, folds, seed, epochs, batch, learning_rate, augmentation, imbalance, progress=None):
+def train(
+    data, task, models, *, folds, seed, epochs, batch, learning_rate, augmentation, imbalance, progress=None
+):
     """Train and test every model on the same folds.
 
     Parameters
@@ -117,7 +123,9 @@ def _parts(table, task, fold_of, fold, folds, seed):
     labels = table[task].iloc[rest].to_numpy()
     parts = min(VALIDATION_PARTS, len(set(groups)))
     if parts < 2:
-        raise InputError(f"fold {fold}: only one micrograph is left for training; lower 'folds' or add micrographs.")
+        raise InputError(
+            f"fold {fold}: only one micrograph is left for training; lower 'folds' or add micrographs."
+        )
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed + fold)
     for train, validation in splitter.split(rest, labels, groups):
         if set(labels[train]) == set(table[task]):
@@ -152,7 +160,11 @@ class _Svm:
         started = time.perf_counter()
         train = parts["train"]
         fitted = svm.fit(
-            self.name, self.features.iloc[train], table[task].iloc[train], table["micrograph"].iloc[train], seed=fold
+            self.name,
+            self.features.iloc[train],
+            table[task].iloc[train],
+            table["micrograph"].iloc[train],
+            seed=fold,
         )
         took = time.perf_counter() - started
         result, started = {}, time.perf_counter()
@@ -169,7 +181,10 @@ class _Svm:
             "prediction_ms_per_particle": 1e3 * each,
             "weights": np.nan,
         }
-        return result | {"costs": costs, "history": pd.DataFrame(columns=["epoch", "loss", "validation_loss"], dtype=float)}
+        return result | {
+            "costs": costs,
+            "history": pd.DataFrame(columns=["epoch", "loss", "validation_loss"], dtype=float),
+        }
 
 
 class _Network:
@@ -252,18 +267,26 @@ class _Network:
         for start in range(0, len(order), self.batch):
             index = order[start : start + self.batch]
             if self.moves:
-                images = self.augmentation.apply_prepared(prepared, self.augmentation.draw(len(index), rng), index)
+                images = self.augmentation.apply_prepared(
+                    prepared, self.augmentation.draw(len(index), rng), index
+                )
             else:
                 images = prepared.images[index]
             self.model.optimizer.learning_rate = self.peak * _one_cycle((step + start // self.batch) / total)
             losses.append(
-                float(self.model.train_on_batch(condition(images)[..., None], labels[codes[index]], weights[index]))
+                float(
+                    self.model.train_on_batch(
+                        condition(images)[..., None], labels[codes[index]], weights[index]
+                    )
+                )
             )
         return float(np.mean(losses))
 
     def _predict(self, images):
         """Give class probabilities of conditioned images, a block at a time."""
-        blocks = [self.model.predict_on_batch(images[i : i + 256, ..., None]) for i in range(0, len(images), 256)]
+        blocks = [
+            self.model.predict_on_batch(images[i : i + 256, ..., None]) for i in range(0, len(images), 256)
+        ]
         logits = np.concatenate(blocks).astype(np.float64)
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponent / exponent.sum(axis=1, keepdims=True)
@@ -272,7 +295,11 @@ class _Network:
 def _one_cycle(progress):
     """Give the share of the peak learning rate at `progress` in [0, 1]: a linear rise, then half a cosine."""
     rise = 0.25
-    return 0.04 + 0.96 * progress / rise if progress < rise else 0.5 * (1 + np.cos(np.pi * (progress - rise) / (1 - rise)))
+    return (
+        0.04 + 0.96 * progress / rise
+        if progress < rise
+        else 0.5 * (1 + np.cos(np.pi * (progress - rise) / (1 - rise)))
+    )
 
 
 def _log_loss(values, codes):

@@ -11,14 +11,23 @@ from temlib.__main__ import main
 
 NOTEBOOKS = sorted(book.NOTEBOOKS.glob("[0-9]_*.ipynb"))
 # Anything in a page that a browser would fetch.
-REQUEST = re.compile(r"""(?:src|href)\s*=\s*["'](?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import|<script|<link""")
+REQUEST = re.compile(
+    r"""(?:src|href)\s*=\s*["'](?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import|<script|<link"""
+)
 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
     """The quick run with tiny parameters, by the real runner."""
     folder = tmp_path_factory.mktemp("reports")
-    small = ["count=120", "epochs=1", "folds=2", "models=[residual, svm_texture]", "input_size=24", "pixel_nm=5"]
+    small = [
+        "count=120",
+        "epochs=1",
+        "folds=2",
+        "models=[residual, svm_texture]",
+        "input_size=24",
+        "pixel_nm=5",
+    ]
     changes = [word for pair in small for word in ("--set", pair)]
     result = CliRunner().invoke(main, ["run", "parameters/quick.yaml", *changes, "--output", str(folder)])
     assert result.exit_code == 0, result.output
@@ -79,7 +88,14 @@ def test_pages_of_simulated_particles_say_so(reports):
 def test_an_unchanged_run_is_kept(reports):
     """A second run with the same parameters executes nothing."""
     before = {p: p.stat().st_mtime_ns for p in reports.rglob("7_*.ipynb")}
-    small = ["count=120", "epochs=1", "folds=2", "models=[residual, svm_texture]", "input_size=24", "pixel_nm=5"]
+    small = [
+        "count=120",
+        "epochs=1",
+        "folds=2",
+        "models=[residual, svm_texture]",
+        "input_size=24",
+        "pixel_nm=5",
+    ]
     changes = [word for pair in small for word in ("--set", pair)]
     result = CliRunner().invoke(
         main, ["run", "parameters/quick.yaml", *changes, "--only", "7", "--output", str(reports)]

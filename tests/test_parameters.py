@@ -3,12 +3,12 @@ import pytest
 from temlib import parameters
 from temlib.files import InputError
 
-SOURCE = '''
+SOURCE = """
 epochs: int = 30  # passes over the particles [1, 100]
 rate: float = 0.1  # step (0, 1]
 how: str = "none"  # balance {none|oversample}
 models: list = ["a"]  # what to train
-'''
+"""
 
 
 @pytest.fixture
@@ -72,7 +72,9 @@ def test_a_set_value_replaces_the_matrix(tmp_path, declared):
 
 def test_combinations_follow_the_declared_axes(tmp_path, declared):
     """A notebook runs once per combination of the matrix parameters that it declares."""
-    settings = parameters.read(written(tmp_path, "matrix: {epochs: [1, 2], how: [none, oversample]}"), declared)
+    settings = parameters.read(
+        written(tmp_path, "matrix: {epochs: [1, 2], how: [none, oversample]}"), declared
+    )
     assert len(settings.combinations({"epochs", "how"})) == 4
     assert settings.combinations({"how"}) == [{"how": "none"}, {"how": "oversample"}]
     assert settings.combinations(set()) == [{}]

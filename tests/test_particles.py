@@ -54,7 +54,8 @@ def test_padding_does_not_count_in_the_spread():
 
 
 @pytest.mark.parametrize(
-    ("pixels", "message"), [(np.zeros((8, 8)), "all pixels have the value 0"), (np.full((8, 8), np.nan), "NaN")]
+    ("pixels", "message"),
+    [(np.zeros((8, 8)), "all pixels have the value 0"), (np.full((8, 8), np.nan), "NaN")],
 )
 def test_useless_images_are_refused(pixels, message):
     """A constant image and NaN are named, not learnt."""

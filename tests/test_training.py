@@ -25,7 +25,9 @@ def test_the_protocol_predicts_every_particle_once(study, imbalance):
 def test_the_svm_learns_a_plain_difference(study):
     """A bright centre is found."""
     data = particles.open(study, input_size=24)
-    rows = training.train(data, "content", ["svm_texture"], epochs=1, imbalance="none", **SETTINGS).predictions
+    rows = training.train(
+        data, "content", ["svm_texture"], epochs=1, imbalance="none", **SETTINGS
+    ).predictions
     test = rows[rows["role"] == "test"]
     assert (test["truth"] == test["predicted"]).mean() >= 0.9
 
@@ -34,7 +36,9 @@ def test_training_is_reproducible(study):
     """The same seed gives the same numbers."""
     data = particles.open(study, input_size=24)
     one, two = (
-        training.train(data, "content", ["residual"], epochs=2, imbalance="oversample", **SETTINGS).predictions
+        training.train(
+            data, "content", ["residual"], epochs=2, imbalance="oversample", **SETTINGS
+        ).predictions
         for _ in range(2)
     )
     assert np.array_equal(one["p_plain"], two["p_plain"])
@@ -43,7 +47,9 @@ def test_training_is_reproducible(study):
 def test_a_network_that_does_not_fit_fails_alone(study):
     """lipnet4 needs 12 pixels; the SVM goes on and the reason is kept."""
     data = particles.open(study, input_size=10)
-    trained = training.train(data, "content", ["lipnet4", "svm_texture"], epochs=1, imbalance="none", **SETTINGS)
+    trained = training.train(
+        data, "content", ["lipnet4", "svm_texture"], epochs=1, imbalance="none", **SETTINGS
+    )
     assert "raise it" in trained.failures["lipnet4"]
     assert set(trained.predictions["model"]) == {"svm_texture"}
 
