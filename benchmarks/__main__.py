@@ -11,6 +11,7 @@ for script in sorted(pathlib.Path(__file__).parent.glob("[a-z]*.py")):
     if quick and not short:
         continue
     print(f"\n## {script.stem}", flush=True)
-    arguments = [sys.executable, str(script), *(["--quick"] if quick else [])]
+    # As a module: started by its path, a script's own folder would hide packages of the same names.
+    arguments = [sys.executable, "-m", f"benchmarks.{script.stem}", *(["--quick"] if quick else [])]
     status = max(status, subprocess.run(arguments, check=False).returncode)
 sys.exit(status)

@@ -89,6 +89,20 @@ def html(notebooks):
         click.echo(report.render(path))
 
 
+@main.command()
+@click.argument("folder", metavar="OUT", type=PATHS)
+@click.option("--count", default=600, show_default=True, help="Number of particles.")
+@click.option("--seed", default=1, show_default=True, help="Of everything random.")
+@click.option("--preset", default="talos200", show_default=True, help="krios300, talos200, ccd120 or thesis2016.")
+@click.option("--micrographs", is_flag=True, help="Write whole micrographs (MRC) and positions (STAR) too.")
+def simulate(folder, count, seed, preset, micrographs):
+    """Write a folder OUT of simulated cryo-TEM liposomes with known truth, which `particles:` opens."""
+    from temlib import simulate as simulator
+
+    simulator.write(folder, count, seed=seed, preset=preset, micrographs=micrographs)
+    click.echo(f"{folder / 'manifest.csv'}: {count} simulated particles")
+
+
 class _Line:
     """One live line a notebook on a terminal; elsewhere a line when a notebook ends."""
 

@@ -4,6 +4,8 @@ Descriptors are computed per image and learn nothing, so that they can be shared
 (scaling, C, gamma, calibration) is fitted on training particles alone.
 """
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -111,13 +113,14 @@ def _inner_folds(values, labels, groups, seed):
     """Give two or three inner folds in each of which every class is trained on."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    for count in (3, 2):
-        if len(set(groups)) >= count:
-            folds = list(
-                StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(values, labels, groups)
-            )
-            if all(set(labels[train]) == set(labels) for train, _ in folds):
-                return folds
+    # With a rare class most shuffles leave it out of some training part; a few more tries find one that does not.
+    for count, attempt in product((3, 2), range(20)):
+        if len(set(groups)) < count:
+            continue
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + attempt)
+        folds = list(splitter.split(values, labels, groups))
+        if all(set(labels[train]) == set(labels) for train, _ in folds):
+            return folds
     raise InputError(
         "svm: a class of the training particles lies in one micrograph only; add micrographs of it."
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from temlib import particles, training
+from temlib import particles, svm, training
 from temlib.files import InputError
 
 SETTINGS = dict(folds=2, seed=3, batch=8, learning_rate=3e-3, augmentation="slides")
@@ -74,3 +74,11 @@ def test_oversampling_repeats_rare_particles_whole():
     network.classes, network.imbalance = ["a", "b"], "oversample"
     order, weights = network._balanced(np.array([0, 0, 0, 0, 0, 1, 1]))
     assert np.bincount(order).tolist() == [1, 1, 1, 1, 1, 3, 3] and (weights == 1).all()
+
+
+def test_inner_folds_of_the_svm_train_on_every_class():
+    """A class that lies in two micrographs of ten is in the training part of each inner fold."""
+    groups = np.repeat(np.arange(10), 4)
+    labels = np.where(groups < 2, "rare", "common")
+    for train, held in svm._inner_folds(np.zeros((40, 1)), labels, groups, seed=0):
+        assert set(labels[train]) == {"rare", "common"} and not set(groups[train]) & set(groups[held])
