@@ -2,12 +2,12 @@
 
     python benchmarks/coverage.py [--quick] [--replicates 2000] [--seed 0]
 
-Truth: micrographs hold Poisson numbers of positives and of negatives, of the same mean. Two classifiers call them; the
-shares of particles that both, one, or none of them have right vary between micrographs as a Dirichlet distribution with
-intra-class correlation ICC (0: they do not vary), separately for positives and negatives. TPR and TNR of the first are
-the value, hence so are PPV, F1 and balanced accuracy; the second is .1 worse. The intervals and tests are those of
-temlib, called on counts per micrograph. Beside them stands what takes particles for independent: the percentile
-bootstrap of particles, McNemar's test, DeLong's test.
+Truth: micrographs hold Poisson numbers of positives and of negatives, of the same mean. Two classifiers call
+them; the shares of particles that both, one, or none of them have right vary between micrographs as a
+Dirichlet distribution with intra-class correlation ICC (0: they do not vary), separately for positives and
+negatives. TPR and TNR of the first are the value, hence so are PPV, F1 and balanced accuracy; the second is
+.1 worse. The intervals and tests are those of temlib, called on counts per micrograph. Beside them stands
+what takes particles for independent: the percentile bootstrap of particles, McNemar's test, DeLong's test.
 """
 
 import argparse

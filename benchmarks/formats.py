@@ -1,7 +1,7 @@
 """Reading microscope files, positions and tables: right against independent readers, and how fast.
 
 Run as ``python benchmarks/formats.py``; it prints a section for RESULTS.md. With rosettasciio installed (extra
-`formats`) its formats are read too. Ratios are medians of alternating runs on the same data.
+`formats`) its formats are read too. Times are medians of alternating runs on the same data.
 """
 
 import csv
@@ -37,23 +37,21 @@ def real_files():
     """Print what each real file reads as beside what independent readers say."""
     with (FORMATS / "expected.csv").open(encoding="utf-8") as file:
         rows = list({row["file"]: row for row in reversed(list(csv.DictReader(file)))}.values())
-    print(
-        "| file | shape, type | pixel (nm) | mean | expected mean | expected calibration |\n|---|---|---|---|---|---|"
-    )
+    names = ("file", "shape, type", "pixel (nm)", "mean", "expected mean", "expected calibration")
+    print("|", " | ".join(names), "|\n" + "|---" * len(names) + "|")
     for row in sorted(rows, key=lambda row: row["file"]):
         path, shape = FORMATS / row["file"], [int(n) for n in row["shape"].split("x")]
         many = range(shape[0]) if len(shape) == 3 and path.suffix == ".mrcs" else [None]
         try:
             read = [micrographs.read(path, index=i) for i in many]
         except InputError as refusal:
-            print(
-                f"| {row['file']} | refused: {str(refusal).removeprefix(str(path))} | | | {row['mean']} | |"
-            )
+            print("|", row["file"], "| refused:", str(refusal).removeprefix(f"{path} "), "|" * 5)
             continue
         size = " x ".join(f"{size:.6g}" for size in read[0].source.pixel_sizes_nm)
         mean = np.mean([one.image.mean(dtype=float) for one in read])
         kind = f"{'x'.join(map(str, read[0].source.shape))}, {read[0].source.dtype}"
-        print(f"| {row['file']} | {kind} | {size} | {mean:.9g} | {row['mean']} | {row['calibration']} |")
+        cells = row["file"], kind, size, f"{mean:.9g}", row["mean"], row["calibration"]
+        print("|", " | ".join(cells), "|")
 
 
 def cutting(folder):
@@ -80,7 +78,7 @@ def cutting(folder):
     np.testing.assert_array_equal(ours(), theirs())
     mine, other = seconds([ours, theirs])
     print(
-        f"- 4096 x 4096 MRC, 300 positions from a CSV, boxes of 128: {mine:.3f} s; mrcfile and slices {other:.3f} s."
+        f"- 4096 x 4096 MRC, 300 positions (CSV), boxes of 128: {mine:.3f} s; mrcfile, slices {other:.3f} s."
     )
 
 
@@ -106,16 +104,14 @@ def reading_tables(folder):
 
     np.testing.assert_allclose(ours(), theirs())
     mine, other = seconds([ours, theirs])
-    print(
-        f"- manifest of {n} rows, semicolons and decimal commas: {mine:.2f} s with all checks; pandas {other:.2f} s."
-    )
+    kind = f"{n} rows, semicolons, decimal commas"
+    print(f"- manifest of {kind}: {mine:.2f} s with all checks; pandas, told everything, {other:.2f} s.")
 
 
 def main():
     """Print all of it."""
-    print(
-        f"Python {sys.version.split()[0]}, numpy {np.__version__}, pandas {pd.__version__}, mrcfile {mrcfile.__version__}\n"
-    )
+    libraries = ", ".join(f"{library.__name__} {library.__version__}" for library in (np, pd, mrcfile))
+    print(f"Python {sys.version.split()[0]}, {libraries}\n")
     if FORMATS.is_dir():
         real_files()
     with tempfile.TemporaryDirectory() as folder:

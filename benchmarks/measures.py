@@ -2,8 +2,8 @@
 
     python benchmarks/measures.py [--particles 10000] [--models 5]
 
-Beside temlib stands what a script would do instead: scikit-learn on 2,000 resamples of the micrographs' rows, timed on
-a few resamples of one model and scaled up.
+Beside temlib stands what a script would do instead: scikit-learn on 2,000 resamples of the micrographs' rows,
+timed on a few resamples of one model and scaled up.
 """
 
 import argparse
@@ -34,7 +34,9 @@ def drawn(particles, models, micrographs, seed=0):
         logits = rng.normal(size=(particles, 3)) + 2 * np.eye(3)[truth]
         p = special.softmax(2 * logits, axis=1)
         columns = {f"p_{name}": p[:, k] for k, name in enumerate(CLASSES)}
-        table = pd.DataFrame(base | {"model": f"model {model}", "fold": 0, "role": "test", "truth": CLASSES[truth]})
+        table = pd.DataFrame(
+            base | {"model": f"model {model}", "fold": 0, "role": "test", "truth": CLASSES[truth]}
+        )
         tables.append(table.assign(predicted=CLASSES[p.argmax(axis=1)], **columns))
     return pd.concat(tables, ignore_index=True)
 
@@ -93,8 +95,12 @@ def main():
         total += seconds
         print(f"| {name} | {len(result)} | {seconds:.2f} |")
     print(f"| all of it | | {total:.2f} |")
-    instead = statistics.median(resampled_rows(predictions) for _ in range(3)) * RESAMPLES / TIMED * options.models
-    print(f"| scikit-learn on {RESAMPLES} resamples, without comparisons (scaled up from {TIMED}) | | {instead:.0f} |")
+    instead = (
+        statistics.median(resampled_rows(predictions) for _ in range(3)) * RESAMPLES / TIMED * options.models
+    )
+    print(
+        f"| scikit-learn on {RESAMPLES} resamples, without comparisons (scaled up from {TIMED}) | | {instead:.0f} |"
+    )
 
 
 if __name__ == "__main__":

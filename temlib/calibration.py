@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import optimize, special
 
 from temlib import intervals
+from temlib.scores import missing
 from temlib.tested import by_model, classes_of, probability_columns
 
 # Probabilities below this are rounding of a float32 softmax; it keeps their logarithm finite.
@@ -38,7 +39,9 @@ def calibration_rows(predictions, classes):
     """
     model = predictions["model"].astype(str).to_numpy()
     columns = predictions.assign(**{k: v for k, v in DEFAULTS.items() if k not in predictions.columns})
-    fold, role = columns["fold"].to_numpy(), columns["role"].to_numpy()
+    # Codes, since an unknown fold equals nothing, not even itself.
+    fold, names = pd.factorize(columns["fold"], use_na_sentinel=False)
+    role = columns["role"].to_numpy()
     known = ~np.isnan(probability_columns(predictions, classes)).any(axis=1)
     usable = predictions["truth"].isin(classes).to_numpy() & known
     result = []
@@ -49,7 +52,7 @@ def calibration_rows(predictions, classes):
             if not fit.any():
                 fit = (model == name) & (fold != part) & (role == "test") & usable
                 source = "test rows of the other folds" if fit.any() else "uncalibrated"
-            result.append((name, part, np.flatnonzero(here), np.flatnonzero(fit), source))
+            result.append((name, names[part], np.flatnonzero(here), np.flatnonzero(fit), source))
     return result
 
 
@@ -136,9 +139,8 @@ def calibrate(predictions, *, classes=None):
 def with_probabilities(predictions, classes):
     """Yield (model, Tested, confidence in the call (n,)) for the models with all probabilities."""
     for model, held in by_model(predictions, classes).items():
-        sure = held.probabilities[np.arange(len(held.truth)), held.predicted]
-        if not np.isnan(sure).any():
-            yield model, held, sure
+        if not any(missing(held)):
+            yield model, held, held.probabilities[np.arange(len(held.truth)), held.predicted]
 
 
 def reliability(predictions, *, classes=None, bins=10, confidence=0.95):
@@ -147,7 +149,7 @@ def reliability(predictions, *, classes=None, bins=10, confidence=0.95):
     Parameters
     ----------
     predictions : DataFrame
-        Calibrated or not; models without probabilities are left out.
+        Calibrated or not; models without probabilities that sum to 1 are left out.
     bins : int
         Bins of equal width over [0, 1]; empty bins are left out.
     confidence : float
@@ -198,7 +200,7 @@ def calibration_error(predictions, *, classes=None, bins=10, confidence=0.95, dr
     Parameters
     ----------
     predictions : DataFrame
-        Calibrated or not; models without probabilities are left out.
+        Calibrated or not; models without probabilities that sum to 1 are left out.
     bins : int
         Bins of equal width over [0, 1].
     confidence : float

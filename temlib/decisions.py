@@ -102,7 +102,7 @@ def coverage_risk(predictions, *, classes=None, confidence=0.95):
     Parameters
     ----------
     predictions : DataFrame
-        Models without probabilities are left out.
+        Models without probabilities that sum to 1 are left out.
     confidence : float
         Of the intervals.
 

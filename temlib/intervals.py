@@ -344,7 +344,8 @@ def of_values(estimates, *, confidence=0.95):
 
 def _without_single(estimates, low, high, method):
     """Blank the intervals that a single micrograph, or an undefined value, cannot have."""
-    single = (estimates.units < 2) & ~np.isnan(estimates.value)
+    single = (estimates.units < 2) & ~(estimates.independent & estimates.proportion)
+    single &= ~np.isnan(estimates.value)
     method[single] = "no interval: " + ("one particle" if estimates.independent else "one micrograph")
     blank = single | np.isnan(estimates.value)
     return np.where(blank, np.nan, low), np.where(blank, np.nan, high), method

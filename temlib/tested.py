@@ -16,8 +16,19 @@ from temlib.files import InputError
 REQUIRED = ("particle", "model", "truth", "predicted")
 
 
+def _require_columns(predictions):
+    """Refuse predictions that lack a column without which nothing can be measured."""
+    missing = [column for column in REQUIRED if column not in predictions.columns]
+    if missing:
+        raise InputError(
+            f"The predictions lack the column {missing[0]!r} (they have {', '.join(map(str, predictions))}): "
+            "a row is particle, micrograph, model, fold, role, truth, predicted, p_<class>."
+        )
+
+
 def classes_of(predictions):
     """Return the class names: those of the p_ columns in their order, then any other label, sorted."""
+    _require_columns(predictions)
     named = [column[2:] for column in predictions.columns if column.startswith("p_")]
     labels = set(predictions["truth"].dropna().unique()) | set(predictions["predicted"].dropna().unique())
     return named + sorted(str(label) for label in labels if str(label) not in named and str(label) != "")
@@ -90,12 +101,7 @@ def by_model(predictions, classes):
     InputError
         A missing column, a label that is no class, a particle with two truths, no row that counts.
     """
-    missing = [column for column in REQUIRED if column not in predictions.columns]
-    if missing:
-        raise InputError(
-            f"The predictions lack the column {missing[0]!r} (they have {', '.join(map(str, predictions))}): "
-            "a row is particle, micrograph, model, fold, role, truth, predicted, p_<class>."
-        )
+    _require_columns(predictions)
     rows = predictions[predictions["role"] == "test"] if "role" in predictions.columns else predictions
     rows = rows[_filled(rows["truth"])]
     if rows.empty:
@@ -137,6 +143,11 @@ def _of_model(rows, classes, independent):
     """Return the `Tested` of one model's labelled test rows."""
     notes = []
     called = _filled(rows["predicted"])
+    if not called.any():
+        raise InputError(
+            f"The model {rows['model'].iloc[0]!r} has no call on any labelled test row: "
+            "fill its column 'predicted' or leave the model out."
+        )
     if not called.all():
         notes.append(f"{int((~called).sum())} rows without a call are left out")
         rows = rows[called]

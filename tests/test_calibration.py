@@ -18,7 +18,9 @@ def _predictions(particles=600, micrographs=40, sharpness=1.0, seed=0, folds=1):
     p = special.softmax(1.5 * sharpness * logits, axis=1)
     micrograph = rng.integers(0, micrographs, particles)
     table = pd.DataFrame({"particle": np.arange(particles), "micrograph": micrograph, "model": "m"})
-    table = table.assign(fold=micrograph % folds, role="test", truth=NAMES[truth], predicted=NAMES[p.argmax(axis=1)])
+    table = table.assign(
+        fold=micrograph % folds, role="test", truth=NAMES[truth], predicted=NAMES[p.argmax(axis=1)]
+    )
     return table.assign(**{f"p_{c}": p[:, k] for k, c in enumerate(NAMES)})
 
 
@@ -44,7 +46,9 @@ def test_temperature_1_changes_nothing():
 
 def test_temperature_is_a_power():
     """p^(1/2), normalised, by hand."""
-    np.testing.assert_allclose(calibration.apply_temperature(np.array([[0.64, 0.36]]), 2.0), [[0.8 / 1.4, 0.6 / 1.4]])
+    np.testing.assert_allclose(
+        calibration.apply_temperature(np.array([[0.64, 0.36]]), 2.0), [[0.8 / 1.4, 0.6 / 1.4]]
+    )
 
 
 def test_few_particles_all_right_do_not_make_certain():
@@ -112,7 +116,9 @@ def test_model_without_probabilities_is_marked_uncalibrated():
 
 def test_reliability_by_hand():
     """Three calls of .9 of which two are right, one of .6 that is wrong."""
-    table = pd.DataFrame({"particle": [1, 2, 3, 4], "model": "m", "truth": list("aaba"), "predicted": list("aaab")})
+    table = pd.DataFrame(
+        {"particle": [1, 2, 3, 4], "model": "m", "truth": list("aaba"), "predicted": list("aaab")}
+    )
     table = table.assign(p_a=[0.9, 0.92, 0.91, 0.4], p_b=[0.1, 0.08, 0.09, 0.6])
     shown = calibration.reliability(table)
     np.testing.assert_allclose(shown["confidence"], [0.6, 0.91])
@@ -122,7 +128,9 @@ def test_reliability_by_hand():
 
 def test_confidence_1_belongs_to_the_last_bin():
     """No eleventh bin."""
-    table = pd.DataFrame({"particle": [1, 2], "model": "m", "truth": "a", "predicted": "a", "p_a": 1.0, "p_b": 0.0})
+    table = pd.DataFrame(
+        {"particle": [1, 2], "model": "m", "truth": "a", "predicted": "a", "p_a": 1.0, "p_b": 0.0}
+    )
     assert calibration.reliability(table)["to"].tolist() == [1.0]
 
 
@@ -133,7 +141,9 @@ def test_bins_hold_every_particle_once():
 
 def test_ece_by_hand():
     """Bins off by .91 - 2/3 (three particles) and by .6 (one)."""
-    table = pd.DataFrame({"particle": [1, 2, 3, 4], "model": "m", "truth": list("aaba"), "predicted": list("aaab")})
+    table = pd.DataFrame(
+        {"particle": [1, 2, 3, 4], "model": "m", "truth": list("aaba"), "predicted": list("aaab")}
+    )
     table = table.assign(p_a=[0.9, 0.92, 0.91, 0.4], p_b=[0.1, 0.08, 0.09, 0.6])
     expected = 0.75 * (0.91 - 2 / 3) + 0.25 * 0.6
     assert calibration.calibration_error(table)["ECE"].item() == pytest.approx(expected)
@@ -164,3 +174,14 @@ def test_models_without_probabilities_have_no_reliability():
     foreign = _predictions().drop(columns=["p_a", "p_b", "p_c"])
     assert calibration.reliability(foreign).empty and "right" in calibration.reliability(foreign)
     assert calibration.calibration_error(foreign).empty
+
+
+def test_probabilities_that_do_not_sum_to_1_have_no_reliability():
+    """They are scores, not probabilities."""
+    assert calibration.reliability(_predictions().assign(p_a=-0.5)).empty
+
+
+def test_unknown_fold_is_a_fold():
+    """Foreign rows without a fold are calibrated on their own validation rows."""
+    table = _validated().assign(fold=np.nan)
+    assert calibration.calibrate(table)["temperature"].notna().all()

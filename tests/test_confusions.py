@@ -42,7 +42,9 @@ def _of_libraries(counts):
         rows = np.repeat(truth, weight), np.repeat(calls, weight)
         rates = [*rates, specificity_score(*rows, labels=labels, average=average)]
         for name, value in zip(("PPV", "TPR", "F1", "TNR"), rates):
-            found |= {(name, c): v for c, v in enumerate(value)} if average is None else {(name, average): value}
+            found |= (
+                {(name, c): v for c, v in enumerate(value)} if average is None else {(name, average): value}
+            )
     found["accuracy", "all"] = metrics.accuracy_score(truth, calls, sample_weight=weight)
     found["balanced accuracy", "all"] = metrics.balanced_accuracy_score(truth, calls, sample_weight=weight)
     found["MCC", "all"] = metrics.matthews_corrcoef(truth, calls, sample_weight=weight)
@@ -90,7 +92,9 @@ def test_harmonic_mean_of_tpr_and_tnr_is_that():
 def test_undefined_is_nan_exactly_where_a_denominator_is_0(matrices):
     """TPR, PPV, F1, NPV, TNR of a class are NaN if and only if their denominator is 0."""
     for counts in matrices[:200]:
-        values = dict(zip(confusions.call_labels(range(len(counts))), confusions.call_values(counts.astype(float))))
+        values = dict(
+            zip(confusions.call_labels(range(len(counts))), confusions.call_values(counts.astype(float)))
+        )
         for c in range(len(counts)):
             truly, called, n = counts[c].sum(), counts[:, c].sum(), counts.sum()
             zero = {"TPR": truly, "PPV": called, "F1": truly + called, "TNR": n - truly, "NPV": n - called}

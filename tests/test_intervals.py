@@ -37,14 +37,18 @@ def test_wilson_of_nothing_is_undefined():
 def test_linearised_influence_of_a_share_is_its_known_derivative():
     """For k of n the influence of a micrograph with k_i of n_i is (k_i - p n_i) / n."""
     counts = np.array([[[3.0, 1], [0, 0]], [[2, 2], [0, 0]]])
-    found = intervals.linearised(lambda c: c[..., 0, :1] / c[..., 0, :].sum(-1, keepdims=True), counts, np.ones(2))
+    found = intervals.linearised(
+        lambda c: c[..., 0, :1] / c[..., 0, :].sum(-1, keepdims=True), counts, np.ones(2)
+    )
     np.testing.assert_allclose(found[:, 0], [(3 - 4 * 5 / 8) / 8, (2 - 4 * 5 / 8) / 8])
 
 
 def test_linearised_influences_sum_to_zero():
     """Every measure of calls is homogeneous, so Euler's theorem holds."""
     counts = np.random.default_rng(0).integers(1, 9, (12, 3, 3)).astype(float)
-    np.testing.assert_allclose(intervals.linearised(call_values, counts, np.ones(12)).sum(axis=0), 0, atol=1e-14)
+    np.testing.assert_allclose(
+        intervals.linearised(call_values, counts, np.ones(12)).sum(axis=0), 0, atol=1e-14
+    )
 
 
 def test_linearised_influences_are_finite_differences():
@@ -234,7 +238,15 @@ def _estimates(influences, value=0.0, lower=-1.0, upper=1.0):
     n = len(influences)
     one = np.ones((n, 1))
     column = np.array(influences, float)[:, None]
-    fields = (np.array([value]), column, 10 * one, 10 * one, np.array([10.0 * n]), np.array([lower]), np.array([upper]))
+    fields = (
+        np.array([value]),
+        column,
+        10 * one,
+        10 * one,
+        np.array([10.0 * n]),
+        np.array([lower]),
+        np.array([upper]),
+    )
     return intervals.Estimates(*fields, np.ones(n), False, np.array([False]))
 
 

@@ -22,7 +22,9 @@ def _predictions(particles=300, micrographs=30, models=("cnn", "svm"), seed=0):
         logits = rng.normal(size=(particles, 3)) + (2.5 - place) * np.eye(3)[truth]
         p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         table = pd.DataFrame({"particle": [f"p{k}" for k in range(particles)], "micrograph": micrograph})
-        table = table.assign(model=model, fold=0, role="test", truth=names[truth], predicted=names[p.argmax(axis=1)])
+        table = table.assign(
+            model=model, fold=0, role="test", truth=names[truth], predicted=names[p.argmax(axis=1)]
+        )
         tables.append(table.assign(**{f"p_{c}": p[:, k] for k, c in enumerate(CLASSES)}))
     return pd.concat(tables, ignore_index=True)
 
@@ -111,7 +113,9 @@ def test_n_is_what_the_measure_rests_on(predictions, measured):
 
 def test_only_test_rows_count(predictions, measured):
     """Validation rows, however wrong, change nothing."""
-    wrong = predictions.assign(role="validation", predicted="uncertain", particle="v" + predictions["particle"])
+    wrong = predictions.assign(
+        role="validation", predicted="uncertain", particle="v" + predictions["particle"]
+    )
     both = measures.table(pd.concat([predictions, wrong], ignore_index=True), task="encapsulation")
     pd.testing.assert_frame_equal(both, measured)
 
@@ -127,7 +131,10 @@ def test_repeated_rows_are_averaged_before_the_call():
     """Mean probabilities .55 and .45 call the first class, whatever the single rows called."""
     rows = pd.DataFrame({"particle": ["x"] * 3, "model": "m", "truth": "a", "predicted": list("abb")})
     p = np.array([0.9, 0.4, 0.35])
-    assert measures.confusion(rows.assign(p_a=p, p_b=1 - p), ["a", "b"]).to_numpy().tolist() == [[1, 0], [0, 0]]
+    assert measures.confusion(rows.assign(p_a=p, p_b=1 - p), ["a", "b"]).to_numpy().tolist() == [
+        [1, 0],
+        [0, 0],
+    ]
     assert measures.confusion(rows, ["a", "b"]).to_numpy().tolist() == [[0, 1], [0, 0]]
 
 
@@ -154,7 +161,9 @@ def test_class_absent_from_the_test_rows_has_no_tpr(predictions):
     table = measures.table(predictions[predictions["truth"] != "full"], task="t", classes=CLASSES)
     assert _value(table, "TPR", "full", "method") == "undefined: no particle is truly full"
     assert _value(table, "AUC", "full", "method") == "undefined: no particle is truly full"
-    assert np.isnan(_value(table, "balanced accuracy", "all")) and not np.isnan(_value(table, "accuracy", "all"))
+    assert np.isnan(_value(table, "balanced accuracy", "all")) and not np.isnan(
+        _value(table, "accuracy", "all")
+    )
     assert not np.isnan(_value(table, "AUC", "weighted"))
 
 
@@ -215,7 +224,10 @@ def test_independent_particles_get_wilsons_interval(predictions):
     """One particle a micrograph, or no micrograph column."""
     alone = measures.table(predictions.assign(micrograph=predictions["particle"]), task="t")
     none = measures.table(predictions.drop(columns="micrograph"), task="t")
-    hits, n = _value(alone, "TPR", "full") * _value(alone, "TPR", "full", "n"), _value(alone, "TPR", "full", "n")
+    hits, n = (
+        _value(alone, "TPR", "full") * _value(alone, "TPR", "full", "n"),
+        _value(alone, "TPR", "full", "n"),
+    )
     low, high = intervals.wilson(hits, n)
     assert _value(alone, "TPR", "full", "low") == pytest.approx(float(low))
     assert _value(none, "TPR", "full", "high") == pytest.approx(float(high))
@@ -247,7 +259,7 @@ def test_unknown_label_is_refused(predictions):
 def test_missing_column_is_refused(predictions):
     """The message says what a row is."""
     with pytest.raises(InputError, match="lack the column 'truth'"):
-        measures.table(predictions.drop(columns="truth"), task="t", classes=CLASSES)
+        measures.table(predictions.drop(columns="truth"), task="t")
 
 
 def test_no_test_rows_are_refused(predictions):
@@ -317,7 +329,9 @@ def test_models_without_common_particles_are_not_compared(predictions):
     """The rows say so."""
     rows = predictions.assign(particle=predictions["model"] + predictions["particle"])
     table = measures.compare(rows, task="t")
-    assert table["difference"].isna().all() and set(table["method"]) == {"undefined: the models share no particle"}
+    assert table["difference"].isna().all() and set(table["method"]) == {
+        "undefined: the models share no particle"
+    }
 
 
 def test_holm_covers_the_primary_measure_alone():
@@ -352,7 +366,9 @@ def test_tests_of_independence_are_used_where_it_holds(predictions, compared):
 
 def test_mcnemar_counts_the_discordant(predictions):
     """The p value of accuracy is that of the particles which one model alone has right."""
-    right = [predictions[predictions["model"] == m].eval("truth == predicted").to_numpy() for m in ("cnn", "svm")]
+    right = [
+        predictions[predictions["model"] == m].eval("truth == predicted").to_numpy() for m in ("cnn", "svm")
+    ]
     expected = intervals.mcnemar_exact((right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum())
     table = measures.compare(predictions.drop(columns="micrograph"), task="t", flips=100)
     assert table.loc[table["measure"] == "accuracy", "p_value"].item() == pytest.approx(expected)

@@ -107,6 +107,15 @@ def test_real_file_reads_as_independent_readers_say(row):
 
 
 @needs_formats
+def test_real_stack_is_what_mrcfile_reads():
+    """Every pixel of the 17 images, as expected.csv rounds their mean to six decimals."""
+    path = FORMATS / "aspire_sample_80S_particles.mrcs"
+    images = [micrographs.read(path, index=i).image for i in range(17)]
+    with mrcfile.open(path) as mrc:
+        np.testing.assert_array_equal(images, mrc.data)
+
+
+@needs_formats
 def test_pixels_that_are_not_square_have_no_single_size():
     """Axes of 0.2 and 1 nm give an unknown pixel size and a note that says both."""
     pytest.importorskip("rsciio")

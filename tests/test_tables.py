@@ -251,16 +251,16 @@ def test_interval_of_kappa_is_the_jackknife_over_micrographs():
 
 
 def test_interval_of_kappa_covers_the_truth():
-    """Of 200 simulated studies of 30 micrographs, the 95 % interval holds the true kappa in 90 to 99 %."""
+    """Of 100 simulated studies of 30 micrographs, the 95 % interval holds the true kappa in 88 to 99."""
     rng = np.random.default_rng(0)
     held = 0
-    for _ in range(200):
+    for _ in range(100):
         truth = rng.random(600) < np.repeat(rng.beta(2, 2, 30), 20)
         flips = [rng.random(600) < 0.1 for _ in range(2)]
         columns = [np.where(truth ^ flip, "full", "empty") for flip in flips]
         agreement = tables.consensus(annotated(*columns, micrograph=np.repeat(np.arange(30), 20)), "l")[1]
         held += agreement.low <= 0.64 <= agreement.high  # (.82 - .5) / (1 - .5) with both at even odds
-    assert 180 <= held <= 198
+    assert 88 <= held <= 99
 
 
 @pytest.mark.parametrize("second", [["", ""], ["full", "full"]])
