@@ -282,6 +282,13 @@ def condition(images, *, blur=BLUR):
     -------
     (n, rows, columns) float32 ndarray
         Each with mean 0 and standard deviation 1; a constant image becomes 0.
+
+    Notes
+    -----
+    The default was chosen by spectra: power of augmented to plain white noise within 5 % from .1 cycles per
+    pixel on, where renormalisation alone leaves 10 %. What zoom does to coloured noise and background remains:
+    no filter common to both undoes it. Balanced accuracies of small networks on real crops scattered more
+    between seeds than between blurred and merely renormalised.
     """
     images = checked_images(images)
     if not isinstance(blur, int | float | np.number) or not 0 <= blur <= 5:

@@ -268,7 +268,7 @@ def _environment(reports, scratch):
     """Give the kernel this very interpreter, the reports folder, and a file for its progress."""
     # A kernel named python3 that the user once installed elsewhere would win otherwise.
     spec = Path(scratch, "kernels", "python3", "kernel.json")
-    argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
+    argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=CRITICAL", "-f", "{connection_file}"]
     write_json(spec, {"argv": argv, "display_name": "Python 3", "language": "python"})
     changed = {
         "JUPYTER_PATH": os.pathsep.join(filter(None, [scratch, os.environ.get("JUPYTER_PATH")])),
