@@ -21,7 +21,7 @@ from scipy import special
 
 from temlib import calibration, decisions, intervals, measures
 from temlib.confusions import call_labels, call_values
-from temlib.tested import Tested
+from temlib.tested import HeldOut
 
 CLASSES = ["positive", "negative"]
 SHOWN = (("TPR", "positive"), ("PPV", "positive"), ("F1", "positive"), ("balanced accuracy", "all"))
@@ -164,7 +164,7 @@ def print_independent_tests(rng, replicates):
         truth, right = rng.integers(0, 2, 400), rng.choice(4, 400, p=[0.7, 0.1, 0.1, 0.1])
         calls = [np.where(np.isin(right, kept), truth, 1 - truth) for kept in ((0, 1), (0, 2))]
         one, two = (
-            Tested(np.arange(400), np.arange(400), True, truth, c, np.full((400, 2), np.nan), ())
+            HeldOut(np.arange(400), np.arange(400), True, truth, c, np.full((400, 2), np.nan), ())
             for c in calls
         )
         rows = measures.calls_compared(one, two, CLASSES, 0.95, 1000, rng)
@@ -202,7 +202,7 @@ def print_score_tests(rng, replicates, quick):
             p = drawn_scores(rng, truth, micrograph, icc)
             for k, independent in enumerate((False, True)):
                 pair = [
-                    Tested(
+                    HeldOut(
                         np.arange(len(truth)),
                         micrograph,
                         independent,

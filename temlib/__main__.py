@@ -93,7 +93,9 @@ def html(notebooks):
 @click.argument("folder", metavar="OUT", type=PATHS)
 @click.option("--count", default=600, show_default=True, help="Number of particles.")
 @click.option("--seed", default=1, show_default=True, help="Of everything random.")
-@click.option("--preset", default="talos200", show_default=True, help="krios300, talos200, ccd120 or thesis2016.")
+@click.option(
+    "--preset", default="talos200", show_default=True, help="krios300, talos200, ccd120 or thesis2016."
+)
 @click.option("--micrographs", is_flag=True, help="Write whole micrographs (MRC) and positions (STAR) too.")
 def simulate(folder, count, seed, preset, micrographs):
     """Write a folder OUT of simulated cryo-TEM liposomes with known truth, which `particles:` opens."""

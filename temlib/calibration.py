@@ -11,7 +11,7 @@ from scipy import optimize, special
 
 from temlib import intervals
 from temlib.scores import missing
-from temlib.tested import by_model, classes_of, probability_columns
+from temlib.tested import by_model, classes_of, label_codes, probability_columns
 
 # Probabilities below this are rounding of a float32 softmax; it keeps their logarithm finite.
 TINY = 1e-7
@@ -43,7 +43,7 @@ def calibration_rows(predictions, classes):
     fold, names = pd.factorize(columns["fold"], use_na_sentinel=False)
     role = columns["role"].to_numpy()
     known = ~np.isnan(probability_columns(predictions, classes)).any(axis=1)
-    usable = predictions["truth"].isin(classes).to_numpy() & known
+    usable = known & (label_codes(predictions["truth"], classes) >= 0)
     result = []
     for name in dict.fromkeys(model):
         for part in dict.fromkeys(fold[model == name]):
@@ -123,7 +123,7 @@ def calibrate(predictions, *, classes=None):
     """
     classes = list(classes) if classes is not None else classes_of(predictions)
     raw = probability_columns(predictions, classes)
-    codes = pd.Categorical(predictions["truth"], classes).codes.astype(int)
+    codes = label_codes(predictions["truth"], classes)
     scaled, temperature = raw.copy(), np.full(len(raw), np.nan)
     words = np.full(len(raw), "uncalibrated", dtype=object)
     for _, _, apply, fit, source in calibration_rows(predictions, classes):
@@ -137,7 +137,7 @@ def calibrate(predictions, *, classes=None):
 
 
 def with_probabilities(predictions, classes):
-    """Yield (model, Tested, confidence in the call (n,)) for the models with all probabilities."""
+    """Yield (model, HeldOut, confidence in the call (n,)) for the models with all probabilities."""
     for model, held in by_model(predictions, classes).items():
         if not any(missing(held)):
             yield model, held, held.probabilities[np.arange(len(held.truth)), held.predicted]

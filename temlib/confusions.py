@@ -4,6 +4,7 @@ Undefined stays undefined: a measure whose denominator is 0 is NaN, and `undefin
 take leading axes, and complex counts, so that derivatives can be taken by a complex step.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,61 +14,64 @@ from temlib.files import InputError
 
 
 @dataclass(frozen=True)
-class Formula:
-    """A one-vs-rest measure as functions of TP, FP, TN, FN, and in words."""
+class Rate:
+    """A one-vs-rest measure: a ratio of functions of TP, FP, TN, FN, and in words."""
 
-    text: str
-    numerator: callable
-    denominator: callable
-    rests_on: callable
-    undefined: str
+    formula: str
+    undefined: str  # why, with the class to be filled in
+    numerator: Callable
+    denominator: Callable
+    rests_on: Callable  # how many particles it says something about
 
 
-FORMULAS = {
-    "TPR": Formula(
+def _share(formula, undefined, part, whole):
+    """Return the `Rate` of a part of some particles: it rests on them."""
+    return Rate(formula, undefined, part, whole, whole)
+
+
+RATES = {
+    "TPR": _share(
         "TP / (TP + FN)",
-        lambda tp, fp, tn, fn: tp,
-        lambda tp, fp, tn, fn: tp + fn,
-        lambda tp, fp, tn, fn: tp + fn,
         "no particle is truly {0}",
+        lambda tp, fp, tn, fn: tp,
+        lambda tp, fp, tn, fn: tp + fn,
     ),
-    "TNR": Formula(
+    "TNR": _share(
         "TN / (TN + FP)",
+        "every particle is truly {0}",
         lambda tp, fp, tn, fn: tn,
         lambda tp, fp, tn, fn: tn + fp,
-        lambda tp, fp, tn, fn: tn + fp,
-        "every particle is truly {0}",
     ),
-    "PPV": Formula(
+    "PPV": _share(
         "TP / (TP + FP)",
+        "no particle is called {0}",
         lambda tp, fp, tn, fn: tp,
         lambda tp, fp, tn, fn: tp + fp,
-        lambda tp, fp, tn, fn: tp + fp,
-        "no particle is called {0}",
     ),
-    "NPV": Formula(
+    "NPV": _share(
         "TN / (TN + FN)",
+        "every particle is called {0}",
         lambda tp, fp, tn, fn: tn,
         lambda tp, fp, tn, fn: tn + fn,
-        lambda tp, fp, tn, fn: tn + fn,
-        "every particle is called {0}",
     ),
-    "F1": Formula(
+    "F1": Rate(
         "2 × TP / (2 × TP + FP + FN)",
+        "no particle is truly or called {0}",
         lambda tp, fp, tn, fn: 2 * tp,
         lambda tp, fp, tn, fn: 2 * tp + fp + fn,
         lambda tp, fp, tn, fn: tp + fp + fn,
-        "no particle is truly or called {0}",
     ),
     # The slides call this F1; the standard F1 is the harmonic mean of PPV and TPR.
-    "harmonic mean of TPR and TNR": Formula(
+    "harmonic mean of TPR and TNR": Rate(
         "2 × TP × TN / (TP × (TN + FP) + TN × (TP + FN))",
+        "TPR or TNR of {0} is undefined, or both are 0",
         lambda tp, fp, tn, fn: 2 * tp * tn,
         lambda tp, fp, tn, fn: tp * (tn + fp) + tn * (tp + fn),
         lambda tp, fp, tn, fn: tp + fp + tn + fn,
-        "TPR or TNR of {0} is undefined, or both are 0",
     ),
 }
+# For reports: the formula of each one-vs-rest measure as text.
+FORMULAS = {name: rate.formula for name, rate in RATES.items()}
 AVERAGES = ("macro", "micro", "weighted")
 OVERALL = ("accuracy", "balanced accuracy", "MCC", "kappa")
 OVERALL_UNDEFINED = {
@@ -95,7 +99,7 @@ def _ratio(numerator, denominator):
 
 def call_labels(classes):
     """Return (measure, class) of every measure of calls, in the order of `call_values`."""
-    one = [(name, label) for name in FORMULAS for label in (*classes, *AVERAGES)]
+    one = [(name, label) for name in RATES for label in (*classes, *AVERAGES)]
     return one + [(name, "all") for name in OVERALL]
 
 
@@ -132,10 +136,10 @@ def call_values(counts):
     n = truly.sum(-1, keepdims=True)
     share = _ratio(truly, n)
     columns = []
-    for formula in FORMULAS.values():
-        each = _ratio(formula.numerator(*parts), formula.denominator(*parts))
+    for rate in RATES.values():
+        each = _ratio(rate.numerator(*parts), rate.denominator(*parts))
         present = np.where(share == 0, 0, each * share)
-        micro = _ratio(formula.numerator(*summed), formula.denominator(*summed))
+        micro = _ratio(rate.numerator(*summed), rate.denominator(*summed))
         columns += [each, each.mean(-1, keepdims=True), micro, present.sum(-1, keepdims=True)]
     right = np.trace(counts, axis1=-2, axis2=-1)[..., None]
     recall = _ratio(parts[0], truly).mean(-1, keepdims=True)
@@ -161,7 +165,7 @@ def rests_on(counts):
     """
     parts = one_vs_rest(counts)
     total = counts.sum((-2, -1))[..., None]
-    columns = [part for f in FORMULAS.values() for part in (f.rests_on(*parts), total, total, total)]
+    columns = [part for f in RATES.values() for part in (f.rests_on(*parts), total, total, total)]
     return np.concatenate([*columns, *[total] * len(OVERALL)], axis=-1)
 
 
@@ -170,10 +174,11 @@ def fewest(counts):
     parts = one_vs_rest(counts)
     total = counts.sum()[None]
     columns = []
-    for formula in FORMULAS.values():
-        each = formula.rests_on(*parts)
+    for rate in RATES.values():
+        each = rate.rests_on(*parts)
         columns += [each, each.min(keepdims=True), total, total]
-    return np.concatenate([*columns, total, *[counts.sum(-1).min(keepdims=True)] * 3])
+    truly = counts.sum(-1)
+    return np.concatenate([*columns, total, *[truly[truly > 0].min(keepdims=True)] * 3])
 
 
 def shares(counts, total):
@@ -185,8 +190,8 @@ def shares(counts, total):
     parts, sums = one_vs_rest(counts), one_vs_rest(total)
     n = counts.sum((-2, -1))[..., None]
     columns = []
-    for formula in FORMULAS.values():
-        each, of = formula.rests_on(*parts), formula.rests_on(*sums)
+    for rate in RATES.values():
+        each, of = rate.rests_on(*parts), rate.rests_on(*sums)
         macro = np.divide(each, of**2, out=np.zeros(each.shape), where=of > 0).sum(-1, keepdims=True)
         columns += [each, macro, n, n]
     truly = total.sum(-1)
@@ -199,9 +204,9 @@ def undefined(counts, classes):
     values = call_values(counts)
     reasons = []
     parts = one_vs_rest(counts)
-    for name, formula in FORMULAS.items():
-        each = _ratio(formula.numerator(*parts), formula.denominator(*parts))
-        words = [formula.undefined.format(label) for label in classes]
+    for name, rate in RATES.items():
+        each = _ratio(rate.numerator(*parts), rate.denominator(*parts))
+        words = [rate.undefined.format(label) for label in classes]
         first = next((word for word, value in zip(words, each) if np.isnan(value)), "")
         reasons += [*words, first, f"{name} of the summed counts has denominator 0", first]
     reasons += [OVERALL_UNDEFINED[name] for name in OVERALL]
@@ -229,10 +234,10 @@ def worked(confusion, label):
     position = list(confusion.index).index(label)
     found = [int(part[position]) for part in one_vs_rest(confusion.to_numpy())]
     rows = []
-    for name, formula in FORMULAS.items():
-        value = float(_ratio(np.array(formula.numerator(*found)), np.array(formula.denominator(*found))))
-        numbers = formula.text
+    for name, rate in RATES.items():
+        value = float(_ratio(np.array(rate.numerator(*found)), np.array(rate.denominator(*found))))
+        numbers = rate.formula
         for symbol, number in zip(("TP", "FP", "TN", "FN"), found):
             numbers = numbers.replace(symbol, str(number))
-        rows.append((name, formula.text, numbers, value))
+        rows.append((name, rate.formula, numbers, value))
     return pd.DataFrame(rows, columns=["measure", "formula", "numbers", "value"])

@@ -16,7 +16,7 @@ from temlib.calibration import (
     with_probabilities,
 )
 from temlib.files import InputError
-from temlib.tested import by_model, classes_of, probability_columns
+from temlib.tested import by_model, classes_of, label_codes, probability_columns
 
 __all__ = ["calibrate", "calibration_error", "conformal_sets", "coverage_risk", "reliability", "threshold"]
 
@@ -53,7 +53,7 @@ def conformal_sets(predictions, *, classes=None, confidence=0.95):
     """
     classes = list(classes) if classes is not None else classes_of(predictions)
     raw = probability_columns(predictions, classes)
-    codes = pd.Categorical(predictions["truth"], classes).codes.astype(int)
+    codes = label_codes(predictions["truth"], classes)
     held = (predictions["role"] == "test").to_numpy() if "role" in predictions else np.ones(len(raw), bool)
     names = np.array(classes, dtype=object)
     micrograph = predictions.get("micrograph", pd.Series(pd.NA, predictions.index)).to_numpy()
@@ -183,30 +183,27 @@ def threshold(predictions, label, measure, at_least, *, classes=None, confidence
             "ask for one of these."
         )
     place = classes.index(label)
-    raw, truth = probability_columns(predictions, classes), predictions["truth"].to_numpy()
+    raw, codes = probability_columns(predictions, classes), label_codes(predictions["truth"], classes)
     limits, fitted = np.full(len(raw), np.nan), {}
     for model, _, apply, fit, source in calibration_rows(predictions, classes):
-        limit = _smallest_probability(raw[fit, place], truth[fit] == label, measure, at_least)
+        limit = _smallest_probability(raw[fit, place], codes[fit] == place, measure, at_least)
         limits[apply] = limit
         fitted.setdefault(model, []).append((limit, len(fit), source))
     # Two classes remain; whether the others are told apart from each other does not matter here.
     other = f"not {label}"
-    known = pd.Series(truth, predictions.index).isin(classes)
-    binary = predictions.assign(
-        truth=np.where(known, np.where(truth == label, label, other), None),
-        predicted=np.where(raw[:, place] >= limits, label, other),
-    )[~np.isnan(limits) & ~np.isnan(raw[:, place])]
-    held = by_model(binary, [label, other]) if (known & _held_out(predictions))[binary.index].any() else {}
+    counted = (codes >= 0) & ~np.isnan(limits) & ~np.isnan(raw[:, place])
+    if "role" in predictions:
+        counted &= (predictions["role"] == "test").to_numpy()
+    binary = predictions[counted].assign(
+        truth=np.where(codes == place, label, other)[counted],
+        predicted=np.where(raw[:, place] >= limits, label, other)[counted],
+    )
+    held = by_model(binary, [label, other]) if counted.any() else {}
     rows = [_met(held.get(model), found, measure, at_least, confidence) for model, found in fitted.items()]
     result = pd.concat([row.assign(model=model) for row, model in zip(rows, fitted)], ignore_index=True)
     columns = ["model", "class", "required", "threshold", "measure", "value", "low", "high", "met"]
     required = f"{measure} of at least {at_least}"
     return result.assign(**{"class": label, "required": required})[[*columns, "n", "micrographs", "method"]]
-
-
-def _held_out(predictions):
-    """Return which rows are held out (n,)."""
-    return predictions["role"] == "test" if "role" in predictions else pd.Series(True, predictions.index)
 
 
 def _smallest_probability(scores, positive, measure, at_least):

@@ -328,7 +328,8 @@ def of_values(estimates, *, confidence=0.95):
     scale = np.where(np.isfinite(e.upper), "logit", "log")
     method = np.array([f"{units}, {s} scale, {q}" for s, q in zip(scale, quantile)], dtype=object)
     at_end = (e.value <= e.lower) | (e.value >= e.upper) | (e.variance <= (1e-9 * (1 + abs(e.value))) ** 2)
-    at_end &= np.isfinite(e.upper)
+    endless = at_end & ~np.isfinite(e.upper)
+    at_end &= ~endless
     counted = e.proportion & e.independent
     share = (e.value - e.lower) / np.where(np.isfinite(e.upper), e.upper - e.lower, 1)
     ends = wilson(share * e.effective_fewest, e.effective_fewest, confidence=confidence)
@@ -339,6 +340,8 @@ def of_values(estimates, *, confidence=0.95):
     words = "Wilson" if e.independent else f"Wilson, design effect for ICC {ASSUMED_ICC} assumed"
     method[at_end] = [f"no variation seen: {words}, n {n:.1f}" for n in e.effective_fewest[at_end]]
     method[counted] = "particles independent, Wilson"
+    method[endless] = "no interval: no variation seen"
+    low, high = np.where(endless, np.nan, low), np.where(endless, np.nan, high)
     return _without_single(e, low, high, method)
 
 

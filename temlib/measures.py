@@ -1,5 +1,4 @@
-"""What a classifier is worth on held-out particles: measures, intervals that respect micrographs, paired
-comparisons.
+"""What a classifier is worth on held-out particles: measures, intervals by micrograph, paired comparisons.
 
 All of it is computed from the predictions table (see docs/architecture.md): from rows whose `role` is "test",
 each particle once, and from counts per micrograph. An undefined measure is NaN with the reason in `method`,
@@ -89,7 +88,18 @@ def _unit_counts(held, predicted, size):
 
 
 def call_estimates(counts, weights, independent, classes):
-    """Return the `Estimates` of every measure of calls from counts per unit (units, classes, classes)."""
+    """Return the `intervals.Estimates` of every measure of calls.
+
+    Parameters
+    ----------
+    counts : (units, classes, classes) ndarray
+        Confusion counts of each unit, rows the truth.
+    weights : (units,) ndarray
+        How often each unit occurs: 1 for a micrograph.
+    independent : bool
+        Units are kinds of independent particles, not micrographs.
+    classes : list of str
+    """
     total = np.tensordot(weights, counts, axes=1)
     sizes = rests_on(counts)
     influences = intervals.linearised(call_values, counts, weights) * intervals.spread(weights @ (sizes > 0))
@@ -176,8 +186,7 @@ def _measured(labels, estimates, reasons, confidence):
 def compare(
     predictions, *, task, primary="balanced accuracy", classes=None, confidence=0.95, flips=10_000, seed=0
 ):
-    """Return paired differences of every measure for every pair of models, on the particles that both have
-    called.
+    """Return paired differences of every measure for every pair of models, on the particles of both.
 
     Parameters
     ----------
@@ -206,10 +215,8 @@ def compare(
     frames = [pd.DataFrame(columns=["model_a", "model_b", "class", "measure", *DIFFERENCE])]
     for a, b in combinations(tested, 2):
         one, two = _common(tested[a], tested[b])
-        parts = [scores_compared, calls_compared] if len(one.truth) else [_nothing_compared]
-        frames += [
-            f(one, two, classes, confidence, flips, rng).assign(model_a=a, model_b=b) for f in parts[::-1]
-        ]
+        parts = [calls_compared, scores_compared] if len(one.truth) else [_nothing_compared]
+        frames += [f(one, two, classes, confidence, flips, rng).assign(model_a=a, model_b=b) for f in parts]
     result = pd.concat(frames[1:] or frames, ignore_index=True).assign(task=task, p_holm=np.nan)
     main = (result["measure"] == primary) & result["class"].isin(["all", "macro"])
     result.loc[main, "p_holm"] = intervals.holm(result.loc[main, "p_value"])
@@ -231,7 +238,22 @@ def _nothing_compared(one, two, classes, confidence, flips, rng):
 
 
 def calls_compared(one, two, classes, confidence, flips, rng):
-    """Return the differences of the measures of calls, with sign-flip or exact McNemar p values."""
+    """Return the differences of two models' measures of calls, with sign-flip or exact McNemar p values.
+
+    Parameters
+    ----------
+    one, two : tested.HeldOut
+        The same particles in the same order.
+    classes, confidence, flips
+        As for `compare`.
+    rng : numpy.random.Generator
+        Of the exchanges.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `compare` but for task, models and p_holm.
+    """
     counts, weights = _unit_counts(one, np.vstack([one.predicted, two.predicted]), len(classes))
     both = [call_estimates(c, weights, one.independent, classes) for c in counts]
     reasons = [undefined(np.tensordot(weights, c, axes=1), classes) for c in counts]
@@ -260,7 +282,15 @@ def _rightly_called(one, two, measure, label, classes):
 
 
 def scores_compared(one, two, classes, confidence, flips, rng):
-    """Return the differences of the measures of probabilities, with t tests on influences, as a DataFrame."""
+    """Return the differences of two models' measures of probabilities, with t tests on influences.
+
+    Parameters and returns are those of `calls_compared`; nothing is drawn.
+
+    References
+    ----------
+    .. [1] N. A. Obuchowski, Biometrics 53 (1997) 567-578, doi:10.2307/2533958 (AUC, micrographs as clusters).
+    .. [2] E. R. DeLong et al., Biometrics 44 (1988) 837-845, doi:10.2307/2531595 (AUC, independent particles).
+    """
     both, reasons = zip(*(score_estimates(held, classes) for held in (one, two)))
     difference = both[0].value - both[1].value
     error = np.sqrt(both[0].weights @ (both[0].influences - both[1].influences) ** 2)
@@ -274,7 +304,7 @@ def scores_compared(one, two, classes, confidence, flips, rng):
 
 
 def difference_of(one, two):
-    """Return the `Estimates` of the differences between two `Estimates` on the same units."""
+    """Return the `intervals.Estimates` of the differences between two `Estimates` on the same units."""
     return replace(
         one,
         value=one.value - two.value,
@@ -312,6 +342,11 @@ def _differences(labels, both, reasons, p_value, test, confidence):
 def baseline(predictions, *, task, classes=None):
     """Return what always calling the most frequent class scores on each measure (the accuracy paradox).
 
+    Parameters
+    ----------
+    predictions, task, classes
+        As for `table`; the truth of the first model's test particles is used.
+
     Returns
     -------
     DataFrame
@@ -341,7 +376,19 @@ def baseline(predictions, *, task, classes=None):
 
 
 def warnings(measured):
-    """Return sentences on what makes the numbers of a measures table unsure; empty where nothing does."""
+    """Return sentences on what makes the numbers of a measures table unsure.
+
+    Parameters
+    ----------
+    measured : DataFrame
+        From `table`, of one or more tasks.
+
+    Returns
+    -------
+    list of str
+        What was left out or averaged, fewer than 20 micrographs, fewer than 30 particles of a class; empty where
+        there is nothing to say.
+    """
     sentences = list(measured.attrs.get("notes", []))
     for (task, model), rows in measured.groupby(["task", "model"], sort=False):
         micrographs = rows["micrographs"].max()

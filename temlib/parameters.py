@@ -250,7 +250,7 @@ def read(path, declarations, *, changes=()):
 
 def _load(path):
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a safe loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such parameter file; parameters/ holds examples.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

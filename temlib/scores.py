@@ -39,7 +39,7 @@ def score_estimates(held, classes):
 
     Parameters
     ----------
-    held : tested.Tested
+    held : tested.HeldOut
     classes : list of str
 
     Returns

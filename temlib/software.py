@@ -6,7 +6,7 @@ from importlib import metadata
 import pandas as pd
 
 _AUGUST = "TensorFlow 29931, Caffe 11905, Keras 7590, CNTK 5981, Torch7 5157, MXNet 4735, Theano 4314, Deeplearning4j 3721, TFLearn 3416, Lasagne 2369, Neon 2147, Chainer 1577, DIGITS 1368, Blocks 868"  # noqa: E501
-_FEBRUARY = "TensorFlow 44739, Caffe 15730, Keras 11792, CNTK 9437, MXNet 7942, Torch7 6301, Theano 5589, TFLearn 4728, Paddle 4217"  # noqa: E501
+_FEBRUARY = "TensorFlow 44739, Caffe 15730, Keras 11792, CNTK 9437, MXNet 7942, Torch7 6301, Theano 5589, TFLearn 4728, Paddle 4217"
 # The lists nearest in time for which a commit can be cited.
 _LISTS = (
     ("15 Aug 2016", "github.com/aymericdamien/TopDeepLearning, commit a42be1f", _AUGUST),

@@ -27,7 +27,17 @@ def _require_columns(predictions):
 
 
 def classes_of(predictions):
-    """Return the class names: those of the p_ columns in their order, then any other label, sorted."""
+    """Return the class names of a predictions table.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+
+    Returns
+    -------
+    list of str
+        Those of the p_ columns in their order, then any other label of `truth` or `predicted`, sorted.
+    """
     _require_columns(predictions)
     named = [column[2:] for column in predictions.columns if column.startswith("p_")]
     labels = set(predictions["truth"].dropna().unique()) | set(predictions["predicted"].dropna().unique())
@@ -56,7 +66,7 @@ class Units:
 
 
 @dataclass(frozen=True)
-class Tested:
+class HeldOut:
     """The test particles of one model, each once, as arrays."""
 
     particle: np.ndarray  # (n,) names
@@ -76,7 +86,7 @@ class Tested:
         """Return the particles at the positions `rows`."""
         micrograph = np.unique(self.micrograph[rows], return_inverse=True)[1]
         columns = (self.truth, self.predicted, self.probabilities)
-        return Tested(
+        return HeldOut(
             self.particle[rows], micrograph, self.independent, *(c[rows] for c in columns), self.notes
         )
 
@@ -93,7 +103,7 @@ def by_model(predictions, classes):
 
     Returns
     -------
-    dict of str to Tested
+    dict of str to HeldOut
         In the order in which the models occur.
 
     Raises
@@ -140,7 +150,7 @@ def _refuse_contradictions(rows):
 
 
 def _of_model(rows, classes, independent):
-    """Return the `Tested` of one model's labelled test rows."""
+    """Return the `HeldOut` of one model's labelled test rows."""
     notes = []
     called = _filled(rows["predicted"])
     if not called.any():
@@ -161,12 +171,17 @@ def _of_model(rows, classes, independent):
         notes.append(f"the repeated rows of {int((np.bincount(which) > 1).sum())} particles are averaged")
         predicted, probabilities = _averaged(which, first, predicted, probabilities)
         particle, micrograph, truth = particle[first], micrograph[first], truth[first]
-    return Tested(particle, micrograph, independent, truth, predicted, probabilities, tuple(notes))
+    return HeldOut(particle, micrograph, independent, truth, predicted, probabilities, tuple(notes))
+
+
+def label_codes(column, classes):
+    """Return the position in `classes` of each label of a column, -1 for a missing or unknown one."""
+    return pd.Index(classes, dtype=object).get_indexer(column.astype(str).astype(object))
 
 
 def _codes(rows, column, classes):
     """Return the position in `classes` of each label of a column."""
-    codes = pd.Categorical(rows[column].astype(str), classes).codes.astype(np.int64)
+    codes = label_codes(rows[column], classes)
     if (codes < 0).any():
         raise InputError(
             f"The column {column!r} holds {rows[column].iloc[int(np.argmin(codes))]!r}, which is none of the "

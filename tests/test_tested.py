@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from temlib.files import InputError
-from temlib.tested import Tested, by_model
+from temlib.tested import HeldOut, by_model
 
 
 def _rows(**columns):
@@ -48,7 +48,7 @@ def test_units_of_independent_particles_are_the_particles():
 def test_take_renumbers_micrographs():
     """No unit without particles remains."""
     held = by_model(_rows(micrograph=[1, 1, 3]), ["a", "b"])["m"].take(np.array([2]))
-    assert isinstance(held, Tested) and held.units.number == 1 and held.particle.tolist() == ["z"]
+    assert isinstance(held, HeldOut) and held.units.number == 1 and held.particle.tolist() == ["z"]
 
 
 def test_model_without_any_call_is_refused():

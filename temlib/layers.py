@@ -1,0 +1,233 @@
+"""Keras layers of the dihedral-equivariant network and of the physical size; imported only when a network is built.
+
+A dihedral feature map is an ordinary image tensor whose channels are eight orientations of `filters` features,
+orientation first: ``(n, rows, columns, 8 * filters)``. Turning or mirroring the input turns or mirrors every map and
+permutes the orientations [1]_. All layers keep to plain tensor operations, so TensorFlow, JAX and PyTorch agree, and
+a saved network loads in Keras' safe mode once this module is imported.
+
+References
+----------
+.. [1] T. S. Cohen, M. Welling, "Group Equivariant Convolutional Networks", ICML 2016, arXiv:1602.07576.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+# Order of the dihedral group of the square: four quarter turns, each with and without a mirror.
+ORIENTATIONS = 8
+
+
+def dihedral(image, element):
+    """Turn and mirror `image` by one element of the dihedral group of the square.
+
+    Parameters
+    ----------
+    image : (N, N, ...) ndarray
+        Rows and columns first.
+    element : int
+        Number of quarter turns counterclockwise (0 to 3), plus 4 for a mirroring of the columns beforehand.
+
+    Returns
+    -------
+    (N, N, ...) ndarray
+        A view of `image`.
+    """
+    if element >= 4:
+        image = np.flip(image, axis=1)
+    return np.rot90(image, element % 4)
+
+
+def _divisions():
+    """Return the (8, 8) table of g⁻¹h, found by letting the group act on a square without symmetry."""
+    square = np.arange(9).reshape(3, 3)
+    places = {dihedral(square, element).tobytes(): element for element in range(ORIENTATIONS)}
+    table = np.zeros((ORIENTATIONS, ORIENTATIONS), dtype="int32")
+    for g in range(ORIENTATIONS):
+        for k in range(ORIENTATIONS):
+            h = places[dihedral(dihedral(square, k), g).tobytes()]  # h = g k, so g⁻¹ h = k
+            table[g, h] = k
+    return table
+
+
+def _kernel_rows(kernel_size, lift):
+    """Return which row of the kept kernel stands at each (output orientation, pixel, input orientation)."""
+    pixels = np.arange(kernel_size**2).reshape(kernel_size, kernel_size)
+    turned = np.stack([dihedral(pixels, g).ravel() for g in range(ORIENTATIONS)])  # (8, k*k)
+    if lift:
+        return turned[:, :, None].astype("int32")
+    return (turned[:, :, None] * ORIENTATIONS + _divisions()[:, None, :]).astype("int32")  # (8, k*k, 8)
+
+
+@keras.saving.register_keras_serializable(package="temlib")
+class DihedralConv2D(keras.layers.Layer):
+    """Convolve with one kernel in all eight orientations (a p4m group convolution without bias).
+
+    The image keeps its size: zero padding is the same on all sides, which any symmetry of the square respects at
+    even and odd sizes alike; a stride would not.
+
+    Parameters
+    ----------
+    filters : int
+        Features per orientation, at least 1.
+    kernel_size : int
+        Odd side of the kernel, in pixels.
+    lift : bool
+        True for the first layer, whose input is an image without orientations.
+    kernel_initializer : str or keras.initializers.Initializer
+        How the kernel begins; its fan-in counts the orientations of the input.
+
+    Input shape
+        ``(n, rows, columns, channels)`` with `lift`, else ``(n, rows, columns, 8 * channels)``.
+
+    Output shape
+        ``(n, rows, columns, 8 * filters)``, orientation before feature.
+    """
+
+    def __init__(self, filters, kernel_size=3, *, lift=False, kernel_initializer="he_normal", **kwargs):
+        super().__init__(**kwargs)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"The kernel of a dihedral convolution has an odd side. Received: {kernel_size}")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.lift = lift
+        self.orientations = ORIENTATIONS
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self._rows = _kernel_rows(kernel_size, lift)
+
+    def build(self, input_shape):
+        """Make the kernel: one row for each pixel and input orientation."""
+        incoming = 1 if self.lift else ORIENTATIONS
+        self.channels = input_shape[-1] // incoming
+        # As a 4-dimensional kernel, so that the initializer sees the true fan-in.
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, incoming * self.channels, self.filters),
+            initializer=self.kernel_initializer,
+        )
+
+    def call(self, inputs):
+        """Expand the kernel to its eight orientations and convolve."""
+        size, incoming = self.kernel_size, self._rows.shape[-1]
+        rows = ops.reshape(self.kernel, (size**2 * incoming, self.channels * self.filters))
+        kernel = ops.take(rows, self._rows.ravel(), axis=0)
+        kernel = ops.reshape(kernel, (ORIENTATIONS, size**2, incoming, self.channels, self.filters))
+        kernel = ops.transpose(kernel, (1, 2, 3, 0, 4))  # (k*k, incoming, channels, 8, filters)
+        kernel = ops.reshape(kernel, (size, size, incoming * self.channels, ORIENTATIONS * self.filters))
+        return ops.conv(inputs, kernel, strides=1, padding="same", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        """Return the input's shape with 8 × `filters` channels."""
+        return (*input_shape[:-1], ORIENTATIONS * self.filters)
+
+    def get_config(self):
+        """Return what rebuilds the layer, as plain JSON values."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "lift": self.lift,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(package="temlib")
+class DihedralBatchNormalization(keras.layers.Layer):
+    """Normalise each feature over batch, pixels and its eight orientations together.
+
+    Statistics of single orientations would differ in a finite batch and break the symmetry.
+
+    Parameters
+    ----------
+    momentum : float
+        Weight of the past in the moving statistics, in [0, 1).
+    epsilon : float
+        Added to the variance.
+
+    Input shape
+        ``(n, rows, columns, 8 * channels)``.
+
+    Output shape
+        Same as the input.
+    """
+
+    def __init__(self, *, momentum=0.9, epsilon=1e-3, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        """Make scale, shift and moving statistics, one of each a feature."""
+        shape = (input_shape[-1] // ORIENTATIONS,)
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
+        self.moving_mean = self.add_weight(
+            name="moving_mean", shape=shape, initializer="zeros", trainable=False
+        )
+        self.moving_variance = self.add_weight(
+            name="moving_variance", shape=shape, initializer="ones", trainable=False
+        )
+
+    def _moments(self, inputs):
+        means, variances = ops.moments(ops.cast(inputs, "float32"), axes=(0, 1, 2))  # (8 * channels,)
+        means = ops.reshape(means, (ORIENTATIONS, -1))
+        variances = ops.reshape(variances, (ORIENTATIONS, -1))
+        mean = ops.mean(means, axis=0)
+        # Variance within orientations plus variance between them.
+        return mean, ops.mean(variances + ops.square(means - mean), axis=0)
+
+    def call(self, inputs, training=False):
+        """Normalise by the batch when training, else by the moving statistics."""
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            mean, variance = self._moments(inputs)
+            for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + ops.cast(now, moving.dtype) * (1 - self.momentum))
+        scale = ops.cast(self.gamma, "float32") * ops.rsqrt(ops.cast(variance, "float32") + self.epsilon)
+        shift = ops.cast(self.beta, "float32") - ops.cast(mean, "float32") * scale
+        scale = ops.cast(ops.tile(scale, (ORIENTATIONS,)), inputs.dtype)
+        shift = ops.cast(ops.tile(shift, (ORIENTATIONS,)), inputs.dtype)
+        return inputs * scale + shift
+
+    def compute_output_shape(self, input_shape):
+        """Return the input's shape."""
+        return input_shape
+
+    def get_config(self):
+        """Return what rebuilds the layer, as plain JSON values."""
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="temlib")
+class LogSize(keras.layers.Layer):
+    """Turn a particle's physical size into two bounded features: its logarithm, and whether it is known.
+
+    Parameters
+    ----------
+    reference_nm : float
+        Size whose logarithm counts as zero, in nm.
+
+    Input shape
+        ``(n, 1)``, size in nm; NaN, zero and negative values mean that it is unknown.
+
+    Output shape
+        ``(n, 2)``: ln(size / reference) or 0, and 1 or 0.
+    """
+
+    def __init__(self, *, reference_nm=100.0, **kwargs):
+        super().__init__(**kwargs)
+        self.reference_nm = reference_nm
+
+    def call(self, inputs):
+        """Return logarithm and flag; comparisons with NaN are false, so unknown sizes never enter a logarithm."""
+        known = inputs > 0
+        safe = ops.where(known, inputs, ops.full_like(inputs, self.reference_nm))
+        return ops.concatenate([ops.log(safe / self.reference_nm), ops.cast(known, inputs.dtype)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """Return two features a particle."""
+        return (*input_shape[:-1], 2)
+
+    def get_config(self):
+        """Return what rebuilds the layer, as plain JSON values."""
+        return {**super().get_config(), "reference_nm": self.reference_nm}
