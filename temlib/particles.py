@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from temlib import cache, sources, stacks, tables
-from temlib.files import InputError, write_json
+from temlib.files import InputError
+from temlib.pixels import PLACES, Simulated
 from temlib.sources import tasks_of
 from temlib.stacks import prepare
 
@@ -24,8 +25,6 @@ __all__ = [
     "Particles", "check", "check_folds", "check_task", "identical", "near_duplicates", "open", "prepare", "split", "tasks_of",
 ]  # fmt: skip
 
-# Bytes of simulated crops up to which they are kept; beyond it, a study is simulated again for another input size.
-KEPT_CROPS = 4 * 2**30
 BLOCK = 1000  # images that are looked at together
 
 
@@ -126,7 +125,7 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
         outside its micrograph; pixel sizes known for some particles only; one image under two labels.
     """
     source = str(source)
-    found = _Simulated(count, seed) if source == "simulated" else sources.read(Path(source))
+    found = Simulated(count, seed) if source == "simulated" else sources.read(Path(source))
     key = cache.key("particles", *found.state(), scale, pixel_nm, input_size)
     size = 4 * len(found.table) * input_size**2
     folder = cache.kept(key, partial(stacks.make, found, scale, pixel_nm, input_size), size=size)
@@ -136,9 +135,7 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
     table["pixel_size_nm"] = np.repeat(
         [np.nan if size is None else size for _, size in runs], [n for n, _ in runs]
     )
-    table = table.drop(
-        columns=[name for name in table if name in sources.PLACES and table[name].isna().all()]
-    )
+    table = table.drop(columns=[name for name in table if name in PLACES and table[name].isna().all()])
     table.attrs = {}
     data = Particles(
         table=table,
@@ -166,75 +163,6 @@ def _check_identical(data, groups, found):
                     f"{found.table.index[first]}, but {task!r} is {given[second]!r} here and {given[first]!r} there; "
                     "correct the label or take one out."
                 )
-
-
-class _Simulated:
-    """Particles of the simulator, in the form of `sources.Found`; its table and crops are kept for the next notebook."""
-
-    def __init__(self, count, seed):
-        self.count, self.seed = count, seed
-        folder = cache.kept(cache.key(*self.state()), self._make)
-        kinds = json.loads((folder / "kinds.json").read_text(encoding="utf-8"))
-        self.table = pd.read_csv(
-            folder / "table.csv",
-            dtype=kinds,
-            keep_default_na=False,
-            na_values=[""],
-            float_precision="round_trip",
-        )
-        self._ends = np.cumsum(self.table["box_px"].to_numpy() ** 2)
-        crops = folder / "crops.npy"
-        self._crops = np.load(crops, mmap_mode="r") if crops.exists() else None
-        self.notes = [
-            f"Simulated by temlib with seed {seed}: {self.table['micrograph'].nunique()} micrographs of cryo-TEM liposomes."
-        ]
-
-    @property
-    def _study(self):
-        from temlib import simulate
-
-        return simulate.study(self.count, seed=self.seed)
-
-    def _make(self, folder):
-        """Simulate once, and write the table and, if they are not too many, the crops one after the other."""
-        study = self._study
-        table = study.table.merge(study.panel, on="particle", validate="1:1")
-        table.to_csv(folder / "table.csv", index=False)
-        write_json(folder / "kinds.json", {name: str(kind) for name, kind in table.dtypes.items()})
-        pixels = int((table["box_px"] ** 2).sum())
-        if 4 * pixels > KEPT_CROPS:
-            return
-        flat, end = np.lib.format.open_memmap(folder / "crops.npy", "w+", np.float32, (pixels,)), 0
-        for _, crops in study.crops():
-            for crop in crops:
-                flat[end : end + crop.size] = crop.ravel()
-                end += crop.size
-        flat.flush()
-
-    def state(self):
-        return ["simulated", self.count, self.seed]
-
-    def place(self, i):
-        return f"simulated particle {self.table['particle'].iloc[i]}"
-
-    def groups(self):
-        return [rows.tolist() for rows in self.table.groupby("micrograph", sort=False).indices.values()]
-
-    def pixel_sizes(self, pool):
-        return self.table["pixel_size_nm"].to_numpy(float)
-
-    def load(self, rows, sizes, window_nm):
-        from temlib import simulate
-
-        if self._crops is None:
-            study = self._study
-            image = study.micrograph(study.names.index(self.table["micrograph"].iloc[rows[0]]))
-        places = self.table[["row", "column", "box_px"]].iloc[rows].to_numpy()
-        for i, (row, column, box) in zip(rows, places):
-            if self._crops is None:
-                yield i, simulate.crop(image, row, column, box), False
-            else:
-                yield i, self._crops[self._ends[i] - box**2 : self._ends[i]].reshape(box, box), False
 
 
 def check_task(table, task, *, folds=2, where="particles"):

@@ -6,20 +6,18 @@ column, box_px, box_nm, pixel_size_nm`, a text column per task and what else was
 row stands. Pixels are read later and row by row, so that a million particles never are in memory together.
 """
 
-import os
 import re
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from temlib import micrographs, positions, tables
-from temlib._paths import inside, listed, shown
+from temlib._paths import listed, shown
 from temlib._pickers import numbered, where
 from temlib._readers import NANOMETRES
 from temlib.files import InputError
+from temlib.pixels import PLACES, Found
 
 TABLES = (".csv", ".tsv", ".txt")
 # Columns with a meaning of their own; a task is any other text column.
@@ -27,144 +25,10 @@ RESERVED = (
     "image", "index", "number", "particle", "micrograph", "session", "pixel_size_nm", "row", "column", "box_px", "box_nm", "fold",
 )  # fmt: skip
 MOST_CLASSES = 20
-# Where a particle is, in numbers.
-PLACES = ("row", "column", "box_px", "box_nm", "pixel_size_nm")
-
-
-@dataclass
-class Found:
-    """Particles on disk.
-
-    Attributes
-    ----------
-    table : DataFrame
-        One row a particle; see the module.
-    path : Path
-        The file that messages name.
-    folder : Path
-        What image names are relative to.
-    whole : bool
-        Whether each image is a crop itself, whatever `row` and `column` say of the micrograph that it came from.
-    notes : list of str
-        What was found and assumed.
-    """
-
-    table: pd.DataFrame
-    path: Path
-    folder: Path
-    whole: bool
-    notes: list
-    said: set = field(default_factory=set)  # (format, type, note) of the files that were read
-
-    @cached_property
-    def _lists(self):
-        """Give the columns that `load` needs as plain lists: a row of a DataFrame costs more than a small image."""
-        return {name: self.table[name].tolist() for name in ("image", "index", *PLACES)}
-
-    @cached_property
-    def _lines(self):
-        return f"{shown(self.path)}, {self.table.index.name}", self.table.index.tolist()
-
-    def place(self, i):
-        """Say where row `i` is written."""
-        return f"{self._lines[0]} {self._lines[1][i]}"
-
-    def state(self):
-        """Give all that decides the pixels: names, sizes and times of the files, places, boxes, pixel sizes."""
-        files = dict.fromkeys(self._lists["image"])
-        folder = f"{self.folder}{os.sep}"
-        for name in files:
-            try:
-                state = os.stat(folder + name)
-            except (OSError, ValueError):
-                i = self._lists["image"].index(name)
-                inside(self.folder, name, self.place(i))
-                raise InputError(
-                    f"{self.place(i)}: {shown(name)!r} cannot be opened; check the file."
-                ) from None
-            files[name] = (state.st_size, state.st_mtime_ns)
-        index = self.table["index"].fillna(-1).to_numpy(int)
-        numbers = [self.table[name].to_numpy(float) for name in PLACES]
-        return [str(self.folder), self.whole, files, "\0".join(self._lists["image"]), index, *numbers]
-
-    def groups(self):
-        """Give the rows that are read together, those of one micrograph, as lists of row numbers."""
-        if self.whole:
-            return [[i] for i in range(len(self.table))]
-        together = self.table["image"].where(self.table["index"].isna(), self.table["particle"])
-        codes = pd.factorize(together)[0]
-        order = np.argsort(codes, kind="stable")
-        return [part.tolist() for part in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)]
-
-    def open(self, i):
-        """Read the image of row `i`, as `micrographs.pixels` gives it."""
-        name, index, place = self._lists["image"][i], self._lists["index"][i], self.place(i)
-        path = inside(self.folder, name, place)
-        try:
-            found, form = micrographs.pixels(path, None if index is pd.NA else int(index))
-        except InputError as error:
-            raise InputError(f"{place}: {str(error).removeprefix(f'{shown(self.folder)}{os.sep}')}") from None
-        self.said.update([(form, found.image.dtype.name, ""), *[(form, "", note) for note in found.notes]])
-        return found
-
-    def pixel_sizes(self, pool):
-        """Give the pixel size of each row's image in nm: the table's, else the file's, else NaN."""
-        sizes = self.table["pixel_size_nm"].to_numpy(float).copy()
-        asked = {}
-        for i in np.flatnonzero(np.isnan(sizes)).tolist():
-            name = self._lists["image"][i]
-            if not name.lower().endswith(micrographs.PICTURE_SUFFIXES):
-                asked.setdefault(name, i)
-        told = dict(
-            zip(asked, pool.map(lambda i: micrographs.square(*self.open(i).sizes_nm)[0], asked.values()))
-        )
-        for i in np.flatnonzero(np.isnan(sizes)).tolist():
-            sizes[i] = told.get(self._lists["image"][i], np.nan)
-        return sizes
-
-    def load(self, rows, pixel_sizes, window_nm):
-        """Read the pixels of rows of one group.
-
-        Parameters
-        ----------
-        rows : list of int
-        pixel_sizes : (n,) ndarray
-            In nm, of all rows.
-        window_nm : float
-            Side of a box that no one stated; NaN where there is no scale to state it in.
-
-        Yields
-        ------
-        (int, (M, N) ndarray, bool)
-            Row, crop, and whether a part of it lies beyond the micrograph's border.
-        """
-        image = self.open(rows[0]).image
-        for i in rows:
-            row, column = self._lists["row"][i], self._lists["column"][i]
-            if self.whole or not np.isfinite(row) or self._lists["index"][i] is not pd.NA:
-                yield i, image, False
-                continue
-            box = self._box(i, pixel_sizes[i], window_nm)
-            if image.shape == (box, box):  # it was cut out already
-                yield i, image, False
-                continue
-            try:
-                crop = positions.cut(image, row, column, box)[0]
-            except InputError as error:
-                raise InputError(f"{self.place(i)}, {shown(self._lists['image'][i])}: {error}") from None
-            yield i, crop, positions.coverage(image.shape, row, column, box)[0] < 1
-
-    def _box(self, i, pixel_nm, window_nm):
-        """Give the side of the window in pixels: stated in pixels, stated in nm, or that of the prepared image."""
-        if np.isfinite(self._lists["box_px"][i]):
-            return max(1, round(self._lists["box_px"][i]))
-        side_nm = self._lists["box_nm"][i]
-        side_nm = side_nm if np.isfinite(side_nm) else window_nm
-        if not np.isfinite(side_nm / pixel_nm):
-            raise InputError(
-                f"{self.place(i)}: how large is the particle's window? Give 'box_px', or 'box_nm' and a pixel size."
-            )
-        return max(1, int(np.ceil(side_nm / pixel_nm)))
+IMAGES = (
+    *micrographs.SUFFIXES,
+    *(mrc + end for mrc in micrographs.MRC_SUFFIXES for end in micrographs.PACKED),
+)
 
 
 def read(path):
@@ -270,9 +134,7 @@ def _class_folders(folder):
 
 
 def _is_image(name):
-    path = Path(name.lower())
-    suffix = Path(path.stem).suffix if path.suffix in micrographs.PACKED else path.suffix
-    return suffix in micrographs.SUFFIXES
+    return name.lower().endswith(IMAGES)
 
 
 def _manifest(path, table):
@@ -326,7 +188,7 @@ def _check_names(path, table):
     for i, name in enumerate(table["image"].tolist()):
         if not name:
             fault = "'image' is empty; name the particle's image"
-        elif name[0] == "/" or re.match("[A-Za-z]:", name) or (".." in name and ".." in name.split("/")):
+        elif name[0] == "/" or name[1:2] == ":" or (".." in name and ".." in name.split("/")):
             fault = (
                 f"the image path {shown(name)[:200]!r} leaves the manifest's folder; put the image inside it"
             )

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from temlib import particles, stacks
+from temlib import particles, pixels, stacks
 from temlib.files import InputError
 
 
@@ -218,7 +218,7 @@ def test_many_images_are_selected_without_a_copy(study, monkeypatch):
 def test_simulated_particles_are_the_same_when_opened_again(monkeypatch):
     """The second opening simulates nothing and gives the same table and images; annotators come with them."""
     first = particles.open("simulated", count=50, input_size=24, pixel_nm=5)
-    monkeypatch.setattr(particles._Simulated, "_make", None)
+    monkeypatch.setattr(pixels.Simulated, "_make", None)
     again = particles.open("simulated", count=50, input_size=24, pixel_nm=5)
     pd.testing.assert_frame_equal(first.table, again.table)
     np.testing.assert_array_equal(first.images, again.images)
@@ -228,7 +228,7 @@ def test_simulated_particles_are_the_same_when_opened_again(monkeypatch):
 def test_simulated_crops_need_not_be_kept(monkeypatch):
     """Too many crops are simulated again instead of written, with the same result."""
     kept = particles.open("simulated", count=50, seed=2, input_size=24, pixel_nm=5)
-    monkeypatch.setattr(particles, "KEPT_CROPS", 0)
+    monkeypatch.setattr(pixels, "KEPT_CROPS", 0)
     monkeypatch.setattr(particles.cache, "key", lambda *parts: f"streamed{abs(hash(str(parts)))}")
     np.testing.assert_array_equal(
         particles.open("simulated", count=50, seed=2, input_size=24, pixel_nm=5).images, kept.images

@@ -1,13 +1,11 @@
 """Positions of picking programs and the crops cut out at them."""
 
-import os
 import shutil
 import tracemalloc
 from pathlib import Path
 
 import mrcfile
 import numpy as np
-import pandas as pd
 import pytest
 
 from temlib import micrographs, positions

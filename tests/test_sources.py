@@ -68,7 +68,8 @@ def test_a_window_that_no_one_states_is_that_of_the_prepared_image(folder):
     """At physical scale the network's window is cut; without a scale the question is asked."""
     data = opened(folder, "m.csv", "image,row,column\na.mrc,20,10\n", input_size=4, pixel_nm=4.0)
     np.testing.assert_allclose(data.images[0], particles.prepare(IMAGE[16:24, 6:14], 4, ratio=0.5), atol=1e-6)
-    refused("line 2: how large is the particle's window", opened, folder, "n.csv", "image,row,column\na.mrc,20,10\na.mrc,9,9\n", scale="fill")  # fmt: skip
+    text = "image,row,column\na.mrc,20,10\na.mrc,9,9\n"
+    refused("line 2: how large is the particle's window", opened, folder, "n.csv", text, scale="fill")
 
 
 def test_a_crop_that_names_its_place_is_not_cut_again(folder):
