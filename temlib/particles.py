@@ -17,7 +17,7 @@ import pandas as pd
 
 from temlib import cache, sources, stacks, tables
 from temlib.files import InputError
-from temlib.pixels import PLACES, Simulated
+from temlib.pixels import Simulated
 from temlib.sources import tasks_of
 from temlib.stacks import prepare
 
@@ -26,6 +26,8 @@ __all__ = [
 ]  # fmt: skip
 
 BLOCK = 1000  # images that are looked at together
+PAIRS = 10000  # pairs that are listed; more tell nothing new
+COMPARED = 20000  # particles that are compared with each other; their pairs grow with the square
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,10 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
     table["pixel_size_nm"] = np.repeat(
         [np.nan if size is None else size for _, size in runs], [n for n, _ in runs]
     )
-    table = table.drop(columns=[name for name in table if name in PLACES and table[name].isna().all()])
+    table["box_px"] = np.load(folder / "sides.npy").astype(float)
+    table = table.drop(
+        columns=[name for name in ("row", "column", "box_nm") if name in table and table[name].isna().all()]
+    )
     table.attrs = {}
     data = Particles(
         table=table,
@@ -276,28 +281,30 @@ def near_duplicates(particles, *, least=0.98):
     Returns
     -------
     DataFrame
-        `first, second, correlation`, most alike first.
+        `first, second, correlation`, most alike first, at most 10,000. Of more than 20,000 particles an even sample is
+        compared.
     """
+    if len(particles) > COMPARED:
+        particles = particles.rows(np.linspace(0, len(particles) - 1, COMPARED).astype(int))
     n, size = len(particles), particles.images.shape[-1]
     edges = np.linspace(0, size, 17).astype(int)[:-1]
     small = np.concatenate(
-        [
-            np.add.reduceat(np.add.reduceat(block, edges, axis=1), edges, axis=2)
-            for block in particles.blocks()
-        ]
+        [np.add.reduceat(np.add.reduceat(b, edges, axis=1), edges, axis=2) for b in particles.blocks()]
     ).reshape(n, -1)
     small = small - small.mean(axis=1, keepdims=True)
     small /= np.linalg.norm(small, axis=1, keepdims=True) + 1e-12
-    groups, names = particles.table["micrograph"].to_numpy(), particles.table["particle"].to_numpy()
-    rows = []
-    for start in range(0, n, 1000):
-        alike = small[start : start + 1000] @ small.T  # (block, n)
-        for i, j in np.argwhere(alike >= least):
-            first = start + i
-            if first < j and groups[first] != groups[j]:
-                rows.append((names[first], names[j], float(alike[i, j])))
-    table = pd.DataFrame(rows, columns=["first", "second", "correlation"])
-    return table.sort_values("correlation", ascending=False, ignore_index=True)
+    groups, names = pd.factorize(particles.table["micrograph"])[0], particles.table["particle"].to_numpy()
+    found = []
+    for start in range(0, n, BLOCK):
+        alike = small[start : start + BLOCK] @ small.T  # (block, n)
+        first, second = np.nonzero(alike >= least)
+        new = (start + first < second) & (groups[start + first] != groups[second])
+        first, second = first[new], second[new]
+        found.append(pd.DataFrame({"i": start + first, "j": second, "correlation": alike[first, second]}))
+    table = pd.concat(found).nlargest(PAIRS, "correlation").reset_index(drop=True)
+    return pd.DataFrame(
+        {"first": names[table["i"]], "second": names[table["j"]], "correlation": table["correlation"]}
+    )
 
 
 def identical(particles):

@@ -118,7 +118,7 @@ def _inner(length, size):
 
 
 def make(found, scale, pixel_nm, input_size, folder):
-    """Prepare all particles of `found` and write `images.npy` and `facts.json` into `folder`.
+    """Prepare all particles of `found` and write `images.npy`, `sides.npy` and `facts.json` into `folder`.
 
     Parameters
     ----------
@@ -132,8 +132,8 @@ def make(found, scale, pixel_nm, input_size, folder):
 
     Notes
     -----
-    `facts.json` holds the `scale` that was possible, `pixel_sizes` (nm, null = unknown), `notes`, and groups of rows that
-    are `identical`.
+    `sides.npy` holds the side of each crop in its own pixels (the mean of both). `facts.json` holds the `scale` that was
+    possible, `pixel_sizes` (runs of length and nm, null = unknown), `notes`, and groups of rows that are `identical`.
     """
     count = len(found.table)
     threads = max(
@@ -154,9 +154,10 @@ def make(found, scale, pixel_nm, input_size, folder):
             results = _in_turn(
                 pool, work, iter(lambda: list(itertools.islice(groups, TOGETHER)), []), 4 * threads
             )
-            digests, edge, saturated = np.empty(count, np.uint64), 0, 0
-            for rows, sums, beyond, bright in results:
-                digests[rows] = sums
+            digests, sides = np.empty(count, np.uint64), np.empty(count, np.float32)
+            edge, saturated = 0, 0
+            for rows, sums, lengths, beyond, bright in results:
+                digests[rows], sides[rows] = sums, lengths
                 edge, saturated = edge + beyond, saturated + bright
             images.flush()
     finally:
@@ -171,6 +172,7 @@ def make(found, scale, pixel_nm, input_size, folder):
         )
     same = np.isnan(sizes).all()
     facts = {"scale": scale, "notes": [*notes, *said], "identical": _identical(digests)}
+    np.save(folder / "sides.npy", sides)
     write_json(folder / "facts.json", facts | {"pixel_sizes": None if same else _runs(sizes)})
 
 
@@ -191,8 +193,8 @@ def _runs(values):
 
 
 def _prepare_groups(found, images, sizes, pixel_nm, groups):
-    """Prepare groups of rows; give rows, digests, and how many were beyond a border and saturated."""
-    rows, sums, edge, bright = [], [], 0, 0
+    """Prepare groups of rows; give rows, digests, sides, and how many were beyond a border and saturated."""
+    rows, sums, sides, edge, bright = [], [], [], 0, 0
     window = images.shape[1] * pixel_nm if pixel_nm else np.nan
     for group in groups:
         for i, crop, beyond in found.load(group, sizes, window):
@@ -201,9 +203,10 @@ def _prepare_groups(found, images, sizes, pixel_nm, groups):
             images[i] = ready
             rows.append(i)
             sums.append(int.from_bytes(hashlib.blake2b(ready, digest_size=8).digest(), "big"))
+            sides.append(sum(crop.shape) / 2)
             edge += bool(beyond)
             bright += share > SATURATED
-    return rows, np.array(sums, np.uint64), edge, bright
+    return rows, np.array(sums, np.uint64), sides, edge, bright
 
 
 def _scale(found, sizes, scale, pixel_nm, input_size):

@@ -9,6 +9,7 @@ from temlib.figures.base import COLOURS, Picture, set_style
 from temlib.figures.evaluation import confusions, estimates
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
 from temlib.figures.software import stars
+from temlib.figures.survey import descriptor_map, disagreements, odd_micrographs, pairs, power_spectra, sizes
 from temlib.figures.training import learning_curves
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Picture",
     "class_counts",
     "confusions",
+    "descriptor_map",
+    "disagreements",
     "each_transform",
     "estimates",
     "gallery",
@@ -23,7 +26,11 @@ __all__ = [
     "learning_curves",
     "micrograph_counts",
     "mosaic",
+    "odd_micrographs",
+    "pairs",
+    "power_spectra",
     "radial_profiles",
     "set_style",
+    "sizes",
     "stars",
 ]
