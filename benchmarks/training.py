@@ -24,7 +24,13 @@ SETS = {
     "supported_np_stem": ("content", 40, 10),
     "supported_np3_stem": ("count", 48, 16),
 }
-RECIPE = {"folds": 5, "batch": 32, "learning_rate": 0.003, "augmentation": "slides", "imbalance": "oversample"}
+RECIPE = {
+    "folds": 5,
+    "batch": 32,
+    "learning_rate": 0.003,
+    "augmentation": "slides",
+    "imbalance": "oversample",
+}
 # What the slides' network was trained with.
 THESIS = {"recipe": "thesis2016", "epochs": 100}
 
@@ -59,8 +65,18 @@ def train(data_folder, folder, job):
     test = trained.predictions[trained.predictions["role"] == "test"]
     right = (test["truth"] == test["predicted"]).groupby(test["truth"]).mean()
     costs = trained.costs.drop(columns=["model", "fold"]).mean()
-    about = {"job": job, "score": right.mean(), "seconds": took, "epochs": settings["epochs"], "input_size": size}
-    about |= {"plain": trained.checks["plain"].mean(), "resampled": trained.checks["resampled"].mean(), **costs}
+    about = {
+        "job": job,
+        "score": right.mean(),
+        "seconds": took,
+        "epochs": settings["epochs"],
+        "input_size": size,
+    }
+    about |= {
+        "plain": trained.checks["plain"].mean(),
+        "resampled": trained.checks["resampled"].mean(),
+        **costs,
+    }
     base.with_name(base.name + ".json").write_text(json.dumps(about, default=float), encoding="utf-8")
     print(f"{key(job)}: {right.mean():.4f} in {took:.0f} s", flush=True)
 
@@ -75,10 +91,13 @@ def table(folder):
     frame["seed"] = [job["seed"] for job in frame["job"]]
     hidden = ("set", "seed", "model")
     frame["model"] = [
-        ", ".join([job["model"], *(f"{k} {v}" for k, v in job.items() if k not in hidden)]) for job in frame["job"]
+        ", ".join([job["model"], *(f"{k} {v}" for k, v in job.items() if k not in hidden)])
+        for job in frame["job"]
     ]
     frame = frame.sort_values(["set", "model", "seed"])
-    print("| set | model | px | epochs | seeds | balanced accuracy, median (each) | training a fold, s | ms a particle | weights |")
+    print(
+        "| set | model | px | epochs | seeds | balanced accuracy, median (each) | training a fold, s | ms a particle | weights |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for (name, model), part in frame.groupby(["set", "model"]):
         each = ", ".join(f"{score:.3f}" for score in part["score"])
@@ -120,7 +139,9 @@ def quick():
             way()
             taken.append(time.perf_counter() - started)
         ratios.append(taken[0] / taken[1])
-    print(f"training through temlib takes {np.median(ratios):.3f} of the time of model.fit (from {min(ratios):.3f} to {max(ratios):.3f})")
+    print(
+        f"training through temlib takes {np.median(ratios):.3f} of the time of model.fit (from {min(ratios):.3f} to {max(ratios):.3f})"
+    )
     return np.median(ratios)
 
 
@@ -137,7 +158,9 @@ def main():
     if chosen.quick:
         sys.exit(int(quick() > 1.05))
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    options = {k: json.loads(v) if v[:1] in "0123456789." else v for k, v in (o.split("=") for o in chosen.options)}
+    options = {
+        k: json.loads(v) if v[:1] in "0123456789." else v for k, v in (o.split("=") for o in chosen.options)
+    }
     for seed in chosen.seeds:
         for name in chosen.sets:
             for model in chosen.models:

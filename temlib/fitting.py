@@ -174,9 +174,7 @@ class Network:
                     if score < best:
                         best, kept, last = score, self.model.get_weights(), epoch
                 if report:
-                    report(
-                        epoch + 1, f"{self.name} fold {fold} epoch {epoch + 1}/{self.settings.epochs}"
-                    )
+                    report(epoch + 1, f"{self.name} fold {fold} epoch {epoch + 1}/{self.settings.epochs}")
                 if self.recipe.patience and epoch - last >= self.recipe.patience:
                     break
         except KeyboardInterrupt:
@@ -269,11 +267,11 @@ class _Plan:
         # Each target is a one-hot row followed by what is added to the logits in the loss.
         self.targets = np.hstack([np.eye(classes), np.tile(offsets, (classes, 1))]).astype(np.float32)
         balancing = self.imbalance == "class_weight"
-        self.weights = (
-            (len(codes) / (classes * counts)) if balancing else np.ones(classes)
-        ).astype(np.float32)
+        self.weights = ((len(codes) / (classes * counts)) if balancing else np.ones(classes)).astype(
+            np.float32
+        )
         # With a share of the labels an epoch passes over them more often: the work stays, only the labels change.
-        self.passes = int(round(1 / settings.labels))
+        self.passes = round(1 / settings.labels)
         self.batch = min(settings.batch, self._count())
         self.steps = int(np.ceil(self._count() / self.batch))
 

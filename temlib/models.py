@@ -50,14 +50,18 @@ def load(folder):
     folder = Path(folder)
     for name in (SUMS, NETWORK, CARD):
         if not (folder / name).is_file():
-            raise InputError(f"{folder}: '{name}' is missing, so this is not a whole model bundle; save it again.")
+            raise InputError(
+                f"{folder}: '{name}' is missing, so this is not a whole model bundle; save it again."
+            )
     try:
         sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
     except ValueError:
         sums = {}
     for name in (NETWORK, CARD):
         if sums.get(name) != _sum(folder / name):
-            raise InputError(f"{folder}: '{name}' is not the file that was saved (its checksum differs); copy it again.")
+            raise InputError(
+                f"{folder}: '{name}' is not the file that was saved (its checksum differs); copy it again."
+            )
     keras = networks.backend()
     # Safe mode refuses layers that carry code.
     model = keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True)

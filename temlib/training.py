@@ -19,8 +19,6 @@ from temlib.parameters import nearest
 VALIDATION_PARTS = 5
 # Two interruptions within this many seconds end all training.
 TWICE = 2.0
-# Beyond this difference of balanced accuracy plain and resampled validation particles are different things to a network.
-RESAMPLING = 0.05
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Trained:
     history : DataFrame
         `model, fold, epoch, loss, validation_loss, validation_accuracy` (balanced).
     costs : DataFrame
-        `model, fold, training_s, prediction_ms_per_particle, weights`.
+        `model, fold, training_s, prediction_ms_per_particle, weights, labelled` (particles whose labels were used).
     checks : DataFrame
         `model, fold, plain, resampled`: balanced accuracy of validation particles as they are, and resampled as in training.
     failures : dict of str to str
@@ -138,17 +136,23 @@ def train(data, task, chosen, *, keep=None, progress=None, **settings):
     for number, name in enumerate(chosen):
         results = []
         try:
-            model = _Svm(name, data, classes) if name in svm.names() else _Network(name, data, classes, settings)
+            model = (
+                _Svm(name, data, classes) if name in svm.names() else _Network(name, data, classes, settings)
+            )
             for fold in sorted(set(fold_of)):
                 start = (number * settings.folds + fold - 1) * settings.epochs
-                report = (lambda epoch, text, start=start: progress(start + epoch, text)) if progress else None
+                report = (
+                    (lambda epoch, text, start=start: progress(start + epoch, text)) if progress else None
+                )
                 parts = split_fold(table, task, fold_of, fold, settings)
                 result = model.fold(table, task, parts, fold, report)
                 results.append((fold, parts, result))
                 if keep is not None and hasattr(model, "network"):
                     _keep(keep, model, data, task, classes, fold, settings)
                 if result.pop("interrupted", False):
-                    notes.append(f"{name}: training was interrupted in fold {fold}; its best weights so far were kept.")
+                    notes.append(
+                        f"{name}: training was interrupted in fold {fold}; its best weights so far were kept."
+                    )
                     if time.monotonic() - last < TWICE:
                         raise KeyboardInterrupt
                     last = time.monotonic()
@@ -322,11 +326,16 @@ def _tables(table, task, classes, done, failures, notes):
     for name, fold, parts, result in done:
         about = {"model": name, "fold": fold}
         for role, values in result["probabilities"].items():
-            rows = table.loc[parts[role], ["particle", "micrograph"]].reset_index(drop=True).assign(**about, role=role)
+            rows = (
+                table.loc[parts[role], ["particle", "micrograph"]]
+                .reset_index(drop=True)
+                .assign(**about, role=role)
+            )
             rows["truth"] = table.loc[parts[role], task].to_numpy()
             rows["predicted"] = np.asarray(classes)[result["calls"][role]]
             predictions.append(rows.assign(**{f"p_{c}": values[:, k] for k, c in enumerate(classes)}))
-        costs.append(about | result["costs"])
+        labelled = len(parts["train"]) + len(parts["validation"])
+        costs.append(about | result["costs"] | {"labelled": labelled})
         if "history" in result:
             histories.append(result["history"].assign(**about))
             checks.append(about | result["check"])
@@ -339,66 +348,3 @@ def _tables(table, task, classes, done, failures, notes):
         failures,
         notes,
     )
-
-
-def misfits(trained):
-    """Say in words where training did not go well.
-
-    Parameters
-    ----------
-    trained : Trained
-
-    Returns
-    -------
-    list of str
-        Failed models, interruptions, folds that learnt nothing, over-fitting, under-training, and networks to which
-        plain and resampled particles are different things; empty where all is well.
-    """
-    found = [f"Failed: {reason}" for reason in trained.failures.values()] + list(trained.notes)
-    chance = 1 / trained.predictions["truth"].nunique()
-    for name, history in trained.history.groupby("model", sort=False):
-        found += _bad_folds(name, history, chance) + _curves(name, history)
-    for name, check in trained.checks.groupby("model", sort=False):
-        plain, resampled = check["plain"].mean(), check["resampled"].mean()
-        if resampled - plain > RESAMPLING:
-            found.append(
-                f"{name}: validation particles score {plain:.2f} as they are but {resampled:.2f} when resampled as in "
-                "training, so the network learnt the noise that resampling leaves; its scores are too low."
-            )
-        elif plain - resampled > RESAMPLING:
-            found.append(
-                f"{name}: validation particles score {resampled:.2f} when augmented as in training but {plain:.2f} as they "
-                "are, so the augmentation may be stronger than these particles bear."
-            )
-    return found
-
-
-def _bad_folds(name, history, chance):
-    best = history.loc[history.groupby("fold")["validation_loss"].idxmin()].set_index("fold")
-    scores = best["validation_accuracy"]
-    low = scores[(scores < chance + 0.2 * (1 - chance)) | (scores < scores.median() - 0.25)]
-    return [
-        f"{name}: fold {fold} reached a balanced accuracy of {score:.2f} only on its validation micrographs "
-        f"(chance is {chance:.2f}, the folds' median {scores.median():.2f}); look at their images and labels."
-        for fold, score in low.items()
-    ]
-
-
-def _curves(name, history):
-    """Judge the mean curves over the folds."""
-    loss = history.pivot_table(index="epoch", columns="fold", values="validation_loss").dropna().mean(axis=1)
-    if len(loss) < 5:
-        return []
-    best, last = loss.idxmin(), loss.index[-1]
-    if loss[last] > max(1.2 * loss[best], loss[best] + 0.1):
-        return [
-            f"{name}: over-fitting. The validation loss rose from {loss[best]:.2f} at epoch {best} to {loss[last]:.2f} at epoch "
-            f"{last}; the best epoch's weights were kept. Fewer epochs or a stronger augmentation may help."
-        ]
-    before = loss.iloc[-max(2, len(loss) // 5) - 1]
-    if best == last and loss[last] < min(0.93 * before, before - 0.05):
-        return [
-            f"{name}: under-training. The validation loss was still falling at the end (from {before:.2f} to "
-            f"{loss[last]:.2f} in the last fifth); more epochs may help."
-        ]
-    return []

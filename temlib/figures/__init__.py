@@ -9,21 +9,27 @@ from temlib.figures.base import COLOURS, Picture, set_style
 from temlib.figures.evaluation import confusions, estimates
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
 from temlib.figures.software import stars
-from temlib.figures.training import learning_curves
+from temlib.figures.sweeps import label_curve, sweep
+from temlib.figures.training import architectures, learning_curves, micrograph_scores, pareto
 
 __all__ = [
     "COLOURS",
     "Picture",
+    "architectures",
     "class_counts",
     "confusions",
     "each_transform",
     "estimates",
     "gallery",
     "histogram",
+    "label_curve",
     "learning_curves",
     "micrograph_counts",
+    "micrograph_scores",
     "mosaic",
+    "pareto",
     "radial_profiles",
     "set_style",
     "stars",
+    "sweep",
 ]
