@@ -190,21 +190,33 @@ class Network:
 
     def _batches(self, train):
         """Return a function that gives conditioned images of some training particles, augmented anew at each call."""
+        drawn = self._drawn(train)
+
+        def batch(index, rng):
+            images = condition(drawn(index, rng))
+            if self.settings.contrast == "either":
+                images *= rng.choice(np.array([-1, 1], np.float32), (len(images), 1, 1))
+            return images
+
+        return batch
+
+    def _drawn(self, train):
+        """Return a function that gives some training particles, augmented anew at each call."""
         moves = self.settings.augmentation != "none"
         nbytes = len(train) * 4 * self.images.shape[1] * self.images.shape[2]
         prepared = None
         if moves and nbytes <= PREPARED_BYTES:
             prepared = self.augmentation.prepare(self.images[train])
 
-        def batch(index, rng):
+        def drawn(index, rng):
             if not moves:
-                return condition(self.images[train[index]])
+                return self.images[train[index]]
             transforms = self.augmentation.draw(len(index), rng)
             if prepared is None:
-                return condition(self.augmentation.apply(self.images[train[index]], transforms))
-            return condition(self.augmentation.apply_prepared(prepared, transforms, index))
+                return self.augmentation.apply(self.images[train[index]], transforms)
+            return self.augmentation.apply_prepared(prepared, transforms, index)
 
-        return batch
+        return drawn
 
     def _epoch(self, batches, plan, average, codes, rng, epoch):
         """Pass over the training particles once; give the mean loss."""
@@ -246,14 +258,14 @@ class Network:
 
     def _check(self, codes, validation, plain, rng):
         """Compare validation particles as they are with the same ones resampled as in training."""
-        check = {"plain": balanced_accuracy(plain, codes[validation]), "resampled": np.nan}
+        chosen = slice(None, None, max(1, len(validation) // 1000))
+        index = validation[chosen]
+        check = {"plain": balanced_accuracy(plain[chosen], codes[index]), "resampled": np.nan}
         if self.settings.augmentation != "none":
-            chosen = validation[:: max(1, len(validation) // 1000)]
-            images = self.images[chosen]
+            images = self.images[index]
             moved = self.augmentation.apply(images, self.augmentation.draw(len(images), rng))
-            check["plain"] = balanced_accuracy(plain[:: max(1, len(validation) // 1000)], codes[chosen])
-            check["resampled"] = balanced_accuracy(self.predict(moved), codes[chosen])
-        return check
+            check["resampled"] = balanced_accuracy(self.predict(moved), codes[index])
+        return check | {"rarest": np.unique(codes[index], return_counts=True)[1].min()}
 
 
 class _Plan:
@@ -353,10 +365,13 @@ class _Exchanged:
 
 
 def _loss(keras, classes, *, focal):
-    """Make the loss of logits, label-smoothed by .1; a target holds a one-hot row and what is added to the logits [4]."""
+    """Make the loss of logits; a target holds a one-hot row and what is added to the logits [4].
+
+    Cross-entropy is smoothed by .1. The focal loss is not: smoothing gives an easy particle a loss that it cannot lose.
+    """
     if focal:
         inner = keras.losses.CategoricalFocalCrossentropy(
-            alpha=1.0, gamma=FOCUS, from_logits=True, label_smoothing=0.1, reduction=None
+            alpha=1.0, gamma=FOCUS, from_logits=True, reduction=None
         )
     else:
         inner = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, reduction=None)

@@ -6,6 +6,8 @@ from temlib import measures
 
 # Beyond this difference of balanced accuracy plain and resampled validation particles are different things to a network.
 RESAMPLING = 0.05
+# With fewer validation particles of the rarest class than this such a difference is chance.
+FEWEST = 20
 
 
 def misfits(trained):
@@ -26,6 +28,8 @@ def misfits(trained):
     for name, history in trained.history.groupby("model", sort=False):
         found += _bad_folds(name, history, chance) + _curves(name, history)
     for name, check in trained.checks.groupby("model", sort=False):
+        if check["rarest"].sum() < FEWEST:
+            continue
         plain, resampled = check["plain"].mean(), check["resampled"].mean()
         if resampled - plain > RESAMPLING:
             found.append(

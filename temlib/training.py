@@ -6,6 +6,7 @@ only training particles are augmented and balanced. How a network is trained in 
 """
 
 import time
+import warnings
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ class Settings:
     batch: int = 32
     learning_rate: float = 0.003
     augmentation: str = "slides"
+    contrast: str = "kept"
     imbalance: str = "oversample"
     recipe: str = "modern"
     labels: float = 1.0
@@ -50,7 +52,8 @@ class Trained:
     costs : DataFrame
         `model, fold, training_s, prediction_ms_per_particle, weights, labelled` (particles whose labels were used).
     checks : DataFrame
-        `model, fold, plain, resampled`: balanced accuracy of validation particles as they are, and resampled as in training.
+        `model, fold, plain, resampled`: balanced accuracy of validation particles as they are, and resampled as in training;
+        `rarest`, the number of those of the rarest class.
     failures : dict of str to str
         Why a model is missing.
     notes : list of str
@@ -110,6 +113,8 @@ def train(data, task, chosen, *, keep=None, progress=None, **settings):
         Peak of the one-cycle schedule of the recipe "modern".
     augmentation : str
         A preset of `Augmentation`, drawn anew in each epoch.
+    contrast : {"kept", "either"}
+        Whether dark and bright are exchanged in half of the training particles, for micrographs of bright and dark field.
     imbalance : str
         How rare classes are balanced, one of `fitting.IMBALANCE`.
     recipe : str
@@ -226,7 +231,11 @@ def split_fold(table, task, fold_of, fold, settings):
             f"fold {fold}: only one micrograph is left for training; lower 'folds' or add micrographs."
         )
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=settings.seed + fold)
-    for train, validation in splitter.split(rest, labels, groups):
+    with warnings.catch_warnings():
+        # A class with fewer particles than parts cannot be in each; what matters is tested below.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        divisions = list(splitter.split(rest, labels, groups))
+    for train, validation in divisions:
         if set(labels[train]) == set(table[task]):
             return {"train": rest[train], "validation": rest[validation], "test": test}
     missing = sorted(set(table[task]) - set(labels))
@@ -344,7 +353,7 @@ def _tables(table, task, classes, done, failures, notes):
         pd.concat(predictions, ignore_index=True),
         pd.concat(histories, ignore_index=True) if histories else pd.DataFrame(columns=columns, dtype=float),
         pd.DataFrame(costs),
-        pd.DataFrame(checks, columns=["model", "fold", "plain", "resampled"]),
+        pd.DataFrame(checks, columns=["model", "fold", "plain", "resampled", "rarest"]),
         failures,
         notes,
     )

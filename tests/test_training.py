@@ -39,9 +39,7 @@ def test_training_is_reproducible(study):
     """The same seed gives the same numbers."""
     data = particles.open(study, input_size=24)
     one, two = (
-        training.train(
-            data, "content", ["residual"], epochs=2, imbalance="oversample", **SETTINGS
-        ).predictions
+        training.train(data, "content", ["lipnet4"], epochs=2, imbalance="oversample", **SETTINGS).predictions
         for _ in range(2)
     )
     assert np.array_equal(one["p_plain"], two["p_plain"])
@@ -157,13 +155,16 @@ def test_nothing_is_traced_twice_between_folds():
     settings = training.Settings(folds=3, seed=1, epochs=1, batch=8)
     data = faint()
     network, codes = fitting.Network("lipnet4", data.images, ["a", "b"], settings), np.arange(96) % 2
-    traced = []
+    network._fresh()
+    layer, traced, counts = network.model.layers[1], [], []
+    run = layer.call
+    # Python code of a layer runs while a function is traced and never again.
+    layer.call = lambda *args, **kwargs: (traced.append(1), run(*args, **kwargs))[1]
     for held in (20, 31, 45):
         parts = {"test": np.arange(held), "validation": np.arange(held, held + 13)}
         network.fold(codes, parts | {"train": np.arange(held + 13, 96)}, 1, None)
-        functions = (network.model.train_function, network.model.predict_function)
-        traced.append([f.experimental_get_tracing_count() for f in functions])
-    assert traced == [[1, 1]] * 3
+        counts.append(len(traced))
+    assert counts[0] > 0 and counts == [counts[0]] * 3
 
 
 def test_a_planted_identifier_of_the_micrograph_helps_only_a_random_split():
@@ -179,10 +180,10 @@ def test_a_planted_identifier_of_the_micrograph_helps_only_a_random_split():
         ("grouped", [f"m{m}" for m in micrograph]),
         ("random", [f"p{i}" for i in range(count)]),
     ):
-        settings = SETTINGS | {"augmentation": "none", "folds": 4}
-        rows = training.train(made(images, label, groups), "content", ["residual"],
+        settings = SETTINGS | {"augmentation": "none"}
+        rows = training.train(made(images, label, groups), "content", ["lipnet4"],
                               epochs=8, imbalance="none", **settings).predictions  # fmt: skip
-        test = rows[(rows["role"] == "test") & (rows["model"] == "residual")]
+        test = rows[rows["role"] == "test"]
         scores[name] = (test["truth"] == test["predicted"]).mean()
     assert scores["random"] > 0.8 and scores["grouped"] < 0.65
 
@@ -263,13 +264,12 @@ def test_a_model_that_breaks_leaves_the_others(study, monkeypatch, raised, messa
     assert any(message in sentence for sentence in misfits.misfits(trained))
 
 
-def test_a_loss_that_is_no_number_is_told(study):
-    """An absurd learning rate ends in a sentence, not in a table of NaN."""
+def test_a_loss_that_is_no_number_is_told(study, monkeypatch):
+    """Weights that are no numbers end in a sentence that names the parameter, not in a table of NaN."""
+    monkeypatch.setattr(fitting, "one_cycle", lambda progress: np.nan)
     data = particles.open(study, input_size=24)
-    data.images[:] = np.where(np.arange(48)[:, None, None] % 7 == 0, 1e30, data.images)
-    settings = SETTINGS | {"learning_rate": 1.0, "augmentation": "none"}
-    with np.errstate(all="ignore"), pytest.raises(InputError, match="lower 'learning_rate'"):
-        training.train(data, "content", ["lipnet6"], epochs=30, imbalance="none", **settings)
+    with pytest.raises(InputError, match="no longer a number in fold 1, epoch 1; lower 'learning_rate'"):
+        training.train(data, "content", ["lipnet4"], epochs=2, imbalance="none", **SETTINGS)
 
 
 def test_a_class_with_fewer_particles_than_folds_is_refused():
@@ -294,7 +294,7 @@ def test_a_class_with_fewer_particles_than_folds_is_refused():
 @pytest.mark.parametrize("labels_from", ["particles", "micrographs"])
 def test_a_share_of_the_labels_changes_only_what_is_learnt_from(labels_from):
     """Test particles stay; a smaller share lies within a larger one and in the same, or in fewer, micrographs."""
-    data = faint()
+    data = faint(count=240)
     folds = particles.split(data.table, "content", folds=3, seed=1)
     used = {}
     for labels in (1.0, 0.5, 0.25):
