@@ -10,11 +10,13 @@ from temlib.figures.evaluation import confusions, estimates
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
 from temlib.figures.software import stars
 from temlib.figures.survey import descriptor_map, disagreements, odd_micrographs, pairs, power_spectra, sizes
-from temlib.figures.training import learning_curves
+from temlib.figures.sweeps import label_curve, sweep
+from temlib.figures.training import architectures, learning_curves, micrograph_scores, pareto
 
 __all__ = [
     "COLOURS",
     "Picture",
+    "architectures",
     "class_counts",
     "confusions",
     "descriptor_map",
@@ -23,14 +25,18 @@ __all__ = [
     "estimates",
     "gallery",
     "histogram",
+    "label_curve",
     "learning_curves",
     "micrograph_counts",
+    "micrograph_scores",
     "mosaic",
     "odd_micrographs",
     "pairs",
+    "pareto",
     "power_spectra",
     "radial_profiles",
     "set_style",
     "sizes",
     "stars",
+    "sweep",
 ]
