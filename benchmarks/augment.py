@@ -22,7 +22,8 @@ import numpy as np
 from scipy import ndimage
 
 from temlib.affine import affine_matrices
-from temlib.augment import Augmentation, apply_on_device, condition
+from temlib import device
+from temlib.augment import Augmentation, condition
 from temlib.spectra import CURES, detail_curves, power_curve, treated
 
 SLIDES = Augmentation()
@@ -103,7 +104,7 @@ def device_way(images, transforms):
 
     samples = SLIDES.prepare(images).samples
     matrices = affine_matrices(transforms, images.shape[1:]).astype("float32")
-    compiled = tf.function(lambda s, m: apply_on_device(s, m, images.shape[1:]), jit_compile=True)
+    compiled = tf.function(lambda s, m: device.resample(s, m, images.shape[1:]), jit_compile=True)
     batches = [
         (tf.constant(samples[k : k + 100]), tf.constant(matrices[k : k + 100]))
         for k in range(0, len(images), 100)
