@@ -24,9 +24,7 @@ FOLDS, BATCH, PEAK, DRAWS = 3, 32, 3e-3, 4
 def fitted(images, codes, cure, *, epochs, seed):
     """Train the residual network on crops augmented anew in each epoch."""
     keras = networks.backend()
-    network = networks.build(
-        "residual", input_size=images.shape[1], classes=int(codes.max()) + 1, seed=seed
-    )
+    network = networks.build("residual", input_size=images.shape[1], classes=int(codes.max()) + 1, seed=seed)
     network.compile(
         keras.optimizers.AdamW(PEAK, weight_decay=1e-2, clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -93,7 +91,9 @@ def main():
         f"{options.seeds} seeds, {options.epochs} epochs): mean (least–most).\n"
     )
     kinds = list(found)
-    print("| cure | " + " | ".join(f"tested on {kind}" for kind in kinds) + " |\n|" + "---|" * (len(kinds) + 1))
+    print(
+        "| cure | " + " | ".join(f"tested on {kind}" for kind in kinds) + " |\n|" + "---|" * (len(kinds) + 1)
+    )
     for cure, part in table:
         cells = (f"{part[k].mean():.3f} ({part[k].min():.2f}–{part[k].max():.2f})" for k in kinds)
         print(f"| {cure} | " + " | ".join(cells) + " |")

@@ -136,9 +136,7 @@ class Augmentation:
         none |= {"zoom": (1.0, 1.0), "flip_rows": False, "flip_columns": False}
         presets = {
             "slides": cls(),
-            "keras2016": cls(
-                shear=(-0.2, 0.2), zoom=(0.8, 1.2), order=0, fill="nearest", separate_zoom=True
-            ),
+            "keras2016": cls(shear=(-0.2, 0.2), zoom=(0.8, 1.2), order=0, fill="nearest", separate_zoom=True),
             "none": cls(**none),
         }
         if name not in presets:

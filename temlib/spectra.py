@@ -138,7 +138,10 @@ def spread(plain, varied):
     table = pd.DataFrame(
         {
             name: [float(x.std(axis=(1, 2)).mean()) for x in pair]
-            for name, pair in {"as read": (plain, varied), "conditioned": (condition(plain), condition(varied))}.items()
+            for name, pair in {
+                "as read": (plain, varied),
+                "conditioned": (condition(plain), condition(varied)),
+            }.items()
         },
         index=["plain", "augmented"],
     )

@@ -66,7 +66,9 @@ class Explorer:
 
         from temlib.report import TEMPLATES
 
-        template = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template("films.html.j2")
+        template = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template(
+            "films.html.j2"
+        )
         films = [
             {"number": k, "png": _base64(np.hstack(film.frames)), **film.__dict__}
             for k, film in enumerate(self.films())
@@ -156,7 +158,9 @@ class _Live:
         self.particle = ipywidgets.IntSlider(value=0, min=0, max=last, description="particle", **wide)
         self.new = ipywidgets.Button(description=f"New draw (seed {self.seed})", icon="random")
         self.still = ipywidgets.Button(description="As it is", icon="undo")
-        self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(width="100%", max_width="40rem"))
+        self.picture = ipywidgets.Image(
+            format="png", layout=ipywidgets.Layout(width="100%", max_width="40rem")
+        )
         self.picture.add_class("temlib-picture")
         for control in (*self.sliders.values(), self.order, self.particle):
             control.observe(lambda change: self._show(), names="value")

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from temlib.affine import NEUTRAL, affine_matrices, single_steps
 from temlib import device
+from temlib.affine import NEUTRAL, affine_matrices, single_steps
 from temlib.augment import Augmentation, averaged, condition
 from temlib.files import InputError
 
@@ -296,14 +296,18 @@ def test_presets():
     assert np.array_equal(none.apply(images, none.draw(4, 1)), images)
 
 
-@pytest.mark.parametrize("left_out", ["rotation", "shear", "shift_rows", "shift_columns", "zoom", "flip_rows"])
+@pytest.mark.parametrize(
+    "left_out", ["rotation", "shear", "shift_rows", "shift_columns", "zoom", "flip_rows"]
+)
 def test_a_preset_without_a_transform(left_out):
     """A name after a hyphen takes that transform out and leaves the others."""
     without, none = Augmentation.preset(f"slides-{left_out}"), Augmentation.preset("none")
     assert dataclasses.replace(without, **{left_out: getattr(SLIDES, left_out)}) == SLIDES
     assert getattr(without, left_out) == getattr(none, left_out)
-    assert not Augmentation.preset("slides-flip_rows-flip_columns").draw(99, 1)[["flip_rows", "flip_columns"]].any(
-        axis=None
+    assert (
+        not Augmentation.preset("slides-flip_rows-flip_columns")
+        .draw(99, 1)[["flip_rows", "flip_columns"]]
+        .any(axis=None)
     )
 
 

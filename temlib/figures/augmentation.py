@@ -138,7 +138,10 @@ def detail(curves):
             "half Nyquist", (0.25, 0.02), xytext=(4, 0), textcoords="offset points", fontsize=8, color="0.4"
         )
         axis.set(
-            xlabel="frequency, cycles per pixel", ylabel="part of the power kept", ylim=(0, 1.05), xlim=(0, 0.5)
+            xlabel="frequency, cycles per pixel",
+            ylabel="part of the power kept",
+            ylim=(0, 1.05),
+            xlim=(0, 0.5),
         )
         axis.legend(fontsize=8, loc="lower left")
         return figure
@@ -171,7 +174,9 @@ def noise(curves, *, count):
     def draw(curves):
         figure, axis = figure_of(height=3.4)
         for name, part in curves.groupby("method", sort=False):
-            axis.plot(part["frequency"], part["power_ratio"], lw=2.6 if name == "conditioned" else 1.4, label=name)
+            axis.plot(
+                part["frequency"], part["power_ratio"], lw=2.6 if name == "conditioned" else 1.4, label=name
+            )
         axis.axhline(1, color="0.5", lw=0.8)
         axis.set(xlabel="frequency, cycles per pixel", ylabel="power, augmented to plain", ylim=(0.4, 1.4))
         axis.legend(fontsize=8)
