@@ -34,3 +34,21 @@ def study(tmp_path):
     table = pd.DataFrame(rows, columns=["image", "content", "micrograph", "pixel_size_nm"])
     table.to_csv(tmp_path / "manifest.csv", index=False)
     return tmp_path / "manifest.csv"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium."""
+    from tests import lab
+
+    with lab.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def jupyterlab(tmp_path_factory):
+    """A JupyterLab of its own on copies of the notebooks."""
+    from tests import lab
+
+    with lab.jupyterlab(tmp_path_factory.mktemp("lab")) as server:
+        yield server

@@ -4,7 +4,7 @@ A function here gives a `Picture`. Its `frame` is the tidy table that is drawn, 
 sentence what is seen, `caption` what it means with its n. A picture shows itself in JupyterLab and in HTML.
 """
 
-from temlib.figures.augmentation import each_transform, mosaic
+from temlib.figures.augmentation import detail, drawn, each_transform, interpolations, mosaic, noise, spectra
 from temlib.figures.base import COLOURS, Picture, set_style
 from temlib.figures.evaluation import confusions, estimates
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
@@ -20,16 +20,20 @@ __all__ = [
     "class_counts",
     "confusions",
     "descriptor_map",
+    "detail",
     "disagreements",
+    "drawn",
     "each_transform",
     "estimates",
     "gallery",
     "histogram",
+    "interpolations",
     "label_curve",
     "learning_curves",
     "micrograph_counts",
     "micrograph_scores",
     "mosaic",
+    "noise",
     "odd_micrographs",
     "pairs",
     "pareto",
@@ -37,6 +41,7 @@ __all__ = [
     "radial_profiles",
     "set_style",
     "sizes",
+    "spectra",
     "stars",
     "sweep",
 ]
