@@ -48,8 +48,9 @@ def check_models(models, primary, *, where="models"):
 
 
 def train(
-    data, task, models, *, folds, seed, epochs, batch, learning_rate, augmentation, imbalance, progress=None
-):
+    data, task, models, *, folds, seed, epochs, batch, learning_rate, augmentation, imbalance, progress=None,
+    explain=None,
+):  # fmt: skip
     """Train and test every model on the same folds.
 
     Parameters
@@ -74,6 +75,9 @@ def train(
         How rare classes are balanced in training.
     progress : callable, optional
         Gets (steps done of `len(models) * folds * epochs`, text).
+    explain : callable, optional
+        Gets (name, model, positions of the test particles, their images as the network saw them) of each network and
+        fold, while its model is at hand; see `explain.Sample`.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def train(
     for number, name in enumerate(models):
         model = _Svm(name, data) if name in svm.names() else _Network(
             name, data, epochs=epochs, batch=batch, learning_rate=learning_rate, augmentation=augmentation,
-            imbalance=imbalance, seed=seed, classes=classes,
+            imbalance=imbalance, seed=seed, classes=classes, explain=explain,
         )  # fmt: skip
         try:
             rows = []
@@ -190,7 +194,10 @@ class _Svm:
 class _Network:
     """A network in the protocol; compiled once and given its first weights again in each fold."""
 
-    def __init__(self, name, data, *, epochs, batch, learning_rate, augmentation, imbalance, seed, classes):
+    def __init__(
+        self, name, data, *, epochs, batch, learning_rate, augmentation, imbalance, seed, classes, explain=None
+    ):  # fmt: skip
+        self.explain = explain
         self.name, self.epochs, self.batch, self.peak = name, epochs, batch, learning_rate
         self.imbalance, self.seed, self.classes = imbalance, seed, classes
         self.images, self.augmentation = data.images, Augmentation.preset(augmentation)
@@ -240,6 +247,8 @@ class _Network:
             values = self._predict(condition(self.images[parts[role]]))
             result[role] = (parts[role], values, np.asarray(self.classes)[values.argmax(axis=1)])
         each = (time.perf_counter() - started) / (len(parts["test"]) + len(parts["validation"]))
+        if self.explain:
+            self.explain(self.name, self.model, parts["test"], condition(self.images[parts["test"]]))
         costs = {
             "training_s": took,
             "prediction_ms_per_particle": 1e3 * each,

@@ -6,7 +6,8 @@ sentence what is seen, `caption` what it means with its n. A picture shows itsel
 
 from temlib.figures.augmentation import each_transform, mosaic
 from temlib.figures.base import COLOURS, Picture, set_style
-from temlib.figures.evaluation import confusions, estimates
+from temlib.figures.evaluation import confusions, curves, estimates, micrographs, reliability, risk
+from temlib.figures.explanation import attention, cases, descriptors, outlines
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
 from temlib.figures.software import stars
 from temlib.figures.training import learning_curves
@@ -14,16 +15,24 @@ from temlib.figures.training import learning_curves
 __all__ = [
     "COLOURS",
     "Picture",
+    "attention",
+    "cases",
     "class_counts",
     "confusions",
+    "curves",
+    "descriptors",
     "each_transform",
     "estimates",
     "gallery",
     "histogram",
     "learning_curves",
     "micrograph_counts",
+    "micrographs",
     "mosaic",
+    "outlines",
     "radial_profiles",
+    "reliability",
+    "risk",
     "set_style",
     "stars",
 ]

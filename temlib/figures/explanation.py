@@ -1,0 +1,131 @@
+"""Pictures of single particles in notebook 4: galleries, attention, and what the SVM measures."""
+
+import numpy as np
+import pandas as pd
+
+from temlib.figures.base import Picture, clear, figure_of, scale_bar
+
+COLUMNS = 6
+
+
+def cases(examples, table, lines, *, title, most=12):
+    """Show particles of a table in its order, each with a line of words.
+
+    Parameters
+    ----------
+    examples : explain.Examples
+        Copies of the particles.
+    table : DataFrame
+        With a column `particle`; the first `most` that have a copy are shown.
+    lines : sequence of str
+        What stands above each particle, row by row of `table`.
+    title : str
+        For the caption: what these particles are.
+    """
+    frame = table.assign(words=list(lines))
+    frame = frame[frame["particle"].isin(examples.images.keys())].head(most).reset_index(drop=True)
+
+    def draw(frame):
+        rows = max(1, int(np.ceil(len(frame) / COLUMNS)))
+        figure, axes = figure_of(rows, COLUMNS, width=9.6, height=2.05 * rows, squeeze=False)
+        clear(axes)
+        for axis, row in zip(axes.ravel(), frame.itertuples()):
+            image = examples.images[row.particle]
+            axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            scale_bar(axis, image.shape[0], examples.pixel_nm)
+            axis.set_title(row.words, fontsize=7)
+        return figure
+
+    if frame.empty:
+        return f"{title}: there is no particle to show."
+    names = ", ".join(frame["particle"].head(4))
+    return Picture(frame, draw, f"{len(frame)} particles in grey: {title}; they begin with {names}.",
+                   f"{title}; {len(frame)} of {len(table):,} are shown.")  # fmt: skip
+
+
+def attention(examples, model, truths, *, most=6):
+    """Show particles, where the model looked by Grad-CAM and by occlusion, and what shuffled weights would show.
+
+    Parameters
+    ----------
+    examples : explain.Examples
+    model : str
+    truths : dict of str to str
+        The label of each particle.
+    most : int
+        Particles, evenly over the sample.
+    """
+    places = np.flatnonzero((examples.table["model"] == model).to_numpy())
+    order = sorted(places, key=lambda i: str(truths.get(examples.table["particle"].iloc[i])))
+    chosen = [order[k] for k in np.unique(np.linspace(0, len(order) - 1, most).astype(int))] if order else []
+    frame = examples.table.iloc[chosen].assign(truth=lambda t: t["particle"].map(truths)).reset_index(drop=True)
+    kinds = {"gradcam": "Grad-CAM", "occlusion": "occlusion", "shuffled": "shuffled weights"}
+
+    def draw(frame):
+        figure, axes = figure_of(4, len(chosen), width=1.6 * max(len(chosen), 3), height=7, squeeze=False)
+        clear(axes)
+        for j, (i, row) in enumerate(zip(chosen, frame.itertuples())):
+            image = examples.images[row.particle]
+            axes[0, j].imshow(image, cmap="gray", vmin=0, vmax=255)
+            scale_bar(axes[0, j], image.shape[0], examples.pixel_nm)
+            right = "right" if row.called == row.truth else f"truly {row.truth}"
+            axes[0, j].set_title(f"called {row.called}\n{right}", fontsize=7)
+            for axis, kind in zip(axes[1:, j], kinds):
+                map_ = examples.maps[kind][i].astype(float)
+                extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
+                axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+                axis.imshow(map_, cmap="inferno", alpha=0.55, extent=extent, vmax=map_.max() or 1)
+        for axis, words in zip(axes[:, 0], ("particle", *kinds.values())):
+            axis.text(-0.08, 0.5, words, rotation=90, transform=axis.transAxes, ha="right", va="center", fontsize=8)
+        return figure
+
+    if not chosen:
+        return f"{model}: no attention maps were kept (an SVM has none; a network leaves them when notebook 3 trains it)."
+    return Picture(frame, draw, f"{len(chosen)} particles; below each, bright where {model} looked by Grad-CAM, by occlusion, and where "
+                   "the same network with shuffled weights looks.",
+                   f"{model}, held-out particles of a fixed sample ({len(places)}). Bright: spoke for the class that was called.")  # fmt: skip
+
+
+def descriptors(table):
+    """Draw which groups of descriptors an SVM rests on, from `svm.importance`."""
+
+    def draw(table):
+        figure, axis = figure_of(height=0.8 + 0.3 * table["descriptor"].nunique())
+        mean = table.groupby("descriptor", sort=False)["loss"].agg(["mean", "std"]).sort_values("mean")
+        axis.barh(mean.index, mean["mean"], xerr=mean["std"].fillna(0), color="#56B4E9", ecolor="black", capsize=3)
+        axis.set(xlabel="loss of balanced accuracy when permuted")
+        return figure
+
+    best = table.groupby("descriptor")["loss"].mean().idxmax() if len(table) else "none"
+    return Picture(table, draw, f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most by {best}.",
+                   "Permutation importance on held-out particles, mean over folds; lines: standard deviation.")  # fmt: skip
+
+
+def outlines(images, outlines, names, *, pixel_nm=np.nan):
+    """Show how `svm_thesis` outlines particles: the contour drawn on each crop.
+
+    Parameters
+    ----------
+    images : (n, rows, columns) ndarray
+        Prepared images.
+    outlines : (n, rows, columns) bool ndarray
+        From `descriptors.outline`.
+    names : sequence of str
+        A line for each.
+    """
+    frame = pd.DataFrame({"particle": list(names), "pixels": outlines.sum(axis=(1, 2))})
+
+    def draw(frame):
+        rows = int(np.ceil(len(images) / COLUMNS))
+        figure, axes = figure_of(rows, COLUMNS, width=9.6, height=1.9 * rows, squeeze=False)
+        clear(axes)
+        for axis, image, inside, name in zip(axes.ravel(), images, outlines, names):
+            axis.imshow(image, cmap="gray", vmin=-3, vmax=3)
+            if inside.any() and not inside.all():
+                axis.contour(inside, levels=[0.5], colors="#E69F00", linewidths=1.2)
+            scale_bar(axis, image.shape[0], pixel_nm)
+            axis.set_title(name, fontsize=7)
+        return figure
+
+    return Picture(frame, draw, f"{len(images)} particles with the outline found in each.",
+                   f"The outline from which area, circularity and the edge profile are taken; n = {len(images)}.")  # fmt: skip
