@@ -172,9 +172,11 @@ def ceiling(particles, task):
     for name in named if len(named) > 2 else []:
         others = particles[[other for other in named if other != name]]
         modes = others.mode(axis=1)
-        single = modes[0].where(modes[1].isna()) if modes.shape[1] > 1 else modes[0]
+        tie = modes[1].notna() if modes.shape[1] > 1 else pd.Series(False, particles.index)
+        # As in the simulated panel: people who are at odds make a particle uncertain, where that is an answer.
+        majority = modes[0].where(~tie, "uncertain" if (particles[task] == "uncertain").any() else np.nan)
         rows.append(
-            (name.split("@", 1)[1], "majority of the other annotators", *_balanced(single, particles[name]))
+            (name.split("@", 1)[1], "majority of the other annotators", *_balanced(majority, particles[name]))
         )
     if len(named) == 2:
         rows.append(

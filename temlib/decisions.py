@@ -18,7 +18,15 @@ from temlib.calibration import (
 from temlib.files import InputError
 from temlib.tested import by_model, classes_of, label_codes, probability_columns
 
-__all__ = ["calibrate", "calibration_error", "conformal_sets", "coverage_risk", "reliability", "summarised_sets", "threshold"]
+__all__ = [
+    "calibrate",
+    "calibration_error",
+    "conformal_sets",
+    "coverage_risk",
+    "reliability",
+    "summarised_sets",
+    "threshold",
+]
 
 
 def conformal_sets(predictions, *, classes=None, confidence=0.95):
@@ -101,17 +109,45 @@ def summarised_sets(sets, *, confidence=0.95):
     rows = []
     for (model, label), part in sets.groupby(["model", "truth"], sort=False):
         known = part[part["covered"].notna()]
-        about = {"model": model, "class": label, "n": len(known), "micrographs": known["micrograph"].nunique()}
+        about = {
+            "model": model,
+            "class": label,
+            "n": len(known),
+            "micrographs": known["micrograph"].nunique(),
+        }
         if known.empty:
             rows.append(about | {"method": part["method"].iloc[0]})
             continue
         micrograph = known["micrograph"].astype(object).where(known["micrograph"].notna(), known["particle"])
-        unit, independent = pd.factorize(micrograph)[0], sets["micrograph"].nunique() in (0, sets["particle"].nunique())
-        hits, sizes = (np.bincount(unit, w)[:, None] for w in (known["covered"].astype(float), np.ones(len(known))))
-        value, low, high, method = intervals.of_shares(hits, sizes, independent=independent, confidence=confidence)
-        size = {"size": known["size"].mean(), "single": (known["size"] == 1).mean(), "empty": (known["size"] == 0).mean()}
+        unit, independent = (
+            pd.factorize(micrograph)[0],
+            sets["micrograph"].nunique() in (0, sets["particle"].nunique()),
+        )
+        hits, sizes = (
+            np.bincount(unit, w)[:, None] for w in (known["covered"].astype(float), np.ones(len(known)))
+        )
+        value, low, high, method = intervals.of_shares(
+            hits, sizes, independent=independent, confidence=confidence
+        )
+        size = {
+            "size": known["size"].mean(),
+            "single": (known["size"] == 1).mean(),
+            "empty": (known["size"] == 0).mean(),
+        }
         rows.append(about | size | {"covered": value[0], "low": low[0], "high": high[0], "method": method[0]})
-    columns = ["model", "class", "covered", "low", "high", "size", "single", "empty", "n", "micrographs", "method"]
+    columns = [
+        "model",
+        "class",
+        "covered",
+        "low",
+        "high",
+        "size",
+        "single",
+        "empty",
+        "n",
+        "micrographs",
+        "method",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -53,7 +53,7 @@ def estimates(measures, measure, *, lines=None):
 
     def draw(frame):
         models, classes = list(frame["model"].unique()), list(frame["class"].unique())
-        figure, axis = figure_of(height=0.9 + 0.28 * len(frame))
+        figure, axis = figure_of(height=max(2.3, 0.9 + 0.28 * len(frame)))
         for k, model in enumerate(models):
             part = frame[frame["model"] == model].dropna(subset="value")
             y = [classes.index(c) + (k - (len(models) - 1) / 2) * 0.7 / len(models) for c in part["class"]]
@@ -69,8 +69,8 @@ def estimates(measures, measure, *, lines=None):
 
     n = int(frame["n"].max()) if len(frame) else 0
     found = "; ".join(f"{r.model}, {r._2}: {r.value:.2f}" for r in frame[["model", "class", "value"]].itertuples())
-    return Picture(frame, draw, f"{measure} as points with intervals. {found}.",
-                   f"{measure} on held-out particles with 95 % intervals that respect micrographs; n up to {n:,}, "
+    return Picture(frame, draw, f"{measure[0].upper()}{measure[1:]} as points with intervals. {found}.",
+                   f"{measure[0].upper()}{measure[1:]} on held-out particles with 95 % intervals that respect micrographs; n up to {n:,}, "
                    f"{int(frame['micrographs'].max()) if len(frame) else 0} micrographs.")  # fmt: skip
 
 
