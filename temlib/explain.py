@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from temlib import svm
 from temlib.files import InputError, replacing
 
 # What is kept for notebook 4: particles, and pixels a side of their copies.
@@ -200,9 +201,20 @@ class Sample:
         self.chosen = np.sort(np.concatenate([rng.permutation(p)[:PER_CLASS] for p in places]))
         self.targets = self._targets(count) if data.source == "simulated" else {}
         self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
+        self.importance = pd.DataFrame(columns=["model", "descriptor", "unit", "loss"])
 
     def __call__(self, name, model, index, images):
-        """Explain those particles of `index` (positions in the data) that are in the sample, by one fold's model."""
+        """Explain those particles of `index` (positions in the data) that are in the sample, by one fold's model.
+
+        `images` are those that the network saw, or the table of descriptors of an SVM.
+        """
+        if isinstance(images, pd.DataFrame):
+            labels = self.data.table[self.task].to_numpy()[index]
+            lost = svm.importance(model, images, labels, seed=self.seed).assign(model=name)
+            self.importance = (
+                lost if self.importance.empty else pd.concat([self.importance, lost], ignore_index=True)
+            )
+            return
         inside = np.isin(index, self.chosen)
         if not inside.any():
             return

@@ -76,8 +76,8 @@ def train(
     progress : callable, optional
         Gets (steps done of `len(models) * folds * epochs`, text).
     explain : callable, optional
-        Gets (name, model, positions of the test particles, their images as the network saw them) of each network and
-        fold, while its model is at hand; see `explain.Sample`.
+        Gets (name, model, positions of the test particles, their images as a network saw them or their descriptors) of
+        each model and fold, while the model is at hand; see `explain.Sample`.
 
     Returns
     -------
@@ -91,8 +91,9 @@ def train(
     for number, name in enumerate(models):
         model = _Svm(name, data) if name in svm.names() else _Network(
             name, data, epochs=epochs, batch=batch, learning_rate=learning_rate, augmentation=augmentation,
-            imbalance=imbalance, seed=seed, classes=classes, explain=explain,
+            imbalance=imbalance, seed=seed, classes=classes,
         )  # fmt: skip
+        model.explain = explain
         try:
             rows = []
             for fold in sorted(set(fold_of)):
@@ -152,34 +153,29 @@ def _rows(table, task, index, values, calls, classes, **columns):
 class _Svm:
     """An SVM baseline in the protocol."""
 
+    explain = None
+
     def __init__(self, name, data):
         self.name = name
         started = time.perf_counter()
-        self.features = svm.features(data.images)
+        self.features = svm.features(data.images, name)
         self.per_image = (time.perf_counter() - started) / len(data)
 
     def fold(self, table, task, parts, fold, report):
         if report:
             report(0, f"{self.name} fold {fold}")
+        train, labels, groups = parts["train"], table[task].to_numpy(), table["micrograph"].to_numpy()
         started = time.perf_counter()
-        train = parts["train"]
-        fitted = svm.fit(
-            self.name,
-            self.features.iloc[train],
-            table[task].iloc[train],
-            table["micrograph"].iloc[train],
-            seed=fold,
-        )
+        fitted = svm.fit(self.name, self.features.iloc[train], labels[train], groups[train], seed=fold)
         took = time.perf_counter() - started
         result, started = {}, time.perf_counter()
         for role in ("test", "validation"):
-            values = self.features.iloc[parts[role]].to_numpy()
-            # The kernel machine was balanced by class weights; calibrated probabilities follow the classes' shares
-            # again, and their largest is nearly always the common class. Calls are therefore the machine's own.
-            calls = fitted.calibrated_classifiers_[0].estimator.predict(values)
-            result[role] = (parts[role], fitted.predict_proba(values), calls)
+            seen = self.features.iloc[parts[role]]
+            result[role] = (parts[role], fitted.predict_proba(seen.to_numpy()), svm.calls(fitted, seen))
         predicted = sum(len(parts[role]) for role in ("test", "validation"))
         each = (time.perf_counter() - started) / predicted + self.per_image
+        if self.explain:
+            self.explain(self.name, fitted, parts["test"], self.features.iloc[parts["test"]])
         costs = {
             "training_s": took + self.per_image * len(train),
             "prediction_ms_per_particle": 1e3 * each,
@@ -194,10 +190,9 @@ class _Svm:
 class _Network:
     """A network in the protocol; compiled once and given its first weights again in each fold."""
 
-    def __init__(
-        self, name, data, *, epochs, batch, learning_rate, augmentation, imbalance, seed, classes, explain=None
-    ):  # fmt: skip
-        self.explain = explain
+    explain = None
+
+    def __init__(self, name, data, *, epochs, batch, learning_rate, augmentation, imbalance, seed, classes):
         self.name, self.epochs, self.batch, self.peak = name, epochs, batch, learning_rate
         self.imbalance, self.seed, self.classes = imbalance, seed, classes
         self.images, self.augmentation = data.images, Augmentation.preset(augmentation)

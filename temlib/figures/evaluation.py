@@ -177,4 +177,6 @@ def micrographs(table, model, *, overall):
     rest = f" The {len(shown)} worst of {len(table)}." if len(shown) < len(table) else ""
     worst = f"{shown['micrograph'].iloc[0]} ({shown['right'].iloc[0]:.0f} of {shown['n'].iloc[0]:.0f} right)" if len(shown) else "none"
     return Picture(table, draw, f"Share of right calls of {model} per micrograph with intervals; the worst is {worst}.",
-                   f"{model}: Wilson 95 % intervals; {int(table['n'].min())} to {int(table['n'].max())} particles a micrograph.{rest}")  # fmt: skip
+                   f"{model}: Wilson 95 % intervals; "
+                   f"{int(table['n'].min())} to "
+                   f"{int(table['n'].max())} particles a micrograph.{rest}")  # fmt: skip

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from temlib.figures.base import Picture, clear, figure_of, scale_bar
+from temlib import descriptors as descriptors_
+from temlib.figures.base import COLOURS, Picture, clear, figure_of, scale_bar
 
-COLUMNS = 6
+COLUMNS = 6  # particles in a row
 
 
 def cases(examples, table, lines, *, title, most=12):
@@ -88,44 +89,70 @@ def attention(examples, model, truths, *, most=6):
 
 def descriptors(table):
     """Draw which groups of descriptors an SVM rests on, from `svm.importance`."""
+    models = list(table["model"].unique())
 
     def draw(table):
-        figure, axis = figure_of(height=0.8 + 0.3 * table["descriptor"].nunique())
-        mean = table.groupby("descriptor", sort=False)["loss"].agg(["mean", "std"]).sort_values("mean")
-        axis.barh(mean.index, mean["mean"], xerr=mean["std"].fillna(0), color="#56B4E9", ecolor="black", capsize=3)
-        axis.set(xlabel="loss of balanced accuracy when permuted")
+        tall = table.groupby("model")["descriptor"].nunique().max()
+        figure, axes = figure_of(1, len(models), width=1 + 4.2 * len(models), height=1 + 0.3 * tall, squeeze=False)
+        for axis, model in zip(axes[0], models):
+            part = table[table["model"] == model].groupby("descriptor", sort=False)["loss"]
+            mean = part.agg(["mean", "std"]).sort_values("mean")
+            axis.barh(mean.index, mean["mean"], xerr=mean["std"].fillna(0), color="#56B4E9", ecolor="black", capsize=3)
+            axis.set(title=model, xlabel="loss of balanced accuracy when permuted")
         return figure
 
-    best = table.groupby("descriptor")["loss"].mean().idxmax() if len(table) else "none"
-    return Picture(table, draw, f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most by {best}.",
+    if table.empty:
+        return "No SVM was trained."
+    best = {m: table[table["model"] == m].groupby("descriptor")["loss"].mean().idxmax() for m in models}
+    words = ", ".join(f"{name} by {group}" for name, group in best.items())
+    return Picture(table, draw, f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most in {words}.",
                    "Permutation importance on held-out particles, mean over folds; lines: standard deviation.")  # fmt: skip
 
 
-def outlines(images, outlines, names, *, pixel_nm=np.nan):
-    """Show how `svm_thesis` outlines particles: the contour drawn on each crop.
+def outlines(images, labels, *, pixel_nm=np.nan, most=12):
+    """Show what `svm_thesis` measures: the outline on particles, and the edge density profile of each class.
 
     Parameters
     ----------
-    images : (n, rows, columns) ndarray
+    images : (n, size, size) ndarray
         Prepared images.
-    outlines : (n, rows, columns) bool ndarray
-        From `descriptors.outline`.
-    names : sequence of str
-        A line for each.
+    labels : (n,) array_like of str
+    pixel_nm : float
+    most : int
+        Particles shown, evenly over the classes; profiles are means over at most 50 of each class.
     """
-    frame = pd.DataFrame({"particle": list(names), "pixels": outlines.sum(axis=(1, 2))})
+    labels = np.asarray(labels)
+    names = sorted(set(labels))
+    by_class = {name: np.flatnonzero(labels == name)[:50] for name in names}
+    shown = np.concatenate([by_class[name][: max(1, most // len(names))] for name in names])
+    profiles = {name: descriptors_.thesis(images[rows]).filter(like="edge_density").to_numpy() for name, rows in by_class.items()}
+    share = np.linspace(0, descriptors_.REACH, descriptors_.POINTS)
+    frame = pd.concat(
+        [pd.DataFrame({"class": name, "share": share, "mean": p.mean(0), "error": p.std(0) / np.sqrt(len(p))})
+         for name, p in profiles.items()], ignore_index=True)  # fmt: skip
 
     def draw(frame):
-        rows = int(np.ceil(len(images) / COLUMNS))
-        figure, axes = figure_of(rows, COLUMNS, width=9.6, height=1.9 * rows, squeeze=False)
+        rows = int(np.ceil(len(shown) / COLUMNS))
+        figure, axes = figure_of(rows + 1, COLUMNS, width=9.6, height=1.85 * rows + 3, squeeze=False,
+                                 height_ratios=[1] * rows + [1.5])  # fmt: skip
+        grid = axes[0, 0].get_gridspec()
         clear(axes)
-        for axis, image, inside, name in zip(axes.ravel(), images, outlines, names):
-            axis.imshow(image, cmap="gray", vmin=-3, vmax=3)
-            if inside.any() and not inside.all():
-                axis.contour(inside, levels=[0.5], colors="#E69F00", linewidths=1.2)
-            scale_bar(axis, image.shape[0], pixel_nm)
-            axis.set_title(name, fontsize=7)
+        for axis, i in zip(axes[:-1].ravel(), shown):
+            axis.imshow(images[i], cmap="gray", vmin=-3, vmax=3)
+            axis.contour(descriptors_.outline(images[i : i + 1])[0], levels=[0.5], colors="#E69F00", linewidths=1.2)
+            scale_bar(axis, images.shape[-1], pixel_nm)
+            axis.set_title(labels[i], fontsize=7)
+        below = figure.add_subplot(grid[rows, :])
+        for (name, part), colour in zip(frame.groupby("class", sort=False), COLOURS):
+            below.plot(part["share"], part["mean"], color=colour, label=name)
+            below.fill_between(part["share"], part["mean"] - 2 * part["error"], part["mean"] + 2 * part["error"],
+                               color=colour, alpha=0.15, lw=0)  # fmt: skip
+        below.axvline(1, color="black", lw=1, ls="--")
+        below.set(xlabel="distance from the centre, in units of the outline's", ylabel="edge density")
+        below.legend(fontsize=8)
         return figure
 
-    return Picture(frame, draw, f"{len(images)} particles with the outline found in each.",
-                   f"The outline from which area, circularity and the edge profile are taken; n = {len(images)}.")  # fmt: skip
+    sizes = ", ".join(f"{name} {len(rows)}" for name, rows in by_class.items())
+    return Picture(frame, draw, f"{len(shown)} particles with the outline found in each; below, the mean edge density profile of each class.",
+                   f"Outline from which area, circularity and moments are taken. Edge density: gradient over the image's mean; bands: "
+                   f"± 2 standard errors; means over {sizes} particles; dashed: the outline.")  # fmt: skip
