@@ -40,6 +40,11 @@ def wide(predictions, *, classes=None):
     return result.rename_axis("particle").reset_index()
 
 
+def _short(p):
+    """Write a probability with two digits, a dash where it is unknown."""
+    return f"{p:.2f}" if pd.notna(p) else "–"
+
+
 def disagreements(cases, right, wrong):
     """Return the particles that one model has right and the other wrong, the clearest first.
 
@@ -53,16 +58,22 @@ def disagreements(cases, right, wrong):
     Returns
     -------
     DataFrame
-        With a column `distance`, the difference between their probabilities of the true class.
+        With columns `distance`, the difference between their probabilities of the true class, and `words`, a title.
     """
     kept = cases[(cases[right] == cases["truth"]) & cases[wrong].notna() & (cases[wrong] != cases["truth"])]
     kept = kept.assign(distance=kept[f"p {right}"] - kept[f"p {wrong}"])
+    beside = [f"{_short(a)} : {_short(b)}" for a, b in zip(kept[f"p {right}"], kept[f"p {wrong}"])]
+    kept["words"] = [f"{t}, not {c}\n{p}" for t, c, p in zip(kept["truth"], kept[wrong], beside)]
     return kept.sort_values(["distance", "particle"], ascending=[False, True]).reset_index(drop=True)
 
 
 def worst_errors(cases, model):
-    """Return a model's wrong calls, those with the least probability of the true class first."""
+    """Return a model's wrong calls, those with the least probability of the true class first; `words` is a title."""
     wrong = cases[cases[model].notna() & (cases[model] != cases["truth"])]
+    words = [
+        f"{t}\ncalled {c}, {_short(p)}" for t, c, p in zip(wrong["truth"], wrong[model], wrong[f"p {model}"])
+    ]
+    wrong = wrong.assign(words=words)
     return wrong.sort_values([f"p {model}", "particle"]).reset_index(drop=True)
 
 

@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from temlib.answers import Words
 from temlib.figures.base import COLOURS, Picture, figure_of
+
+NO_PROBABILITIES = "No model gives probabilities that sum to 1 for every held-out particle."
 
 
 def confusions(matrices):
@@ -83,10 +86,12 @@ def curves(table):
         From `curves.curves`.
     """
     classes, models = list(table["class"].unique()), list(table["model"].unique())
+    if not models:
+        return Words([NO_PROBABILITIES], "notice")
     axes_names = {"ROC": ("false positive rate", "TPR"), "precision–recall": ("TPR (recall)", "PPV (precision)")}
 
     def draw(table):
-        columns = max(len(classes), 1)
+        columns = len(classes)
         figure, axes = figure_of(2, columns, width=1 + 3.2 * columns, height=6.4, squeeze=False)
         for (curve, label, model), part in table.groupby(["curve", "class", "model"], sort=False):
             axis, colour = axes[list(axes_names).index(curve), classes.index(label)], COLOURS[models.index(model) % len(COLOURS)]
@@ -119,9 +124,11 @@ def reliability(before, after):
     """
     frame = pd.concat([before.assign(probabilities="as given"), after.assign(probabilities="calibrated")], ignore_index=True)
     models = list(frame["model"].unique())
+    if not models:
+        return Words([NO_PROBABILITIES], "notice")
 
     def draw(frame):
-        columns = max(len(models), 1)
+        columns = len(models)
         figure, axes = figure_of(1, columns, width=1 + 3 * columns, height=3.5, squeeze=False, sharey=True)
         for axis, model in zip(axes[0], models):
             for k, (kind, part) in enumerate(frame[frame["model"] == model].groupby("probabilities", sort=False)):
@@ -143,6 +150,8 @@ def reliability(before, after):
 def risk(table):
     """Draw the share of wrong calls when only the surest particles are called, from `decisions.coverage_risk`."""
     models = list(table["model"].unique())
+    if not models:
+        return Words([NO_PROBABILITIES], "notice")
 
     def draw(table):
         figure, axis = figure_of(height=3.4)

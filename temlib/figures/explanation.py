@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 
 from temlib import descriptors as descriptors_
+from temlib.answers import Words
 from temlib.figures.base import COLOURS, Picture, clear, figure_of, scale_bar
 
 COLUMNS = 6  # particles in a row
 
 
-def cases(examples, table, lines, *, title, most=12):
+def cases(examples, table, *, title, most=12):
     """Show particles of a table in its order, each with a line of words.
 
     Parameters
@@ -17,14 +18,11 @@ def cases(examples, table, lines, *, title, most=12):
     examples : explain.Examples
         Copies of the particles.
     table : DataFrame
-        With a column `particle`; the first `most` that have a copy are shown.
-    lines : sequence of str
-        What stands above each particle, row by row of `table`.
+        With columns `particle` and `words`, a title; the first `most` that have a copy are shown.
     title : str
         For the caption: what these particles are.
     """
-    frame = table.assign(words=list(lines))
-    frame = frame[frame["particle"].isin(examples.images.keys())].head(most).reset_index(drop=True)
+    frame = table[table["particle"].isin(examples.images.keys())].head(most).reset_index(drop=True)
 
     def draw(frame):
         rows = max(1, int(np.ceil(len(frame) / COLUMNS)))
@@ -38,7 +36,8 @@ def cases(examples, table, lines, *, title, most=12):
         return figure
 
     if frame.empty:
-        return f"{title}: there is no particle to show."
+        why = "there are none" if table.empty else f"{len(table):,}, but the run keeps no copies of particles (examples.npz)"
+        return Words([f"{title}: {why}."], "notice")
     names = ", ".join(frame["particle"].head(4))
     return Picture(frame, draw, f"{len(frame)} particles in grey: {title}; they begin with {names}.",
                    f"{title}; {len(frame)} of {len(table):,} are shown.")  # fmt: skip
@@ -81,7 +80,8 @@ def attention(examples, model, truths, *, most=6):
         return figure
 
     if not chosen:
-        return f"{model}: no attention maps were kept (an SVM has none; a network leaves them when notebook 3 trains it)."
+        why = "no attention maps were kept (an SVM has none; a network leaves them when notebook 3 trains it)"
+        return Words([f"{model}: {why}."], "notice")
     return Picture(frame, draw, f"{len(chosen)} particles; below each, bright where {model} looked by Grad-CAM, by occlusion, and where "
                    "the same network with shuffled weights looks.",
                    f"{model}, held-out particles of a fixed sample ({len(places)}). Bright: spoke for the class that was called.")  # fmt: skip
@@ -102,7 +102,7 @@ def descriptors(table):
         return figure
 
     if table.empty:
-        return "No SVM was trained."
+        return Words(["No SVM was trained."], "notice")
     best = {m: table[table["model"] == m].groupby("descriptor")["loss"].mean().idxmax() for m in models}
     words = ", ".join(f"{name} by {group}" for name, group in best.items())
     return Picture(table, draw, f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most in {words}.",
