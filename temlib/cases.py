@@ -99,8 +99,8 @@ def label_audit(predictions, *, classes=None):
     -------
     DataFrame
         Columns particle, micrograph, label, suggested, p_label, p_suggested, suspected, the most suspicious first.
-        A particle is suspected when a class other than its label is the most probable of those whose probability is
-        at least the mean that the particles labelled so receive. Empty where no model has probabilities.
+        A particle is suspected when no model calls it what its label says, and another class is the most probable of
+        those whose probability is at least the mean that the particles labelled so receive. Empty where no model has probabilities.
 
     References
     ----------
@@ -112,14 +112,18 @@ def label_audit(predictions, *, classes=None):
     tested = [held for held in tested if not np.isnan(held.probabilities).any()]
     if not tested:
         return pd.DataFrame(columns=columns)
-    stacked = pd.concat([pd.DataFrame(h.probabilities, h.particle).assign(truth=h.truth) for h in tested])
-    mean = stacked.groupby(level=0, sort=False).mean()
+    parts = [
+        pd.DataFrame(h.probabilities, h.particle).assign(truth=h.truth, agree=h.predicted == h.truth)
+        for h in tested
+    ]
+    mean = pd.concat(parts).groupby(level=0, sort=False).mean()
+    agree = mean.pop("agree").to_numpy() > 0
     truth, p = mean.pop("truth").to_numpy().astype(int), mean.to_numpy()
     present = np.unique(truth)
     limit = np.full(len(classes), np.inf)
     limit[present] = [p[truth == k, k].mean() for k in present]
     confident = np.where(p >= limit, p, -1.0)
-    suggested = np.where(confident.max(axis=1) >= 0, confident.argmax(axis=1), truth)
+    suggested = np.where((confident.max(axis=1) >= 0) & ~agree, confident.argmax(axis=1), truth)
     rows, names = np.arange(len(p)), np.array(classes, dtype=object)
     # Beside the suspected ones the ranking goes on, by how far another class is ahead of the label.
     others = p.copy()

@@ -204,7 +204,7 @@ def _texture(images):
         np.minimum(np.hypot(rows - centre, columns - centre) / (size / 2) * RINGS, RINGS).astype(int).ravel()
     )
     counts = np.bincount(ring)
-    membership = (np.eye(len(counts))[ring] / counts).astype(np.float32)
+    membership = (np.eye(len(counts))[ring] / np.maximum(counts, 1)).astype(np.float32)
     flat = images.reshape(len(images), -1)
     radial = flat @ membership
     spread = np.sqrt(np.maximum((flat**2) @ membership - radial**2, 0))

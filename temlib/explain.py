@@ -16,7 +16,9 @@ from temlib.files import InputError, replacing
 # What is kept for notebook 4: particles, and pixels a side of their copies.
 KEPT, KEPT_SIZE = 2000, 64
 # Explained particles of each class.
-PER_CLASS = 6
+PER_CLASS = 8
+# Networks with shuffled weights that stand for having learnt nothing.
+SHUFFLES = 4
 # A map must be at least this fine: pixels of the image to one of the map.
 COARSEST = 6
 # Robust units that are black and white in the copies.
@@ -223,7 +225,9 @@ class Sample:
         calls = logits.argmax(axis=1)
         self.maps["gradcam"].append(attention(model, images, calls))
         self.maps["occlusion"].append(occlusion(lambda x: self._predict(model, x), images, calls))
-        self.maps["shuffled"].append(attention(shuffled(model, self.seed), images, calls))
+        # The mean over several shuffles: a single one may look at the right place by luck.
+        nothing = [attention(shuffled(model, (self.seed, k)), images, calls) for k in range(SHUFFLES)]
+        self.maps["shuffled"].append(np.mean(nothing, axis=0))
         names = np.array(sorted(self.data.table[self.task].unique()), dtype=object)
         self.rows += [(name, int(i), str(names[k])) for i, k in zip(index, calls)]
 
@@ -238,7 +242,7 @@ class Sample:
 
     def _targets(self, count):
         """Return {position: (membrane, payload)} masks at the geometry of the images, of the chosen particles."""
-        from temlib import particles, scene, simulate
+        from temlib import scene, simulate
 
         study, table, size = (
             simulate.study(count, seed=self.seed),
@@ -254,7 +258,7 @@ class Sample:
             for i, row in zip(np.flatnonzero(table.index.isin(rows.index)), rows.itertuples()):
                 ratio = row.pixel_size_nm / self.data.pixel_nm if np.isfinite(self.data.pixel_nm) else None
                 pair = masks[place[int(row.row), int(row.column)]]
-                found[int(i)] = [_as_prepared(mask, size, ratio, particles.prepare) for mask in pair]
+                found[int(i)] = [_as_prepared(mask, size, ratio) for mask in pair]
         return found
 
     def save(self, path, predictions):
@@ -290,13 +294,15 @@ class Sample:
             np.savez_compressed(temporary, **content)
 
 
-def _as_prepared(mask, size, ratio, prepare):
-    """Return a mask at the geometry of the prepared image (size, size)."""
-    if mask.all() or not mask.any():
-        return np.full((size, size), bool(mask.all()))
-    # `prepare` shifts and scales grey levels; half-way between its extremes is still half-way.
-    image = prepare(mask.astype(np.float32), size, ratio=ratio, name="mask")
-    return image > (image.min() + image.max()) / 2
+def _as_prepared(mask, size, ratio):
+    """Return a mask of a crop at the geometry of the prepared image (size, size); see `particles.prepare`."""
+    from scipy import ndimage
+
+    # Both are centred; a prepared pixel is 1 / ratio pixels of the crop, or a share of it where the crop fills the image.
+    steps = [1 / ratio if ratio else length / size for length in mask.shape]
+    places = [(n - 1) / 2 + (np.arange(size) - (size - 1) / 2) * step for n, step in zip(mask.shape, steps)]
+    share = ndimage.uniform_filter(mask.astype(np.float32), [max(1, round(step)) for step in steps], mode="constant")
+    return ndimage.map_coordinates(share, np.meshgrid(*places, indexing="ij"), order=1) >= 0.5
 
 
 def _copies(images, pixel_nm):
@@ -322,12 +328,13 @@ class Examples:
     table: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["particle", "model", "called"]))
 
     def scores(self):
-        """Return how much of each model's attention lies on membrane and payload, beside that of shuffled weights.
+        """Return how many times more of each model's attention lies on membrane and payload than chance would put there.
 
         Returns
         -------
         DataFrame
-            Columns model, target, map, times chance (mean), low, high (95 %, t), n. Empty where places are not known.
+            Columns model, target, Grad-CAM, occlusion, shuffled weights (means of `on_target`), more than shuffled (mean
+            paired difference of Grad-CAM), low, high (95 %, t), n. Empty where places are not known.
         """
         from scipy import stats
 
@@ -335,24 +342,18 @@ class Examples:
         for model in self.table["model"].unique():
             of = (self.table["model"] == model).to_numpy()
             for target in ("membrane", "payload"):
-                for kind in ("gradcam", "occlusion", "shuffled"):
-                    value = on_target(self.maps[kind][of].astype(float), self.maps[target][of])
-                    value = value[~np.isnan(value)]
-                    if len(value) < 2:
-                        continue
-                    half = stats.t.isf(0.025, len(value) - 1) * value.std(ddof=1) / np.sqrt(len(value))
-                    rows.append(
-                        (
-                            model,
-                            target,
-                            kind,
-                            value.mean(),
-                            value.mean() - half,
-                            value.mean() + half,
-                            len(value),
-                        )
-                    )
-        return pd.DataFrame(rows, columns=["model", "target", "map", "times chance", "low", "high", "n"])
+                kinds = ("gradcam", "occlusion", "shuffled")
+                value = np.stack(
+                    [on_target(self.maps[k][of].astype(float), self.maps[target][of]) for k in kinds]
+                )
+                more = (value[0] - value[2])[~np.isnan(value[0] - value[2])]
+                if len(more) < 2:
+                    continue
+                half = stats.t.isf(0.025, len(more) - 1) * more.std(ddof=1) / np.sqrt(len(more))
+                ends = more.mean() - half, more.mean() + half
+                rows.append((model, target, *np.nanmean(value, axis=1), more.mean(), *ends, len(more)))
+        named = ["Grad-CAM", "occlusion", "shuffled weights", "more than shuffled"]
+        return pd.DataFrame(rows, columns=["model", "target", *named, "low", "high", "n"])
 
     def agreement(self):
         """Return for each model the mean correlation of Grad-CAM with occlusion, and with that of shuffled weights."""
@@ -365,7 +366,7 @@ class Examples:
             }
             pair = [_correlation(flat["gradcam"], flat[k]) for k in ("occlusion", "shuffled")]
             rows.append((model, *pair, int(of.sum())))
-        return pd.DataFrame(rows, columns=["model", "with occlusion", "with shuffled weights", "n"])
+        return pd.DataFrame(rows, columns=["model", "Grad-CAM with occlusion", "with shuffled weights", "n"])
 
 
 def _correlation(a, b):
