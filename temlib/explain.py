@@ -17,6 +17,8 @@ from temlib.files import InputError, replacing
 KEPT, KEPT_SIZE = 2000, 64
 # Explained particles of each class.
 PER_CLASS = 8
+# Share of the largest projected potential above which a pixel is membrane or payload: of a membrane, the rim.
+RIM = 0.5
 # Networks with shuffled weights that stand for having learnt nothing.
 SHUFFLES = 4
 # A map must be at least this fine: pixels of the image to one of the map.
@@ -254,7 +256,7 @@ class Sample:
         for name, rows in table.iloc[self.chosen].groupby("micrograph"):
             drawn = study.scene(number[name])
             place = {(int(r), int(c)): k for k, (r, c, _) in enumerate(drawn.boxes)}
-            masks = scene.regions(drawn, study.settings)
+            masks = scene.regions(drawn, study.settings, RIM)
             for i, row in zip(np.flatnonzero(table.index.isin(rows.index)), rows.itertuples()):
                 ratio = row.pixel_size_nm / self.data.pixel_nm if np.isfinite(self.data.pixel_nm) else None
                 pair = masks[place[int(row.row), int(row.column)]]

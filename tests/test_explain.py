@@ -45,7 +45,7 @@ def test_occlusion_finds_it_without_gradients(corner, images):
     maps = explain.occlusion(
         lambda x: corner.predict_on_batch(x[..., None]), images, np.array([1, 1, 1]), window=2
     )
-    assert maps[:, :9, :9].sum() == pytest.approx(3, abs=1e-5) and maps[:, 2:6, 2:6].sum() > 2.4
+    assert maps[:, :9, :9].sum() == pytest.approx(3, abs=1e-5) and maps[:, 2:6, 2:6].sum() > 2
 
 
 def test_on_target_is_1_for_chance():
@@ -79,7 +79,7 @@ def test_masks_lie_where_the_prepared_particle_is():
     data = particles.Particles(table, np.stack(ready), "simulated", (), "physical", 3.0, True)
     sample = explain.Sample(data, "lamellarity", count=30, seed=3)
     masks = {i: membrane | payload for i, (membrane, payload) in sample.targets.items()}
-    assert len(masks) == len(sample.chosen) and all(0 < m.mean() < 0.9 for m in masks.values())
+    assert len(masks) == len(sample.chosen) and np.mean([0 < m.mean() < 0.5 for m in masks.values()]) > 0.9
     darker = [data.images[i][m].mean() < data.images[i][~m].mean() for i, m in masks.items()]
     assert np.mean(darker) > 0.9
 
