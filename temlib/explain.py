@@ -161,7 +161,8 @@ def shuffled(model, seed):
     from temlib import networks
 
     rng = np.random.default_rng(seed)
-    copy = networks.backend().models.clone_model(model)
+    # A clone would also rebuild how the model was compiled, with a loss that Keras does not know by name.
+    copy = networks.backend().Model.from_config(model.get_config())
     copy.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in model.get_weights()])
     return copy
 
