@@ -164,11 +164,11 @@ def make(found, scale, pixel_nm, input_size, folder):
         pool.shutdown(wait=True, cancel_futures=True)
     notes = [*_contents(found), *notes]
     if edge:
-        notes.append(f"{edge:,} particles lie so close to the border that a part of their window is filled.")
+        notes.append(f"Particles so close to the border that a part of their window is filled: {edge:,}.")
     if saturated:
         notes.append(
-            f"{saturated:,} particles have more than {SATURATED:.0%} of their pixels at their largest value: a saturated "
-            "detector, or an export that cut the grey levels."
+            f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value, from a saturated "
+            f"detector or an export that cut the grey levels: {saturated:,}."
         )
     same = np.isnan(sizes).all()
     facts = {"scale": scale, "notes": [*notes, *said], "identical": _identical(digests)}
