@@ -154,7 +154,14 @@ class Found:
         (int, (M, N) ndarray, bool)
             Row, crop, and whether a part of it lies beyond the micrograph's border.
         """
-        image = self.open(rows[0]).image
+        opened = self.open(rows[0])
+        image, stated = opened.image, micrographs.square(*opened.sizes_nm)[0]
+        if (
+            abs(stated - pixel_sizes[rows[0]]) > micrographs.SQUARE_TOLERANCE * stated
+        ):  # false where one is unknown
+            self.said.add(
+                ("", "", "Files state another pixel size than the table, which is believed: check the unit.")
+            )
         if self.whole and len(rows) > 1:
             yield from ((i, one, False) for i, one in zip(rows, self._stack(image, rows)))
             return

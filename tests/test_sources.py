@@ -94,6 +94,18 @@ def test_images_of_a_stack(folder):
     assert data.table["pixel_size_nm"].eq(2).all() and any("no column 'micrograph'" in n for n in data.notes)
 
 
+def test_a_table_that_contradicts_its_files_is_believed_and_said(folder):
+    """Å taken for nm shows: the files say 2 nm and the table 20."""
+    data = opened(folder, "m.csv", "image,row,column,box_px,pixel_size_nm\na.mrc,20,20,8,20\n", pixel_nm=20.0)
+    assert data.table["pixel_size_nm"].eq(20).all() and any(
+        "another pixel size than the table" in n for n in data.notes
+    )
+    plain = opened(folder, "n.csv", "image,row,column,box_px\na.mrc,20,20,8\n")
+    assert any("2 nm, as the files say" in n for n in plain.notes) and not any(
+        "another" in n for n in plain.notes
+    )
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_tables_of_any_program(folder, encoding, separator):
