@@ -139,7 +139,11 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
     )
     table["box_px"] = np.load(folder / "sides.npy").astype(float)
     table = table.drop(
-        columns=[name for name in ("row", "column", "box_nm") if name in table and table[name].isna().all()]
+        columns=[
+            name
+            for name in ("index", "row", "column", "box_nm")
+            if name in table and table[name].isna().all()
+        ]
     )
     table.attrs = {}
     data = Particles(

@@ -19,6 +19,7 @@ from temlib.files import InputError, write_json
 
 # Where a particle is, in numbers.
 PLACES = ("row", "column", "box_px", "box_nm", "pixel_size_nm")
+TOGETHER = 64  # images of a stack that are read at once
 # Bytes of simulated crops up to which they are kept; beyond it, a study is simulated again for another input size.
 KEPT_CROPS = 4 * 2**30
 
@@ -82,11 +83,34 @@ class Found:
     def groups(self):
         """Give the rows that are read together, those of one micrograph, as lists of row numbers."""
         if self.whole:
-            return [[i] for i in range(len(self.table))]
+            return self._runs()
         together = self.table["image"].where(self.table["index"].isna(), self.table["particle"])
         codes = pd.factorize(together)[0]
         order = np.argsort(codes, kind="stable")
         return [part.tolist() for part in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)]
+
+    def _runs(self):
+        """Give each image alone, but rows of one MRC stack that follow each other together."""
+        names, index, groups = self._lists["image"], self._lists["index"], []
+        for i, name in enumerate(names):
+            stacked = index[i] is not pd.NA and name.lower().endswith(micrographs.MRC_SUFFIXES)
+            if stacked and groups and names[groups[-1][0]] == name and len(groups[-1]) < TOGETHER:
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        return groups
+
+    def _stack(self, image, rows):
+        """Give the images of rows of one stack, of which `image` is the first, without opening the file again."""
+        index = [self._lists["index"][i] for i in rows]
+        low, high = min(index), max(index)
+        if not isinstance(image, np.memmap):
+            return (self.open(i).image for i in rows)
+        start, shape = image.offset + int(low - index[0]) * image.nbytes, (int(high - low) + 1, *image.shape)
+        if start + shape[0] * image.nbytes > os.stat(image.filename).st_size:
+            return (self.open(i).image for i in rows)  # the one that is not there will say so
+        whole = np.asarray(np.memmap(image.filename, image.dtype, "r", start, shape))
+        return (whole[int(k - low)] for k in index)
 
     def open(self, i):
         """Read the image of row `i`, as `micrographs.pixels` gives it."""
@@ -130,7 +154,17 @@ class Found:
         (int, (M, N) ndarray, bool)
             Row, crop, and whether a part of it lies beyond the micrograph's border.
         """
-        image = self.open(rows[0]).image
+        opened = self.open(rows[0])
+        image, stated = opened.image, micrographs.square(*opened.sizes_nm)[0]
+        if (
+            abs(stated - pixel_sizes[rows[0]]) > micrographs.SQUARE_TOLERANCE * stated
+        ):  # false where one is unknown
+            self.said.add(
+                ("", "", "Files state another pixel size than the table, which is believed: check the unit.")
+            )
+        if self.whole and len(rows) > 1:
+            yield from ((i, one, False) for i, one in zip(rows, self._stack(image, rows)))
+            return
         for i in rows:
             row, column = self._lists["row"][i], self._lists["column"][i]
             if self.whole or not np.isfinite(row) or self._lists["index"][i] is not pd.NA:

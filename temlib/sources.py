@@ -310,6 +310,7 @@ def _joined(table, path, notes):
         raise InputError(
             f"{shown(path)}, {where(given, wanted.duplicated())}: the particle occurs twice; remove one row."
         )
+    _measure(given, given.attrs["decimal"])
     given = _lengths(path, given, notes)
     at = pd.Index(wanted).get_indexer(names)  # −1 where no row is about the particle
     for name in [
@@ -319,7 +320,7 @@ def _joined(table, path, notes):
         if name in PLACES:
             table[name] = values.fillna(table[name])
         else:
-            table[name] = values.fillna("")
+            table[name] = values if pd.api.types.is_numeric_dtype(values) else values.fillna("")
     lost = int((at < 0).sum())
     if lost:
         notes.append(f"{lost:,} of {len(table):,} positions have no row in {shown(path.name)}, so no label.")
@@ -342,12 +343,8 @@ def _finish(path, folder, table, notes, *, whole):
             raise InputError(
                 f"{shown(path)}, {where(table, table[name] == '')}: {name!r} is empty; name it for every particle."
             )
-    attrs = table.attrs
+    _measure(table, table.attrs.get("decimal", "."))
     table = positions.finish(path, table, whole=whole)
-    decimal = attrs.get("decimal", ".")
-    for name in table.columns.difference(RESERVED, sort=False):
-        if pd.api.types.is_string_dtype(table[name]) and "@" not in name:
-            table[name] = _measured(table[name], decimal)
     try:
         table = _labels(table, notes)
     except InputError as error:
@@ -357,17 +354,21 @@ def _finish(path, folder, table, notes, *, whole):
     return Found(table, path, folder, whole, notes)
 
 
-def _measured(column, decimal):
-    """Give a text column as numbers if all its cells are numbers and one is no whole number; codes stay text."""
-    first = next((cell for cell in column if cell.strip()), "")
+def _measure(table, decimal):
+    """Turn text columns into numbers where all cells are numbers and one is no whole number; codes stay text."""
     pattern = tables.COMMA if decimal == "," else tables.POINT
-    if not pattern.fullmatch(first.strip()):
-        return column
-    try:
-        values = tables.numbers(column, decimal=decimal)
-    except InputError:
-        return column
-    return values if (values % 1 > 0).any() else column
+    for name in table.columns.difference(RESERVED, sort=False):
+        if "@" in name or not pd.api.types.is_string_dtype(table[name]):
+            continue
+        first = next((cell for cell in table[name] if cell.strip()), "")
+        if not pattern.fullmatch(first.strip()):
+            continue
+        try:
+            values = tables.numbers(table[name], decimal=decimal)
+        except InputError:
+            continue
+        if (values % 1 > 0).any():
+            table[name] = values
 
 
 def _labels(table, notes):

@@ -164,11 +164,11 @@ def make(found, scale, pixel_nm, input_size, folder):
         pool.shutdown(wait=True, cancel_futures=True)
     notes = [*_contents(found), *notes]
     if edge:
-        notes.append(f"{edge:,} particles lie so close to the border that a part of their window is filled.")
+        notes.append(f"Particles so close to the border that a part of their window is filled: {edge:,}.")
     if saturated:
         notes.append(
-            f"{saturated:,} particles have more than {SATURATED:.0%} of their pixels at their largest value: a saturated "
-            "detector, or an export that cut the grey levels."
+            f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value, from a saturated "
+            f"detector or an export that cut the grey levels: {saturated:,}."
         )
     same = np.isnan(sizes).all()
     facts = {"scale": scale, "notes": [*notes, *said], "identical": _identical(digests)}
@@ -222,7 +222,7 @@ def _scale(found, sizes, scale, pixel_nm, input_size):
     spread = f"{known.min():.4g} to {known.max():.4g}" if known.size and np.ptp(known) > 0 else ""
     if scale == "physical" and known.size:
         notes = [f"Every particle is shown at {pixel_nm:g} nm a pixel, in a window of {input_size * pixel_nm:g} nm; "
-                 f"its own pixels have {spread or f'{known[0]:.4g}'} nm."]  # fmt: skip
+                 f"its own pixels have {spread or f'{known[0]:.4g}'} nm, as the {_tellers(found)} say."]  # fmt: skip
         return "physical", notes
     if scale == "physical":
         why = "The pixel size is not known, so each particle's box fills the image and its size is lost."
@@ -233,6 +233,18 @@ def _scale(found, sizes, scale, pixel_nm, input_size):
             f"Pixel sizes differ ({spread} nm) and each box fills the image: a network can tell magnifications apart."
         )
     return "fill", notes
+
+
+def _tellers(found):
+    """Say who told the pixel sizes."""
+    told = found.table["pixel_size_nm"].notna()
+    return (
+        "table and the files"
+        if told.any() and not told.all()
+        else "rows of the table"
+        if told.any()
+        else "files"
+    )
 
 
 def _contents(found):

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+
+import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
@@ -233,3 +237,40 @@ def test_simulated_crops_need_not_be_kept(monkeypatch):
     np.testing.assert_array_equal(
         particles.open("simulated", count=50, seed=2, input_size=24, pixel_nm=5).images, kept.images
     )
+
+
+MEMORY = """
+import sys, threading, time
+import numpy as np
+from temlib import particles
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) * 1024
+
+particles.open(sys.argv[1], pixel_nm=2.0, input_size=64)  # libraries and caches of the first time
+before, peak = anonymous(), [0]
+def watch():
+    while True:
+        peak[0] = max(peak[0], anonymous())
+        time.sleep(0.01)
+threading.Thread(target=watch, daemon=True).start()
+data = particles.open(sys.argv[2], pixel_nm=2.0, input_size=64)
+assert len(data) == 8000 and np.isfinite(sum(float(block.sum()) for block in data.blocks()))
+print((peak[0] - before) / data.images.nbytes)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="anonymous memory is told by Linux")
+def test_images_do_not_live_in_memory(tmp_path):
+    """Preparing and reading 8,000 images takes far less anonymous memory than the images (131 MB)."""
+    rng = np.random.default_rng(0)
+    for name, count in (("few", 100), ("many", 8000)):
+        with mrcfile.new(tmp_path / f"{name}.mrcs") as stack:
+            stack.set_data(rng.integers(-99, 99, (count, 16, 16)).astype(np.int8))
+            stack.set_image_stack()
+        lines = "".join(f"{name}.mrcs,{i},m{i // 50},{'xy'[i % 2]},2\n" for i in range(count))
+        (tmp_path / f"{name}.csv").write_text("image,index,micrograph,label,pixel_size_nm\n" + lines)
+    arguments = [sys.executable, "-c", MEMORY, str(tmp_path / "few.csv"), str(tmp_path / "many.csv")]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 0.4

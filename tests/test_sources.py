@@ -82,7 +82,9 @@ def test_a_crop_that_names_its_place_is_not_cut_again(folder):
 def test_border_is_filled_and_said(folder):
     """A window beyond the border is cut by the stated rule and counted."""
     data = opened(folder, "m.csv", "image,row,column,box_px\na.mrc,1,1,8\na.mrc,20,20,8\n")
-    assert any(note.startswith("1 particles lie so close to the border") for note in data.notes)
+    assert any(
+        note.startswith("Particles so close to the border") and note.endswith(": 1.") for note in data.notes
+    )
 
 
 def test_images_of_a_stack(folder):
@@ -90,6 +92,18 @@ def test_images_of_a_stack(folder):
     data = opened(folder, "m.csv", "image,index,pixel_size_A\ns.mrcs,2,20\ns.mrcs,0,20\n", input_size=12)
     np.testing.assert_allclose(data.images[0], particles.prepare(IMAGE[:12, 2:14], 12), atol=1e-6)
     assert data.table["pixel_size_nm"].eq(2).all() and any("no column 'micrograph'" in n for n in data.notes)
+
+
+def test_a_table_that_contradicts_its_files_is_believed_and_said(folder):
+    """Å taken for nm shows: the files say 2 nm and the table 20."""
+    data = opened(folder, "m.csv", "image,row,column,box_px,pixel_size_nm\na.mrc,20,20,8,20\n", pixel_nm=20.0)
+    assert data.table["pixel_size_nm"].eq(20).all() and any(
+        "another pixel size than the table" in n for n in data.notes
+    )
+    plain = opened(folder, "n.csv", "image,row,column,box_px\na.mrc,20,20,8\n")
+    assert any("2 nm, as the files say" in n for n in plain.notes) and not any(
+        "another" in n for n in plain.notes
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])

@@ -20,14 +20,7 @@ def power_spectra(data, table):
         figure, axis = figure_of(height=3.2)
         for name, part in frame.groupby("micrograph"):
             if name in odd:
-                axis.plot(
-                    part["frequency"],
-                    part["power"],
-                    color=COLOURS[1 + odd.index(name)],
-                    lw=1.8,
-                    label=name,
-                    zorder=3,
-                )
+                axis.plot(part["frequency"], part["power"], color=COLOURS[1 + odd.index(name)], lw=1.8, label=name, zorder=3)
             else:
                 axis.plot(part["frequency"], part["power"], color="0.6", lw=0.7)
         axis.set(yscale="log", xlabel=f"spatial frequency (cycles per {'nm' if known else 'pixel'})",
@@ -43,41 +36,31 @@ def power_spectra(data, table):
                    "elsewhere is another focus, dose, camera or contrast.")  # fmt: skip
 
 
-def descriptor_map(data, task, placed):
-    """Draw particles by the principal components of their descriptors, coloured by label and by micrograph."""
-    frame = placed.assign(
-        label=data.table[task].iloc[placed["row"]].to_numpy(),
-        micrograph=data.table["micrograph"].iloc[placed["row"]].to_numpy(),
-    )
+def descriptor_map(data, tasks, placed):
+    """Draw particles by the principal components of their descriptors, coloured by each task and by micrograph."""
+    frame = placed.join(data.table[[*tasks, "micrograph"]].iloc[placed["row"]].reset_index(drop=True))
     explained = placed.attrs.get("explained", [np.nan, np.nan])
 
     def draw(frame):
-        figure, axes = figure_of(1, 2, width=9.0, height=3.9, sharex=True, sharey=True)
-        for (name, part), colour in zip(frame.groupby("label"), COLOURS * 3):
-            axes[0].scatter(
-                part["first"],
-                part["second"],
-                s=7,
-                color=colour,
-                alpha=0.6,
-                lw=0,
-                label=f"{name} ({len(part)})",
-            )
-        axes[0].legend(fontsize=8, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+        count = len(tasks) + 1
+        figure, axes = figure_of(1, count, width=1.0 + 3.3 * count, height=3.9, sharex=True, sharey=True, squeeze=False)
+        for axis, task in zip(axes[0], tasks):
+            for (name, part), colour in zip(frame.groupby(task), COLOURS * 3):
+                axis.scatter(part["first"], part["second"], s=7, color=colour, alpha=0.6, lw=0, label=f"{name} ({len(part)})")
+            axis.legend(fontsize=7, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+            axis.set(title=f"by {task}", xlabel=f"component 1 ({explained[0]:.0%} of variance)")
         codes, names = pd.factorize(frame["micrograph"], sort=True)
-        points = axes[1].scatter(
-            frame["first"], frame["second"], s=7, c=codes + 1, cmap="viridis", alpha=0.6, lw=0
-        )
-        figure.colorbar(points, ax=axes[1], label="micrograph, in order of name") if len(names) > 1 else None
-        axes[0].set(title=f"by {task}", ylabel=f"component 2 ({explained[1]:.0%})")
-        axes[1].set(title="by micrograph")
-        for axis in axes:
-            axis.set_xlabel(f"component 1 ({explained[0]:.0%})")
+        points = axes[0, -1].scatter(frame["first"], frame["second"], s=7, c=codes + 1, cmap="viridis", alpha=0.6, lw=0)
+        if len(names) > 1:
+            figure.colorbar(points, ax=axes[0, -1], label="micrograph, in order of name")
+        axes[0, -1].set(title="by micrograph", xlabel=f"component 1 ({explained[0]:.0%} of variance)")
+        axes[0, 0].set_ylabel(f"component 2 ({explained[1]:.0%} of variance)")
         return figure
 
-    return Picture(frame, draw, f"Two scatter plots of the same particles: coloured by {task}, and by micrograph.",
-                   f"Principal components of the descriptors of {len(frame):,} particles (axes: share of variance). Colours "
-                   "that separate on the left can be learnt; those that separate on the right are what must not be learnt.")  # fmt: skip
+    words = f"coloured by {', by '.join(tasks)}, and by micrograph"
+    return Picture(frame, draw, f"Scatter plots of the same particles side by side, {words}.",
+                   f"Principal components of the descriptors of {len(frame):,} particles, {words}. Classes that separate can "
+                   "be learnt; where micrographs separate, a classifier may learn the micrograph instead.")  # fmt: skip
 
 
 def sizes(data):
@@ -94,16 +77,15 @@ def sizes(data):
 
     def draw(frame):
         figure, axis = figure_of(height=2.6)
-        bins = np.histogram_bin_edges(frame.to_numpy()[np.isfinite(frame.to_numpy())], 40)
+        low, high = np.nanmin(frame.to_numpy()), np.nanmax(frame.to_numpy())
+        bins = np.linspace(low, high, 41) if high > 1.05 * low else np.linspace(0.95 * low, 1.05 * high, 5)
         for name, colour in zip(frame, COLOURS):
             axis.hist(frame[name], bins=bins, color=colour, alpha=0.65, label=name)
         axis.set(xlabel=unit, ylabel="particles", xlim=(0, None))
         axis.legend(fontsize=8)
         return figure
 
-    words = "; ".join(
-        f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items()
-    )
+    words = "; ".join(f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items())
     return Picture(frame, draw, f"Histogram of sizes over particles ({unit}): {words}.",
                    f"Sizes in {unit}: {words}; n = {len(frame):,}.")  # fmt: skip
 
@@ -168,9 +150,7 @@ def disagreements(data, found, *, most=12):
         clear(axes)
         for axis, (_, one) in zip(axes.ravel(), frame.iterrows()):
             gray(axis, data.images[row[one["particle"]]])
-            said = "\n".join(
-                f"{name}: {one[column] or '–'}" for name, column in zip(found.annotators, columns)
-            )
+            said = "\n".join(f"{name}: {one[column] or '–'}" for name, column in zip(found.annotators, columns))
             axis.set_title(said, fontsize=7, loc="left", linespacing=1.05)
         scale_bar(axes[0, 0], data.images.shape[1], data.pixel_nm)
         return figure
