@@ -32,7 +32,9 @@ def test_the_spread_is_compared_before_and_after_the_cure():
     """Linear interpolation lowers the spread; conditioned, plain and augmented have the same."""
     varied = Augmentation(order=1).apply(IMAGES, SLIDES.draw(12, 1))
     table = spectra.spread(IMAGES, varied)
-    assert table.loc["ratio", "as read"] < 0.8 and table.loc["ratio", "conditioned"] == pytest.approx(1, abs=1e-3)
+    assert table.loc["ratio", "as read"] < 0.8 and table.loc["ratio", "conditioned"] == pytest.approx(
+        1, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize(
