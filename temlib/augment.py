@@ -296,8 +296,9 @@ def condition(images, *, blur=BLUR):
     -----
     The default was chosen by spectra: power of augmented to plain white noise within 5 % from .1 cycles per
     pixel on, where renormalisation alone leaves 10 %. What zoom does to coloured noise and background remains:
-    no filter common to both undoes it. Balanced accuracies of small networks on real crops scattered more
-    between seeds than between blurred and merely renormalised.
+    no filter common to both undoes it. On real crops a network trained on augmented ones lost .03 to .07 of
+    balanced accuracy on plain ones untreated, nothing conditioned; benchmarks/RESULTS.md compares the cures, and
+    says what scaling each image by its own spread may cost.
     """
     images = checked_images(images)
     if not isinstance(blur, int | float | np.number) or not 0 <= blur <= 5:

@@ -26,6 +26,8 @@ SLIDERS = {
 }
 # Robust units shown as black and white.
 LIMIT = 3.0
+# Rows and columns of a frame in HTML.
+MOST = 128
 _marks = itertools.count()
 
 
@@ -70,7 +72,7 @@ class Explorer:
             "films.html.j2"
         )
         films = [
-            {"number": k, "png": _base64(np.hstack(film.frames)), **film.__dict__}
+            {"number": k, "png": _base64(np.hstack(_reduced(film.frames))), **film.__dict__}
             for k, film in enumerate(self.films())
         ]
         most = max(len(film["labels"]) for film in films)
@@ -137,7 +139,7 @@ class _Live:
 
         self.explorer, self.seed, self.paused = explorer, explorer.seed, False
         wide = {
-            "style": {"description_width": "11rem"},
+            "style": {"description_width": "9rem"},
             "layout": ipywidgets.Layout(width="100%", max_width="30rem"),
         }
         self.sliders = {
@@ -152,11 +154,13 @@ class _Live:
             options=[("nearest", 0), ("linear", 1), ("cubic", 3)],
             value=explorer.augmentation.order,
             description="interpolation",
-            style={"description_width": "11rem", "button_width": "5.5rem"},
+            style={"description_width": "9rem", "button_width": "4.5rem"},
         )
         last = len(explorer.images) - 1
         self.particle = ipywidgets.IntSlider(value=0, min=0, max=last, description="particle", **wide)
-        self.new = ipywidgets.Button(description=f"New draw (seed {self.seed})", icon="random")
+        self.new = ipywidgets.Button(
+            description=f"New draw (seed {self.seed})", icon="random", layout=ipywidgets.Layout(width="13rem")
+        )
         self.still = ipywidgets.Button(description="As it is", icon="undo")
         self.picture = ipywidgets.Image(
             format="png", layout=ipywidgets.Layout(width="100%", max_width="40rem")
@@ -166,9 +170,16 @@ class _Live:
             control.observe(lambda change: self._show(), names="value")
         self.new.on_click(lambda button: self._draw())
         self.still.on_click(lambda button: self._set(_still(1)))
-        buttons = ipywidgets.HBox([self.new, self.still])
+        buttons = ipywidgets.HBox([self.new, self.still], layout=ipywidgets.Layout(margin="0.4rem 0"))
         controls = [*self.sliders.values(), self.order, self.particle, buttons]
-        self.box = ipywidgets.VBox([self.picture, ipywidgets.VBox(controls)])
+        # Side by side where there is room, so that the picture stays in view while a slider moves.
+        self.box = ipywidgets.HBox(
+            [
+                self.picture,
+                ipywidgets.VBox(controls, layout=ipywidgets.Layout(flex="1 1 20rem", min_width="0")),
+            ],
+            layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start"),
+        )
         self._show()
 
     def _draw(self):
@@ -213,6 +224,14 @@ def _png(image):
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "png")
     return buffer.getvalue()
+
+
+def _reduced(frames):
+    """Average blocks of pixels where frames have more than `MOST`, so that a report can be mailed."""
+    n, rows, columns = frames.shape
+    k = -(-max(rows, columns) // MOST)
+    frames = frames[:, : rows // k * k, : columns // k * k]
+    return frames.reshape(n, rows // k, k, columns // k, k).mean(axis=(2, 4))
 
 
 def _base64(image):

@@ -81,6 +81,20 @@ def test_pages_ask_nothing_of_the_network(reports):
         assert page.stat().st_size <= 5e6
 
 
+@pytest.mark.browser
+def test_the_frames_of_notebook_2_move_offline(reports, chromium):
+    """In the report, without network or scripts, a click below the picture shows another frame."""
+    (path,) = reports.rglob("2_augment.html")
+    context = chromium.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    film = page.get_by_role("radiogroup", name="zoom")
+    before = film.locator(".window").first.screenshot()
+    film.get_by_role("radio").first.click()
+    assert film.locator(".window").first.screenshot() != before
+    context.close()
+
+
 def test_pages_of_simulated_particles_say_so(reports):
     """A report about simulated particles says it."""
     for page in [*reports.rglob("[1-4]_*.html")]:

@@ -54,6 +54,12 @@ def test_frames_need_no_script_and_no_network(explorer):
     assert len(names[0]) == 8 and not names[0] & names[1]
 
 
+def test_frames_of_large_images_can_be_mailed():
+    """Images of 384 pixels make a page of less than 3 MB."""
+    images = np.random.default_rng(0).normal(size=(1, 384, 384)).astype("float32")
+    assert len(Explorer(images, SLIDES).html()) < 3e6
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1200, 390])
 def test_the_frames_move_in_a_browser_without_network(explorer, chromium, tmp_path, width):
