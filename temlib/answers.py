@@ -1,8 +1,17 @@
-"""The answer in words, made from the tables and never typed."""
+"""The answer in words, made from the tables and never typed.
+
+Every sentence is a function of `measures.table` and `measures.compare`: exchange two models' rows in the predictions
+and every sentence exchanges them too (tested).
+"""
 
 import html
 
 import pandas as pd
+
+from temlib import svm
+
+# What the headline is about; declared here once, so that the index, the sentences and Holm's correction agree.
+PRIMARY_MEASURE = "balanced accuracy"
 
 
 def percent(value):
@@ -10,66 +19,140 @@ def percent(value):
     return f"{value:.0%}".replace("%", " %") if pd.notna(value) else "–"
 
 
-def sentences(measures, *, task, primary):
-    """Say in words what a measures table holds about one task.
+def share(row):
+    """Write a value with its interval, such as "91 % (86–95)"."""
+    if pd.isna(row["value"]):
+        return "–"
+    if pd.isna(row["low"]):
+        return f"{percent(row['value'])} (no interval)"
+    return f"{percent(row['value'])} ({100 * row['low']:.0f}–{100 * row['high']:.0f})"
+
+
+def points(row):
+    """Write a difference of shares with its interval, such as "7 points (3 to 11)"."""
+    if pd.isna(row["difference"]):
+        return "undefined"
+    value = _signed(100 * row["difference"])
+    unit = "point" if value in ("1", "−1") else "points"
+    if pd.isna(row["low"]):
+        return f"{value} {unit} (no interval)"
+    return f"{value} {unit} ({_signed(100 * row['low'])} to {_signed(100 * row['high'])})"
+
+
+def _signed(number):
+    """Write a whole number with a proper minus, never "−0"."""
+    text = f"{number:.0f}"
+    return "0" if text == "-0" else text.replace("-", "−")
+
+
+def opponent(models, primary):
+    """Give the model that the primary one is compared with: the first of the other kind (network, SVM), else the first.
+
+    It follows from names and order alone, never from results, so that the comparison is not picked.
+    """
+    others = [name for name in models if name != primary]
+    kind = [name for name in others if (name in svm.names()) != (primary in svm.names())]
+    return next(iter(kind or others), None)
+
+
+def difference(compared, measure, label, one, two):
+    """Give the row of `one` minus `two` of a measure and class, whichever way it was compared, or None."""
+    rows = compared[(compared["measure"] == measure) & (compared["class"] == label)]
+    for a, b, sign in ((one, two, 1), (two, one, -1)):
+        found = rows[(rows["model_a"] == a) & (rows["model_b"] == b)]
+        if len(found):
+            row = found.iloc[0].to_dict()
+            low, high = (row["low"], row["high"]) if sign == 1 else (-row["high"], -row["low"])
+            return row | {"difference": sign * row["difference"], "low": low, "high": high}
+    return None
+
+
+def _verdict(row):
+    if pd.isna(row["low"]) or row["low"] <= 0 <= row["high"]:
+        return ", so neither is shown to be better"
+    return ""
+
+
+def sentences(measures, compared, *, task, primary):
+    """Say in words what the tables hold about one task.
 
     Parameters
     ----------
-    measures : DataFrame
-        As `measures.table` gives it.
+    measures, compared : DataFrame
+        As `measures.table` and `measures.compare` give them.
     task, primary : str
 
     Returns
     -------
     list of str
-        First the model declared primary, then one sentence for each other model, then chance.
+        The headline about the model declared primary; what it finds of each class; the other models; what is highest
+        of all after the fact, marked optimistic; chance.
     """
-    rows = measures[(measures["measure"] == "balanced accuracy") & (measures["class"] == "all")].set_index(
+    rows = measures[(measures["measure"] == PRIMARY_MEASURE) & (measures["class"] == "all")].set_index(
         "model"
     )
     if primary not in rows.index:
         return [f"{task}: the model declared primary, {primary}, has no predictions, so there is no answer."]
-    main = rows.loc[primary]
-    said = [
+    main, other = rows.loc[primary], opponent(list(rows.index), primary)
+    said = (
         f"{task}: on {int(main['n']):,} held-out particles of {int(main['micrographs'])} micrographs, {primary} "
-        f"(declared primary) reaches a balanced accuracy of {percent(main['value'])} "
-        f"({percent(main['low'])} to {percent(main['high'])})."
-    ]
-    for name, row in rows.drop(index=primary).iterrows():
-        said.append(
-            f"{name} reaches {percent(row['value'])} ({percent(row['low'])} to {percent(row['high'])})."
+        f"(declared primary) "
+    )
+    if pd.isna(main["value"]):
+        said += f"has no {PRIMARY_MEASURE}: {main['method'].removeprefix('undefined: ')}"
+    else:
+        said += f"reaches a {PRIMARY_MEASURE} of {share(main)}"
+    found = [said + _against(rows, compared, PRIMARY_MEASURE, "all", primary, other, verdict=True) + "."]
+    found += _by_class(measures, compared, primary, other)
+    for name in rows.index.drop([n for n in (primary, other) if n]):
+        row = difference(compared, PRIMARY_MEASURE, "all", primary, name)
+        ending = f"; {primary} minus {name}: {points(row)}{_verdict(row)}" if row else ""
+        found.append(f"{name} reaches {share(rows.loc[name])}{ending}.")
+    highest = rows["value"].idxmax() if rows["value"].notna().any() else primary
+    if highest != primary:
+        found.append(
+            f"The highest of {len(rows)} models is {highest} with {percent(rows.loc[highest, 'value'])}; picked after the "
+            f"results were seen, this figure is optimistic, and {primary} remains the answer."
         )
-    classes = measures.loc[(measures["measure"] == "TPR") & (measures["class"] != "macro"), "class"]
-    classes = [c for c in classes.unique() if c not in ("micro", "weighted", "all")]
-    said.append(f"Guessing among {len(classes)} classes reaches {percent(1 / len(classes))}.")
-    return said
+    classes = _classes(measures)
+    found.append(
+        f"Guessing among {len(classes)} classes, or always naming one of them, reaches {percent(1 / len(classes))}."
+    )
+    return found
 
 
-def compared(comparisons, *, primary):
-    """Say how the primary model differs from the others in balanced accuracy, one sentence a pair."""
-    rows = comparisons[(comparisons["measure"] == "balanced accuracy") & (comparisons["class"] == "all")]
-    said = []
-    for row in rows.itertuples():
-        if primary not in (row.model_a, row.model_b) or pd.isna(row.difference):
+def _classes(measures):
+    names = measures.loc[measures["measure"] == "TPR", "class"].unique()
+    return [name for name in names if name not in ("macro", "micro", "weighted", "all")]
+
+
+def _against(rows, compared, measure, label, primary, other, *, verdict=False):
+    """Give the part of a sentence about the opponent, empty where there is none."""
+    if other is None:
+        return ""
+    row = difference(compared, measure, label, primary, other)
+    words = f"; {other} {share(rows.loc[other])}"
+    return words + (f"; difference {points(row)}{_verdict(row) if verdict else ''}" if row else "")
+
+
+def _by_class(measures, compared, primary, other):
+    found = []
+    for label in _classes(measures):
+        rows = measures[(measures["measure"] == "TPR") & (measures["class"] == label)].set_index("model")
+        row = rows.loc[primary]
+        if pd.isna(row["value"]):
+            found.append(
+                f"What it finds of {label} cannot be said: {row['method'].removeprefix('undefined: ')}."
+            )
             continue
-        sign = 1 if row.model_a == primary else -1
-        other = row.model_b if sign == 1 else row.model_a
-        low, high = sorted((sign * row.low, sign * row.high))
-        verdict = (
-            "the interval excludes 0"
-            if low > 0 or high < 0
-            else "the interval includes 0, so neither is shown better"
-        )
-        said.append(
-            f"{primary} minus {other}: {100 * sign * row.difference:+.0f} points ({100 * low:+.0f} to {100 * high:+.0f}); "
-            f"{verdict}."
-        )
-    return said
+        ending = _against(rows, compared, "TPR", label, primary, other)
+        found.append(f"Of the {int(row['n']):,} truly {label}, {primary} finds {share(row)}{ending}.")
+    return found
 
 
-def summary(measures, comparisons, *, task, primary, simulated):
+def summary(measures, compared, *, task, primary, simulated):
     """Gather what the index shows of a task: sentences and the headline numbers, as plain JSON values."""
-    rows = measures[(measures["measure"] == "balanced accuracy") & (measures["class"] == "all")]
+    rows = measures[(measures["measure"] == PRIMARY_MEASURE) & (measures["class"] == "all")]
     headline = [
         {
             "task": task, "model": row.model, "primary": row.model == primary, "value": percent(row.value),
@@ -77,35 +160,86 @@ def summary(measures, comparisons, *, task, primary, simulated):
         }
         for row in rows.itertuples()
     ]  # fmt: skip
-    words = sentences(measures, task=task, primary=primary) + compared(comparisons, primary=primary)
+    words = sentences(measures, compared, task=task, primary=primary)
     return {"title": task, "simulated": bool(simulated), "sentences": words, "headline": headline}
 
 
 class Words:
-    """Sentences that a notebook shows: the first one large."""
+    """Sentences that a notebook shows: the first one large, or all of them in a box where `kind` says so."""
 
     def __init__(self, lines, kind="answer"):
         self.lines, self.kind = list(lines), kind
 
     def _repr_html_(self):
-        return "".join(
-            f'<p class="{self.kind if i == 0 else ""}">{html.escape(line)}</p>'
-            for i, line in enumerate(self.lines)
-        )
+        lines = [html.escape(line) for line in self.lines]
+        if self.kind != "answer" and lines:
+            inside = (
+                lines[0] if len(lines) == 1 else f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
+            )
+            return f'<div class="{self.kind}">{inside}</div>'
+        return "".join(f'<p class="{self.kind if i == 0 else ""}">{line}</p>' for i, line in enumerate(lines))
 
 
-def side_by_side(measures, *, names=("TPR", "TNR", "PPV", "NPV", "F1")):
-    """Give one row per class and measure with a column per model: value and 95 % interval."""
-    part = measures[
-        measures["measure"].isin(names) & ~measures["class"].isin(("micro", "weighted", "all"))
-    ].copy()
-    part["text"] = [
-        f"{v:.2f} ({lo:.2f}–{hi:.2f})" if pd.notna(lo) else (f"{v:.2f}" if pd.notna(v) else "undefined")
-        for v, lo, hi in zip(part["value"], part["low"], part["high"])
+class Table:
+    """A table as a report shows it: without row numbers, a dash where there is nothing, folded where it is long.
+
+    Parameters
+    ----------
+    table : DataFrame
+    fold : str
+        A line that opens the table; empty shows it at once.
+    digits : int
+    """
+
+    def __init__(self, table, *, fold="", digits=3):
+        self.table, self.fold, self.digits = table, fold, digits
+
+    def _repr_html_(self):
+        with pd.option_context("display.max_colwidth", None):
+            table = self.table.round(self.digits).to_html(index=False, na_rep="–", border=0)
+        title = f"{html.escape(self.fold)} ({len(self.table):,} rows)"
+        return f"<details><summary>{title}</summary>{table}</details>" if self.fold else table
+
+
+def _cell(row, value="value", sign=""):
+    if pd.isna(row[value]):
+        return "undefined"
+    if pd.isna(row["low"]):
+        return f"{row[value]:{sign}.2f}"
+    ends = f"{row['low']:.2f}–{row['high']:.2f}" if not sign else f"{row['low']:+.2f} to {row['high']:+.2f}"
+    return f"{row[value]:{sign}.2f} ({ends})".replace("-", "−")
+
+
+def side_by_side(measures, compared, one, two, *, names=("TPR", "TNR", "PPV", "NPV", "F1", "AUC")):
+    """Give one row per class and measure: value and 95 % interval of two models, and of their paired difference.
+
+    Parameters
+    ----------
+    measures, compared : DataFrame
+    one, two : str
+        Models; `two` may be None, then there is one column of values.
+    names : sequence of str
+        One-vs-rest measures, shown for each class; those of all classes together come first.
+
+    Returns
+    -------
+    DataFrame
+        Columns class, measure, a column per model, and `<one> − <two>`.
+    """
+    together = [
+        (name, "all") for name in (PRIMARY_MEASURE, "accuracy", "MCC", "kappa", "Brier score", "log loss")
     ]
-    wide = part.pivot(index=["class", "measure"], columns="model", values="text")
-    order = [(c, m) for c in part["class"].unique() for m in names if (c, m) in wide.index]
-    return wide.loc[order, list(part["model"].unique())].reset_index().rename_axis(columns=None)
+    models = [name for name in (one, two) if name]
+    kept = measures[measures["model"].isin(models)].set_index(["model", "measure", "class"])
+    rows = []
+    for measure, label in together + [(name, label) for label in _classes(measures) for name in names]:
+        row = {"class": label, "measure": measure}
+        row |= {m: _cell(kept.loc[(m, measure, label)]) for m in models if (m, measure, label) in kept.index}
+        if two:
+            found = difference(compared, measure, label, one, two)
+            row[f"{one} − {two}"] = _cell(found, "difference", "+") if found else "undefined"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def imbalance(table, tasks):

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import optimize, special
 
 from temlib import intervals
-from temlib.scores import missing
+from temlib.scores import SUM_TOLERANCE, missing
 from temlib.tested import by_model, classes_of, label_codes, probability_columns
 
 # Probabilities below this are rounding of a float32 softmax; it keeps their logarithm finite.
@@ -126,8 +126,10 @@ def calibrate(predictions, *, classes=None):
     codes = label_codes(predictions["truth"], classes)
     scaled, temperature = raw.copy(), np.full(len(raw), np.nan)
     words = np.full(len(raw), "uncalibrated", dtype=object)
+    # A temperature would silently normalise what are no probabilities.
+    unsummed = (raw < 0).any(axis=1) | (np.abs(raw.sum(axis=1) - 1) > SUM_TOLERANCE)
     for _, _, apply, fit, source in calibration_rows(predictions, classes):
-        if source == "uncalibrated":
+        if source == "uncalibrated" or unsummed[apply].any():
             continue
         temperature[apply] = fit_temperature(raw[fit], codes[fit])
         scaled[apply] = apply_temperature(raw[apply], temperature[apply][0])

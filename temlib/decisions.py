@@ -18,7 +18,15 @@ from temlib.calibration import (
 from temlib.files import InputError
 from temlib.tested import by_model, classes_of, label_codes, probability_columns
 
-__all__ = ["calibrate", "calibration_error", "conformal_sets", "coverage_risk", "reliability", "threshold"]
+__all__ = [
+    "calibrate",
+    "calibration_error",
+    "conformal_sets",
+    "coverage_risk",
+    "reliability",
+    "summarised_sets",
+    "threshold",
+]
 
 
 def conformal_sets(predictions, *, classes=None, confidence=0.95):
@@ -80,6 +88,67 @@ def conformal_sets(predictions, *, classes=None, confidence=0.95):
             )
         )
     return pd.concat(frames, ignore_index=True)
+
+
+def summarised_sets(sets, *, confidence=0.95):
+    """Return how often prediction sets hold the truth, and how large they are, for each model and true class.
+
+    Parameters
+    ----------
+    sets : DataFrame
+        From `conformal_sets`.
+    confidence : float
+        Of the intervals.
+
+    Returns
+    -------
+    DataFrame
+        Columns model, class, covered, low, high, size (mean number of classes), single (share of sets of one class),
+        empty (share of sets of none), n, micrographs, method. Where no set is claimed, n is 0 and `method` says why.
+    """
+    rows = []
+    for (model, label), part in sets.groupby(["model", "truth"], sort=False):
+        known = part[part["covered"].notna()]
+        about = {
+            "model": model,
+            "class": label,
+            "n": len(known),
+            "micrographs": known["micrograph"].nunique(),
+        }
+        if known.empty:
+            rows.append(about | {"method": part["method"].iloc[0]})
+            continue
+        micrograph = known["micrograph"].astype(object).where(known["micrograph"].notna(), known["particle"])
+        unit, independent = (
+            pd.factorize(micrograph)[0],
+            sets["micrograph"].nunique() in (0, sets["particle"].nunique()),
+        )
+        hits, sizes = (
+            np.bincount(unit, w)[:, None] for w in (known["covered"].astype(float), np.ones(len(known)))
+        )
+        value, low, high, method = intervals.of_shares(
+            hits, sizes, independent=independent, confidence=confidence
+        )
+        size = {
+            "size": known["size"].mean(),
+            "single": (known["size"] == 1).mean(),
+            "empty": (known["size"] == 0).mean(),
+        }
+        rows.append(about | size | {"covered": value[0], "low": low[0], "high": high[0], "method": method[0]})
+    columns = [
+        "model",
+        "class",
+        "covered",
+        "low",
+        "high",
+        "size",
+        "single",
+        "empty",
+        "n",
+        "micrographs",
+        "method",
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _least_probabilities(probabilities, truth, classes, confidence):

@@ -389,19 +389,16 @@ def warnings(measured):
         What was left out or averaged, fewer than 20 micrographs, fewer than 30 particles of a class; empty where
         there is nothing to say.
     """
-    sentences = list(measured.attrs.get("notes", []))
+    found_in = {}  # what is said, of which models: models that rest on the same particles share a sentence
     for (task, model), rows in measured.groupby(["task", "model"], sort=False):
         micrographs = rows["micrographs"].max()
         if micrographs < FEW_MICROGRAPHS:
-            sentences.append(
-                f"{model} on {task}: {micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, "
-                "so its intervals are unsure."
-            )
+            words = f"{micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, so intervals are unsure."
+            found_in.setdefault((task, words), []).append(model)
         found = rows[(rows["measure"] == "TPR") & ~rows["class"].isin(["macro", "micro", "weighted"])]
         for label, n in zip(found["class"], found["n"]):
             if n < FEW_POSITIVES:
-                sentences.append(
-                    f"{model} on {task}: {n} particles are truly {label}, fewer than {FEW_POSITIVES}, "
-                    "so what rests on them is unsure."
-                )
-    return sentences
+                words = f"{n} particles are truly {label}, fewer than {FEW_POSITIVES}, so what rests on them is unsure."
+                found_in.setdefault((task, words), []).append(model)
+    said = [f"{', '.join(models)} on {task}: {words}" for (task, words), models in found_in.items()]
+    return [*measured.attrs.get("notes", []), *said]

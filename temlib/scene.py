@@ -20,9 +20,9 @@ BOX = (1.15, 1.35)
 OFF_CENTER = 0.03
 
 
-# Shares of the classes where nothing else is asked for; the field's sets are as unequal (the numbers are
-# assumed).
-PREVALENCE = {"unilamellar": 0.93, "multilamellar": 0.07, "empty": 0.3, "full": 0.7}
+# Shares of the true classes where nothing else is asked for; the panel then calls about one in twenty uncertain.
+# The field's sets are as unequal (the numbers are assumed).
+PREVALENCE = {"unilamellar": 0.9, "multilamellar": 0.1, "empty": 0.3, "full": 0.7}
 # Coarser pixels lose the two leaflets of a bilayer.
 COARSEST_NM = 1.0
 
@@ -315,10 +315,11 @@ def render(scene, settings, gains, rng):
     return camera.take(counts, scope, gains)
 
 
-def regions(scene, settings):
+def regions(scene, settings, share=0.2):
     """Return (membrane, payload) masks of each particle at the geometry of its crop.
 
-    A pixel belongs to a part when the part's projected potential there exceeds a fifth of its maximum.
+    A pixel belongs to a part when the part's projected potential there exceeds `share` of its maximum; half of it leaves of a
+    membrane its rim.
     """
     scope = settings.microscope
     masks = []
@@ -329,6 +330,6 @@ def regions(scene, settings):
             part = np.zeros((box * scope.binning,) * 2, np.float32)
             paint(part, scope.pixel_nm, vesicle, origin)
             part = camera.bin_mean(part, scope.binning)
-            pair.append(part > max(0.2 * float(part.max()), 1e-6))
+            pair.append(part > max(share * float(part.max()), 1e-6))
         masks.append(tuple(pair))
     return masks

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from temlib import fitting, models, networks, particles, svm
+from temlib.augment import condition
 from temlib.files import InputError
 from temlib.parameters import nearest
 
@@ -85,7 +86,7 @@ def check_models(models, primary, *, where="models"):
         )
 
 
-def train(data, task, chosen, *, keep=None, progress=None, **settings):
+def train(data, task, chosen, *, keep=None, progress=None, explain=None, **settings):
     """Train and test every model on the same folds.
 
     A model that fails is left out with its reason; the others go on. An interruption (KeyboardInterrupt) ends the fold at
@@ -102,6 +103,9 @@ def train(data, task, chosen, *, keep=None, progress=None, **settings):
         Folder for the networks of all folds, as bundles `<model>/fold=<n>`; see `temlib.models`.
     progress : callable, optional
         Gets (steps done of `len(chosen) * folds * epochs`, text).
+    explain : callable, optional
+        Gets (name, model, positions of the test particles, their images as a network saw them or their descriptors) of
+        each model and fold, while the model is at hand; see `explain.Sample`.
     folds : int
         Number of folds, 2 or more; micrographs stay whole.
     seed : int
@@ -144,6 +148,7 @@ def train(data, task, chosen, *, keep=None, progress=None, **settings):
             model = (
                 _Svm(name, data, classes) if name in svm.names() else _Network(name, data, classes, settings)
             )
+            model.explain = explain
             for fold in sorted(set(fold_of)):
                 start = (number * settings.folds + fold - 1) * settings.epochs
                 report = (
@@ -272,35 +277,30 @@ def _labelled_share(table, task, rest, settings, rng):
 class _Svm:
     """An SVM baseline in the protocol."""
 
+    explain = None
+
     def __init__(self, name, data, classes):
         self.name, self.classes = name, classes
         started = time.perf_counter()
-        self.features = svm.features(data.images)
+        self.features = svm.features(data.images, name)
         self.per_image = (time.perf_counter() - started) / len(data)
 
     def fold(self, table, task, parts, fold, report):
         if report:
             report(0, f"{self.name} fold {fold}")
+        train, labels, groups = parts["train"], table[task].to_numpy(), table["micrograph"].to_numpy()
         started = time.perf_counter()
-        train = parts["train"]
-        fitted = svm.fit(
-            self.name,
-            self.features.iloc[train],
-            table[task].iloc[train],
-            table["micrograph"].iloc[train],
-            seed=fold,
-        )
+        fitted = svm.fit(self.name, self.features.iloc[train], labels[train], groups[train], seed=fold)
         took = time.perf_counter() - started
         probabilities, calls, started = {}, {}, time.perf_counter()
         for role in ("test", "validation"):
-            values = self.features.iloc[parts[role]].to_numpy()
-            # The kernel machine was balanced by class weights; calibrated probabilities follow the classes' shares
-            # again, and their largest is nearly always the common class. Calls are therefore the machine's own.
-            named = fitted.calibrated_classifiers_[0].estimator.predict(values)
-            calls[role] = pd.Categorical(named, categories=self.classes).codes
-            probabilities[role] = fitted.predict_proba(values)
+            seen = self.features.iloc[parts[role]]
+            calls[role] = pd.Categorical(svm.calls(fitted, seen), categories=self.classes).codes
+            probabilities[role] = fitted.predict_proba(seen.to_numpy())
         predicted = sum(len(parts[role]) for role in ("test", "validation"))
         each = (time.perf_counter() - started) / predicted + self.per_image
+        if self.explain:
+            self.explain(self.name, fitted, parts["test"], self.features.iloc[parts["test"]])
         costs = {
             "training_s": took + self.per_image * len(train),
             "prediction_ms_per_particle": 1e3 * each,
@@ -312,12 +312,18 @@ class _Svm:
 class _Network:
     """A network in the protocol."""
 
+    explain = None
+
     def __init__(self, name, data, classes, settings):
         self.network, self.classes = fitting.Network(name, data.images, classes, settings), classes
 
     def fold(self, table, task, parts, fold, report):
         codes = pd.Categorical(table[task], categories=self.classes).codes
-        return self.network.fold(codes, parts, fold, report)
+        result = self.network.fold(codes, parts, fold, report)
+        if self.explain:
+            images = condition(self.network.images[parts["test"]])
+            self.explain(self.network.name, self.network.model, parts["test"], images)
+        return result
 
 
 def _keep(folder, model, data, task, classes, fold, settings):

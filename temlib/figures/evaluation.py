@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from temlib.answers import Words
 from temlib.figures.base import COLOURS, Picture, figure_of
+
+NO_PROBABILITIES = "No model gives probabilities that sum to 1 for every held-out particle."
 
 
 def confusions(matrices):
@@ -38,39 +41,179 @@ def confusions(matrices):
                    f"n = {int(next(iter(matrices.values())).to_numpy().sum()):,} for each model.")  # fmt: skip
 
 
-def estimates(measures, measure, *, chance=None):
-    """Draw one measure of every model and class with its interval."""
+def estimates(measures, measure, *, lines=None):
+    """Draw one measure of every model and class with its interval.
+
+    Parameters
+    ----------
+    measures : DataFrame
+        Rows of `measures.table`.
+    measure : str
+    lines : dict of str to float, optional
+        Named vertical lines, such as chance or what annotators reach.
+    """
     frame = measures[measures["measure"] == measure].reset_index(drop=True)
 
     def draw(frame):
-        models = list(frame["model"].unique())
-        classes = list(frame["class"].unique())
-        figure, axis = figure_of(height=0.9 + 0.32 * len(frame))
+        models, classes = list(frame["model"].unique()), list(frame["class"].unique())
+        figure, axis = figure_of(height=max(2.3, 0.9 + 0.28 * len(frame)))
         for k, model in enumerate(models):
             part = frame[frame["model"] == model].dropna(subset="value")
-            y = [classes.index(c) + (k - (len(models) - 1) / 2) * 0.22 for c in part["class"]]
+            y = [classes.index(c) + (k - (len(models) - 1) / 2) * 0.7 / len(models) for c in part["class"]]
             error = [
                 (part["value"] - part["low"]).clip(lower=0),
                 (part["high"] - part["value"]).clip(lower=0),
             ]
-            axis.errorbar(
-                part["value"],
-                y,
-                xerr=error,
-                fmt="o",
-                color=COLOURS[k % len(COLOURS)],
-                label=model,
-                capsize=3,
-                ms=5,
-            )
+            axis.errorbar(part["value"], y, xerr=error, fmt="o", color=COLOURS[k % len(COLOURS)], label=model,
+                          capsize=3, ms=5)  # fmt: skip
         axis.set_yticks(range(len(classes)), classes)
         axis.set(xlabel=measure, xlim=(-0.02, 1.02), ylim=(len(classes) - 0.5, -0.5))
-        if chance is not None:
-            axis.axvline(chance, color="black", lw=1, ls="--", label="chance")
+        for k, (name, value) in enumerate((lines or {}).items()):
+            axis.axvline(
+                value, color="black", lw=1.2, ls=("--", ":", "-.")[k % 3], label=f"{name} ({value:.2f})"
+            )
         axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         return figure
 
     n = int(frame["n"].max()) if len(frame) else 0
-    return Picture(frame, draw, f"Points with intervals of {measure} for each model and class.",
-                   f"{measure} on held-out particles with 95 % intervals that respect micrographs; n up to {n:,}, "
+    found = "; ".join(
+        f"{r.model}, {r._2}: {r.value:.2f}" for r in frame[["model", "class", "value"]].itertuples()
+    )
+    return Picture(frame, draw, f"{measure[0].upper()}{measure[1:]} as points with intervals. {found}.",
+                   f"{measure[0].upper()}{measure[1:]} on held-out particles with 95 % intervals that respect micrographs; n up to {n:,}, "
                    f"{int(frame['micrographs'].max()) if len(frame) else 0} micrographs.")  # fmt: skip
+
+
+def curves(table):
+    """Draw ROC and precision–recall curves with their bands: a column per class, a line per model.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `curves.curves`.
+    """
+    classes, models = list(table["class"].unique()), list(table["model"].unique())
+    if not models:
+        return Words([NO_PROBABILITIES], "notice")
+    axes_names = {
+        "ROC": ("false positive rate", "TPR"),
+        "precision–recall": ("TPR (recall)", "PPV (precision)"),
+    }
+
+    def draw(table):
+        columns = len(classes)
+        figure, axes = figure_of(2, columns, width=1 + 3.2 * columns, height=6.4, squeeze=False)
+        for (curve, label, model), part in table.groupby(["curve", "class", "model"], sort=False):
+            axis, colour = (
+                axes[list(axes_names).index(curve), classes.index(label)],
+                COLOURS[models.index(model) % len(COLOURS)],
+            )
+            axis.plot(part["x"], part["value"], color=colour, lw=1.8, label=model)
+            axis.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
+        for j, label in enumerate(classes):
+            n = table.loc[table["class"] == label, ["positives", "n"]].iloc[0]
+            axes[0, j].plot([0, 1], [0, 1], color="black", lw=1, ls="--")
+            axes[1, j].axhline(n["positives"] / n["n"], color="black", lw=1, ls="--")
+            axes[0, j].set_title(f"{label} ({n['positives']} of {n['n']})")
+            for i, (x, y) in enumerate(axes_names.values()):
+                axes[i, j].set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
+        axes[0, 0].legend(fontsize=8, loc="lower right")
+        return figure
+
+    micrographs = int(table["micrographs"].max()) if len(table) else 0
+    return Picture(table, draw, f"ROC curves above and precision–recall curves below, of {', '.join(models)}, with shaded bands; "
+                   f"one column each for {', '.join(classes)}.",
+                   f"Bands: 95 % at each point by itself, whole micrographs resampled ({micrographs}). Dashed: what a call at "
+                   "random reaches. In brackets: truly positive particles of all.")  # fmt: skip
+
+
+def reliability(before, after):
+    """Draw how often calls of a given confidence are right, before and after temperature scaling.
+
+    Parameters
+    ----------
+    before, after : DataFrame
+        From `decisions.reliability`.
+    """
+    frame = pd.concat(
+        [before.assign(probabilities="as given"), after.assign(probabilities="calibrated")], ignore_index=True
+    )
+    models = list(frame["model"].unique())
+    if not models:
+        return Words([NO_PROBABILITIES], "notice")
+
+    def draw(frame):
+        columns = len(models)
+        figure, axes = figure_of(1, columns, width=1 + 3 * columns, height=3.5, squeeze=False, sharey=True)
+        for axis, model in zip(axes[0], models):
+            for k, (kind, part) in enumerate(
+                frame[frame["model"] == model].groupby("probabilities", sort=False)
+            ):
+                error = [
+                    (part["right"] - part["low"]).clip(lower=0),
+                    (part["high"] - part["right"]).clip(lower=0),
+                ]
+                axis.errorbar(part["confidence"], part["right"], yerr=error, fmt="so"[k], ms=4, lw=1, color=("#888888", COLOURS[0])[k],
+                              capsize=2, label=kind)  # fmt: skip
+            axis.plot([0, 1], [0, 1], color="black", lw=1, ls="--")
+            axis.set(title=model, xlabel="mean probability of the call", xlim=(0, 1), ylim=(0, 1.02))
+        axes[0, 0].set_ylabel("share of right calls")
+        axes[0, 0].legend(fontsize=8, loc="upper left")
+        return figure
+
+    return Picture(frame, draw, f"Share of right calls over the stated probability for {', '.join(models)}; on the dashed diagonal "
+                   "probabilities mean what they say, below it a model is too sure.",
+                   "Calls in ten bins of equal width, 95 % intervals that respect micrographs; n = "
+                   f"{int(after.groupby('model')['n'].sum().max()) if len(after) else 0:,} for each model.")  # fmt: skip
+
+
+def risk(table):
+    """Draw the share of wrong calls when only the surest particles are called, from `decisions.coverage_risk`."""
+    models = list(table["model"].unique())
+    if not models:
+        return Words([NO_PROBABILITIES], "notice")
+
+    def draw(table):
+        figure, axis = figure_of(height=3.4)
+        for k, (model, part) in enumerate(table.groupby("model", sort=False)):
+            axis.plot(
+                part["coverage"], part["risk"], color=COLOURS[k % len(COLOURS)], marker="o", ms=3, label=model
+            )
+            axis.fill_between(
+                part["coverage"], part["low"], part["high"], color=COLOURS[k % len(COLOURS)], alpha=0.15, lw=0
+            )
+        axis.set(xlabel="coverage: share of particles that are called, surest first", ylabel="risk: share of wrong calls",
+                 xlim=(0, 1.02), ylim=(0, None))  # fmt: skip
+        axis.legend(fontsize=8, loc="upper left")
+        return figure
+
+    return Picture(table, draw, f"Share of wrong calls over the share of particles called, for {', '.join(models)}.",
+                   "Bands: 95 % at each point, respecting micrographs; n = "
+                   f"{int(table['n'].max()) if len(table) else 0:,}. At coverage 1 every particle is called.")  # fmt: skip
+
+
+def micrographs(table, model, *, overall):
+    """Draw the share of right calls in each micrograph, the worst first, from `cases.by_micrograph`."""
+    shown = table.head(60)
+
+    def draw(table):
+        figure, axis = figure_of(height=3.2)
+        x = np.arange(len(shown))
+        error = [shown["value"] - shown["low"], shown["high"] - shown["value"]]
+        axis.errorbar(x, shown["value"], yerr=np.maximum(error, 0), fmt="o", ms=4, lw=1, color=COLOURS[0])
+        axis.axhline(overall, color="black", ls="--", lw=1, label=f"all particles ({overall:.2f})")
+        axis.set_xticks(x, shown["micrograph"], rotation=90, fontsize=6 if len(shown) > 25 else 8)
+        axis.set(ylabel="share of right calls", xlabel="micrograph, the worst first", ylim=(-0.02, 1.02))
+        axis.legend(fontsize=8, loc="lower right")
+        return figure
+
+    rest = f" The {len(shown)} worst of {len(table)}." if len(shown) < len(table) else ""
+    worst = (
+        f"{shown['micrograph'].iloc[0]} ({shown['right'].iloc[0]:.0f} of {shown['n'].iloc[0]:.0f} right)"
+        if len(shown)
+        else "none"
+    )
+    return Picture(table, draw, f"Share of right calls of {model} per micrograph with intervals; the worst is {worst}.",
+                   f"{model}: Wilson 95 % intervals; "
+                   f"{int(table['n'].min())} to "
+                   f"{int(table['n'].max())} particles a micrograph.{rest}")  # fmt: skip

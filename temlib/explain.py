@@ -1,0 +1,405 @@
+"""Where a network looked: Grad-CAM, occlusion as its check, and on simulated particles a score of both.
+
+Notebook 3 has the models and makes the maps, for a fixed sample of particles; they are kept with small copies of the
+particles in one file, `examples.npz`, which notebook 4 shows. Keras is imported only where a map is made.
+"""
+
+import zipfile
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from temlib import svm
+from temlib.files import InputError, replacing
+
+# What is kept for notebook 4: particles, and pixels a side of their copies.
+KEPT, KEPT_SIZE = 2000, 64
+# Explained particles of each class.
+PER_CLASS = 8
+# Share of the largest projected potential above which a pixel is membrane or payload: of a membrane, the rim.
+RIM = 0.5
+# Networks with shuffled weights that stand for having learnt nothing.
+SHUFFLES = 4
+# A map must be at least this fine: pixels of the image to one of the map.
+COARSEST = 6
+# Robust units that are black and white in the copies.
+LIMIT = 3.0
+
+
+def attention(model, images, classes):
+    """Return Grad-CAM maps: how much each place spoke for a class.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From (n, rows, columns, 1) images to (n, classes) logits.
+    images : (n, rows, columns) ndarray of float32
+        As the model sees them.
+    classes : (n,) ndarray of int
+        The class to explain, for each image.
+
+    Returns
+    -------
+    (n, rows, columns) ndarray of float32
+        ≥ 0, of sum 1 each; all 0 where nothing spoke for the class.
+
+    Notes
+    -----
+    The elementwise form (HiResCAM): the sum over channels of activation times gradient, at the last layer whose map
+    is fine enough; the same as Grad-CAM where only an average and a linear layer follow.
+
+    References
+    ----------
+    .. [1] R. Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74.
+    .. [2] R. Draelos, L. Carin, arXiv:2011.08891.
+    """
+    from PIL import Image
+
+    head, tail = _cut(model, images.shape[-1])
+    # What speaks for a class is its logit less the mean of the others': a softmax sees differences alone.
+    number = model.output_shape[-1]
+    weights = (np.eye(number)[classes] * number - 1).astype(np.float32) / max(number - 1, 1)
+    features = np.concatenate(
+        [np.asarray(head.predict_on_batch(images[i : i + 64, ..., None])) for i in range(0, len(images), 64)]
+    )
+    gradients = _gradient(tail, features, weights)
+    coarse = np.maximum((features * gradients).sum(axis=-1), 0).astype(np.float32)
+    size = images.shape[:0:-1]
+    maps = [np.asarray(Image.fromarray(m).resize(size, Image.Resampling.BILINEAR)) for m in coarse]
+    return _normalised(np.stack(maps))
+
+
+def _normalised(maps):
+    """Return maps of sum 1; zeros stay zeros."""
+    total = maps.sum(axis=(1, 2), keepdims=True)
+    return np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
+
+
+def _cut(model, side):
+    """Divide a model at its last layer that is fine enough; the second part depends on that layer alone."""
+    from temlib import networks
+
+    keras = networks.backend()
+    outputs = [layer.output for layer in model.layers if not isinstance(layer.output, list | tuple)]
+    fine = [x for x in outputs if len(x.shape) == 4 and x.shape[1] * COARSEST >= side]
+    for x in reversed(fine):
+        try:
+            return keras.Model(model.inputs, x), keras.Model(x, model.output)
+        except ValueError:  # a branch goes around this layer
+            continue
+    raise InputError(f"{model.name}: no layer of this network divides it, so it cannot be explained.")
+
+
+def _gradient(tail, features, weights):
+    """Return d(weights · logits)/d(features), with whichever backend Keras runs on."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        x = tf.constant(features)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = tf.reduce_sum(tail(x, training=False) * weights)
+        return tape.gradient(value, x).numpy()
+    if keras.backend.backend() == "torch":
+        x = keras.ops.convert_to_tensor(features).detach().requires_grad_()
+        (tail(x, training=False) * keras.ops.convert_to_tensor(weights)).sum().backward()
+        return x.grad.cpu().numpy()
+    import jax
+
+    return np.asarray(jax.grad(lambda x: (tail(x, training=False) * weights).sum())(features))
+
+
+def occlusion(predict, images, classes, *, window=None):
+    """Return how much a class loses when a window of the image is blanked: a map that needs no gradient.
+
+    Parameters
+    ----------
+    predict : callable
+        From (n, rows, columns) images to (n, classes) logits.
+    images, classes
+        As for `attention`.
+    window : int, optional
+        Pixels a side of the blanked square; a fifth of the image by default. It moves by half its side.
+
+    Returns
+    -------
+    (n, rows, columns) ndarray of float32
+        ≥ 0, of sum 1 each. What is blanked takes the image's median.
+
+    References
+    ----------
+    .. [1] M. Zeiler, R. Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
+    """
+    n, size = images.shape[0], images.shape[-1]
+    window = window or max(2, size // 5)
+    starts = sorted({*range(0, size - window, max(1, window // 2)), size - window})
+    lost, seen = np.zeros(images.shape, np.float32), np.zeros(images.shape[1:], np.float32)
+    rows = np.arange(n)
+
+    def support(x):
+        logits = np.asarray(predict(x), dtype=np.float64)
+        own = logits[rows, classes]
+        return own - (logits.sum(axis=1) - own) / max(logits.shape[1] - 1, 1)
+
+    whole = support(images)
+    middle = np.median(images, axis=(1, 2))[:, None, None]
+    for top in starts:
+        for left in starts:
+            place = np.s_[:, top : top + window, left : left + window]
+            blanked = images.copy()
+            blanked[place] = middle
+            lost[place] += np.maximum(whole - support(blanked), 0)[:, None, None]
+            seen[place[1:]] += 1
+    return _normalised(lost / seen)
+
+
+def shuffled(model, seed):
+    """Return a copy of a model whose weights have changed places within each tensor: it has learnt nothing."""
+    from temlib import networks
+
+    rng = np.random.default_rng(seed)
+    # A clone would also rebuild how the model was compiled, with a loss that Keras does not know by name.
+    copy = networks.backend().Model.from_config(model.get_config())
+    copy.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in model.get_weights()])
+    return copy
+
+
+def on_target(maps, masks):
+    """Return for each map its share on the mask over the mask's share of the image: 1 is what chance gives.
+
+    Parameters
+    ----------
+    maps : (n, rows, columns) ndarray
+    masks : (n, rows, columns) bool ndarray
+
+    Returns
+    -------
+    (n,) ndarray
+        NaN where a mask is empty or a map is 0.
+    """
+    total, area = maps.sum(axis=(1, 2)), masks.mean(axis=(1, 2))
+    inside = (maps * masks).sum(axis=(1, 2))
+    known = (total > 0) & (area > 0)
+    return np.divide(inside, total * area, out=np.full(len(maps), np.nan), where=known)
+
+
+class Sample:
+    """The particles that are explained; hand it to `training.train(..., explain=…)`, then `save`.
+
+    Parameters
+    ----------
+    data : particles.Particles
+        Labelled for `task`.
+    task : str
+    count, seed : int
+        Those of the simulated particles, whose membranes and payloads are then known; `seed` also chooses.
+    """
+
+    def __init__(self, data, task, *, count, seed):
+        self.data, self.task, self.seed = data, task, seed
+        rng = np.random.default_rng(seed)
+        # The order of the particles, not their number, settles who is in: a few of each class.
+        places = data.table.reset_index(drop=True).groupby(task).indices.values()
+        self.chosen = np.sort(np.concatenate([rng.permutation(p)[:PER_CLASS] for p in places]))
+        self.targets = self._targets(count) if data.source == "simulated" else {}
+        self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
+        self.importance = pd.DataFrame(columns=["model", "descriptor", "unit", "loss"])
+
+    def __call__(self, name, model, index, images):
+        """Explain those particles of `index` (positions in the data) that are in the sample, by one fold's model.
+
+        `images` are those that the network saw, or the table of descriptors of an SVM.
+        """
+        if isinstance(images, pd.DataFrame):
+            labels = self.data.table[self.task].to_numpy()[index]
+            lost = svm.importance(model, images, labels, seed=self.seed).assign(model=name)
+            self.importance = (
+                lost if self.importance.empty else pd.concat([self.importance, lost], ignore_index=True)
+            )
+            return
+        inside = np.isin(index, self.chosen)
+        if not inside.any():
+            return
+        images, index = images[inside], index[inside]
+        logits = self._predict(model, images)
+        calls = logits.argmax(axis=1)
+        self.maps["gradcam"].append(attention(model, images, calls))
+        self.maps["occlusion"].append(occlusion(lambda x: self._predict(model, x), images, calls))
+        # The mean over several shuffles: a single one may look at the right place by luck.
+        nothing = [attention(shuffled(model, (self.seed, k)), images, calls) for k in range(SHUFFLES)]
+        self.maps["shuffled"].append(np.mean(nothing, axis=0))
+        names = np.array(sorted(self.data.table[self.task].unique()), dtype=object)
+        self.rows += [(name, int(i), str(names[k])) for i, k in zip(index, calls)]
+
+    @staticmethod
+    def _predict(model, images):
+        return np.concatenate(
+            [
+                np.asarray(model.predict_on_batch(images[i : i + 256, ..., None]))
+                for i in range(0, len(images), 256)
+            ]
+        )
+
+    def _targets(self, count):
+        """Return {position: (membrane, payload)} masks at the geometry of the images, of the chosen particles."""
+        from temlib import scene, simulate
+
+        study, table, size = (
+            simulate.study(count, seed=self.seed),
+            self.data.table,
+            self.data.images.shape[-1],
+        )
+        number = {name: i for i, name in enumerate(study.names)}
+        found = {}
+        for name, rows in table.iloc[self.chosen].groupby("micrograph"):
+            drawn = study.scene(number[name])
+            place = {(int(r), int(c)): k for k, (r, c, _) in enumerate(drawn.boxes)}
+            masks = scene.regions(drawn, study.settings, RIM)
+            for i, row in zip(np.flatnonzero(table.index.isin(rows.index)), rows.itertuples()):
+                ratio = row.pixel_size_nm / self.data.pixel_nm if np.isfinite(self.data.pixel_nm) else None
+                pair = masks[place[int(row.row), int(row.column)]]
+                found[int(i)] = [_as_prepared(mask, size, ratio) for mask in pair]
+        return found
+
+    def save(self, path, predictions):
+        """Write `examples.npz`: maps, and small copies of the particles, the most doubtful ones where they are many."""
+        table, images = self.data.table, self.data.images
+        doubt = predictions.loc[predictions["role"] == "test"].copy()
+        columns = [name for name in doubt if name.startswith("p_")]
+        where = doubt["truth"].map({name[2:]: k for k, name in enumerate(columns)})
+        doubt["p"] = np.where(
+            where.isna(), 0, doubt[columns].to_numpy()[np.arange(len(doubt)), where.fillna(0).astype(int)]
+        )
+        least = doubt.groupby("particle")["p"].min().reindex(table["particle"]).to_numpy()
+        kept = np.union1d(np.argsort(least, kind="stable")[:KEPT], self.chosen)
+        copies, pixel_nm = _copies(images[kept], self.data.pixel_nm)
+        maps = {
+            k: np.concatenate(v).astype(np.float16) if v else np.zeros((0, 1, 1))
+            for k, v in self.maps.items()
+        }
+        blank = np.zeros(images.shape[1:], bool)
+        targets = [self.targets.get(i, (blank, blank)) for _, i, _ in self.rows]
+        content = {
+            "particle": table["particle"].to_numpy(str)[kept],
+            "images": copies,
+            "pixel_nm": pixel_nm,
+            "explained": np.array([table["particle"].iloc[i] for _, i, _ in self.rows], str),
+            "model": np.array([name for name, _, _ in self.rows], str),
+            "called": np.array([called for _, _, called in self.rows], str),
+            "membrane": np.array([m for m, _ in targets], bool).reshape(-1, *blank.shape),
+            "payload": np.array([p for _, p in targets], bool).reshape(-1, *blank.shape),
+            **maps,
+        }
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, **content)
+
+
+def _as_prepared(mask, size, ratio):
+    """Return a mask of a crop at the geometry of the prepared image (size, size); see `particles.prepare`."""
+    from scipy import ndimage
+
+    # Both are centred; a prepared pixel is 1 / ratio pixels of the crop, or a share of it where the crop fills the image.
+    steps = [1 / ratio if ratio else length / size for length in mask.shape]
+    places = [(n - 1) / 2 + (np.arange(size) - (size - 1) / 2) * step for n, step in zip(mask.shape, steps)]
+    share = ndimage.uniform_filter(
+        mask.astype(np.float32), [max(1, round(step)) for step in steps], mode="constant"
+    )
+    return ndimage.map_coordinates(share, np.meshgrid(*places, indexing="ij"), order=1) >= 0.5
+
+
+def _copies(images, pixel_nm):
+    """Return images as 8-bit copies of at most `KEPT_SIZE` pixels a side, and their pixel size."""
+    from PIL import Image
+
+    grey = ((np.clip(images, -LIMIT, LIMIT) + LIMIT) / (2 * LIMIT) * 255).round().astype(np.uint8)
+    size = images.shape[-1]
+    if size <= KEPT_SIZE:
+        return grey, pixel_nm
+    shape = (KEPT_SIZE, KEPT_SIZE)
+    small = [np.asarray(Image.fromarray(g).resize(shape, Image.Resampling.BICUBIC)) for g in grey]
+    return np.stack(small), pixel_nm * size / KEPT_SIZE
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What `examples.npz` holds: copies of particles by name, and maps with a table of what they explain."""
+
+    images: dict = field(default_factory=dict)
+    pixel_nm: float = float("nan")
+    maps: dict = field(default_factory=dict)
+    table: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["particle", "model", "called"]))
+
+    def scores(self):
+        """Return how many times more of each model's attention lies on membrane and payload than chance would put there.
+
+        Returns
+        -------
+        DataFrame
+            Columns model, target, Grad-CAM, occlusion, shuffled weights (means of `on_target`), more than shuffled (mean
+            paired difference of Grad-CAM), low, high (95 %, t), n. Empty where places are not known.
+        """
+        from scipy import stats
+
+        rows = []
+        for model in self.table["model"].unique():
+            of = (self.table["model"] == model).to_numpy()
+            for target in ("membrane", "payload"):
+                kinds = ("gradcam", "occlusion", "shuffled")
+                value = np.stack(
+                    [on_target(self.maps[k][of].astype(float), self.maps[target][of]) for k in kinds]
+                )
+                more = (value[0] - value[2])[~np.isnan(value[0] - value[2])]
+                if len(more) < 2:
+                    continue
+                half = stats.t.isf(0.025, len(more) - 1) * more.std(ddof=1) / np.sqrt(len(more))
+                ends = more.mean() - half, more.mean() + half
+                rows.append((model, target, *np.nanmean(value, axis=1), more.mean(), *ends, len(more)))
+        named = ["Grad-CAM", "occlusion", "shuffled weights", "more than shuffled"]
+        return pd.DataFrame(rows, columns=["model", "target", *named, "low", "high", "n"])
+
+    def agreement(self):
+        """Return for each model the mean correlation of Grad-CAM with occlusion, and with that of shuffled weights."""
+        rows = []
+        for model in self.table["model"].unique():
+            of = (self.table["model"] == model).to_numpy()
+            flat = {
+                k: self.maps[k][of].reshape(of.sum(), -1).astype(float)
+                for k in ("gradcam", "occlusion", "shuffled")
+            }
+            pair = [_correlation(flat["gradcam"], flat[k]) for k in ("occlusion", "shuffled")]
+            rows.append((model, *pair, int(of.sum())))
+        return pd.DataFrame(rows, columns=["model", "Grad-CAM with occlusion", "with shuffled weights", "n"])
+
+
+def _correlation(a, b):
+    """Return the mean over rows of the correlation of two arrays (n, pixels); constant rows are left out."""
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return (
+        float(((a * b).sum(axis=1)[norm > 0] / norm[norm > 0]).mean()) if (norm > 0).any() else float("nan")
+    )
+
+
+def load(path):
+    """Read `examples.npz`; a run without it has no examples.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            kept = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return Examples()
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path.name} cannot be read ({error}); run the notebook 3_train again.") from None
+    table = pd.DataFrame({"particle": kept["explained"], "model": kept["model"], "called": kept["called"]})
+    maps = {name: kept[name] for name in ("gradcam", "occlusion", "shuffled", "membrane", "payload")}
+    return Examples(
+        dict(zip(kept["particle"].tolist(), kept["images"])), float(kept["pixel_nm"]), maps, table
+    )
