@@ -21,8 +21,8 @@ import pandas as pd
 # For each set its task, the size at which its crops are shown and the passes over them.
 SETS = {
     "apoferritin_cryoem": ("content", 40, 12),
-    "supported_np_stem": ("content", 40, 10),
-    "supported_np3_stem": ("count", 48, 16),
+    "supported_np_stem": ("content", 40, 8),
+    "supported_np3_stem": ("count", 40, 10),
 }
 RECIPE = {
     "folds": 5,

@@ -112,7 +112,8 @@ def rarest(measured, axis):
         for measure, label in wanted:
             rows = table(of_task, axis, measure=measure, label=label)
             text = [
-                f"{v:.2f} ({lo:.2f}–{hi:.2f})" for v, lo, hi in zip(rows["value"], rows["low"], rows["high"])
+                f"{v:.2f} ({lo:.2f}–{hi:.2f})" if np.isfinite(lo) else f"{v:.2f}"
+                for v, lo, hi in zip(rows["value"], rows["low"], rows["high"])
             ]
             columns[measure] = pd.Series(text, index=pd.MultiIndex.from_frame(rows[["task", "model", axis]]))
         parts.append(pd.DataFrame(columns).reset_index().assign(**{"class": name}))
@@ -166,12 +167,14 @@ def labels_needed(curve, *, target=0.9):
         fit, largest = power_law(part["labelled"], part["value"]), part["labelled"].max()
         row = {"task": task, "model": model, "a": np.nan, "b": np.nan, "labels needed": np.nan}
         if fit is None:
-            row["how"] = "three different numbers of labels at least are needed for a fit"
+            row["how"] = "a fit needs three numbers of labels"
         else:
             row["a"], row["b"] = fit
             needed = (fit[0] / (1 - target)) ** (1 / fit[1]) if fit[1] > 0 else np.inf
-            if needed > 10 * largest:
-                row["how"] = "not within ten times the labels there are"
+            if fit[1] <= 0:
+                row["how"] = "the score does not rise with labels"
+            elif needed > 10 * largest:
+                row["how"] = "not within ten times the labels"
             else:
                 row["labels needed"] = np.ceil(needed)
                 row["how"] = "within what was measured" if needed <= largest else "extrapolated"

@@ -46,7 +46,7 @@ def sweep(swept, axis, measure, *, log=False):
                     panel.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
             panel.set(title=task, xlabel=axis.replace("_", " "))
             if log:
-                panel.set_xscale("log")
+                _logarithmic(panel, frame[axis])
         axes[0, 0].set_ylabel(measure)
         axes[0, -1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         return figure
@@ -97,13 +97,22 @@ def label_curve(curve, needed, *, target):
                     n = np.geomspace(rows["labelled"].min(), 2 * rows["labelled"].max())
                     panel.plot(n, 1 - fit["a"] * n ** -fit["b"], color=COLOURS[k % 7], lw=1, ls="--")
             panel.axhline(target, color="black", lw=0.8, ls=":")
-            panel.set(title=task, xlabel="labelled particles in training and validation", xscale="log")
+            panel.set(title=task, xlabel="labelled particles in training and validation")
+            _logarithmic(panel, frame["labelled"])
         axes[0, 0].set_ylabel("balanced accuracy")
         axes[0, -1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         return figure
 
     return Picture(curve, draw, f"Balanced accuracy against the number of labels with a fitted curve for each model, and a line at {target:g}.",
                    _caption(curve) + " Dashed: 1 − a·labels^(−b), fitted to the points and drawn on to twice the labels.")  # fmt: skip
+
+
+def _logarithmic(panel, values):
+    """Make the horizontal axis logarithmic, with ticks at the values that were run."""
+    ticks = np.unique(values)
+    panel.set_xscale("log")
+    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.minorticks_off()
 
 
 def _caption(swept):

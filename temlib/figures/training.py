@@ -102,8 +102,10 @@ def pareto(worth):
     costs = {
         "training_s": "training a fold, s",
         "prediction_ms_per_particle": "prediction, ms a particle",
-        "weights": "weights",
+        "thousand_weights": "weights, thousands",
     }
+
+    worth = worth.assign(thousand_weights=worth["weights"] / 1000)
 
     def draw(frame):
         figure, axes = figure_of(1, 3, width=10, height=3.2, sharey=True)
@@ -123,7 +125,8 @@ def pareto(worth):
                     color=COLOURS[k % 7],
                     label=row["model"],
                 )
-            axis.set(xlabel=label, xscale="log")
+            axis.set(xlabel=label)
+            axis.set_xlim(left=0)
         axes[0].set_ylabel("balanced accuracy")
         axes[0].legend(fontsize=8)
         return figure
