@@ -159,7 +159,7 @@ def risk(table):
             axis.plot(part["coverage"], part["risk"], color=COLOURS[k % len(COLOURS)], marker="o", ms=3, label=model)
             axis.fill_between(part["coverage"], part["low"], part["high"], color=COLOURS[k % len(COLOURS)], alpha=0.15, lw=0)
         axis.set(xlabel="coverage: share of particles that are called, surest first", ylabel="risk: share of wrong calls",
-                 xlim=(0, 1.02), ylim=(0, None))  # fmt: skip
+                 xlim=(0, 1.02), ylim=(0, max(0.05, 1.5 * table["risk"].max())))  # fmt: skip
         axis.legend(fontsize=8, loc="upper left")
         return figure
 
