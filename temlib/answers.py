@@ -197,10 +197,14 @@ class Table:
         self.table, self.fold, self.digits = table, fold, digits
 
     def _repr_html_(self):
+        table = self.table.round(self.digits).rename_axis(columns=None)
         with pd.option_context("display.max_colwidth", None):
-            table = self.table.round(self.digits).to_html(index=False, na_rep="–", border=0)
+            text = table.to_html(index=False, na_rep="–", border=0)
+        # Numbers with their intervals stay on one line, and a narrow screen scrolls; long words wrap.
+        if table.astype(str).map(len).max(axis=None) < 30:
+            text = text.replace("<table", '<table style="white-space: nowrap"', 1)
         title = f"{html.escape(self.fold)} ({len(self.table):,} rows)"
-        return f"<details><summary>{title}</summary>{table}</details>" if self.fold else table
+        return f"<details><summary>{title}</summary>{text}</details>" if self.fold else text
 
 
 def _cell(row, value="value", sign=""):
