@@ -21,6 +21,8 @@ PER_CLASS = 8
 RIM = 0.5
 # Networks with shuffled weights that stand for having learnt nothing.
 SHUFFLES = 4
+# Held-out particles of a fold on which the importance of an SVM's descriptors is measured.
+IMPORTANCE = 1000
 # A map must be at least this fine: pixels of the image to one of the map.
 COARSEST = 6
 # Robust units that are black and white in the copies.
@@ -207,22 +209,31 @@ class Sample:
         self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
         self.importance = pd.DataFrame(columns=["model", "descriptor", "unit", "loss"])
 
-    def __call__(self, name, model, index, images):
-        """Explain those particles of `index` (positions in the data) that are in the sample, by one fold's model.
+    def __call__(self, name, model, index, see):
+        """Explain, by one fold's model, those of its test particles that are in the sample.
 
-        `images` are those that the network saw, or the table of descriptors of an SVM.
+        Parameters
+        ----------
+        name : str
+        model : keras.Model, or what `svm.fit` gives
+            Of an SVM the importance of its descriptors is measured.
+        index : (m,) ndarray of int
+            Positions of the test particles in the data.
+        see : callable
+            From positions to images as the network sees them, or to descriptors.
         """
-        if isinstance(images, pd.DataFrame):
+        if hasattr(model, "predict_proba"):
+            index = np.random.default_rng(self.seed).permutation(index)[:IMPORTANCE]
             labels = self.data.table[self.task].to_numpy()[index]
-            lost = svm.importance(model, images, labels, seed=self.seed).assign(model=name)
+            lost = svm.importance(model, see(index), labels, seed=self.seed).assign(model=name)
             self.importance = (
                 lost if self.importance.empty else pd.concat([self.importance, lost], ignore_index=True)
             )
             return
-        inside = np.isin(index, self.chosen)
-        if not inside.any():
+        index = np.intersect1d(index, self.chosen)
+        if len(index) == 0:
             return
-        images, index = images[inside], index[inside]
+        images = see(index)
         logits = self._predict(model, images)
         calls = logits.argmax(axis=1)
         self.maps["gradcam"].append(attention(model, images, calls))
@@ -303,7 +314,9 @@ def _as_prepared(mask, size, ratio):
     # Both are centred; a prepared pixel is 1 / ratio pixels of the crop, or a share of it where the crop fills the image.
     steps = [1 / ratio if ratio else length / size for length in mask.shape]
     places = [(n - 1) / 2 + (np.arange(size) - (size - 1) / 2) * step for n, step in zip(mask.shape, steps)]
-    share = ndimage.uniform_filter(mask.astype(np.float32), [max(1, round(step)) for step in steps], mode="constant")
+    share = ndimage.uniform_filter(
+        mask.astype(np.float32), [max(1, round(step)) for step in steps], mode="constant"
+    )
     return ndimage.map_coordinates(share, np.meshgrid(*places, indexing="ij"), order=1) >= 0.5
 
 

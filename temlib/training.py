@@ -76,8 +76,8 @@ def train(
     progress : callable, optional
         Gets (steps done of `len(models) * folds * epochs`, text).
     explain : callable, optional
-        Gets (name, model, positions of the test particles, their images as a network saw them or their descriptors) of
-        each model and fold, while the model is at hand; see `explain.Sample`.
+        Gets (name, fitted model, positions of the test particles, a function that gives what the model sees of particles at
+        some positions) of each model and fold, while the model is at hand; see `explain.Sample`.
 
     Returns
     -------
@@ -93,7 +93,6 @@ def train(
             name, data, epochs=epochs, batch=batch, learning_rate=learning_rate, augmentation=augmentation,
             imbalance=imbalance, seed=seed, classes=classes,
         )  # fmt: skip
-        model.explain = explain
         try:
             rows = []
             for fold in sorted(set(fold_of)):
@@ -101,6 +100,8 @@ def train(
                 report = (lambda epoch, text, done=done: progress(done + epoch, text)) if progress else None
                 parts = _parts(table, task, fold_of, fold, folds, seed)
                 result = model.fold(table, task, parts, fold, report)
+                if explain:
+                    explain(name, model.fitted, parts["test"], model.see)
                 histories.append(result.pop("history").assign(model=name, fold=fold))
                 costs.append({"model": name, "fold": fold, **result.pop("costs")})
                 for role, (index, values, calls) in result.items():
@@ -153,8 +154,6 @@ def _rows(table, task, index, values, calls, classes, **columns):
 class _Svm:
     """An SVM baseline in the protocol."""
 
-    explain = None
-
     def __init__(self, name, data):
         self.name = name
         started = time.perf_counter()
@@ -166,7 +165,9 @@ class _Svm:
             report(0, f"{self.name} fold {fold}")
         train, labels, groups = parts["train"], table[task].to_numpy(), table["micrograph"].to_numpy()
         started = time.perf_counter()
-        fitted = svm.fit(self.name, self.features.iloc[train], labels[train], groups[train], seed=fold)
+        fitted = self.fitted = svm.fit(
+            self.name, self.features.iloc[train], labels[train], groups[train], seed=fold
+        )
         took = time.perf_counter() - started
         result, started = {}, time.perf_counter()
         for role in ("test", "validation"):
@@ -174,8 +175,6 @@ class _Svm:
             result[role] = (parts[role], fitted.predict_proba(seen.to_numpy()), svm.calls(fitted, seen))
         predicted = sum(len(parts[role]) for role in ("test", "validation"))
         each = (time.perf_counter() - started) / predicted + self.per_image
-        if self.explain:
-            self.explain(self.name, fitted, parts["test"], self.features.iloc[parts["test"]])
         costs = {
             "training_s": took + self.per_image * len(train),
             "prediction_ms_per_particle": 1e3 * each,
@@ -186,11 +185,13 @@ class _Svm:
             "history": pd.DataFrame(columns=["epoch", "loss", "validation_loss"], dtype=float),
         }
 
+    def see(self, index):
+        """Give the descriptors of particles."""
+        return self.features.iloc[index]
+
 
 class _Network:
     """A network in the protocol; compiled once and given its first weights again in each fold."""
-
-    explain = None
 
     def __init__(self, name, data, *, epochs, batch, learning_rate, augmentation, imbalance, seed, classes):
         self.name, self.epochs, self.batch, self.peak = name, epochs, batch, learning_rate
@@ -242,8 +243,6 @@ class _Network:
             values = self._predict(condition(self.images[parts[role]]))
             result[role] = (parts[role], values, np.asarray(self.classes)[values.argmax(axis=1)])
         each = (time.perf_counter() - started) / (len(parts["test"]) + len(parts["validation"]))
-        if self.explain:
-            self.explain(self.name, self.model, parts["test"], condition(self.images[parts["test"]]))
         costs = {
             "training_s": took,
             "prediction_ms_per_particle": 1e3 * each,
@@ -251,6 +250,15 @@ class _Network:
         }
         columns = ["epoch", "loss", "validation_loss"]
         return result | {"costs": costs, "history": pd.DataFrame(history, columns=columns)}
+
+    @property
+    def fitted(self):
+        """The network of the last fold."""
+        return self.model
+
+    def see(self, index):
+        """Give the images of particles as the network sees them."""
+        return condition(self.images[index])
 
     def _balanced(self, codes):
         """Give the training particles of an epoch, repeated or weighted as `imbalance` says."""
