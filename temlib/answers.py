@@ -201,7 +201,7 @@ class Table:
         with pd.option_context("display.max_colwidth", None):
             text = table.to_html(index=False, na_rep="–", border=0)
         # Numbers with their intervals stay on one line, and a narrow screen scrolls; long words wrap.
-        if table.astype(str).map(len).max(axis=None) < 30:
+        if all(len(str(cell)) < 30 for cell in table.to_numpy().ravel()):
             text = text.replace("<table", '<table style="white-space: nowrap"', 1)
         title = f"{html.escape(self.fold)} ({len(self.table):,} rows)"
         return f"<details><summary>{title}</summary>{text}</details>" if self.fold else text
