@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from temlib import calibration, decisions, intervals, measures
+from temlib import calibration, curves, decisions, intervals, measures
 from temlib.confusions import call_labels, call_values
 from temlib.tested import HeldOut
 
@@ -304,12 +304,51 @@ def print_calibration_error(rng, replicates, quick):
         )
 
 
+def print_curves(rng, replicates, quick):
+    """Print the pointwise coverage of the bands of ROC and precision–recall curves, in a quarter of the replicates."""
+    replicates //= 4
+    print(
+        f"\nROC and precision–recall, {replicates} simulations: pointwise coverage in % of nominal 95 % bands.\n"
+    )
+    print("| micrographs | ICC | TPR at FPR .1 | .2 | .4 | PPV at recall .2 | .5 | .8 |\n|" + "--:|" * 8)
+    read = [("ROC", 0.1), ("ROC", 0.2), ("ROC", 0.4), *(("precision–recall", x) for x in (0.2, 0.5, 0.8))]
+
+    def at(table):
+        return table.round({"x": 6}).set_index(["class", "curve", "x"]).loc[[("a", *key) for key in read]]
+
+    def predictions_of(truth, micrograph, score):
+        table = pd.DataFrame(
+            {"particle": np.arange(len(truth)), "micrograph": micrograph, "model": "m", "p_a": score}
+        )
+        names = np.array(["a", "b"])
+        return table.assign(truth=names[truth], predicted=names[(score < 0.5).astype(int)], p_b=1 - score)
+
+    for micrographs, icc in list(product((20, 40, 80), (0, 0.3)))[:: 3 if quick else 1]:
+        truth = rng.integers(0, 2, 400_000)
+        alone = np.arange(len(truth))
+        known = at(
+            curves.curves(predictions_of(truth, alone, drawn_scores(rng, truth, alone, icc)[0]), draws=2)
+        )["value"]
+        inside = np.zeros(len(read))
+        for _ in range(replicates):
+            micrograph = np.repeat(np.arange(micrographs), rng.poisson(30, micrographs))
+            truth = rng.integers(0, 2, len(micrograph))
+            score = drawn_scores(rng, truth, micrograph, icc)[0]
+            found = at(curves.curves(predictions_of(truth, micrograph, score), draws=200, seed=rng))
+            inside += (found["low"] <= known) & (known <= found["high"])
+        print(
+            f"| {micrographs} | {icc} | " + " | ".join(f"{100 * x / replicates:.1f}" for x in inside) + " |",
+            flush=True,
+        )
+
+
 PARTS = {
     "intervals": print_coverage,
     "calls": print_call_tests,
     "scores": print_score_tests,
     "sets": print_conformal,
     "calibration": print_calibration_error,
+    "curves": print_curves,
 }
 
 

@@ -46,13 +46,15 @@ def _signed(number):
 
 
 def opponent(models, primary):
-    """Give the model that the primary one is compared with: the first of the other kind (network, SVM), else the first.
+    """Give the model that the primary one is compared with: the strongest SVM for a network, the first network for an SVM.
 
-    It follows from names and order alone, never from results, so that the comparison is not picked.
+    It follows from names and order alone, never from results, so that the comparison is not picked: `svm_texture` before
+    `svm_thesis`, and the first other model where there is none of the other kind.
     """
     others = [name for name in models if name != primary]
-    kind = [name for name in others if (name in svm.names()) != (primary in svm.names())]
-    return next(iter(kind or others), None)
+    machines = [name for name in reversed(svm.names()) if name in others]
+    networks = [name for name in others if name not in svm.names()]
+    return next(iter((networks if primary in svm.names() else machines) or others), None)
 
 
 def difference(compared, measure, label, one, two):
@@ -195,10 +197,14 @@ class Table:
         self.table, self.fold, self.digits = table, fold, digits
 
     def _repr_html_(self):
+        table = self.table.round(self.digits).rename_axis(columns=None)
         with pd.option_context("display.max_colwidth", None):
-            table = self.table.round(self.digits).to_html(index=False, na_rep="–", border=0)
+            text = table.to_html(index=False, na_rep="–", border=0)
+        # Numbers with their intervals stay on one line, and a narrow screen scrolls; long words wrap.
+        if all(len(str(cell)) < 30 for cell in table.to_numpy().ravel()):
+            text = text.replace("<table", '<table style="white-space: nowrap"', 1)
         title = f"{html.escape(self.fold)} ({len(self.table):,} rows)"
-        return f"<details><summary>{title}</summary>{table}</details>" if self.fold else table
+        return f"<details><summary>{title}</summary>{text}</details>" if self.fold else text
 
 
 def _cell(row, value="value", sign=""):

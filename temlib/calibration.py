@@ -263,4 +263,5 @@ def _compatible(seen, noise, confidence):
     low = 0.0 if beyond(0, 1 - tail) >= 0 else optimize.brentq(beyond, 0, 2, args=(1 - tail,), xtol=1e-4)
     largest = 2 + 4 * np.abs(noise).sum(axis=1).max() / error
     high = 0.0 if beyond(0, tail) >= 0 else optimize.brentq(beyond, 0, largest, args=(tail,), xtol=1e-4)
-    return low * error, min(1.0, high * error)
+    # An error below what perfect probabilities show agrees with none at all; the interval still holds what was seen.
+    return low * error, min(1.0, max(1.0, high) * error)

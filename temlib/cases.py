@@ -77,16 +77,6 @@ def worst_errors(cases, model):
     return wrong.sort_values([f"p {model}", "particle"]).reset_index(drop=True)
 
 
-def by_micrograph(cases, model, *, confidence=0.95):
-    """Return a model's share of right calls in each micrograph with Wilson's interval, the worst first."""
-    called = cases[cases[model].notna()]
-    grouped = (called[model] == called["truth"]).groupby(called["micrograph"])
-    rows = pd.DataFrame({"right": grouped.sum(), "n": grouped.size()})
-    rows["value"] = rows["right"] / rows["n"]
-    rows["low"], rows["high"] = intervals.wilson(rows["right"], rows["n"], confidence=confidence)
-    return rows.sort_values(["high", "value"]).reset_index()
-
-
 def label_audit(predictions, *, classes=None):
     """Rank the particles by how probably their label is wrong (confident learning).
 

@@ -104,21 +104,25 @@ def _precision(counts):
     if not positives:
         return np.full(len(GRID), np.nan)
     at = np.clip(np.searchsorted(tp / positives, GRID - 1e-12), 1, len(tp) - 1)
-    return tp[at] / np.maximum(tp[at] + fp[at], 1)
+    precision = tp[at] / np.maximum(tp[at] + fp[at], 1)
+    return np.where(GRID > 0, precision, np.nan)  # where nothing is called, nothing is precise
 
 
 def _with_band(read, total, sampled, positives, df, confidence):
     """Return the curve and its band as a DataFrame."""
     value = read(total)
-    low = high = np.full(len(GRID), np.nan)
+    known = ~np.isnan(value)
+    value = value[known]
+    low = high = np.full(len(value), np.nan)
     if sampled is not None:
         clip = 0.5 / positives  # no share of so few is known better
 
         def logit(share):
             return special.logit(np.clip(share, clip, 1 - clip))
 
-        error = np.nanstd([logit(read(counts)) for counts in sampled], axis=0, ddof=1)
-        half = stats.t.isf((1 - confidence) / 2, df) * error
+        drawn = np.array([read(counts)[known] for counts in sampled])
+        drawn = drawn[~np.isnan(drawn).any(axis=1)]  # a sample without positives has no curve
+        half = stats.t.isf((1 - confidence) / 2, df) * logit(drawn).std(axis=0, ddof=1)
         low, high = special.expit(logit(value) - half), special.expit(logit(value) + half)
         low, high = np.minimum(low, value), np.maximum(high, value)
-    return pd.DataFrame({"x": GRID, "value": value, "low": low, "high": high})
+    return pd.DataFrame({"x": GRID[known], "value": value, "low": low, "high": high})

@@ -21,6 +21,8 @@ PER_CLASS = 8
 RIM = 0.5
 # Networks with shuffled weights that stand for having learnt nothing.
 SHUFFLES = 4
+# Held-out particles of a fold on which the importance of an SVM's descriptors is measured.
+IMPORTANCE = 1000
 # A map must be at least this fine: pixels of the image to one of the map.
 COARSEST = 6
 # Robust units that are black and white in the copies.
@@ -208,22 +210,31 @@ class Sample:
         self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
         self.importance = pd.DataFrame(columns=["model", "descriptor", "unit", "loss"])
 
-    def __call__(self, name, model, index, images):
-        """Explain those particles of `index` (positions in the data) that are in the sample, by one fold's model.
+    def __call__(self, name, model, index, see):
+        """Explain, by one fold's model, those of its test particles that are in the sample.
 
-        `images` are those that the network saw, or the table of descriptors of an SVM.
+        Parameters
+        ----------
+        name : str
+        model : keras.Model, or what `svm.fit` gives
+            Of an SVM the importance of its descriptors is measured.
+        index : (m,) ndarray of int
+            Positions of the test particles in the data.
+        see : callable
+            From positions to images as the network sees them, or to descriptors.
         """
-        if isinstance(images, pd.DataFrame):
+        if hasattr(model, "predict_proba"):
+            index = np.random.default_rng(self.seed).permutation(index)[:IMPORTANCE]
             labels = self.data.table[self.task].to_numpy()[index]
-            lost = svm.importance(model, images, labels, seed=self.seed).assign(model=name)
+            lost = svm.importance(model, see(index), labels, seed=self.seed).assign(model=name)
             self.importance = (
                 lost if self.importance.empty else pd.concat([self.importance, lost], ignore_index=True)
             )
             return
-        inside = np.isin(index, self.chosen)
-        if not inside.any():
+        index = np.intersect1d(index, self.chosen)
+        if len(index) == 0:
             return
-        images, index = images[inside], index[inside]
+        images = see(index)
         logits = self._predict(model, images)
         calls = logits.argmax(axis=1)
         self.maps["gradcam"].append(attention(model, images, calls))

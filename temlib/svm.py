@@ -149,7 +149,7 @@ def calls(fitted, table):
     return fitted.calibrated_classifiers_[0].estimator.predict(table.to_numpy())
 
 
-def importance(fitted, table, labels, *, seed=0, repeats=3, most=1000):
+def importance(fitted, table, labels, *, seed=0, repeats=3):
     """Return how much balanced accuracy is lost when a group of descriptors is permuted among held-out particles.
 
     Parameters
@@ -157,7 +157,7 @@ def importance(fitted, table, labels, *, seed=0, repeats=3, most=1000):
     fitted
         From `fit`.
     table : DataFrame
-        Descriptors of held-out particles; at most `most` of them are used.
+        Descriptors of held-out particles.
     labels : (n,) array_like of str
     seed, repeats : int
 
@@ -171,8 +171,7 @@ def importance(fitted, table, labels, *, seed=0, repeats=3, most=1000):
     .. [1] L. Breiman, Mach. Learn. 45 (2001) 5-32, doi:10.1023/A:1010933404324.
     """
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(table))[:most]
-    table, labels = table.iloc[chosen], np.asarray(labels)[chosen]
+    labels = np.asarray(labels)
     groups = pd.Series([descriptors.group_of(name) for name in table.columns])
 
     def score(values):

@@ -104,8 +104,8 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
     progress : callable, optional
         Gets (steps done of `len(chosen) * folds * epochs`, text).
     explain : callable, optional
-        Gets (name, model, positions of the test particles, their images as a network saw them or their descriptors) of
-        each model and fold, while the model is at hand; see `explain.Sample`.
+        Gets (name, fitted model, positions of the test particles, a function that gives what the model sees of particles at
+        some positions) of each model and fold, while the model is at hand; see `explain.Sample`.
     folds : int
         Number of folds, 2 or more; micrographs stay whole.
     seed : int
@@ -148,7 +148,6 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
             model = (
                 _Svm(name, data, classes) if name in svm.names() else _Network(name, data, classes, settings)
             )
-            model.explain = explain
             for fold in sorted(set(fold_of)):
                 start = (number * settings.folds + fold - 1) * settings.epochs
                 report = (
@@ -157,6 +156,8 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
                 parts = split_fold(table, task, fold_of, fold, settings)
                 result = model.fold(table, task, parts, fold, report)
                 results.append((fold, parts, result))
+                if explain:
+                    explain(name, model.fitted, parts["test"], model.see)
                 if keep is not None and hasattr(model, "network"):
                     _keep(keep, model, data, task, classes, fold, settings)
                 if result.pop("interrupted", False):
@@ -277,8 +278,6 @@ def _labelled_share(table, task, rest, settings, rng):
 class _Svm:
     """An SVM baseline in the protocol."""
 
-    explain = None
-
     def __init__(self, name, data, classes):
         self.name, self.classes = name, classes
         started = time.perf_counter()
@@ -290,7 +289,8 @@ class _Svm:
             report(0, f"{self.name} fold {fold}")
         train, labels, groups = parts["train"], table[task].to_numpy(), table["micrograph"].to_numpy()
         started = time.perf_counter()
-        fitted = svm.fit(self.name, self.features.iloc[train], labels[train], groups[train], seed=fold)
+        features = self.features.iloc[train]
+        fitted = self.fitted = svm.fit(self.name, features, labels[train], groups[train], seed=fold)
         took = time.perf_counter() - started
         probabilities, calls, started = {}, {}, time.perf_counter()
         for role in ("test", "validation"):
@@ -299,8 +299,6 @@ class _Svm:
             probabilities[role] = fitted.predict_proba(seen.to_numpy())
         predicted = sum(len(parts[role]) for role in ("test", "validation"))
         each = (time.perf_counter() - started) / predicted + self.per_image
-        if self.explain:
-            self.explain(self.name, fitted, parts["test"], self.features.iloc[parts["test"]])
         costs = {
             "training_s": took + self.per_image * len(train),
             "prediction_ms_per_particle": 1e3 * each,
@@ -308,22 +306,29 @@ class _Svm:
         }
         return {"probabilities": probabilities, "calls": calls, "costs": costs}
 
+    def see(self, index):
+        """Give the descriptors of particles."""
+        return self.features.iloc[index]
+
 
 class _Network:
     """A network in the protocol."""
-
-    explain = None
 
     def __init__(self, name, data, classes, settings):
         self.network, self.classes = fitting.Network(name, data.images, classes, settings), classes
 
     def fold(self, table, task, parts, fold, report):
         codes = pd.Categorical(table[task], categories=self.classes).codes
-        result = self.network.fold(codes, parts, fold, report)
-        if self.explain:
-            images = condition(self.network.images[parts["test"]])
-            self.explain(self.network.name, self.network.model, parts["test"], images)
-        return result
+        return self.network.fold(codes, parts, fold, report)
+
+    @property
+    def fitted(self):
+        """The network of the last fold."""
+        return self.network.model
+
+    def see(self, index):
+        """Give the images of particles as the network sees them."""
+        return condition(self.network.images[index])
 
 
 def _keep(folder, model, data, task, classes, fold, settings):

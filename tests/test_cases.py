@@ -1,4 +1,4 @@
-"""Disagreements, errors, micrographs, the label audit, the ceiling."""
+"""Disagreements, errors, the label audit, the ceiling."""
 
 import numpy as np
 import pandas as pd
@@ -42,15 +42,6 @@ def test_worst_errors_are_the_least_probable_truths(predictions):
     wide = cases.wide(predictions)
     found = cases.worst_errors(wide, "beta")
     assert len(found) == (wide["beta"] != wide["truth"]).sum() and found["p beta"].is_monotonic_increasing
-
-
-def test_micrographs_are_counted_once_and_the_worst_comes_first(predictions):
-    """Sums over micrographs are those of all particles; an entirely wrong micrograph leads."""
-    spoilt = predictions.copy()
-    here = (spoilt["model"] == "alpha") & (spoilt["micrograph"] == "m05")
-    spoilt.loc[here, "predicted"] = np.where(spoilt.loc[here, "truth"] == "empty", "full", "empty")
-    found = cases.by_micrograph(cases.wide(spoilt), "alpha")
-    assert found["micrograph"].iloc[0] == "m05" and found["right"].iloc[0] == 0 and found["n"].sum() == 240
 
 
 def test_label_audit_finds_planted_errors():

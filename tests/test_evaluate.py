@@ -209,8 +209,8 @@ def test_the_report_comes_and_says_what_cannot_be_computed(kind, words, tmp_path
 
 
 def test_opponent_is_of_the_other_kind_whatever_the_results():
-    """A network against the first SVM, an SVM against the first network, else the first other model."""
-    assert answers.opponent(["lipnet4", "residual", "svm_thesis", "svm_texture"], "residual") == "svm_thesis"
+    """A network against the stronger SVM, an SVM against the first network, else the first other model."""
+    assert answers.opponent(["lipnet4", "residual", "svm_thesis", "svm_texture"], "residual") == "svm_texture"
     assert answers.opponent(["lipnet4", "residual", "svm_texture"], "svm_texture") == "lipnet4"
     assert answers.opponent(["a", "b"], "b") == "a"
     assert answers.opponent(["a"], "a") is None

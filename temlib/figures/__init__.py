@@ -6,7 +6,7 @@ sentence what is seen, `caption` what it means with its n. A picture shows itsel
 
 from temlib.figures.augmentation import detail, drawn, each_transform, interpolations, mosaic, noise, spectra
 from temlib.figures.base import COLOURS, Picture, set_style
-from temlib.figures.evaluation import confusions, curves, estimates, micrographs, reliability, risk
+from temlib.figures.evaluation import confusions, curves, estimates, reliability, risk
 from temlib.figures.explanation import attention, cases, descriptors, outlines
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
 from temlib.figures.software import stars
@@ -37,7 +37,6 @@ __all__ = [
     "learning_curves",
     "micrograph_counts",
     "micrograph_scores",
-    "micrographs",
     "mosaic",
     "noise",
     "odd_micrographs",

@@ -183,37 +183,10 @@ def risk(table):
                 part["coverage"], part["low"], part["high"], color=COLOURS[k % len(COLOURS)], alpha=0.15, lw=0
             )
         axis.set(xlabel="coverage: share of particles that are called, surest first", ylabel="risk: share of wrong calls",
-                 xlim=(0, 1.02), ylim=(0, None))  # fmt: skip
+                 xlim=(0, 1.02), ylim=(0, max(0.05, 1.5 * table["risk"].max())))  # fmt: skip
         axis.legend(fontsize=8, loc="upper left")
         return figure
 
     return Picture(table, draw, f"Share of wrong calls over the share of particles called, for {', '.join(models)}.",
                    "Bands: 95 % at each point, respecting micrographs; n = "
                    f"{int(table['n'].max()) if len(table) else 0:,}. At coverage 1 every particle is called.")  # fmt: skip
-
-
-def micrographs(table, model, *, overall):
-    """Draw the share of right calls in each micrograph, the worst first, from `cases.by_micrograph`."""
-    shown = table.head(60)
-
-    def draw(table):
-        figure, axis = figure_of(height=3.2)
-        x = np.arange(len(shown))
-        error = [shown["value"] - shown["low"], shown["high"] - shown["value"]]
-        axis.errorbar(x, shown["value"], yerr=np.maximum(error, 0), fmt="o", ms=4, lw=1, color=COLOURS[0])
-        axis.axhline(overall, color="black", ls="--", lw=1, label=f"all particles ({overall:.2f})")
-        axis.set_xticks(x, shown["micrograph"], rotation=90, fontsize=6 if len(shown) > 25 else 8)
-        axis.set(ylabel="share of right calls", xlabel="micrograph, the worst first", ylim=(-0.02, 1.02))
-        axis.legend(fontsize=8, loc="lower right")
-        return figure
-
-    rest = f" The {len(shown)} worst of {len(table)}." if len(shown) < len(table) else ""
-    worst = (
-        f"{shown['micrograph'].iloc[0]} ({shown['right'].iloc[0]:.0f} of {shown['n'].iloc[0]:.0f} right)"
-        if len(shown)
-        else "none"
-    )
-    return Picture(table, draw, f"Share of right calls of {model} per micrograph with intervals; the worst is {worst}.",
-                   f"{model}: Wilson 95 % intervals; "
-                   f"{int(table['n'].min())} to "
-                   f"{int(table['n'].max())} particles a micrograph.{rest}")  # fmt: skip
