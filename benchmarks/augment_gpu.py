@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax python -m benchmarks.augment_gpu [--size 64] [--batch 4096] [--particles 65536]
 
-Runs on any backend of Keras and on a CPU too; the number that counts needs a GPU. The particles' spline
+Runs on any backend of Keras; without an accelerator it says so and ends, unless --cpu asks for a trial. The particles' spline
 coefficients lie in the device's memory. Draws and maps are made on the host, ahead of the device, in the
 measured time. A mean per image is all that comes back.
 """
@@ -42,8 +42,12 @@ def main():
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--particles", type=int, default=65536)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cpu", action="store_true", help="run on a CPU too, to see that it runs")
     options = parser.parse_args()
     keras = networks.backend()
+    if not (device.available() or options.cpu):
+        print("No accelerator here: nothing was measured.")
+        return
     shape, random = (options.size, options.size), np.random.default_rng(0)
     images = random.normal(size=(options.particles, *shape)).astype("float32")
     prepared = SLIDES.prepare(images)

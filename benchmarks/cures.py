@@ -60,7 +60,7 @@ def scores(network, images, codes, cure, *, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("manifest", type=Path)
+    parser.add_argument("manifest", type=Path, nargs="?")
     parser.add_argument("--task", default="content")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=2)
@@ -69,6 +69,9 @@ def main():
     parser.add_argument("--cures", nargs="*", default=list(CURES))
     parser.add_argument("--output", type=Path, help="CSV of every fold and seed")
     options = parser.parse_args()
+    if options.manifest is None:
+        print("Name the manifest of real crops: nothing was measured.")
+        return
     data = particles.open(options.manifest, scale="fill", input_size=options.box)
     start = (options.box - options.size) // 2  # cut, not resized: a resized crop has coloured noise
     images = np.ascontiguousarray(data.images[:, start:, start:][:, : options.size, : options.size])

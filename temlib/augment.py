@@ -298,7 +298,7 @@ def condition(images, *, blur=BLUR):
     pixel on, where renormalisation alone leaves 10 %. What zoom does to coloured noise and background remains:
     no filter common to both undoes it. On real crops a network trained on augmented ones lost .03 to .07 of
     balanced accuracy on plain ones untreated, nothing conditioned; benchmarks/RESULTS.md compares the cures, and
-    says what scaling each image by its own spread may cost.
+    what scaling each image by its own spread costs.
     """
     images = checked_images(images)
     if not isinstance(blur, int | float | np.number) or not 0 <= blur <= 5:
