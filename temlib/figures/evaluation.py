@@ -60,18 +60,25 @@ def estimates(measures, measure, *, lines=None):
         for k, model in enumerate(models):
             part = frame[frame["model"] == model].dropna(subset="value")
             y = [classes.index(c) + (k - (len(models) - 1) / 2) * 0.7 / len(models) for c in part["class"]]
-            error = [(part["value"] - part["low"]).clip(lower=0), (part["high"] - part["value"]).clip(lower=0)]
+            error = [
+                (part["value"] - part["low"]).clip(lower=0),
+                (part["high"] - part["value"]).clip(lower=0),
+            ]
             axis.errorbar(part["value"], y, xerr=error, fmt="o", color=COLOURS[k % len(COLOURS)], label=model,
                           capsize=3, ms=5)  # fmt: skip
         axis.set_yticks(range(len(classes)), classes)
         axis.set(xlabel=measure, xlim=(-0.02, 1.02), ylim=(len(classes) - 0.5, -0.5))
         for k, (name, value) in enumerate((lines or {}).items()):
-            axis.axvline(value, color="black", lw=1.2, ls=("--", ":", "-.")[k % 3], label=f"{name} ({value:.2f})")
+            axis.axvline(
+                value, color="black", lw=1.2, ls=("--", ":", "-.")[k % 3], label=f"{name} ({value:.2f})"
+            )
         axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         return figure
 
     n = int(frame["n"].max()) if len(frame) else 0
-    found = "; ".join(f"{r.model}, {r._2}: {r.value:.2f}" for r in frame[["model", "class", "value"]].itertuples())
+    found = "; ".join(
+        f"{r.model}, {r._2}: {r.value:.2f}" for r in frame[["model", "class", "value"]].itertuples()
+    )
     return Picture(frame, draw, f"{measure[0].upper()}{measure[1:]} as points with intervals. {found}.",
                    f"{measure[0].upper()}{measure[1:]} on held-out particles with 95 % intervals that respect micrographs; n up to {n:,}, "
                    f"{int(frame['micrographs'].max()) if len(frame) else 0} micrographs.")  # fmt: skip
@@ -88,13 +95,19 @@ def curves(table):
     classes, models = list(table["class"].unique()), list(table["model"].unique())
     if not models:
         return Words([NO_PROBABILITIES], "notice")
-    axes_names = {"ROC": ("false positive rate", "TPR"), "precision–recall": ("TPR (recall)", "PPV (precision)")}
+    axes_names = {
+        "ROC": ("false positive rate", "TPR"),
+        "precision–recall": ("TPR (recall)", "PPV (precision)"),
+    }
 
     def draw(table):
         columns = len(classes)
         figure, axes = figure_of(2, columns, width=1 + 3.2 * columns, height=6.4, squeeze=False)
         for (curve, label, model), part in table.groupby(["curve", "class", "model"], sort=False):
-            axis, colour = axes[list(axes_names).index(curve), classes.index(label)], COLOURS[models.index(model) % len(COLOURS)]
+            axis, colour = (
+                axes[list(axes_names).index(curve), classes.index(label)],
+                COLOURS[models.index(model) % len(COLOURS)],
+            )
             axis.plot(part["x"], part["value"], color=colour, lw=1.8, label=model)
             axis.fill_between(part["x"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
         for j, label in enumerate(classes):
@@ -122,7 +135,9 @@ def reliability(before, after):
     before, after : DataFrame
         From `decisions.reliability`.
     """
-    frame = pd.concat([before.assign(probabilities="as given"), after.assign(probabilities="calibrated")], ignore_index=True)
+    frame = pd.concat(
+        [before.assign(probabilities="as given"), after.assign(probabilities="calibrated")], ignore_index=True
+    )
     models = list(frame["model"].unique())
     if not models:
         return Words([NO_PROBABILITIES], "notice")
@@ -131,8 +146,13 @@ def reliability(before, after):
         columns = len(models)
         figure, axes = figure_of(1, columns, width=1 + 3 * columns, height=3.5, squeeze=False, sharey=True)
         for axis, model in zip(axes[0], models):
-            for k, (kind, part) in enumerate(frame[frame["model"] == model].groupby("probabilities", sort=False)):
-                error = [(part["right"] - part["low"]).clip(lower=0), (part["high"] - part["right"]).clip(lower=0)]
+            for k, (kind, part) in enumerate(
+                frame[frame["model"] == model].groupby("probabilities", sort=False)
+            ):
+                error = [
+                    (part["right"] - part["low"]).clip(lower=0),
+                    (part["high"] - part["right"]).clip(lower=0),
+                ]
                 axis.errorbar(part["confidence"], part["right"], yerr=error, fmt="so"[k], ms=4, lw=1, color=("#888888", COLOURS[0])[k],
                               capsize=2, label=kind)  # fmt: skip
             axis.plot([0, 1], [0, 1], color="black", lw=1, ls="--")
@@ -156,8 +176,12 @@ def risk(table):
     def draw(table):
         figure, axis = figure_of(height=3.4)
         for k, (model, part) in enumerate(table.groupby("model", sort=False)):
-            axis.plot(part["coverage"], part["risk"], color=COLOURS[k % len(COLOURS)], marker="o", ms=3, label=model)
-            axis.fill_between(part["coverage"], part["low"], part["high"], color=COLOURS[k % len(COLOURS)], alpha=0.15, lw=0)
+            axis.plot(
+                part["coverage"], part["risk"], color=COLOURS[k % len(COLOURS)], marker="o", ms=3, label=model
+            )
+            axis.fill_between(
+                part["coverage"], part["low"], part["high"], color=COLOURS[k % len(COLOURS)], alpha=0.15, lw=0
+            )
         axis.set(xlabel="coverage: share of particles that are called, surest first", ylabel="risk: share of wrong calls",
                  xlim=(0, 1.02), ylim=(0, max(0.05, 1.5 * table["risk"].max())))  # fmt: skip
         axis.legend(fontsize=8, loc="upper left")

@@ -36,7 +36,11 @@ def cases(examples, table, *, title, most=12):
         return figure
 
     if frame.empty:
-        why = "there are none" if table.empty else f"{len(table):,}, but the run keeps no copies of particles (examples.npz)"
+        why = (
+            "there are none"
+            if table.empty
+            else f"{len(table):,}, but the run keeps no copies of particles (examples.npz)"
+        )
         return Words([f"{title}: {why}."], "notice")
     names = ", ".join(frame["particle"].head(4))
     return Picture(frame, draw, f"{len(frame)} particles in grey: {title}; they begin with {names}.",
@@ -58,7 +62,9 @@ def attention(examples, model, truths, *, most=6):
     places = np.flatnonzero((examples.table["model"] == model).to_numpy())
     order = sorted(places, key=lambda i: str(truths.get(examples.table["particle"].iloc[i])))
     chosen = [order[k] for k in np.unique(np.linspace(0, len(order) - 1, most).astype(int))] if order else []
-    frame = examples.table.iloc[chosen].assign(truth=lambda t: t["particle"].map(truths)).reset_index(drop=True)
+    frame = (
+        examples.table.iloc[chosen].assign(truth=lambda t: t["particle"].map(truths)).reset_index(drop=True)
+    )
     kinds = {"gradcam": "Grad-CAM", "occlusion": "occlusion", "shuffled": "shuffled weights"}
 
     def draw(frame):
@@ -76,7 +82,9 @@ def attention(examples, model, truths, *, most=6):
                 axis.imshow(image, cmap="gray", vmin=0, vmax=255)
                 axis.imshow(map_, cmap="inferno", alpha=0.55, extent=extent, vmax=map_.max() or 1)
         for axis, words in zip(axes[:, 0], ("particle", *kinds.values())):
-            axis.text(-0.08, 0.5, words, rotation=90, transform=axis.transAxes, ha="right", va="center", fontsize=8)
+            axis.text(
+                -0.08, 0.5, words, rotation=90, transform=axis.transAxes, ha="right", va="center", fontsize=8
+            )
         return figure
 
     if not chosen:
@@ -93,11 +101,20 @@ def descriptors(table):
 
     def draw(table):
         tall = table.groupby("model")["descriptor"].nunique().max()
-        figure, axes = figure_of(1, len(models), width=1 + 4.2 * len(models), height=1 + 0.3 * tall, squeeze=False)
+        figure, axes = figure_of(
+            1, len(models), width=1 + 4.2 * len(models), height=1 + 0.3 * tall, squeeze=False
+        )
         for axis, model in zip(axes[0], models):
             part = table[table["model"] == model].groupby("descriptor", sort=False)["loss"]
             mean = part.agg(["mean", "std"]).sort_values("mean")
-            axis.barh(mean.index, mean["mean"], xerr=mean["std"].fillna(0), color="#56B4E9", ecolor="black", capsize=3)
+            axis.barh(
+                mean.index,
+                mean["mean"],
+                xerr=mean["std"].fillna(0),
+                color="#56B4E9",
+                ecolor="black",
+                capsize=3,
+            )
             axis.set(title=model, xlabel="loss of balanced accuracy when permuted")
         return figure
 
@@ -125,7 +142,10 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
     names = sorted(set(labels))
     by_class = {name: np.flatnonzero(labels == name)[:50] for name in names}
     shown = np.concatenate([by_class[name][: max(1, most // len(names))] for name in names])
-    profiles = {name: descriptors_.thesis(images[rows]).filter(like="edge_density").to_numpy() for name, rows in by_class.items()}
+    profiles = {
+        name: descriptors_.thesis(images[rows]).filter(like="edge_density").to_numpy()
+        for name, rows in by_class.items()
+    }
     share = np.linspace(0, descriptors_.REACH, descriptors_.POINTS)
     frame = pd.concat(
         [pd.DataFrame({"class": name, "share": share, "mean": p.mean(0), "error": p.std(0) / np.sqrt(len(p))})
@@ -139,7 +159,9 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
         clear(axes)
         for axis, i in zip(axes[:-1].ravel(), shown):
             axis.imshow(images[i], cmap="gray", vmin=-3, vmax=3)
-            axis.contour(descriptors_.outline(images[i : i + 1])[0], levels=[0.5], colors="#E69F00", linewidths=1.2)
+            axis.contour(
+                descriptors_.outline(images[i : i + 1])[0], levels=[0.5], colors="#E69F00", linewidths=1.2
+            )
             scale_bar(axis, images.shape[-1], pixel_nm)
             axis.set_title(labels[i], fontsize=7)
         below = figure.add_subplot(grid[rows, :])
