@@ -1,21 +1,27 @@
 """Reading microscope files, positions and tables: right against independent readers, and how fast.
 
-Run as ``python benchmarks/formats.py``; it prints a section for RESULTS.md. With rosettasciio installed (extra
-`formats`) its formats are read too. Times are medians of alternating runs on the same data.
+Run as ``python -m benchmarks.formats [--quick] [--million]``; it prints tables for RESULTS.md. With rosettasciio
+installed (extra `formats`) its formats are read too. Times are medians of alternating runs on the same data. `--quick`
+compares ratios and exits with status 1 where one is missed; `--million` adds 10⁶ particles and takes minutes.
 """
 
 import csv
+import os
+import re
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pandas as pd
+import PIL
+from PIL import Image
 
-from temlib import micrographs, positions, tables
+from temlib import micrographs, particles, sources, tables
 from temlib.files import InputError
 
 FORMATS = Path(__file__).parents[2] / "shared" / "data" / "formats"
@@ -64,9 +70,9 @@ def cutting(folder):
     (folder / "p.csv").write_text("image,row,column,box_px\n" + lines)
 
     def ours():
-        found = positions.read(folder / "p.csv")
-        image = micrographs.read(folder / found["image"].iloc[0]).image
-        return positions.cut(image, found["row"], found["column"], 128)
+        found = sources.read(folder / "p.csv")
+        sizes = np.full(len(found.table), np.nan)
+        return np.stack([crop for rows in found.groups() for _, crop, _ in found.load(rows, sizes, np.nan)])
 
     def theirs():
         image = mrcfile.read(path)  # the whole micrograph
@@ -77,9 +83,8 @@ def cutting(folder):
 
     np.testing.assert_array_equal(ours(), theirs())
     mine, other = seconds([ours, theirs])
-    print(
-        f"- 4096 x 4096 MRC, 300 positions (CSV), boxes of 128: {mine:.3f} s; mrcfile, slices {other:.3f} s."
-    )
+    print(f"| 300 boxes of 128 px cut from a 4096×4096 MRC | {mine:.3f} s | mrcfile, slices: {other:.3f} s |")
+    return mine / other < 2
 
 
 def reading_tables(folder):
@@ -104,19 +109,100 @@ def reading_tables(folder):
 
     np.testing.assert_allclose(ours(), theirs())
     mine, other = seconds([ours, theirs])
-    kind = f"{n} rows, semicolons, decimal commas"
-    print(f"- manifest of {kind}: {mine:.2f} s with all checks; pandas, told everything, {other:.2f} s.")
+    kind = f"{n:,} rows, semicolons, decimal commas, with all checks"
+    print(f"| manifest of {kind} | {mine:.2f} s | pandas, told everything: {other:.2f} s |")
+
+
+def write_crops(folder, count):
+    """Write PNG crops of 40 to 139 pixels and their manifest."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(120, 25, (3000, 3000)).clip(0, 255).astype(np.uint8)
+    for i in range(count):
+        side, row, column = int(rng.integers(40, 140)), *rng.integers(0, 2850, 2)
+        crop = noise[row : row + side, column : column + side]
+        Image.fromarray(crop).save(folder / f"p{i:05d}.png", compress_level=1)
+    lines = "".join(f"p{i:05d}.png,m{i // 50},{'uni' if i % 3 else 'multi'},1.3\n" for i in range(count))
+    (folder / "crops.csv").write_text("image,micrograph,lamellarity,pixel_size_nm\n" + lines)
+
+
+def preparing(folder, count):
+    """Print how long crops take to be prepared and opened again, beside decoding and resizing them by Pillow."""
+    write_crops(folder, count)
+
+    def ours():
+        return particles.open(folder / "crops.csv", pixel_nm=2.0, input_size=64)
+
+    def theirs():
+        for path in sorted(folder.glob("p*.png")):
+            with Image.open(path) as image:
+                np.asarray(image.convert("F").resize((64, 64), Image.Resampling.BICUBIC))
+
+    taken, used = [], []
+    for call in (ours, theirs):
+        start, begun = time.perf_counter(), time.process_time()
+        call()
+        taken.append(time.perf_counter() - start)
+        used.append(time.process_time() - begun)
+    (again,) = seconds([ours])
+    print(f"| {count:,} PNG of 40–139 px to 64×64 at 2 nm | {taken[0]:.1f} s ({count / taken[0]:,.0f}/s; {used[0]:.1f} s of CPU) "
+          f"| Pillow alone, one thread: {taken[1]:.1f} s |")  # fmt: skip
+    print(f"| the same, opened again | {again:.3f} s | |")
+    return used[0] / used[1] < 4 and again / taken[0] < 0.1
+
+
+def million(folder, count=10**6):
+    """Print time and anonymous memory of `count` particles of a stack of 16×16 pixels."""
+    rng = np.random.default_rng(0)
+    with mrcfile.new_mmap(folder / "s.mrcs", (count, 16, 16), mrc_mode=0) as stack:
+        for k in range(0, count, 10000):
+            stack.data[k : k + 10000] = rng.normal(0, 25, stack.data[k : k + 10000].shape).clip(-128, 127)
+        stack.set_image_stack()
+    lines = (f"s.mrcs,{i},m{i // 100},{'uni' if i % 3 else 'multi'},2\n" for i in range(count))
+    with (folder / "s.csv").open("w") as file:
+        file.write("image,index,micrograph,lamellarity,pixel_size_nm\n")
+        file.writelines(lines)
+    peak, ended = [0], threading.Event()
+
+    def watch():
+        while not ended.wait(0.05):
+            peak[0] = max(peak[0], anonymous())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    start = time.perf_counter()
+    data = particles.open(folder / "s.csv", pixel_nm=2.0, input_size=16)
+    taken = time.perf_counter() - start
+    half = data.rows(np.arange(0, count, 2))
+    total = sum(len(block) for block in half.blocks())
+    ended.set()
+    thread.join()
+    print(f"| {count:,} particles of a stack, prepared; half of them read ({total:,}) | {taken:.0f} s "
+          f"| anonymous memory at most {peak[0] / 1e9:.2f} GB |")  # fmt: skip
+
+
+def anonymous():
+    """Return the anonymous memory of this process in bytes (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"RssAnon:\s+(\d+)", status)[1])
 
 
 def main():
     """Print all of it."""
-    libraries = ", ".join(f"{library.__name__} {library.__version__}" for library in (np, pd, mrcfile))
+    libraries = ", ".join(f"{library.__name__} {library.__version__}" for library in (np, pd, mrcfile, PIL))
     print(f"Python {sys.version.split()[0]}, {libraries}\n")
-    if FORMATS.is_dir():
+    quick = "--quick" in sys.argv
+    if FORMATS.is_dir() and not quick:
         real_files()
-    with tempfile.TemporaryDirectory() as folder:
-        cutting(Path(folder))
-        reading_tables(Path(folder))
+    print("\n| what | temlib | beside |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["TEMLIB_CACHE"] = str(folder / "cache")
+        fine = [cutting(folder), preparing(folder, 2000 if quick else 20000)]
+        if not quick:
+            reading_tables(folder)
+        if "--million" in sys.argv:
+            million(folder)
+    sys.exit(quick and not all(fine))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Paths that a user or a table names: shown in messages, probed before opening, kept inside their folder."""
 
+import functools
+import os
 import stat
 from pathlib import Path
 
@@ -34,14 +36,13 @@ def probe(path, count):
         If there is no such file, it cannot be opened, is empty, or is a folder, a pipe or a device, which
         would hang or never end.
     """
-    path = Path(path)
     try:
-        status = path.stat()
+        status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{shown(path)} is a folder, a pipe or a device; name a regular file.")
         if not status.st_size:
             raise InputError(f"{shown(path)} is empty (0 bytes); copy it again from where it came.")
-        with path.open("rb") as file:
+        with open(path, "rb", buffering=0) as file:
             return status.st_size, file.read(count)
     except InputError:
         raise
@@ -76,14 +77,14 @@ def inside(folder, name, place):
         file.
     """
     try:
-        base, path = Path(folder).resolve(), Path(folder, name).resolve()
-        if not name or not path.is_relative_to(base):
+        base, real = _resolved(str(folder)), os.path.realpath(os.path.join(folder, name))
+        if not name or not real.startswith(base + os.sep):
             fault = (
                 f"leaves the folder {shown(folder)}; put the file, not a link, into it and name it relatively"
             )
-        elif not path.exists():
+        elif not os.path.lexists(real):
             fault = f"is not in {shown(folder)}; check the name, or the folder that the names are relative to"
-        elif not path.is_file():
+        elif not os.path.isfile(real):
             fault = "is no regular file but a folder, a pipe or a device; name an image"
         else:
             return Path(folder, name)
@@ -94,6 +95,12 @@ def inside(folder, name, place):
     ) as error:  # a zero character, a name too long, a circle of links
         fault = f"cannot be followed ({reason(error)}); correct it"
     raise InputError(f"{place}: {shown(name)[:200]!r} {fault}.")
+
+
+@functools.lru_cache(maxsize=10)
+def _resolved(folder):
+    """Return the folder of a table after links are followed, once for all its images."""
+    return os.path.realpath(folder)
 
 
 def refusal(path, fault):

@@ -147,7 +147,8 @@ def condition(images, taps, row_index, column_index, out):
             for t in range(taps.size):
                 for j in range(columns):
                     target[j] += taps[t] * wide[j + t]
-            total += target.sum()
+            for j in range(columns):
+                total += np.float64(target[j])  # in single, 300 ± .01 would lose its mean
         mean = total / (rows * columns)
         squares = 0.0
         for r in range(rows):

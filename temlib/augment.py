@@ -28,7 +28,7 @@ References
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,7 @@ _RANGES = {
 }
 # How far an image is continued before the prefilter where it is not mirrored, as scipy.ndimage does: the
 # prefilter forgets by .268 per pixel, so 12 pixels away the border weighs 1e-7.
-_PAD = 12
+PAD = 12
 # numba's simplest threading layer stops the process when two threads of Python enter parallel code at once.
 _ONE_AT_A_TIME = threading.Lock()
 # Gaussian low-pass of `condition`, standard deviation in pixels; benchmarks/augment.py compares others.
@@ -123,20 +123,29 @@ class Augmentation:
 
         Parameters
         ----------
-        name : {"slides", "keras2016", "none"}
+        name : str
             "slides" are the defaults. "keras2016" is what Keras of October 2016 made of such ranges: shear to
             both sides, rows and columns zoomed independently by up to 20 % either way, nearest pixel, edge
             repeated. Its order of composition was another, and its zoom divided where this one multiplies.
-            "none" changes nothing.
+            "none" changes nothing. Transforms named after a hyphen are left out: "slides-rotation",
+            "slides-flip_rows-flip_columns".
         """
-        if name == "slides":
-            return cls()
-        if name == "keras2016":
-            return cls(shear=(-0.2, 0.2), zoom=(0.8, 1.2), order=0, fill="nearest", separate_zoom=True)
-        if name == "none":
-            zero = (0.0, 0.0)
-            return cls(zero, zero, zero, zero, zoom=(1.0, 1.0), flip_rows=False, flip_columns=False)
-        raise InputError(f'there is no augmentation {name!r}; choose "slides", "keras2016" or "none".')
+        name, *left_out = name.split("-")
+        zero = (0.0, 0.0)
+        none = dict.fromkeys(("rotation", "shear", "shift_rows", "shift_columns"), zero)
+        none |= {"zoom": (1.0, 1.0), "flip_rows": False, "flip_columns": False}
+        presets = {
+            "slides": cls(),
+            "keras2016": cls(shear=(-0.2, 0.2), zoom=(0.8, 1.2), order=0, fill="nearest", separate_zoom=True),
+            "none": cls(**none),
+        }
+        if name not in presets:
+            raise InputError(f'there is no augmentation {name!r}; choose "slides", "keras2016" or "none".')
+        if not set(left_out) <= set(none):
+            raise InputError(
+                f"an augmentation can be named without {', '.join(none)}; received {'-'.join(left_out)!r}."
+            )
+        return replace(presets[name], **{transform: none[transform] for transform in left_out})
 
     def draw(self, count, seed):
         """Draw the transforms of `count` images, each transform uniformly from its range.
@@ -199,7 +208,7 @@ class Augmentation:
             Holds the images (not copied where they are float32) and, beside them, as much memory again.
         """
         images = checked_images(images)
-        samples = _spline_samples(images, self.order, 0 if self.fill == "mirror" else _PAD)
+        samples = _spline_samples(images, self.order, 0 if self.fill == "mirror" else PAD)
         return Prepared(images, samples, self.order, self.fill)
 
     def apply_prepared(self, prepared, transforms, index=None):
@@ -236,7 +245,7 @@ class Augmentation:
             mirror = self.fill == "mirror"
             with _ONE_AT_A_TIME:
                 _splines.resample(
-                    prepared.samples, index, matrices, self.order, mirror, 0 if mirror else _PAD, out
+                    prepared.samples, index, matrices, self.order, mirror, 0 if mirror else PAD, out
                 )
             if self.order == 3:
                 _copy_grid_maps(prepared.images, index, matrices, self.fill, out)
@@ -287,69 +296,62 @@ def condition(images, *, blur=BLUR):
     -----
     The default was chosen by spectra: power of augmented to plain white noise within 5 % from .1 cycles per
     pixel on, where renormalisation alone leaves 10 %. What zoom does to coloured noise and background remains:
-    no filter common to both undoes it. Balanced accuracies of small networks on real crops scattered more
-    between seeds than between blurred and merely renormalised.
+    no filter common to both undoes it. On real crops a network trained on augmented ones lost .03 to .07 of
+    balanced accuracy on plain ones untreated, nothing conditioned; benchmarks/RESULTS.md compares the cures, and
+    says what scaling each image by its own spread may cost.
     """
     images = checked_images(images)
     if not isinstance(blur, int | float | np.number) or not 0 <= blur <= 5:
         raise InputError(f"blur of the conditioning must be in pixels from 0 to 5; received {blur!r}.")
-    reach = math.ceil(4 * blur)
-    distance = np.arange(-reach, reach + 1)
-    taps = np.exp(-0.5 * (distance / blur) ** 2) if blur else np.ones(1)
+    taps = blur_taps(blur)
+    reach = len(taps) // 2
     out = np.empty_like(images)
     if len(images):
         rows, columns = (_at_border(np.arange(-reach, n + reach), n, "mirror") for n in images.shape[1:])
         from temlib import _splines
 
         with _ONE_AT_A_TIME:
-            _splines.condition(images, (taps / taps.sum()).astype(np.float32), rows, columns, out)
+            _splines.condition(images, taps, rows, columns, out)
     return out
 
 
-def apply_on_device(samples, matrices, shape):
-    """Resample mirrored cubic splines with `keras.ops`, as `Augmentation.apply` does, on an accelerator.
+def blur_taps(blur):
+    """Return the (2 k + 1,) float32 taps of a Gaussian of standard deviation `blur` pixels, which sum to 1."""
+    reach = math.ceil(4 * blur)
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / blur) ** 2) if blur else np.ones(1)
+    return (taps / taps.sum()).astype(np.float32)
 
-    It runs inside the compiled training step of the TensorFlow, JAX and PyTorch backends; coordinates are in
-    single precision, so it agrees with `apply` to about 1e-5 of the range at 100 pixels and to 1e-4 at 1000.
+
+def averaged(predict, images, augmentation, *, draws=8, seed=0):
+    """Average a classifier's probabilities over transforms of each image (test-time averaging).
+
+    Every image goes through the same `draws` transforms, so a prediction does not depend on which other
+    images are asked about.
 
     Parameters
     ----------
-    samples : (n, rows + 3, columns + 3) float32 tensor
-        `Prepared.samples` of an augmentation with order 3 and fill "mirror".
-    matrices : (n, 2, 3) float tensor
-        From `affine_matrices`.
-    shape : (int, int)
-        Rows and columns of the images.
+    predict : callable
+        Gets conditioned images, (n, rows, columns) float32; gives an (n, classes) ndarray of probabilities.
+    images : (n, rows, columns) floating-point ndarray
+        As read, not conditioned.
+    augmentation : Augmentation
+        Best the one that was trained with.
+    draws : int, optional
+        Number of transforms, 1 or more; prediction takes that many times as long.
+    seed : int or numpy.random.Generator, optional
 
     Returns
     -------
-    (n, rows, columns) float32 tensor
+    (n, classes) ndarray
     """
-    from keras import ops
-
-    matrices = ops.cast(matrices, "float32")[:, :, :, None, None]  # (n, 2, 3, 1, 1)
-    grid = [ops.cast(ops.arange(size), "float32") for size in shape]
-    starts, weights = [], []
-    for axis, size in enumerate(shape):
-        m = matrices[:, axis]
-        position = m[:, 0] * grid[0][:, None] + m[:, 1] * grid[1] + m[:, 2]  # (n, rows, columns)
-        period = 2.0 * (size - 1)
-        position = ops.abs(position - period * ops.round(position / period))
-        start = ops.floor(position)
-        t = position - start
-        u = 1 - t
-        starts.append(ops.cast(start, "int32"))
-        weights.append((u**3 / 6, 2 / 3 - t * t * (1 - t / 2), 2 / 3 - u * u * (1 - u / 2), t**3 / 6))
-    width = shape[1] + 3
-    count = (shape[0] + 3) * width
-    flat = ops.reshape(samples, (-1, count))
-    first = ops.reshape(starts[0] * width + starts[1], (-1, shape[0] * shape[1]))
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
+        raise InputError(f"the number of transforms to average over must be 1 or more; received {draws!r}.")
+    transforms, prepared = augmentation.draw(draws, seed), augmentation.prepare(images)
     total = 0.0
-    for i, down in enumerate(weights[0]):
-        for j, across in enumerate(weights[1]):
-            taken = ops.take_along_axis(flat, first + (i * width + j), axis=1)
-            total = total + down * across * ops.reshape(taken, (-1, *shape))
-    return total
+    for k in range(draws):
+        repeated = transforms.iloc[np.full(len(prepared.images), k)]
+        total = total + np.asarray(predict(condition(augmentation.apply_prepared(prepared, repeated))))
+    return total / draws
 
 
 def checked_images(images):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from temlib import svm
 from temlib.files import InputError, replacing
+from temlib.fitting import BLOCK
 
 # What is kept for notebook 4: particles, and pixels a side of their copies.
 KEPT, KEPT_SIZE = 2000, 64
@@ -58,13 +59,15 @@ def attention(model, images, classes):
     """
     from PIL import Image
 
+    from temlib import networks
+
     head, tail = _cut(model, images.shape[-1])
     # What speaks for a class is its logit less the mean of the others': a softmax sees differences alone.
     number = model.output_shape[-1]
     weights = (np.eye(number)[classes] * number - 1).astype(np.float32) / max(number - 1, 1)
-    features = np.concatenate(
-        [np.asarray(head.predict_on_batch(images[i : i + 64, ..., None])) for i in range(0, len(images), 64)]
-    )
+    # Called directly: tracing a graph for a few images takes longer than computing them.
+    seen = [head([images[i : i + 64, ..., None]], training=False) for i in range(0, len(images), 64)]
+    features = np.concatenate([networks.backend().ops.convert_to_numpy(block) for block in seen])
     gradients = _gradient(tail, features, weights)
     coarse = np.maximum((features * gradients).sum(axis=-1), 0).astype(np.float32)
     size = images.shape[:0:-1]
@@ -139,31 +142,37 @@ def occlusion(predict, images, classes, *, window=None):
     window = window or max(2, size // 5)
     starts = sorted({*range(0, size - window, max(1, window // 2)), size - window})
     lost, seen = np.zeros(images.shape, np.float32), np.zeros(images.shape[1:], np.float32)
-    rows = np.arange(n)
 
     def support(x):
-        logits = np.asarray(predict(x), dtype=np.float64)
-        own = logits[rows, classes]
-        return own - (logits.sum(axis=1) - own) / max(logits.shape[1] - 1, 1)
+        logits = np.asarray(predict(x), dtype=np.float64).reshape(-1, n, classes_seen)
+        own = logits[:, np.arange(n), classes]
+        return own - (logits.sum(axis=-1) - own) / max(classes_seen - 1, 1)  # (copies, n)
 
+    classes_seen = np.asarray(predict(images[:1])).shape[-1]
     whole = support(images)
     middle = np.median(images, axis=(1, 2))[:, None, None]
     for top in starts:
-        for left in starts:
-            place = np.s_[:, top : top + window, left : left + window]
-            blanked = images.copy()
-            blanked[place] = middle
-            lost[place] += np.maximum(whole - support(blanked), 0)[:, None, None]
+        places = [np.s_[:, top : top + window, left : left + window] for left in starts]
+        blanked = np.tile(images, (len(places), 1, 1, 1))  # (copies, n, rows, columns)
+        for copy, place in zip(blanked, places):
+            copy[place] = middle
+        losses = np.maximum(whole - support(blanked.reshape(-1, *images.shape[1:])), 0)
+        for place, loss in zip(places, losses):
+            lost[place] += loss[:, None, None]
             seen[place[1:]] += 1
     return _normalised(lost / seen)
 
 
-def shuffled(model, seed):
-    """Return a copy of a model whose weights have changed places within each tensor: it has learnt nothing."""
+def shuffled(model, seed, *, copy=None):
+    """Return a copy of a model whose weights have changed places within each tensor: it has learnt nothing.
+
+    An earlier `copy` of the same architecture is used again where it is given, which saves building it.
+    """
     from temlib import networks
 
     rng = np.random.default_rng(seed)
-    copy = networks.backend().models.clone_model(model)
+    # A clone would also rebuild how the model was compiled, with a loss that Keras does not know by name.
+    copy = copy or networks.backend().Model.from_config(model.get_config())
     copy.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in model.get_weights()])
     return copy
 
@@ -206,6 +215,7 @@ class Sample:
         places = data.table.reset_index(drop=True).groupby(task).indices.values()
         self.chosen = np.sort(np.concatenate([rng.permutation(p)[:PER_CLASS] for p in places]))
         self.targets = self._targets(count) if data.source == "simulated" else {}
+        self._copies = {}
         self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
         self.importance = pd.DataFrame(columns=["model", "descriptor", "unit", "loss"])
 
@@ -239,19 +249,26 @@ class Sample:
         self.maps["gradcam"].append(attention(model, images, calls))
         self.maps["occlusion"].append(occlusion(lambda x: self._predict(model, x), images, calls))
         # The mean over several shuffles: a single one may look at the right place by luck.
-        nothing = [attention(shuffled(model, (self.seed, k)), images, calls) for k in range(SHUFFLES)]
+        nothing = []
+        for k in range(SHUFFLES):
+            self._copies[name] = shuffled(model, (self.seed, k), copy=self._copies.get(name))
+            nothing.append(attention(self._copies[name], images, calls))
         self.maps["shuffled"].append(np.mean(nothing, axis=0))
         names = np.array(sorted(self.data.table[self.task].unique()), dtype=object)
         self.rows += [(name, int(i), str(names[k])) for i, k in zip(index, calls)]
 
     @staticmethod
     def _predict(model, images):
-        return np.concatenate(
-            [
-                np.asarray(model.predict_on_batch(images[i : i + 256, ..., None]))
-                for i in range(0, len(images), 256)
-            ]
-        )
+        # Blocks of the size with which the network was tested: another one would be traced anew.
+        blocks = [
+            np.asarray(
+                model.predict_on_batch(
+                    np.resize(images[i : i + BLOCK], (BLOCK, *images.shape[1:]))[..., None]
+                )
+            )
+            for i in range(0, len(images), BLOCK)
+        ]
+        return np.concatenate(blocks)[: len(images)]
 
     def _targets(self, count):
         """Return {position: (membrane, payload)} masks at the geometry of the images, of the chosen particles."""

@@ -63,15 +63,17 @@ def _kernel_rows(kernel_size, lift):
 class DihedralConv2D(keras.layers.Layer):
     """Convolve with one kernel in all eight orientations (a p4m group convolution without bias).
 
-    The image keeps its size: zero padding is the same on all sides, which any symmetry of the square respects at
-    even and odd sizes alike; a stride would not.
+    Zero padding is the same on all sides. With a stride of 2 the kernel's side must be even for an even image and odd for
+    an odd one: then the windows lie symmetrically in the image, and every symmetry of the square is respected.
 
     Parameters
     ----------
     filters : int
         Features per orientation, at least 1.
     kernel_size : int
-        Odd side of the kernel, in pixels.
+        Side of the kernel, in pixels; odd where `strides` is 1.
+    strides : {1, 2}
+        1 keeps the image's size, 2 halves it (rounded up).
     lift : bool
         True for the first layer, whose input is an image without orientations.
     kernel_initializer : str or keras.initializers.Initializer
@@ -81,15 +83,20 @@ class DihedralConv2D(keras.layers.Layer):
         ``(n, rows, columns, channels)`` with `lift`, else ``(n, rows, columns, 8 * channels)``.
 
     Output shape
-        ``(n, rows, columns, 8 * filters)``, orientation before feature.
+        ``(n, rows / strides, columns / strides, 8 * filters)``, orientation before feature.
     """
 
-    def __init__(self, filters, kernel_size=3, *, lift=False, kernel_initializer="he_normal", **kwargs):
+    def __init__(
+        self, filters, kernel_size=3, *, strides=1, lift=False, kernel_initializer="he_normal", **kwargs
+    ):
         super().__init__(**kwargs)
-        if kernel_size % 2 == 0:
-            raise ValueError(f"The kernel of a dihedral convolution has an odd side. Received: {kernel_size}")
+        if strides == 1 and kernel_size % 2 == 0:
+            raise ValueError(
+                f"Without a stride the kernel of a dihedral convolution has an odd side. Received: {kernel_size}"
+            )
         self.filters = filters
         self.kernel_size = kernel_size
+        self.strides = strides
         self.lift = lift
         self.orientations = ORIENTATIONS
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -97,6 +104,11 @@ class DihedralConv2D(keras.layers.Layer):
 
     def build(self, input_shape):
         """Make the kernel: one row for each pixel and input orientation."""
+        if self.strides == 2 and (self.kernel_size - input_shape[1]) % 2:
+            raise ValueError(
+                "With a stride of 2 the sides of kernel and image are both even or both odd. "
+                f"Received: {self.kernel_size} and {input_shape[1]}"
+            )
         incoming = 1 if self.lift else ORIENTATIONS
         self.channels = input_shape[-1] // incoming
         # As a 4-dimensional kernel, so that the initializer sees the true fan-in.
@@ -114,11 +126,17 @@ class DihedralConv2D(keras.layers.Layer):
         kernel = ops.reshape(kernel, (ORIENTATIONS, size**2, incoming, self.channels, self.filters))
         kernel = ops.transpose(kernel, (1, 2, 3, 0, 4))  # (k*k, incoming, channels, 8, filters)
         kernel = ops.reshape(kernel, (size, size, incoming * self.channels, ORIENTATIONS * self.filters))
-        return ops.conv(inputs, kernel, strides=1, padding="same", data_format="channels_last")
+        if self.strides == 1:
+            return ops.conv(inputs, kernel, strides=1, padding="same", data_format="channels_last")
+        # "same" would pad the far sides more than the near ones.
+        edge = ((size - 1) // 2, (size - 1) // 2)
+        inputs = ops.pad(inputs, ((0, 0), edge, edge, (0, 0)))
+        return ops.conv(inputs, kernel, strides=2, padding="valid", data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
-        """Return the input's shape with 8 × `filters` channels."""
-        return (*input_shape[:-1], ORIENTATIONS * self.filters)
+        """Return the shape of the maps, with 8 × `filters` channels."""
+        sides = (-(-side // self.strides) for side in input_shape[1:3])
+        return (input_shape[0], *sides, ORIENTATIONS * self.filters)
 
     def get_config(self):
         """Return what rebuilds the layer, as plain JSON values."""
@@ -126,6 +144,7 @@ class DihedralConv2D(keras.layers.Layer):
             **super().get_config(),
             "filters": self.filters,
             "kernel_size": self.kernel_size,
+            "strides": self.strides,
             "lift": self.lift,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

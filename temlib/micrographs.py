@@ -10,6 +10,7 @@ Images are `(rows, columns)`, in the type and the row order of the file; uncompr
 
 import logging
 import math
+import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ SIGNATURES = {  # first bytes -> the format that begins with them
     b"BM": "BMP",
 }
 MRC_MAGIC = slice(208, 211)  # the bytes "MAP" since MRC2000
+_QUIET = threading.Lock()  # held while `quiet` collects
 SQUARE_TOLERANCE = 0.01  # relative; calibrations of the two axes agree to 1 % in a sound microscope
 
 
@@ -140,24 +142,12 @@ def read(path, *, index=None):
     ----------
     .. [1] Cheng A. et al., J. Struct. Biol. 192 (2015) 146, doi:10.1016/j.jsb.2015.04.002
     """
-    path = Path(path)
-    size, head = probe(path, MRC_MAGIC.stop)
-    suffix, packed = _kind(path, head)
-    with _quiet() as said:
-        if suffix in MRC_SUFFIXES:
-            found = read_mrc(path, index, size, packed, suffix)
-        elif suffix in TIFF_SUFFIXES:
-            found = read_tiff(path, index, size)
-        elif suffix in PICTURE_SUFFIXES:
-            found = read_picture(path, index, size)
-        else:
-            found = read_rsciio(path, index, size, suffix)
-    if found.image.ndim != 2 or not found.image.size:
-        raise refusal(path, f"states an image of shape {found.image.shape}, which is none; copy it again.")
-    pixel_size_nm, odd = _square(*found.sizes_nm)
+    with quiet() as said:
+        found, form = pixels(path, index)
+    pixel_size_nm, odd = square(*found.sizes_nm)
     source = Source(
-        path=path,
-        format=FORMATS[suffix],
+        path=Path(path),
+        format=form,
         dtype=str(found.image.dtype.newbyteorder("=")),
         shape=tuple(map(int, found.shape)),
         index=index,
@@ -166,6 +156,24 @@ def read(path, *, index=None):
         notes=(*found.notes, *odd, *said),
     )
     return Micrograph(found.image, pixel_size_nm, source)
+
+
+def pixels(path, index=None):
+    """Read one image as `read` does, without the account: a `_readers.Found` and the name of the format."""
+    path = Path(path)
+    size, head = probe(path, MRC_MAGIC.stop)
+    suffix, packed = _kind(path, head)
+    if suffix in PICTURE_SUFFIXES:
+        found = read_picture(path, index, size)
+    elif suffix in MRC_SUFFIXES:
+        found = read_mrc(path, index, size, packed, suffix)
+    elif suffix in TIFF_SUFFIXES:
+        found = read_tiff(path, index, size)
+    else:
+        found = read_rsciio(path, index, size, suffix)
+    if found.image.ndim != 2 or not found.image.size:
+        raise refusal(path, f"states an image of shape {found.image.shape}, which is none; copy it again.")
+    return found, FORMATS[suffix]
 
 
 def _kind(path, head):
@@ -189,14 +197,21 @@ def _kind(path, head):
 
 
 @contextmanager
-def _quiet():
-    """Collect what other libraries warn or log as notes, so that none of it reaches the reader's screen."""
+def quiet():
+    """Collect what other libraries warn or log as notes, so that none of it reaches the reader's screen.
+
+    Python keeps its filters of warnings once for all threads: who reads in threads enters this around them, and within
+    it nothing is collected a second time.
+    """
     said = []
+    if _QUIET.locked():
+        yield said
+        return
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: said.append(record.getMessage())
     loggers = [logging.getLogger(name) for name in ("tifffile", "PIL", "rsciio")]
-    before = [logger.propagate for logger in loggers]
-    with warnings.catch_warnings(record=True) as caught:
+    with _QUIET, warnings.catch_warnings(record=True) as caught:
+        before = [logger.propagate for logger in loggers]
         warnings.simplefilter("always")
         for logger in loggers:
             logger.addHandler(handler)
@@ -213,7 +228,7 @@ def _quiet():
             ][:5]
 
 
-def _square(height, width):
+def square(height, width):
     """Return the edge of a square pixel in nm and no note, or NaN and a note where the axes differ."""
     if abs(height - width) > SQUARE_TOLERANCE * max(height, width):
         sizes = f"{height:.6g} nm high, {width:.6g} nm wide"

@@ -139,11 +139,12 @@ def _dihedral(parts, x, size_features, classes):
         x = DihedralConv2D(channels // ORIENTATIONS, size, kernel_initializer=start, **options)(x)
         return DihedralBatchNormalization()(x)
 
-    x = parts.layers.ReLU()(convolution(x, DIHEDRAL_WIDTHS[0], 5, lift=True))
-    for channels in DIHEDRAL_WIDTHS[1:]:
+    # A kernel with the image's own parity lies symmetrically at a stride of 2.
+    x = parts.layers.ReLU()(convolution(x, DIHEDRAL_WIDTHS[0], 6 - x.shape[1] % 2, lift=True, strides=2))
+    for number, channels in enumerate(DIHEDRAL_WIDTHS[1:]):
         # Windows of 2 pixels cover an even side exactly, windows of 3 that overlap by one an odd one: no row or column
         # is left over at one border only, which would break the symmetry.
-        x = parts.layers.MaxPooling2D(2 + x.shape[1] % 2, strides=2)(x)
+        x = parts.layers.MaxPooling2D(2 + x.shape[1] % 2, strides=2)(x) if number else x
         y = parts.layers.ReLU()(convolution(x, channels, 3))
         y = convolution(y, channels, 3)
         x = parts.layers.ReLU()(parts.layers.Add()([convolution(x, channels, 1), y]))
@@ -172,6 +173,11 @@ _NETWORKS = {
 def names():
     """Give the names of temlib's own networks; `build` also takes the names of `keras.applications`."""
     return list(_NETWORKS)
+
+
+def is_application(name):
+    """Tell whether `name` is written like a model of `keras.applications`; whether there is one shows when it is built."""
+    return isinstance(name, str) and re.fullmatch("[A-Z][A-Za-z]+[0-9]+[A-Za-z0-9]*", name) is not None
 
 
 def build(name, *, input_size, classes, seed, size_input=False, weights=None):

@@ -23,12 +23,12 @@ UNCERTAIN = "uncertain"
 
 # The d′ that counts as little: evidence is log(1 + d′ / LITTLE). Payload is one spot, a second membrane is a
 # whole contour that the eye has to follow.
-LITTLE = {"lamellarity": 10.0, "encapsulation": 5.5}
+LITTLE = {"lamellarity": 12.0, "encapsulation": 5.5}
 # Standard deviations of the noise that all annotators share, of each one's own, and of their lean towards a
 # class.
 SHARED, PRIVATE, HABIT = 0.5, 0.4, 0.12
 # Evidence below which the median annotator says uncertain.
-MARGIN = 0.55
+MARGIN = {"lamellarity": 0.65, "encapsulation": 0.55}
 # Distance from the fill threshold at which the evidence for empty or full is halved.
 NEAR = 0.05
 # Samples of the line through a particle's middle on which detectability is computed.
@@ -151,10 +151,10 @@ def evidence(vesicle, seen, overlap, threshold):
     return lamellarity, math.log1p(payload / LITTLE["encapsulation"]) * clear * near, snr
 
 
-def habits(annotators, rng):
-    """Draw the annotators' habits: lean to the second class, and the evidence each wants; (annotators, 2)."""
+def habits(annotators, task, rng):
+    """Draw the annotators' habits in a task: lean to the second class, and the evidence each wants; (annotators, 2)."""
     lean = HABIT * rng.standard_normal(annotators)
-    return np.stack([lean, MARGIN * np.exp(0.25 * rng.standard_normal(annotators))], axis=1)
+    return np.stack([lean, MARGIN[task] * np.exp(0.25 * rng.standard_normal(annotators))], axis=1)
 
 
 def judge(second, strength, habit, rng):

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import tables
 from ._paths import inside, listed, probe, shown
-from ._pickers import numbered, read_box, read_cbox, read_star, where
+from ._pickers import read_box, read_cbox, read_star, where
 from .files import InputError
 from .micrographs import SUFFIXES
 
+READERS = {".star": read_star, ".box": read_box, ".cbox": read_cbox}
 LARGEST_CUT = 2**30  # bytes of crops from one call
 
 
@@ -28,7 +28,7 @@ def read(path, *, folder=None):
     ----------
     path : str or Path
         ``.star`` of RELION (3.0, 3.1 and later) or exported from cryoSPARC, ``.box`` of EMAN, ``.cbox`` of
-        crYOLO, or a manifest (``.csv``, ``.tsv``, ``.txt``) with the columns `image`, `row`, `column`.
+        crYOLO. (A table with `image`, `row`, `column` is a manifest; `temlib.sources` reads it.)
     folder : str or Path, optional
         The folder that image names are relative to. By default the RELION project (the nearest folder upwards
         that holds ``default_pipeline.star``) for a STAR file in one, else the folder of `path`.
@@ -66,14 +66,12 @@ def read(path, *, folder=None):
     """
     path = Path(path)
     probe(path, 1)
-    readers = {".star": read_star, ".box": read_box, ".cbox": read_cbox}
-    readers |= dict.fromkeys((".csv", ".tsv", ".txt"), _read_manifest)
     suffix = path.suffix.lower()
-    if suffix not in readers:
-        raise InputError(f"{shown(path)} is no known table of positions; known are {' '.join(readers)}.")
+    if suffix not in READERS:
+        raise InputError(f"{shown(path)} is no known table of positions; known are {' '.join(READERS)}.")
     folder = Path(folder) if folder is not None else _project(path) if suffix == ".star" else path.parent
-    table, notes = readers[suffix](path, folder)
-    table = _finish(path, table)
+    table, notes = READERS[suffix](path, folder)
+    table = finish(path, table)
     _check_images(path, folder, table)
     table.attrs = {"path": str(path), "folder": str(folder), "format": suffix[1:].upper(), "notes": notes}
     return table
@@ -85,8 +83,11 @@ def _project(path):
     return next((p for p in (here, *here.parents) if (p / "default_pipeline.star").is_file()), path.parent)
 
 
-def _finish(path, table):
-    """Return the table with its fixed columns first and in their types, after their values were checked."""
+def finish(path, table, *, whole=False):
+    """Return the table with its fixed columns first and in their types, after their values were checked.
+
+    Where each image is a `whole` crop, its place in a micrograph may be unknown.
+    """
     n = len(table)
     if not n:
         raise InputError(f"{shown(path)} holds no particles; pick some or leave it out.")
@@ -95,7 +96,7 @@ def _finish(path, table):
         values = pd.to_numeric(values, errors="coerce").astype(float)
         table[name] = values
         if name in ("row", "column"):
-            wrong = ~np.isfinite(values) & table["index"].isna()
+            wrong = np.isinf(values) if whole else ~np.isfinite(values) & table["index"].isna()
             fault = "is not a finite number"
         else:
             wrong = np.isinf(values) | (values <= 0)
@@ -125,45 +126,6 @@ def _check_images(path, folder, table):
             raise InputError(
                 f"{place}: {listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
             )
-
-
-def _read_manifest(path, folder):
-    """Read positions from a table of the user's own."""
-    table = tables.read(path)
-    for name in ("image", "row", "column"):
-        if name not in table:
-            raise InputError(
-                f"{shown(path)} has no column {name!r}, so no positions; it has {listed(table)}."
-            )
-    for name in ("row", "column", "box_px", "box_nm", "pixel_size_nm"):
-        if name in table:
-            table[name] = tables.numbers(table[name])
-    missing = table["row"].isna() | table["column"].isna()
-    if missing.any():
-        raise InputError(
-            f"{shown(path)}, {where(table, missing)}: the position is empty; fill or remove that row."
-        )
-    table["image"] = table["image"].str.strip()
-    table["index"] = _stack_index(path, table)
-    if "micrograph" not in table:
-        table["micrograph"] = table["image"]
-    if "particle" not in table:
-        table["particle"] = numbered(table["micrograph"])
-    return table, []
-
-
-def _stack_index(path, table):
-    """Return the manifest's places in stacks, <NA> where there is none."""
-    if "index" not in table:
-        return pd.array([pd.NA] * len(table), "Int64")
-    index = tables.numbers(table["index"])
-    wrong = (index < 0) | (index % 1 > 0)
-    if wrong.any():
-        fault = "the index counts images of a stack from 0"
-        raise InputError(
-            f"{shown(path)}, {where(table, wrong)}: {fault}; give a whole number or leave it empty."
-        )
-    return index.astype("Int64")
 
 
 def cut(image, rows, columns, box_px):

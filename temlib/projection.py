@@ -88,8 +88,8 @@ def add_ellipsoids(image, pixel_nm, solids):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def add_shells(image, pixel_nm, solids, radius_nm, warp):
-    """Add the projections of ellipsoids around one place to `image`, seen through a smooth deformation.
+def add_shells(image, pixel_nm, solids, warp):
+    """Add the projections of ellipsoids around one place to `image`, their outlines undulating.
 
     Parameters
     ----------
@@ -99,18 +99,17 @@ def add_shells(image, pixel_nm, solids, radius_nm, warp):
         Pixel size in nm.
     solids : (n, 6) ndarray
         What `ellipsoids` returns, the largest first. Their places may differ by less than their size.
-    radius_nm : float
-        Typical radius R of the outline.
-    warp : (4,) ndarray
-        Real and imaginary part of a and b. With z = column + i row about the first solid's place, the solids
-        are evaluated at z + a z²/R + b z³/R²: the outline becomes egg-shaped and triangular as membranes do
-        that are not drawn with a compass, and since the map is conformal the bilayer stays in focus and
-        whole.
+    warp : (6,) ndarray
+        Weights of cos 3θ, sin 3θ, cos 4θ, sin 4θ, cos 5θ, sin 5θ, with θ from the columns' axis to the rows'
+        about the first solid's place; they sum to δ(θ), and what lay at distance r lies at r (1 + δ). Modes 0 to
+        2 are size, place and ellipse. Bilayers are stretched by δ only, so they keep their thickness.
     """
     rows, columns = image.shape
     row, column = solids[0, 0], solids[0, 1]
     rr, rc, cc = solids[0, 2], solids[0, 3], solids[0, 4]
-    slack = 1.0 + 1.6 * (abs(warp[0]) + abs(warp[1]) + abs(warp[2]) + abs(warp[3]))
+    slack = 1.0
+    for weight in warp:
+        slack += abs(weight)
     tall, wide = slack * math.sqrt(cc / (rr * cc - rc * rc)), slack * math.sqrt(rr / (rr * cc - rc * rc))
     left = max(0, math.ceil((column - wide) / pixel_nm))
     right = min(columns - 1, math.floor((column + wide) / pixel_nm))
@@ -118,24 +117,29 @@ def add_shells(image, pixel_nm, solids, radius_nm, warp):
         return
     xs, ys = np.empty(right - left + 1, np.float32), np.empty(right - left + 1, np.float32)
     total = np.empty(right - left + 1, np.float32)
+    w = warp.astype(np.float32)
+    one = np.float32(1.0)
     for i in range(
         max(0, math.ceil((row - tall) / pixel_nm)), min(rows - 1, math.floor((row + tall) / pixel_nm)) + 1
     ):
-        y = (i * pixel_nm - row) / radius_nm
+        y = np.float32(i * pixel_nm - row)
         for j in range(len(xs)):
-            x = ((left + j) * pixel_nm - column) / radius_nm
-            x2, y2 = x * x - y * y, 2.0 * x * y
-            x3, y3 = x2 * x - y2 * y, x2 * y + y2 * x
-            xs[j] = radius_nm * (x + warp[0] * x2 - warp[1] * y2 + warp[2] * x3 - warp[3] * y3)
-            ys[j] = radius_nm * (y + warp[0] * y2 + warp[1] * x2 + warp[2] * y3 + warp[3] * x3)
-            total[j] = 0.0
+            x = np.float32((left + j) * pixel_nm - column)
+            r = one / math.sqrt(x * x + y * y + np.float32(1e-6))
+            u, v = x * r, y * r
+            u2, v2 = u * u - v * v, np.float32(2.0) * u * v
+            u3, v3 = u2 * u - v2 * v, u2 * v + v2 * u
+            u4, v4 = u2 * u2 - v2 * v2, np.float32(2.0) * u2 * v2
+            u5, v5 = u4 * u - v4 * v, u4 * v + v4 * u
+            back = one / (one + w[0] * u3 + w[1] * v3 + w[2] * u4 + w[3] * v4 + w[4] * u5 + w[5] * v5)
+            xs[j], ys[j], total[j] = x * back, y * back, 0.0
         for n in range(solids.shape[0]):
             dy, dx = np.float32(solids[n, 0] - row), np.float32(solids[n, 1] - column)
             a, b, c = np.float32(solids[n, 2]), np.float32(2.0 * solids[n, 3]), np.float32(solids[n, 4])
             height = np.float32(solids[n, 5])
             for j in range(len(xs)):
                 u, v = xs[j] - dx, ys[j] - dy
-                inside = np.float32(1.0) - a * v * v - b * u * v - c * u * u
+                inside = one - a * v * v - b * u * v - c * u * u
                 total[j] += height * math.sqrt(max(np.float32(0.0), inside))
         for j in range(len(xs)):
             image[i, left + j] += total[j]

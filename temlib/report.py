@@ -3,6 +3,7 @@
 No page asks anything of the network: style stands in the page, pictures are embedded, there is no script.
 """
 
+import copy
 import html as escape
 import json
 import re
@@ -88,11 +89,14 @@ def _failure(notebook):
 
 
 def _without_noise(notebook):
-    """Leave out papermill's own markers: the page says the same at its top."""
+    """Leave out papermill's markers, which the page's top repeats, and the live half of widgets that have a twin."""
     keep = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
     keep = [c for c in keep if not ({"parameters", "injected-parameters"} & set(c.metadata.get("tags", [])))]
     notebook = notebook.copy()
-    notebook.cells = keep
+    notebook.cells = copy.deepcopy(keep)
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if "text/html" in output.get("data", {}):
+            output.data.pop("application/vnd.jupyter.widget-view+json", None)
     return notebook
 
 

@@ -178,7 +178,11 @@ def execute(settings, *, only=(), output=None, force=False, show=None):
     started = time.time()
     for step in steps:
         upstream = [s for s in steps if s.notebook == READS.get(step.notebook) and s.folder == step.folder]
+        if step.notebook in ON_REQUEST:
+            _join(folder, settings, steps)  # what it reads is the combinations' tables together
         _fingerprint(step, upstream)
+        if step.notebook in ON_REQUEST:
+            _fingerprint_tables(step, folder)
         if any(s.status in ("failed", "skipped") for s in upstream):
             step.status, step.error = "skipped", f"{upstream[0].notebook} failed before it"
         elif not force and _is_unchanged(reports, step):
@@ -212,6 +216,15 @@ def _fingerprint(step, upstream):
         seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())
     for other in upstream:
         seen.update(other.fingerprint.encode())
+    step.fingerprint = seen.hexdigest()
+
+
+def _fingerprint_tables(step, folder):
+    """Let a step that reads the joined tables depend on what is in them."""
+    seen = hashlib.sha256(step.fingerprint.encode())
+    for name in JOINED:
+        if (folder / name).exists():
+            seen.update((folder / name).read_bytes())
     step.fingerprint = seen.hexdigest()
 
 

@@ -20,9 +20,9 @@ BOX = (1.15, 1.35)
 OFF_CENTER = 0.03
 
 
-# Shares of the classes where nothing else is asked for; the field's sets are as unequal (the numbers are
-# assumed).
-PREVALENCE = {"unilamellar": 0.93, "multilamellar": 0.07, "empty": 0.3, "full": 0.7}
+# Shares of the true classes where nothing else is asked for; the panel then calls about one in twenty uncertain.
+# The field's sets are as unequal (the numbers are assumed).
+PREVALENCE = {"unilamellar": 0.9, "multilamellar": 0.1, "empty": 0.3, "full": 0.7}
 # Coarser pixels lose the two leaflets of a bilayer.
 COARSEST_NM = 1.0
 

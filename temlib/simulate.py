@@ -73,7 +73,7 @@ class Study:
 
     @cached_property
     def _tables(self):
-        habit = [panel.habits(self.annotators, self._rng(4, task)) for task in range(2)]
+        habit = [panel.habits(self.annotators, task, self._rng(4, t)) for t, task in enumerate(panel.TASKS)]
         tables, labels = [], []
         for i, name in enumerate(self.names):
             rows, strengths = scene.truths(self.scene(i), self.settings)

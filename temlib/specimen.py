@@ -25,8 +25,12 @@ HALF_RANGE_NM = 3.75
 
 # Lamellae of a multilamellar vesicle, 2 to 6, and how likely (assumed).
 LAMELLAE = {2: 0.5, 3: 0.22, 4: 0.14, 5: 0.08, 6: 0.06}
-# Standard deviation of each number of a vesicle's `warp`.
-WARP = 0.018
+# Undulation of an outline, relative to its radius: standard deviations of the cosine and the sine of modes 3, 4
+# and 5, as heat drives them in a membrane of bending rigidity 20 kT without tension (Milner & Safran, Phys. Rev.
+# A 36 (1987) 4371, summed over the spherical harmonics seen at the equator).
+UNDULATION = np.array([0.0129, 0.0129, 0.0081, 0.0081, 0.0058, 0.0058])
+# Some vesicles are stiffer, some are faceted: a factor on the undulation (assumed).
+STIFFNESS = (0.5, 1.8)
 # The radius that must be left inside the innermost bilayer.
 LUMEN_NM = 11.0
 
@@ -49,8 +53,8 @@ class Vesicle:
         Row and column of each lamella's centre.
     head_nm : float
         Head-to-head distance of the bilayer.
-    warp : (4,) ndarray
-        Deformation of the outline, see `projection.add_shells`; bodies of revolution have none.
+    warp : (6,) ndarray
+        Undulation of the outline, see `projection.add_shells`; bodies of revolution have none.
     peg_nm : float
         Thickness of the corona of PEG, 0 for none.
     payload : payloads.Payload
@@ -161,8 +165,10 @@ def _lamellae(multilamellar, form, rng):
     depths = np.concatenate([[0.0], np.cumsum(gaps)])
     shifts = np.zeros((count, 2))
     if not tight and form.meridian is None and rng.uniform() < 0.6:
-        steps = rng.uniform(-1, 1, (count - 1, 2)) * 0.6 * np.maximum(0, gaps - 6)[:, None]
-        shifts[1:] = np.cumsum(steps, axis=0)
+        # Loose lamellae are not concentric, but none touches its neighbour.
+        steps = 0.4 * np.maximum(0, gaps - 6) * np.sqrt(rng.uniform(0, 1, count - 1))
+        angles = rng.uniform(0, 2 * math.pi, count - 1)
+        shifts[1:] = np.cumsum(steps[:, None] * np.stack([np.sin(angles), np.cos(angles)], axis=1), axis=0)
     return depths, shifts
 
 
@@ -205,18 +211,25 @@ def draw_vesicle(place, diameter_nm, ice_nm, rng, *, multilamellar=False, filled
         inner = (_inner(lumen, center, head, rng),)
     payload = payloads.draw(kind, fill, lumen, form.rotation, center, rng) if fill else payloads.NONE
     peg = rng.uniform(4, 6) if rng.uniform() < 0.5 else 0.0
-    warp = WARP * rng.standard_normal(4).clip(-2, 2) if form.meridian is None else np.zeros(4)
+    warp = np.zeros(6)
+    if form.meridian is None:
+        warp = rng.uniform(*STIFFNESS) * UNDULATION * rng.standard_normal(6).clip(-2, 2)
     return Vesicle(
         np.asarray(place, float), diameter_nm, form, depths, shifts, head, warp, peg, payload, inner
     )
 
 
 def _inner(lumen, center, head, rng):
-    """Return a small empty vesicle somewhere inside a lumen."""
-    radius = rng.uniform(0.3, 0.6) * min(lumen)
-    away = forms.direction(rng)[:2] * (min(lumen) - radius - 4) * rng.uniform(0.3, 1)
+    """Return a small empty vesicle to one side of a lumen.
+
+    It is half as wide at most and lies nearer to the wall than to the middle, seen along the beam too: a
+    vesicle in the middle of another could not be told from a second lamella, and would be one by definition.
+    """
+    radius = max(10.0, rng.uniform(0.25, 0.5) * min(lumen))
+    angle = rng.uniform(0, 2 * math.pi)
+    away = (min(lumen) - radius - 4) * rng.uniform(0.6, 1) * np.array([math.sin(angle), math.cos(angle)])
     form = forms.draw("sphere", 2 * radius, None, rng)
-    return Vesicle(center + away, 2 * radius, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(4))
+    return Vesicle(center + away, 2 * radius, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(6))
 
 
 def _membrane_solids(vesicle, pixel_nm):
@@ -261,7 +274,7 @@ def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
     if vesicle.form.meridian is None:
         solids = _membrane_solids(vesicle, pixel_nm)
         solids[:, :2] += place
-        projection.add_shells(image, pixel_nm, solids, vesicle.diameter_nm / 2, vesicle.warp)
+        projection.add_shells(image, pixel_nm, solids, vesicle.warp)
     else:
         _paint_revolution(image, pixel_nm, place, vesicle)
     for inner in vesicle.inner:

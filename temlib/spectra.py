@@ -122,6 +122,33 @@ def _like_training(images, augmentation):
     return still.assign(zoom_rows=zoom, zoom_columns=zoom, shift_rows=0.5 / rows, shift_columns=0.5 / columns)
 
 
+def spread(plain, varied):
+    """Compare the spread of plain and augmented images before and after `temlib.augment.condition`.
+
+    Parameters
+    ----------
+    plain, varied : (n, rows, columns) floating-point ndarray
+
+    Returns
+    -------
+    DataFrame
+        Rows "plain", "augmented" and their ratio; columns "as read" and "conditioned": mean over the images of
+        the standard deviation of an image's pixels.
+    """
+    table = pd.DataFrame(
+        {
+            name: [float(x.std(axis=(1, 2)).mean()) for x in pair]
+            for name, pair in {
+                "as read": (plain, varied),
+                "conditioned": (condition(plain), condition(varied)),
+            }.items()
+        },
+        index=["plain", "augmented"],
+    )
+    table.loc["ratio"] = table.loc["augmented"] / table.loc["plain"]
+    return table.round(3)
+
+
 def detail_curves(augmentation=None, *, count=64, size=96, seed=0):
     """Measure how much of a wave of each frequency outlives augmentation, in one pass and in a chain.
 
@@ -162,15 +189,29 @@ def detail_curves(augmentation=None, *, count=64, size=96, seed=0):
             for p in (grid, source)
         )
         images = images.reshape(count, size, size)
-        for method, result in _ways(images, transforms):
+        for method, result in resampled_ways(images, transforms):
             seen = result.reshape(count, -1)[:, disc]
             kept = np.sum(seen * truth[:, disc]) / np.sum(truth[:, disc] ** 2)
             rows.append((frequency, kept**2, method))
-    return pd.DataFrame(rows, columns=["frequency", "power_ratio", "method"])
+    table = pd.DataFrame(rows, columns=["frequency", "power_ratio", "method"])
+    table.attrs["count"] = count
+    return table
 
 
-def _ways(images, transforms):
-    """Yield the name and the result of each way of resampling `images`."""
+def resampled_ways(images, transforms):
+    """Resample images in one pass of each order, and as a chain of single transforms.
+
+    Parameters
+    ----------
+    images : (n, rows, columns) floating-point ndarray
+    transforms : DataFrame
+        n rows.
+
+    Yields
+    ------
+    (str, (n, rows, columns) float32 ndarray)
+        Name and result of each of "cubic", "linear", "nearest", "linear, chained" and "cubic, chained".
+    """
     for name, order in (("cubic", 3), ("linear", 1), ("nearest", 0)):
         yield name, Augmentation(order=order).apply(images, transforms)
     for name, order in (("linear, chained", 1), ("cubic, chained", 3)):

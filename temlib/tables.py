@@ -204,14 +204,17 @@ def numbers(series, *, decimal=None):
     """
     decimal = decimal or series.attrs.get("decimal", ".")
     pattern = COMMA if decimal == "," else POINT
-    cells = [str(cell).strip() for cell in series.tolist()]
-    values = np.full(len(cells), math.nan)
-    for i, cell in enumerate(cells):
-        if cell.casefold() in EMPTY:
-            continue
-        if not pattern.fullmatch(cell) or not math.isfinite(value := float(cell.replace(",", "."))):
-            raise InputError(_no_number(series, i, cell, decimal))
-        values[i] = value
+    known, values = {}, np.empty(len(series))  # sizes repeat from row to row
+    for i, cell in enumerate(series.tolist()):
+        if cell not in known:
+            text = str(cell).strip()
+            if text.casefold() in EMPTY:
+                known[cell] = math.nan
+            elif not pattern.fullmatch(text) or not math.isfinite(value := float(text.replace(",", "."))):
+                raise InputError(_no_number(series, i, text, decimal))
+            else:
+                known[cell] = value
+        values[i] = known[cell]
     return pd.Series(values, index=series.index, name=series.name)
 
 

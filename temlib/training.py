@@ -2,32 +2,71 @@
 
 In each fold the particles of some micrographs are held out (`test`), those of others choose the epoch (`validation`), and
 the rest are trained on. Nothing of a test or validation particle touches training: particles are scaled one by one, and
-only training particles are augmented and balanced.
+only training particles are augmented and balanced. How a network is trained in a fold is `temlib.fitting`.
 """
 
 import time
-from dataclasses import dataclass
+import warnings
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
-from temlib import networks, particles, svm
-from temlib.augment import Augmentation, condition
+from temlib import fitting, models, networks, particles, svm
+from temlib.augment import condition
 from temlib.files import InputError
 from temlib.parameters import nearest
 
 # Share of the training micrographs that is set aside for validation: one in this number.
 VALIDATION_PARTS = 5
+# Two interruptions within this many seconds end all training.
+TWICE = 2.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `train` was asked for, as its parameters of the same names."""
+
+    folds: int
+    seed: int
+    epochs: int
+    batch: int = 32
+    learning_rate: float = 0.003
+    augmentation: str = "slides"
+    contrast: str = "kept"
+    imbalance: str = "oversample"
+    recipe: str = "modern"
+    labels: float = 1.0
+    labels_from: str = "particles"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: the predictions table, learning curves, costs, and what failed and why."""
+    """What training leaves.
+
+    Attributes
+    ----------
+    predictions : DataFrame
+        See docs/architecture.md.
+    history : DataFrame
+        `model, fold, epoch, loss, validation_loss, validation_accuracy` (balanced).
+    costs : DataFrame
+        `model, fold, training_s, prediction_ms_per_particle, weights, labelled` (particles whose labels were used).
+    checks : DataFrame
+        `model, fold, plain, resampled`: balanced accuracy of validation particles as they are, and resampled as in training;
+        `rarest`, the number of those of the rarest class.
+    failures : dict of str to str
+        Why a model is missing.
+    notes : list of str
+        What else a reader should know, such as folds that were interrupted.
+    """
 
     predictions: pd.DataFrame
     history: pd.DataFrame
     costs: pd.DataFrame
+    checks: pd.DataFrame
     failures: dict
+    notes: list
 
 
 def check_models(models, primary, *, where="models"):
@@ -38,7 +77,7 @@ def check_models(models, primary, *, where="models"):
             f"{where}: 'models' should name each model once, such as {known}, but is {models!r}."
         )
     for name in models:
-        if name not in known:
+        if name not in known and not networks.is_application(name):
             hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
             raise InputError(f"{where}: 'models' names '{name}', which is unknown{hint}.")
     if primary not in models:
@@ -47,19 +86,26 @@ def check_models(models, primary, *, where="models"):
         )
 
 
-def train(
-    data, task, models, *, folds, seed, epochs, batch, learning_rate, augmentation, imbalance, progress=None,
-    explain=None,
-):  # fmt: skip
+def train(data, task, chosen, *, keep=None, progress=None, explain=None, **settings):
     """Train and test every model on the same folds.
+
+    A model that fails is left out with its reason; the others go on. An interruption (KeyboardInterrupt) ends the fold at
+    hand, which keeps the best weights so far; two within two seconds end everything.
 
     Parameters
     ----------
     data : Particles
         All with a label for `task`.
     task : str
-    models : list of str
+    chosen : list of str
         Networks and SVM baselines.
+    keep : Path, optional
+        Folder for the networks of all folds, as bundles `<model>/fold=<n>`; see `temlib.models`.
+    progress : callable, optional
+        Gets (steps done of `len(chosen) * folds * epochs`, text).
+    explain : callable, optional
+        Gets (name, fitted model, positions of the test particles, a function that gives what the model sees of particles at
+        some positions) of each model and fold, while the model is at hand; see `explain.Sample`.
     folds : int
         Number of folds, 2 or more; micrographs stay whole.
     seed : int
@@ -68,63 +114,121 @@ def train(
     batch : int
         Particles in a step.
     learning_rate : float
-        Peak of the one-cycle schedule (Smith & Topin 2018, arXiv:1708.07120).
+        Peak of the one-cycle schedule of the recipe "modern".
     augmentation : str
         A preset of `Augmentation`, drawn anew in each epoch.
-    imbalance : {"none", "class_weight", "oversample"}
-        How rare classes are balanced in training.
-    progress : callable, optional
-        Gets (steps done of `len(models) * folds * epochs`, text).
-    explain : callable, optional
-        Gets (name, fitted model, positions of the test particles, a function that gives what the model sees of particles at
-        some positions) of each model and fold, while the model is at hand; see `explain.Sample`.
+    contrast : {"kept", "either"}
+        Whether dark and bright are exchanged in half of the training particles, for micrographs of bright and dark field.
+    imbalance : str
+        How rare classes are balanced, one of `fitting.IMBALANCE`.
+    recipe : str
+        One of `fitting.RECIPES`.
+    labels : float
+        Share of the labels outside the test fold that is used, in (0, 1]; the number of steps does not change with it.
+    labels_from : {"particles", "micrographs"}
+        Whether some particles of every micrograph or some whole micrographs are used.
 
     Returns
     -------
     Trained
-        A model that fails is left out with its reason in `failures`; the others go on.
+
+    Raises
+    ------
+    InputError
+        If a class has fewer particles than there are folds, or no model could be trained.
     """
+    settings = Settings(**settings)
     table = data.table.reset_index(drop=True)
-    fold_of = particles.split(table, task, folds=folds, seed=seed)
-    classes = sorted(table[task].unique())
-    predictions, histories, costs, failures = [], [], [], {}
-    for number, name in enumerate(models):
-        model = _Svm(name, data) if name in svm.names() else _Network(
-            name, data, epochs=epochs, batch=batch, learning_rate=learning_rate, augmentation=augmentation,
-            imbalance=imbalance, seed=seed, classes=classes,
-        )  # fmt: skip
+    classes = _classes(table[task], settings.folds)
+    fold_of = particles.split(table, task, folds=settings.folds, seed=settings.seed)
+    done, failures, notes, last = [], {}, [], -np.inf
+    for number, name in enumerate(chosen):
+        results = []
         try:
-            rows = []
+            model = (
+                _Svm(name, data, classes) if name in svm.names() else _Network(name, data, classes, settings)
+            )
             for fold in sorted(set(fold_of)):
-                done = (number * folds + fold - 1) * epochs
-                report = (lambda epoch, text, done=done: progress(done + epoch, text)) if progress else None
-                parts = _parts(table, task, fold_of, fold, folds, seed)
+                start = (number * settings.folds + fold - 1) * settings.epochs
+                report = (
+                    (lambda epoch, text, start=start: progress(start + epoch, text)) if progress else None
+                )
+                parts = split_fold(table, task, fold_of, fold, settings)
                 result = model.fold(table, task, parts, fold, report)
+                results.append((fold, parts, result))
                 if explain:
                     explain(name, model.fitted, parts["test"], model.see)
-                histories.append(result.pop("history").assign(model=name, fold=fold))
-                costs.append({"model": name, "fold": fold, **result.pop("costs")})
-                for role, (index, values, calls) in result.items():
-                    about = {"model": name, "fold": fold, "role": role}
-                    rows.append(_rows(table, task, index, values, calls, classes, **about))
-            predictions += rows
-        except InputError as error:
-            failures[name] = str(error)
-    if not predictions:
-        raise InputError("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
-    return Trained(
-        pd.concat(predictions, ignore_index=True),
-        pd.concat(histories, ignore_index=True),
-        pd.DataFrame(costs),
-        failures,
-    )
+                if keep is not None and hasattr(model, "network"):
+                    _keep(keep, model, data, task, classes, fold, settings)
+                if result.pop("interrupted", False):
+                    notes.append(
+                        f"{name}: training was interrupted in fold {fold}; its best weights so far were kept."
+                    )
+                    if time.monotonic() - last < TWICE:
+                        raise KeyboardInterrupt
+                    last = time.monotonic()
+            done += [(name, *result) for result in results]
+        except KeyboardInterrupt:
+            failures[name] = f"{name}: it was interrupted before all folds were trained."
+            if time.monotonic() - last < TWICE:
+                notes.append("Training was ended by hand; models that are not listed were not trained.")
+                break
+            last = time.monotonic()
+        except Exception as error:  # one model must not cost the others their results; the report shows it
+            failures[name] = _reason(name, error)
+    if not done:
+        raise InputError("; ".join(failures.values()))
+    return _tables(table, task, classes, done, failures, notes)
 
 
-def _parts(table, task, fold_of, fold, folds, seed):
-    """Give the indices of training, validation and test particles of a fold; micrographs stay whole."""
+def _classes(labels, folds):
+    """Give the classes in order, or refuse what cannot be learnt."""
+    counts = labels.value_counts()
+    if len(counts) < 2:
+        raise InputError(f"'{labels.name}' has only one class, '{counts.index[0]}'; two at least are needed.")
+    if counts.min() < folds:
+        raise InputError(
+            f"the class '{counts.idxmin()}' of '{labels.name}' has {counts.min()} particles, fewer than the {folds} folds; "
+            "lower 'folds', merge the class with another, or label more of it."
+        )
+    return sorted(counts.index)
+
+
+def _reason(name, error):
+    """Say in a sentence why a model failed."""
+    text = str(error)
+    if isinstance(error, InputError):
+        return text
+    memory = isinstance(error, MemoryError) or any(
+        word in f"{type(error).__name__} {text}" for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OutOfMemory", "out of memory")
+    )  # fmt: skip
+    if memory:
+        return f"{name}: the memory was not enough; lower 'batch' (first) or 'input_size'."
+    return f"{name}: {type(error).__name__}: {(text.splitlines() or ['no more is known'])[0][:300]}"
+
+
+def split_fold(table, task, fold_of, fold, settings):
+    """Give the indices of the training, validation and test particles of a fold; micrographs stay whole.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Particles, all labelled.
+    task : str
+    fold_of : (n,) ndarray of int
+        From `particles.split`.
+    fold : int
+        Which fold is tested.
+    settings : Settings
+
+    Returns
+    -------
+    dict of str to ndarray
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     test, rest = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
+    rest = _labelled_share(table, task, rest, settings, np.random.default_rng((settings.seed, fold, 7)))
     groups = table["micrograph"].iloc[rest].to_numpy()
     labels = table[task].iloc[rest].to_numpy()
     parts = min(VALIDATION_PARTS, len(set(groups)))
@@ -132,8 +236,12 @@ def _parts(table, task, fold_of, fold, folds, seed):
         raise InputError(
             f"fold {fold}: only one micrograph is left for training; lower 'folds' or add micrographs."
         )
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed + fold)
-    for train, validation in splitter.split(rest, labels, groups):
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=settings.seed + fold)
+    with warnings.catch_warnings():
+        # A class with fewer particles than parts cannot be in each; what matters is tested below.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        divisions = list(splitter.split(rest, labels, groups))
+    for train, validation in divisions:
         if set(labels[train]) == set(table[task]):
             return {"train": rest[train], "validation": rest[validation], "test": test}
     missing = sorted(set(table[task]) - set(labels))
@@ -143,19 +251,35 @@ def _parts(table, task, fold_of, fold, folds, seed):
     )
 
 
-def _rows(table, task, index, values, calls, classes, **columns):
-    """Make rows of the predictions table."""
-    rows = table.loc[index, ["particle", "micrograph"]].reset_index(drop=True).assign(**columns)
-    rows["truth"] = table.loc[index, task].to_numpy()
-    rows["predicted"] = calls
-    return rows.assign(**{f"p_{name}": values[:, k] for k, name in enumerate(classes)})
+def _labelled_share(table, task, rest, settings, rng):
+    """Give the particles of `rest` whose labels are used; a smaller share is always part of a larger one."""
+    if settings.labels >= 1:
+        return rest
+    labels = table[task].iloc[rest].to_numpy()
+    if settings.labels_from == "particles":
+        chosen = []
+        for name in sorted(set(labels)):
+            of_class = rng.permutation(rest[labels == name])
+            chosen.append(of_class[: max(2, int(np.ceil(settings.labels * len(of_class))))])
+        return np.sort(np.concatenate(chosen))
+    groups = table["micrograph"].iloc[rest].to_numpy()
+    order = rng.permutation(np.unique(groups))
+    count = max(2, round(settings.labels * len(order)))
+    # Each class must be there to train on and, if it can be, to validate.
+    while count < len(order):
+        inside = np.isin(groups, order[:count])
+        spread = pd.Series(groups[inside]).groupby(labels[inside]).nunique()
+        if set(spread.index) == set(labels) and spread.min() >= 2:
+            break
+        count += 1
+    return rest[np.isin(groups, order[:count])]
 
 
 class _Svm:
     """An SVM baseline in the protocol."""
 
-    def __init__(self, name, data):
-        self.name = name
+    def __init__(self, name, data, classes):
+        self.name, self.classes = name, classes
         started = time.perf_counter()
         self.features = svm.features(data.images, name)
         self.per_image = (time.perf_counter() - started) / len(data)
@@ -165,14 +289,14 @@ class _Svm:
             report(0, f"{self.name} fold {fold}")
         train, labels, groups = parts["train"], table[task].to_numpy(), table["micrograph"].to_numpy()
         started = time.perf_counter()
-        fitted = self.fitted = svm.fit(
-            self.name, self.features.iloc[train], labels[train], groups[train], seed=fold
-        )
+        features = self.features.iloc[train]
+        fitted = self.fitted = svm.fit(self.name, features, labels[train], groups[train], seed=fold)
         took = time.perf_counter() - started
-        result, started = {}, time.perf_counter()
+        probabilities, calls, started = {}, {}, time.perf_counter()
         for role in ("test", "validation"):
             seen = self.features.iloc[parts[role]]
-            result[role] = (parts[role], fitted.predict_proba(seen.to_numpy()), svm.calls(fitted, seen))
+            calls[role] = pd.Categorical(svm.calls(fitted, seen), categories=self.classes).codes
+            probabilities[role] = fitted.predict_proba(seen.to_numpy())
         predicted = sum(len(parts[role]) for role in ("test", "validation"))
         each = (time.perf_counter() - started) / predicted + self.per_image
         costs = {
@@ -180,10 +304,7 @@ class _Svm:
             "prediction_ms_per_particle": 1e3 * each,
             "weights": np.nan,
         }
-        return result | {
-            "costs": costs,
-            "history": pd.DataFrame(columns=["epoch", "loss", "validation_loss"], dtype=float),
-        }
+        return {"probabilities": probabilities, "calls": calls, "costs": costs}
 
     def see(self, index):
         """Give the descriptors of particles."""
@@ -191,130 +312,59 @@ class _Svm:
 
 
 class _Network:
-    """A network in the protocol; compiled once and given its first weights again in each fold."""
+    """A network in the protocol."""
 
-    def __init__(self, name, data, *, epochs, batch, learning_rate, augmentation, imbalance, seed, classes):
-        self.name, self.epochs, self.batch, self.peak = name, epochs, batch, learning_rate
-        self.imbalance, self.seed, self.classes = imbalance, seed, classes
-        self.images, self.augmentation = data.images, Augmentation.preset(augmentation)
-        self.moves = augmentation != "none"
-        self.model = None
-
-    def _fresh(self):
-        """Compile once; then put weights and optimiser back to their start."""
-        if self.model is None:
-            keras = networks.backend()
-            size = self.images.shape[-1]
-            self.model = networks.build(self.name, input_size=size, classes=len(self.classes), seed=self.seed)
-            self.model.compile(
-                # The learning rate is set before each step; clipping keeps the first steps of a fold tame.
-                optimizer=keras.optimizers.AdamW(learning_rate=1e-3, weight_decay=1e-2, clipnorm=1.0),
-                loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
-            )
-            self.model.optimizer.build(self.model.trainable_variables)
-            self.first = self.model.get_weights()
-            self.optimiser = [np.array(v) for v in self.model.optimizer.variables]
-        self.model.set_weights(self.first)
-        for variable, value in zip(self.model.optimizer.variables, self.optimiser):
-            variable.assign(value)
+    def __init__(self, name, data, classes, settings):
+        self.network, self.classes = fitting.Network(name, data.images, classes, settings), classes
 
     def fold(self, table, task, parts, fold, report):
-        self._fresh()
         codes = pd.Categorical(table[task], categories=self.classes).codes
-        prepared = self.augmentation.prepare(self.images[parts["train"]])
-        rng = np.random.default_rng((self.seed, fold))
-        validation, truth = condition(self.images[parts["validation"]]), codes[parts["validation"]]
-        best, kept, history, started = np.inf, None, [], time.perf_counter()
-        order, weights = self._balanced(codes[parts["train"]])
-        steps = int(np.ceil(len(order) / self.batch))
-        for epoch in range(self.epochs):
-            loss = self._epoch(prepared, codes[parts["train"]], order, weights, rng, epoch * steps)
-            score = _log_loss(self._predict(validation), truth)
-            history.append((epoch + 1, loss, score))
-            if score < best:
-                best, kept = score, self.model.get_weights()
-            if report:
-                report(epoch + 1, f"{self.name} fold {fold} epoch {epoch + 1}/{self.epochs}")
-        if kept is None:
-            raise InputError(f"{self.name}: the loss became infinite in fold {fold}; lower 'learning_rate'.")
-        self.model.set_weights(kept)
-        took, result, started = time.perf_counter() - started, {}, time.perf_counter()
-        for role in ("test", "validation"):
-            values = self._predict(condition(self.images[parts[role]]))
-            result[role] = (parts[role], values, np.asarray(self.classes)[values.argmax(axis=1)])
-        each = (time.perf_counter() - started) / (len(parts["test"]) + len(parts["validation"]))
-        costs = {
-            "training_s": took,
-            "prediction_ms_per_particle": 1e3 * each,
-            "weights": self.model.count_params(),
-        }
-        columns = ["epoch", "loss", "validation_loss"]
-        return result | {"costs": costs, "history": pd.DataFrame(history, columns=columns)}
+        return self.network.fold(codes, parts, fold, report)
 
     @property
     def fitted(self):
         """The network of the last fold."""
-        return self.model
+        return self.network.model
 
     def see(self, index):
         """Give the images of particles as the network sees them."""
-        return condition(self.images[index])
+        return condition(self.network.images[index])
 
-    def _balanced(self, codes):
-        """Give the training particles of an epoch, repeated or weighted as `imbalance` says."""
-        counts = np.bincount(codes, minlength=len(self.classes))
-        order, weights = np.arange(len(codes)), np.ones(len(codes), np.float32)
-        if self.imbalance == "oversample":
-            # Minorities are repeated whole, as in 2016: ceil(largest / count) copies in all.
-            order = np.repeat(order, np.ceil(counts.max() / counts).astype(int)[codes])
-        elif self.imbalance == "class_weight":
-            weights = (len(codes) / (np.count_nonzero(counts) * counts))[codes].astype(np.float32)
-        return order, weights
 
-    def _epoch(self, prepared, codes, order, weights, rng, step):
-        order = rng.permutation(order)
-        total = self.epochs * int(np.ceil(len(order) / self.batch))
-        labels = np.eye(len(self.classes), dtype=np.float32)
-        losses = []
-        for start in range(0, len(order), self.batch):
-            index = order[start : start + self.batch]
-            if self.moves:
-                images = self.augmentation.apply_prepared(
-                    prepared, self.augmentation.draw(len(index), rng), index
-                )
-            else:
-                images = prepared.images[index]
-            self.model.optimizer.learning_rate = self.peak * _one_cycle((step + start // self.batch) / total)
-            losses.append(
-                float(
-                    self.model.train_on_batch(
-                        condition(images)[..., None], labels[codes[index]], weights[index]
-                    )
-                )
+def _keep(folder, model, data, task, classes, fold, settings):
+    """Save the network of a fold as a bundle."""
+    card = {
+        "task": task, "classes": classes, "fold": int(fold), "scale": data.scale, "pixel_nm": data.pixel_nm,
+        "input_size": data.images.shape[-1], "simulated": data.simulated, "settings": asdict(settings),
+    }  # fmt: skip
+    models.save(folder / model.network.name / f"fold={fold}", model.network.model, card)
+
+
+def _tables(table, task, classes, done, failures, notes):
+    """Make the tables of `Trained`."""
+    predictions, histories, costs, checks = [], [], [], []
+    for name, fold, parts, result in done:
+        about = {"model": name, "fold": fold}
+        for role, values in result["probabilities"].items():
+            rows = (
+                table.loc[parts[role], ["particle", "micrograph"]]
+                .reset_index(drop=True)
+                .assign(**about, role=role)
             )
-        return float(np.mean(losses))
-
-    def _predict(self, images):
-        """Give class probabilities of conditioned images, a block at a time."""
-        blocks = [
-            self.model.predict_on_batch(images[i : i + 256, ..., None]) for i in range(0, len(images), 256)
-        ]
-        logits = np.concatenate(blocks).astype(np.float64)
-        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponent / exponent.sum(axis=1, keepdims=True)
-
-
-def _one_cycle(progress):
-    """Give the share of the peak learning rate at `progress` in [0, 1]: a linear rise, then half a cosine."""
-    rise = 0.25
-    return (
-        0.04 + 0.96 * progress / rise
-        if progress < rise
-        else 0.5 * (1 + np.cos(np.pi * (progress - rise) / (1 - rise)))
+            rows["truth"] = table.loc[parts[role], task].to_numpy()
+            rows["predicted"] = np.asarray(classes)[result["calls"][role]]
+            predictions.append(rows.assign(**{f"p_{c}": values[:, k] for k, c in enumerate(classes)}))
+        labelled = len(parts["train"]) + len(parts["validation"])
+        costs.append(about | result["costs"] | {"labelled": labelled})
+        if "history" in result:
+            histories.append(result["history"].assign(**about))
+            checks.append(about | result["check"])
+    columns = ["epoch", "loss", "validation_loss", "validation_accuracy", "model", "fold"]
+    return Trained(
+        pd.concat(predictions, ignore_index=True),
+        pd.concat(histories, ignore_index=True) if histories else pd.DataFrame(columns=columns, dtype=float),
+        pd.DataFrame(costs),
+        pd.DataFrame(checks, columns=["model", "fold", "plain", "resampled", "rarest"]),
+        failures,
+        notes,
     )
-
-
-def _log_loss(values, codes):
-    """Give the mean over classes of the mean log loss, so that a rare class counts as much as a common one."""
-    losses = -np.log(np.maximum(values[np.arange(len(codes)), codes], 1e-9))
-    return float(np.mean([losses[codes == k].mean() for k in np.unique(codes)]))

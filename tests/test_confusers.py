@@ -11,7 +11,7 @@ from temlib import confusers, forms, specimen
 def _ball(row, column, diameter):
     form = forms.Form("sphere", np.full(3, diameter / 2 - 2), np.eye(3))
     place = np.array([row, column], float)
-    return specimen.Vesicle(place, diameter, form, np.zeros(1), np.zeros((1, 2)), 4.0, np.zeros(4))
+    return specimen.Vesicle(place, diameter, form, np.zeros(1), np.zeros((1, 2)), 4.0, np.zeros(6))
 
 
 def test_largest_vesicle_is_pressed_to_its_limit():

@@ -495,7 +495,7 @@ def test_what_libraries_say_becomes_notes(tmp_path, capsys, recwarn):
     before = [
         (logging.getLogger(n).propagate, list(logging.getLogger(n).handlers)) for n in ("tifffile", "PIL")
     ]
-    with micrographs._quiet() as said:
+    with micrographs.quiet() as said:
         warnings.warn("a\nwarning", stacklevel=1)
         logging.getLogger("tifffile").warning("a log line")
     assert said == ["The file's reader says: a log line.", "The file's reader says: a warning."]

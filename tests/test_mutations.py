@@ -21,8 +21,9 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from temlib import micrographs, positions, tables
+from temlib import micrographs, particles, positions, tables
 from temlib.files import InputError
 
 FORMATS = Path(__file__).parents[2] / "shared" / "data" / "formats"
@@ -119,8 +120,10 @@ TEXTS = {
     "s.star": "data_\n\nloop_\n_rlnImageName #1\n_rlnPixelSize #2\n1@s.mrcs 1.5\n2@s.mrcs 1.5\n",
     "a.cbox": CBOX,
     "a.box": "1\t2\t8\t8\n3\t4\t8\t8\n",
-    "m.csv": 'image;row;column;box_nm;l@a;l@b\na.mrc;1,5;2;4;"full";full\na.mrc;3;4,5;4;"em\npty";full\n',
+    "m.csv": 'image;row;column;box_nm;l@a;l@b\na.mrc;7,5;8;4;"full";full\na.mrc;9;4,5;4;"em\npty";full\n',
     "n.csv": "image,row,column,l@a,l@b\na.mrc,1.5,2,full,full\na.mrc,3,4.5,empty,full\n",
+    "c.csv": "image,index,micrograph,l,pixel_size_A,fold\nc.png,,m1,full,20,1\ns.mrcs,0,m2,empty,20,2\ns.mrcs,2,m3,full,20,2\n",
+    "p.csv": "micrograph;number;l;x\na;1;full;1,5\na;2;empty;2,5\n",
 }
 
 
@@ -301,20 +304,43 @@ def check_positions(path):
     assert (sizes.isna() | ((sizes > 0) & np.isfinite(sizes))).all(axis=None)
 
 
+def check_particles(path):
+    """Open mutated tables as notebooks do; what is opened is whole: finite images, names, no stray labels."""
+    data = guarded(lambda: particles.open(path, input_size=12, pixel_nm=2.0))
+    if data is None:
+        return
+    assert data.images.shape == (len(data), 12, 12) and np.isfinite(data.images).all()
+    assert np.ptp(data.images, axis=(1, 2)).min() > 0
+    assert data.table["particle"].is_unique and data.table["micrograph"].notna().all()
+    assert data.scale == "fill" or (data.table["pixel_size_nm"] > 0).all()
+    text = path.read_bytes().decode(
+        "utf-16" if path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+    )
+    for task in data.tasks:
+        for label in data.table[task].dropna().unique():
+            assert label == "uncertain" or label.encode("ascii", "ignore").decode()[:2] in text
+
+
 def run_text(data, folder):
     """Draw a table and its mutation, and check it."""
     folder = Path(folder)
-    image = np.zeros((20, 30), np.float32)
-    mrcfile.write(folder / "a.mrc", image, overwrite=True)
+    rng = np.random.default_rng(0)
+    mrcfile.write(folder / "a.mrc", rng.normal(size=(20, 30)).astype(np.float32), overwrite=True)
     with mrcfile.new(folder / "s.mrcs", overwrite=True) as mrc:
-        mrc.set_data(np.zeros((3, 4, 4), np.float32))
+        mrc.set_data(rng.normal(size=(3, 4, 4)).astype(np.float32))
         mrc.set_image_stack()
+    Image.fromarray(rng.integers(0, 255, (9, 9)).astype(np.uint8)).save(folder / "c.png")
     name = data.draw(st.sampled_from(sorted(TEXTS)), label="file")
+    if name.startswith("p."):  # positions and their labels lie together; one of them is spoilt
+        for other in ("p.star", "p.csv"):
+            (folder / other).write_text(TEXTS[other])
     path = folder / name
     path.write_bytes(data.draw(mutated_text(TEXTS[name]), label="content"))
-    check_positions(path)
     if path.suffix == ".csv":
         check_table(path)
+    else:
+        check_positions(path)
+    check_particles(path)
 
 
 @needs_formats

@@ -41,7 +41,7 @@ def test_strong_evidence_is_labelled_as_the_truth():
     """With evidence far above its noise the panel is right and unanimous."""
     rng = np.random.default_rng(0)
     second = np.arange(100) % 2 == 1
-    labels = panel.judge(second, np.full(100, 10.0), panel.habits(3, rng), rng)
+    labels = panel.judge(second, np.full(100, 10.0), panel.habits(3, "lamellarity", rng), rng)
     assert (labels == second[:, None]).all()
 
 

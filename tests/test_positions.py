@@ -1,13 +1,11 @@
 """Positions of picking programs and the crops cut out at them."""
 
-import os
 import shutil
 import tracemalloc
 from pathlib import Path
 
 import mrcfile
 import numpy as np
-import pandas as pd
 import pytest
 
 from temlib import micrographs, positions
@@ -187,25 +185,6 @@ def test_cryolo_cbox(folder):
     assert "taken to be the lower left" in found.attrs["notes"][0]
 
 
-def test_manifest_of_stacks_keeps_its_index(folder):
-    """A manifest may name images of a stack of micrographs; anything but a whole number is refused."""
-    found = read(folder, "m.csv", "image,index,row,column\ns.mrcs,2,1,1\na.mrc,,1,1\n")
-    assert found["index"].tolist() == [2, pd.NA]
-    refused(
-        "line 2: the index counts images", read, folder, "m.csv", "image,index,row,column\ns.mrcs,1.5,1,1\n"
-    )
-
-
-def test_manifest_with_decimal_commas(folder):
-    """A user's own table gives positions, its other columns are kept as text."""
-    found = read(
-        folder, "m.csv", "image;row;column;box_nm;lamellarity\na.mrc;1,5;2;40,5;uni\nb.mrc;3;4;40;multi\n"
-    )
-    assert found["row"].tolist() == [1.5, 3] and found["box_nm"].tolist() == [40.5, 40]
-    assert found["lamellarity"].tolist() == ["uni", "multi"] and found["box_px"].isna().all()
-    assert found.index.tolist() == [2, 3]
-
-
 @pytest.mark.parametrize(
     "name, text, match",
     [
@@ -236,15 +215,6 @@ def test_manifest_with_decimal_commas(folder):
         ("c.box", "1 2 8 8\n", "no image of its name"),
         ("a.cbox", CBOX.replace("data_cryolo\n", "data_other\n"), "no block data_cryolo"),
         ("a.cbox", CBOX.replace("10 20 <NA>", "10 20 5"), "tomogram"),
-        ("m.csv", "image,label\na.mrc,x\n", "no column 'row'"),
-        ("m.csv", "image,row,column\na.mrc,,2\n", "line 2: the position is empty"),
-        ("m.csv", "image,row,column,box_px\na.mrc,1,2,-3\n", "line 2: box_px is not a positive"),
-        ("m.csv", "image,row,column,pixel_size_nm\na.mrc,1,2,0\n", "line 2: pixel_size_nm is not a positive"),
-        ("m.csv", "image,row,column\n../a.mrc,1,2\n", "line 2: '../a.mrc' leaves the folder"),
-        ("m.csv", "image,row,column\n/etc/passwd,1,2\n", "leaves the folder"),
-        ("m.csv", "image,row,column\n.,1,2\n", "no regular file"),
-        ("m.csv", "image,row,column\n,1,2\n", "leaves the folder"),
-        ("m.csv", "image,row,column\nm.csv,1,2\n", "no image that can be read"),
         ("m.xlsx", "x", "no known table of positions"),
     ],
 )
@@ -254,30 +224,18 @@ def test_bad_positions_are_refused_in_one_sentence(folder, name, text, match):
 
 
 def test_links_out_of_the_folder_are_refused(folder, tmp_path_factory):
-    """A link that leaves the folder, one to a device, and a circle are refused; one within is followed."""
+    """A micrograph of the positions' name that is a link to elsewhere is not followed."""
     outside = tmp_path_factory.mktemp("outside") / "x.mrc"
     shutil.copy(folder / "a.mrc", outside)
-    for name, target in (("out.mrc", outside), ("zero.mrc", "/dev/zero"), ("circle.mrc", "circle.mrc")):
-        (folder / name).symlink_to(target)
-        fault = "leaves the folder|cannot be followed|is not in"
-        refused(fault, read, folder, "m.csv", f"image,row,column\n{name},1,2\n")
-    (folder / "in.mrc").symlink_to("a.mrc")
-    assert len(read(folder, "m.csv", "image,row,column\nin.mrc,1,2\n")) == 1
+    (folder / "out.mrc").symlink_to(outside)
     (folder / "out.box").write_text("1 2 8 8\n")
     refused("link out of", positions.read, folder / "out.box")
 
 
-def test_pipe_named_as_image_is_refused(folder):
-    """A pipe would hang."""
-    os.mkfifo(folder / "p.mrc")
-    refused("no regular file", read, folder, "m.csv", "image,row,column\np.mrc,1,2\n")
-
-
 def test_picked_positions_in_other_formats_are_not_guessed(folder):
-    """RELION counts the rows of a TIFF from the bottom, so they are refused; a manifest's are not."""
+    """RELION counts the rows of a TIFF from the bottom, so they are refused."""
     (folder / "t.tif").write_bytes(b"II*\0")
     refused("from the bottom", read, folder, "p.star", OPTICS + PARTICLES.replace("b.mrc", "t.tif"))
-    assert len(read(folder, "m.csv", "image,row,column\nt.tif,1,2\n")) == 1
 
 
 IMAGE = np.arange(30, dtype=np.uint16).reshape(5, 6)
@@ -354,14 +312,3 @@ def test_cut_reads_only_the_windows(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert crops.shape == (300, 64, 64) and peak < 2 * crops.nbytes
-
-
-def test_table_survives_its_way_to_disk(folder, tmp_path):
-    """What was read can be written as a manifest and read again."""
-    found = read(folder, "p.star", OPTICS + PARTICLES)
-    found.drop(columns="index").to_csv(folder / "again.csv", index=False)
-    again = positions.read(folder / "again.csv")
-    pd.testing.assert_frame_equal(
-        again[["particle", "image", "row", "column", "box_px"]],
-        found[["particle", "image", "row", "column", "box_px"]].set_axis(again.index),
-    )

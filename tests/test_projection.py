@@ -40,18 +40,17 @@ def test_shells_without_warp_are_their_ellipsoids():
     axes = np.array([[40.0, 30.0, 35.0], [36.0, 26.0, 31.0]])
     solids = projection.ellipsoids((60.0, 66.0), axes, _tilted(), np.array([1.0, -1.0]))
     projection.add_ellipsoids(one, 1.0, solids)
-    projection.add_shells(two, 1.0, solids, 35.0, np.zeros(4))
+    projection.add_shells(two, 1.0, solids, np.zeros(6))
     np.testing.assert_allclose(one, two, atol=2e-2)
 
 
-def test_warp_bends_the_outline_outwards_by_its_formula():
-    """With a = .1 the point of the outline at z satisfies |z + .1 z²/R| = R, nearer on the positive side."""
+def test_warp_makes_the_outline_undulate_by_its_formula():
+    """With δ = .1 cos 3θ a ball of radius 30.3 ends at 33.3 where θ = 0 and at 27.3 where θ = 180°."""
     image = _image()
-    solids = projection.ellipsoids((64.0, 64.0), np.array([[30.0] * 3]), np.eye(3), np.ones(1))
-    projection.add_shells(image, 1.0, solids, 30.0, np.array([0.1, 0, 0, 0]))
+    solids = projection.ellipsoids((64.0, 64.0), np.array([[30.3] * 3]), np.eye(3), np.ones(1))
+    projection.add_shells(image, 1.0, solids, np.array([0.1, 0, 0, 0, 0, 0]))
     line = np.flatnonzero(image[64]) - 64
-    # x + x²/300 = 30 gives 27.48; x - x²/300 = 30 gives 33.82.
-    assert (line.min(), line.max()) == (-33, 27)
+    assert (line.min(), line.max()) == (-27, 33)
 
 
 def test_revolution_of_a_circle_is_a_shell_of_balls():

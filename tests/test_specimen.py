@@ -9,7 +9,7 @@ from temlib import forms, payloads, specimen
 def _ball(diameter, head, **parts):
     form = forms.Form("sphere", np.full(3, diameter / 2), np.eye(3))
     return specimen.Vesicle(
-        np.array([60.0, 60.0]), diameter, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(4), **parts
+        np.array([60.0, 60.0]), diameter, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(6), **parts
     )
 
 

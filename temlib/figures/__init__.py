@@ -4,34 +4,52 @@ A function here gives a `Picture`. Its `frame` is the tidy table that is drawn, 
 sentence what is seen, `caption` what it means with its n. A picture shows itself in JupyterLab and in HTML.
 """
 
-from temlib.figures.augmentation import each_transform, mosaic
+from temlib.figures.augmentation import detail, drawn, each_transform, interpolations, mosaic, noise, spectra
 from temlib.figures.base import COLOURS, Picture, set_style
 from temlib.figures.evaluation import confusions, curves, estimates, reliability, risk
 from temlib.figures.explanation import attention, cases, descriptors, outlines
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
 from temlib.figures.software import stars
-from temlib.figures.training import learning_curves
+from temlib.figures.survey import descriptor_map, disagreements, odd_micrographs, pairs, power_spectra, sizes
+from temlib.figures.sweeps import label_curve, sweep
+from temlib.figures.training import architectures, learning_curves, micrograph_scores, pareto
 
 __all__ = [
     "COLOURS",
     "Picture",
+    "architectures",
     "attention",
     "cases",
     "class_counts",
     "confusions",
     "curves",
+    "descriptor_map",
     "descriptors",
+    "detail",
+    "disagreements",
+    "drawn",
     "each_transform",
     "estimates",
     "gallery",
     "histogram",
+    "interpolations",
+    "label_curve",
     "learning_curves",
     "micrograph_counts",
+    "micrograph_scores",
     "mosaic",
+    "noise",
+    "odd_micrographs",
     "outlines",
+    "pairs",
+    "pareto",
+    "power_spectra",
     "radial_profiles",
     "reliability",
     "risk",
     "set_style",
+    "sizes",
+    "spectra",
     "stars",
+    "sweep",
 ]

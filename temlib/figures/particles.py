@@ -40,10 +40,11 @@ def micrograph_counts(table, task):
         figure, axis = figure_of(height=2.8)
         bottom = np.zeros(len(wide))
         for name, colour in zip(wide.columns, COLOURS):
-            axis.bar(range(len(wide)), wide[name], bottom=bottom, color=colour, label=name, width=0.9)
+            axis.bar(range(1, len(wide) + 1), wide[name], bottom=bottom, color=colour, label=name, width=0.9)
             bottom += wide[name].to_numpy()
-        axis.set(xlabel="micrograph, in order of name", ylabel="particles")
-        axis.legend(fontsize=8, ncols=3)
+        axis.set(xlabel="micrograph, in order of name", ylabel="particles", xlim=(0.4, len(wide) + 0.6))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        figure.legend(fontsize=8, ncols=5, loc="outside upper right")
         return figure
 
     per = table.groupby("micrograph").size()

@@ -1,6 +1,67 @@
-"""Pictures of notebooks 3 and 5: training."""
+"""Pictures of notebook 3: architectures and training."""
+
+import numpy as np
+import pandas as pd
 
 from temlib.figures.base import COLOURS, Picture, figure_of
+
+# What is drawn of a network: layers that hold kernels, and its pooling.
+_DRAWN = {"Conv": COLOURS[0], "Pool": COLOURS[4], "Dense": COLOURS[2]}
+
+
+def architectures(described):
+    """Draw networks side by side: a box a layer, as high as its map, as wide as its channels.
+
+    Parameters
+    ----------
+    described : dict of str to DataFrame
+        For each network what `networks.describe` gives.
+    """
+    parts = []
+    for name, table in described.items():
+        rows = table[table["kind"].str.contains("|".join(_DRAWN))]
+        shapes = [shape if len(shape) == 3 else (1, 1, shape[-1]) for shape in rows["output_shape"]]
+        sides, _, channels = np.array(shapes).T
+        parts.append(
+            pd.DataFrame({"network": name, "layer": rows["layer"], "side_px": sides, "channels": channels})
+        )
+    frame = pd.concat(parts, ignore_index=True)
+
+    def draw(frame):
+        figure, axes = figure_of(
+            len(described), 1, width=8, height=1.5 * len(described) + 0.4, squeeze=False, sharex=True
+        )
+        for axis, (name, rows) in zip(axes[:, 0], frame.groupby("network", sort=False)):
+            left = 0.0
+            for row in rows.itertuples():
+                width = np.log2(row.channels + 1)
+                colour = next(c for kind, c in _DRAWN.items() if kind in row.layer)
+                axis.bar(
+                    left,
+                    row.side_px,
+                    width,
+                    bottom=-row.side_px / 2,
+                    align="edge",
+                    color=colour,
+                    ec="white",
+                    lw=1,
+                )
+                left += width
+            axis.set(title=name, ylabel="map, px")
+            axis.set_ylim(-frame["side_px"].max() / 2 - 1, frame["side_px"].max() / 2 + 1)
+            axis.set_yticks(
+                [-frame["side_px"].max() / 2, frame["side_px"].max() / 2], ["", f"{frame['side_px'].max()}"]
+            )
+            axis.set_xticks([])
+            axis.grid(False)
+        handles = [axes[0, 0].bar(0, 0, color=c) for c in _DRAWN.values()]
+        axes[0, 0].legend(handles, ["convolution", "pooling", "dense"], fontsize=8, loc="upper right")
+        axes[-1, 0].set_xlabel("layers from the image (left) to the classes; width: log2 of the channels")
+        return figure
+
+    return Picture(frame, draw, f"Rows of boxes, one a layer, for {', '.join(described)}: maps shrink from left to right while "
+                   "their channels grow.",
+                   "Height: side of the map in pixels; width: channels, on a logarithmic scale.")  # fmt: skip
 
 
 def learning_curves(history):
@@ -18,10 +79,89 @@ def learning_curves(history):
                 )
                 axis.fill_between(over.index, over["min"], over["max"], color=colour, alpha=0.2)
             axis.set(title=name, xlabel="epoch")
+        # One early epoch with a loss of 3 would flatten all that matters.
+        axes[0, 0].set_ylim(0, min(1.05 * frame["value"].max(), 2 * np.log(3)))
         axes[0, 0].set_ylabel("loss")
         axes[0, 0].legend(fontsize=8)
         return figure
 
     return Picture(frame, draw, "Training and validation loss against epochs for each network.",
-                   f"Lines: mean over {frame['fold'].nunique()} folds; bands: least to most. The training loss is smoothed "
-                   "cross-entropy on augmented particles, the validation loss is cross-entropy with every class weighing the same.")  # fmt: skip
+                   f"Lines: mean over {frame['fold'].nunique()} folds; bands: least to most, cut off at 2.2. The training loss is "
+                   "cross-entropy on augmented particles, smoothed, so that it does not reach 0; the validation loss is "
+                   "cross-entropy with every class weighing the same, of averaged weights where the recipe averages.")  # fmt: skip
+
+
+def pareto(worth):
+    """Draw balanced accuracy against training time, prediction time and number of weights.
+
+    Parameters
+    ----------
+    worth : DataFrame
+        From `misfits.worth`.
+    """
+    costs = {
+        "training_s": "training a fold, s",
+        "prediction_ms_per_particle": "prediction, ms a particle",
+        "thousand_weights": "weights, thousands",
+    }
+
+    worth = worth.assign(thousand_weights=worth["weights"] / 1000)
+
+    def draw(frame):
+        figure, axes = figure_of(1, 3, width=10, height=3.2, sharey=True)
+        for axis, (column, label) in zip(axes, costs.items()):
+            for k, row in enumerate(frame.to_dict("records")):
+                if not np.isfinite(row[column]):
+                    continue
+                value = row["balanced accuracy"]
+                error = [[value - row["low"]], [row["high"] - value]]
+                error = error if np.isfinite(error).all() else None
+                axis.errorbar(
+                    row[column],
+                    value,
+                    yerr=error,
+                    fmt="o",
+                    capsize=3,
+                    color=COLOURS[k % 7],
+                    label=row["model"],
+                )
+            axis.set(xlabel=label)
+            axis.set_xlim(left=0)
+        axes[0].set_ylabel("balanced accuracy")
+        axes[0].legend(fontsize=8)
+        return figure
+
+    return Picture(worth, draw, "Balanced accuracy of each model against three costs: training time, prediction time, weights; "
+                   "up and to the left is better.",
+                   "Held-out particles with 95 % intervals by micrograph; times are means over folds on this machine. An SVM has "
+                   "no weights to count.")  # fmt: skip
+
+
+def micrograph_scores(scores):
+    """Draw the share of right calls on each micrograph, a column of points a model.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `misfits.by_micrograph`.
+    """
+
+    def draw(frame):
+        models = list(frame["model"].unique())
+        figure, axis = figure_of(width=2 + 1.7 * len(models), height=3.4)
+        for k, name in enumerate(models):
+            rows = frame[frame["model"] == name].reset_index(drop=True)
+            place = k + np.linspace(-0.28, 0.28, len(rows)) if len(rows) > 1 else np.array([k])
+            axis.scatter(
+                place, rows["right"], s=6 + rows["particles"] / 3, color=COLOURS[k % 7], alpha=0.75, lw=0
+            )
+            worst = rows.loc[rows["right"].idxmin()]
+            axis.annotate(str(worst["micrograph"]), (place[rows["right"].idxmin()], worst["right"]), fontsize=7,
+                          xytext=(3, -9), textcoords="offset points")  # fmt: skip
+        axis.set_xticks(range(len(models)), models)
+        axis.set(ylabel="share of right calls", xlim=(-0.5, len(models) - 0.3))
+        return figure
+
+    return Picture(scores, draw, "Points, one a micrograph, of the share of right calls by each model, the worst one named.",
+                   f"Held-out particles, {int(scores['particles'].sum() / scores['model'].nunique()):,} in "
+                   f"{scores['micrograph'].nunique()} micrographs; larger points hold more particles.")  # fmt: skip

@@ -1,0 +1,172 @@
+"""Networks and SVM baselines on real micrographs, out of fold, through temlib's own training.
+
+    python -m benchmarks.training DATA FOLDER [--sets …] [--models …] [--seeds 1 2 3] [--labels 1] [--set key=value …]
+    python -m benchmarks.training --quick
+
+DATA holds the real sets, a folder with a manifest each. What is trained is kept in FOLDER, one file of predictions and one
+of costs for each set, model and seed, so that an interrupted benchmark goes on where it was. It then prints a table over
+all that FOLDER holds. --quick compares the time of temlib's training with that of bare `model.fit` on the same arrays, and
+exits with 1 where it takes more than 1.05 times as long.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+# For each set its task, the size at which its crops are shown and the passes over them.
+SETS = {
+    "apoferritin_cryoem": ("content", 40, 12),
+    "supported_np_stem": ("content", 40, 8),
+    "supported_np3_stem": ("count", 40, 10),
+}
+RECIPE = {
+    "folds": 5,
+    "batch": 32,
+    "learning_rate": 0.003,
+    "augmentation": "slides",
+    "imbalance": "oversample",
+}
+# What the slides' network was trained with.
+THESIS = {"recipe": "thesis2016", "epochs": 100}
+
+
+def key(job):
+    """Name a job as its files are named."""
+    return " ".join(f"{name}={value}" for name, value in job.items())
+
+
+def train(data_folder, folder, job):
+    """Train one job, unless its files are there."""
+    from temlib import particles, training
+
+    base = folder / key(job)
+    if base.with_name(base.name + ".json").exists():
+        return
+    options = dict(job)
+    name, model, seed = (options.pop(k) for k in ("set", "model", "seed"))
+    task, size, epochs = SETS[name]
+    settings = RECIPE | {"epochs": epochs, "seed": seed}
+    if model == "lipnet4 of 2016":
+        model, size, settings = "lipnet4", 28, settings | THESIS
+    size = options.pop("input_size", size)
+    data = particles.open(data_folder / name / "manifest.csv", scale="fill", input_size=size)
+    started = time.perf_counter()
+    trained = training.train(data, task, [model], **(settings | options))
+    took = time.perf_counter() - started
+    if trained.failures:
+        sys.exit(str(trained.failures))
+    trained.predictions.to_csv(base.with_name(base.name + ".csv"), index=False)
+    trained.history.to_csv(base.with_name(base.name + ".history"), index=False)
+    test = trained.predictions[trained.predictions["role"] == "test"]
+    right = (test["truth"] == test["predicted"]).groupby(test["truth"]).mean()
+    costs = trained.costs.drop(columns=["model", "fold"]).mean()
+    about = {
+        "job": job,
+        "score": right.mean(),
+        "seconds": took,
+        "epochs": settings["epochs"],
+        "input_size": size,
+    }
+    about |= {
+        "plain": trained.checks["plain"].mean(),
+        "resampled": trained.checks["resampled"].mean(),
+        **costs,
+    }
+    base.with_name(base.name + ".json").write_text(json.dumps(about, default=float), encoding="utf-8")
+    print(f"{key(job)}: {right.mean():.4f} in {took:.0f} s", flush=True)
+
+
+def table(folder):
+    """Print the median over seeds of everything that the folder holds."""
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    if not rows:
+        return
+    frame = pd.DataFrame(rows)
+    frame["set"] = [job["set"] for job in frame["job"]]
+    frame["seed"] = [job["seed"] for job in frame["job"]]
+    hidden = ("set", "seed", "model")
+    frame["model"] = [
+        ", ".join([job["model"], *(f"{k} {v}" for k, v in job.items() if k not in hidden)])
+        for job in frame["job"]
+    ]
+    frame = frame.sort_values(["set", "model", "seed"])
+    print(
+        "| set | model | px | epochs | seeds | balanced accuracy, median (each) | training a fold, s | ms a particle | weights |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for (name, model), part in frame.groupby(["set", "model"]):
+        each = ", ".join(f"{score:.3f}" for score in part["score"])
+        first = part.iloc[0]
+        weights = "" if np.isnan(first["weights"]) else f"{first['weights']:,.0f}"
+        print(
+            f"| {name} | {model} | {first['input_size']} | {first['epochs']} | {len(part)} | {part['score'].median():.3f} "
+            f"({each}) | {part['training_s'].median():.0f} | {part['prediction_ms_per_particle'].median():.1f} | {weights} |"
+        )
+
+
+def quick():
+    """Compare temlib's training with bare `model.fit` on the same conditioned arrays; give the ratio of their times."""
+    from temlib import fitting, training
+    from temlib.augment import condition
+
+    rng = np.random.default_rng(1)
+    images, codes = rng.normal(size=(1024, 28, 28)).astype(np.float32), np.arange(1024) % 2
+    settings = training.Settings(folds=2, seed=1, epochs=1, augmentation="none", imbalance="none")
+    network = fitting.Network("lipnet4", images, ["a", "b"], settings)
+    network._fresh()
+    plan = fitting._Plan(codes, 2, settings, rng)
+    average = fitting._Average(100)
+    batches = network._batches(np.arange(len(codes)))
+    ready, targets = condition(images)[..., None], plan.targets[codes]
+
+    def ours():
+        network._epoch(batches, plan, average, codes, rng, 0)
+
+    def bare():
+        network.model.fit(ready, targets, batch_size=32, epochs=1, verbose=0)
+
+    ratios = []
+    ours(), bare()
+    for _ in range(9):
+        taken = []
+        for way in (ours, bare):
+            started = time.perf_counter()
+            way()
+            taken.append(time.perf_counter() - started)
+        ratios.append(taken[0] / taken[1])
+    print(
+        f"training through temlib takes {np.median(ratios):.3f} of the time of model.fit (from {min(ratios):.3f} to {max(ratios):.3f})"
+    )
+    return np.median(ratios)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="?", type=Path)
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--models", nargs="+", default=["dihedral"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--set", nargs="+", default=[], dest="options", metavar="KEY=VALUE")
+    chosen = parser.parse_args()
+    if chosen.quick:
+        sys.exit(int(quick() > 1.05))
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        k: json.loads(v) if v[:1] in "0123456789." else v for k, v in (o.split("=") for o in chosen.options)
+    }
+    for seed in chosen.seeds:
+        for name in chosen.sets:
+            for model in chosen.models:
+                train(chosen.data, chosen.folder, {"set": name, "model": model, "seed": seed} | options)
+    table(chosen.folder)
+
+
+if __name__ == "__main__":
+    main()

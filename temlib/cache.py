@@ -1,0 +1,171 @@
+"""Folders of prepared data, kept by the hash of everything that decides their content.
+
+An entry appears whole or not at all: it is made in a folder of another name that is renamed at the end, so that two
+processes that prepare the same do not meet, and one that is killed leaves nothing that could be taken for an entry. The
+oldest entries go when all together exceed `LARGEST`.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from temlib import provenance
+from temlib.files import InputError, write_json
+
+LARGEST = 20 * 2**30  # bytes of all entries; a million particles of 64 x 64 pixels take 16e9
+SPARE = 2**30  # bytes that are left free on the disk
+# Of a large file this much is read again when it is opened: its damage is likely found, and opening stays quick.
+CHECKED, BLOCK = 2**25, 2**20
+SEAL = "entry.json"
+ABANDONED_S = 86400.0  # age of a half-made entry after which nobody works on it any more
+
+
+def folder():
+    """Give the folder of all entries: TEMLIB_CACHE where that is set, else the user's cache."""
+    return Path(os.environ.get("TEMLIB_CACHE") or platformdirs.user_cache_path("temlib", appauthor=False))
+
+
+def key(*parts):
+    """Hash `parts` (text, numbers, bytes, arrays, lists of them) and the source of temlib."""
+    seen = hashlib.sha256(provenance.source_hash().encode())
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            part = str(part.dtype).encode() + str(part.shape).encode() + np.ascontiguousarray(part).tobytes()
+        elif not isinstance(part, bytes):
+            part = repr(part).encode("utf-8", "surrogatepass")
+        seen.update(len(part).to_bytes(8, "big") + part)
+    return seen.hexdigest()[:32]
+
+
+def kept(name, make, *, size=0):
+    """Give the folder of an entry, and make it where it is missing or damaged.
+
+    Parameters
+    ----------
+    name : str
+        What `key` gave.
+    make : callable
+        Gets the Path of an empty folder and writes the entry's files into it.
+    size : int
+        About how many bytes `make` will write; room is made for them first.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If the cache cannot be written or the disk is too small.
+    """
+    entry = folder() / name
+    if _is_whole(entry):
+        os.utime(entry)  # the last use, by which entries are let go
+        return entry
+    _make_room(size, entry)
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
+    except OSError as error:
+        raise InputError(
+            f"{entry.parent}: prepared particles cannot be kept there ({error.strerror}); set TEMLIB_CACHE to a folder "
+            "that can be written."
+        ) from None
+    try:
+        make(part)
+        write_json(part / SEAL, {path.name: _seal(path) for path in sorted(part.iterdir())})
+        for _ in range(2):
+            try:
+                part.rename(entry)
+                break
+            except OSError:  # another process was faster; or there is a damaged one
+                if _is_whole(entry):
+                    break
+                shutil.rmtree(entry, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    if not entry.is_dir():
+        raise InputError(f"{entry.parent}: an entry cannot be put there; set TEMLIB_CACHE to another folder.")
+    return entry
+
+
+def _seal(path):
+    """Describe a finished file: size, time, and a checksum of each block of it."""
+    state = path.stat()
+    return {
+        "size": state.st_size,
+        "time": state.st_mtime_ns,
+        "sums": _sums(path, range(_blocks(state.st_size))),
+    }
+
+
+def _blocks(size):
+    return -(-size // BLOCK)
+
+
+def _sums(path, numbers):
+    with path.open("rb") as file:
+        sums = []
+        for number in numbers:
+            file.seek(number * BLOCK)
+            sums.append(zlib.crc32(file.read(BLOCK)))
+    return sums
+
+
+def _is_whole(entry):
+    """Tell whether an entry is there and its files are as they were made; of a large one, samples are compared."""
+    try:
+        sealed = json.loads((entry / SEAL).read_text(encoding="utf-8"))
+        for name, seal in sealed.items():
+            state = (entry / name).stat()
+            if (state.st_size, state.st_mtime_ns) != (seal["size"], seal["time"]):
+                return False
+            count = _blocks(state.st_size)
+            numbers = np.unique(np.linspace(0, max(count - 1, 0), CHECKED // BLOCK).astype(int))[
+                :count
+            ].tolist()
+            if _sums(entry / name, numbers) != [seal["sums"][number] for number in numbers]:
+                return False
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _make_room(size, entry):
+    """Remove what was abandoned and the entries longest unused, until `size` bytes fit."""
+    everything = sorted(entry.parent.iterdir(), key=_used) if entry.parent.is_dir() else []
+    for path in [path for path in everything if path.name.startswith(".part-")]:
+        everything.remove(path)
+        if time.time() - _used(path) > ABANDONED_S:
+            shutil.rmtree(path, ignore_errors=True)
+    everything = [path for path in everything if (path / SEAL).is_file()]
+    sizes = [sum(file.stat().st_size for file in path.glob("*") if file.is_file()) for path in everything]
+    while everything and (sum(sizes) + size > LARGEST or _free(entry.parent) < size + SPARE):
+        shutil.rmtree(everything.pop(0), ignore_errors=True)
+        sizes.pop(0)
+    if size and _free(entry.parent) < size + SPARE:
+        raise InputError(
+            f"{entry.parent}: the prepared particles take {size / 1e9:.1f} GB and the disk has not that much free; "
+            "lower 'input_size', or set TEMLIB_CACHE to a folder on a larger disk."
+        )
+
+
+def _used(path):
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process removed it
+        return 0.0
+
+
+def _free(path):
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free

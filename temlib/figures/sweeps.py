@@ -1,0 +1,124 @@
+"""Pictures of notebook 5: a measure against what a run sweeps."""
+
+import numpy as np
+
+from temlib.figures.base import COLOURS, Picture, figure_of
+
+
+def sweep(swept, axis, measure, *, log=False):
+    """Draw one measure against one parameter, a panel a task and a line a model.
+
+    Parameters
+    ----------
+    swept : DataFrame
+        From `sweeps.table`.
+    axis, measure : str
+        The parameter, and the measure's name.
+    log : bool
+        Whether the parameter's axis is logarithmic.
+    """
+    lines = [name for name in swept.columns[1 : list(swept.columns).index("value")] if name != axis]
+
+    def draw(frame):
+        tasks = frame["task"].unique()
+        figure, axes = figure_of(
+            1, len(tasks), width=1.5 + 4.6 * len(tasks), height=3.6, squeeze=False, sharey=True
+        )
+        for panel, task in zip(axes[0], tasks):
+            groups = list(frame[frame["task"] == task].groupby(lines, sort=False, observed=True))
+            for k, (name, rows) in enumerate(groups):
+                words = rows[axis].dtype == object or hasattr(rows[axis], "cat")
+                names = list(dict.fromkeys(frame[axis]))
+                x = (
+                    np.array([names.index(v) for v in rows[axis]], float)
+                    if words
+                    else rows[axis].to_numpy(float)
+                )
+                shift = (k - (len(groups) - 1) / 2) * 0.12
+                x = x + shift if words else (x * 1.03**shift if log else x)
+                error = [
+                    (rows["value"] - rows["low"]).clip(lower=0),
+                    (rows["high"] - rows["value"]).clip(lower=0),
+                ]
+                panel.errorbar(x, rows["value"], yerr=error, fmt="o" if words else "o-", capsize=3, ms=5,
+                               color=COLOURS[k % 7], label=", ".join(map(str, name)))  # fmt: skip
+                if words:
+                    panel.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
+            panel.set(title=task, xlabel=axis.replace("_", " "))
+            if log:
+                _logarithmic(panel, frame[axis])
+        axes[0, 0].set_ylabel(measure)
+        axes[0, -1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        return figure
+
+    return Picture(
+        swept,
+        draw,
+        f"{measure} with intervals against {axis.replace('_', ' ')} for each model.",
+        _caption(swept),
+    )
+
+
+def label_curve(curve, needed, *, target):
+    """Draw the score against the number of labels with the fitted power law of each model.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        From `sweeps.with_labels`.
+    needed : DataFrame
+        From `sweeps.labels_needed`.
+    target : float
+    """
+
+    def draw(frame):
+        tasks = frame["task"].unique()
+        figure, axes = figure_of(
+            1, len(tasks), width=1.5 + 4.6 * len(tasks), height=3.6, squeeze=False, sharey=True
+        )
+        for panel, task in zip(axes[0], tasks):
+            for k, (name, rows) in enumerate(frame[frame["task"] == task].groupby("model", sort=False)):
+                error = [
+                    (rows["value"] - rows["low"]).clip(lower=0),
+                    (rows["high"] - rows["value"]).clip(lower=0),
+                ]
+                panel.errorbar(
+                    rows["labelled"],
+                    rows["value"],
+                    yerr=error,
+                    fmt="o",
+                    capsize=3,
+                    ms=5,
+                    color=COLOURS[k % 7],
+                    label=name,
+                )
+                fit = needed[(needed["task"] == task) & (needed["model"] == name)].iloc[0]
+                if np.isfinite(fit["a"]):
+                    n = np.geomspace(rows["labelled"].min(), 2 * rows["labelled"].max())
+                    panel.plot(n, 1 - fit["a"] * n ** -fit["b"], color=COLOURS[k % 7], lw=1, ls="--")
+            panel.axhline(target, color="black", lw=0.8, ls=":")
+            panel.set(title=task, xlabel="labelled particles in training and validation")
+            _logarithmic(panel, frame["labelled"])
+        axes[0, 0].set_ylabel("balanced accuracy")
+        axes[0, -1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        return figure
+
+    return Picture(curve, draw, f"Balanced accuracy against the number of labels with a fitted curve for each model, and a line at {target:g}.",
+                   _caption(curve) + " Dashed: 1 − a·labels^(−b), fitted to the points and drawn on to twice the labels.")  # fmt: skip
+
+
+def _logarithmic(panel, values):
+    """Make the horizontal axis logarithmic, with ticks at the values that were run."""
+    ticks = np.unique(values)
+    panel.set_xscale("log")
+    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.minorticks_off()
+
+
+def _caption(swept):
+    seeds = int(swept["seeds"].max())
+    mean = f" Means over {seeds} seeds; a particle counts once." if seeds > 1 else ""
+    return (
+        f"Held-out particles with 95 % intervals by micrograph; n up to {int(swept['n'].max()):,} in "
+        f"{int(swept['micrographs'].max())} micrographs.{mean}"
+    )
