@@ -87,7 +87,9 @@ def main():
         "reliability": lambda: decisions.reliability(predictions),
         "calibration error, 4,000 draws": lambda: decisions.calibration_error(predictions),
         "coverage-risk": lambda: decisions.coverage_risk(predictions),
-        f"ROC and precision–recall, {RESAMPLES:,} resamples": lambda: curves.curves(predictions, draws=RESAMPLES),
+        f"ROC and precision–recall, {RESAMPLES:,} resamples": lambda: curves.curves(
+            predictions, draws=RESAMPLES
+        ),
     }
     print(f"{options.particles} particles, {options.models} models, 200 micrographs, 3 classes\n")
     print("| what | rows | seconds | processor seconds |\n|---|--:|--:|--:|")

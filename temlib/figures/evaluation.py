@@ -123,7 +123,7 @@ def curves(table):
     micrographs = int(table["micrographs"].max()) if len(table) else 0
     return Picture(table, draw, f"ROC curves above and precision–recall curves below, of {', '.join(models)}, with shaded bands; "
                    f"one column each for {', '.join(classes)}.",
-                   f"Bands: 95 % at each point by itself, whole micrographs resampled ({micrographs}). Dashed: what a call at "
+                   f"Bands: about 95 % at each point by itself, whole micrographs resampled ({micrographs}). Dashed: what a call at "
                    "random reaches. In brackets: truly positive particles of all.")  # fmt: skip
 
 
