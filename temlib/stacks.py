@@ -6,6 +6,7 @@ Rows are prepared in parts by threads, which share the mapped file.
 import hashlib
 import itertools
 import os
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -18,6 +19,7 @@ CLIP = 8.0
 BLANK = 2 / 3
 # Share of pixels at the largest value from which a detector is said to have been saturated.
 SATURATED = 0.05
+WORTH = 12  # tasks from which processes are worth their start of a second
 TOGETHER = 256  # rows of a task, so that a million rows do not become a million tasks
 COPIED = 2**28  # bytes up to which a selection of images is a copy, which is what most callers expect
 LISTED = 1000  # groups of identical images that are kept
@@ -142,10 +144,11 @@ def make(found, scale, pixel_nm, input_size, folder):
     pixel = pixel_nm if scale == "physical" else None
     np.lib.format.open_memmap(path, "w+", np.float32, (count, input_size, input_size)).flush()
     digests, sides, edge, saturated = np.empty(count, np.uint64), np.empty(count, np.float32), 0, 0
-    for rows, result, said in _parallel(_prepare_part, found, chunks, (path, pixel), sizes):
-        digests[rows], sides[rows] = result["digests"], result["sides"]
-        edge, saturated = edge + result["edge"], saturated + result["saturated"]
-        found.said.update(said)
+    with _workers(found, len(chunks)) as work:
+        for rows, result, said in _parallel(work, found, chunks, (path, pixel), sizes):
+            digests[rows], sides[rows] = np.array(result["digests"], np.uint64), result["sides"]
+            edge, saturated = edge + result["edge"], saturated + result["saturated"]
+            found.said.update(said)
     notes = [*_contents(found), *notes]
     if edge:
         notes.append(f"Particles so close to the border that a part of their window is filled: {edge:,}.")
@@ -176,15 +179,32 @@ def _parallel(work, found, chunks, arguments=(), sizes=None):
     """Yield rows, result and what was said for each chunk, in order; few are under way at a time."""
     from joblib import Parallel, delayed
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     tasks = (
         delayed(_task)(work, found.part(rows), *arguments, *(() if sizes is None else (sizes[rows],)))
         for rows in chunks
     )
     with micrographs.quiet():
-        results = Parallel(n_jobs=cores, backend="threading", return_as="generator")(tasks)
+        results = Parallel(n_jobs=_cores(), backend="threading", return_as="generator")(tasks)
         for rows, (order, result, said) in zip(chunks, results):
             yield rows[order], result, said
+
+
+@contextmanager
+def _workers(found, tasks):
+    """Yield what prepares a part: processes where many images lie on disk, else the calling thread."""
+    from temlib import _worker  # which imports this module
+    from temlib.pixels import Found
+
+    if not isinstance(found, Found) or tasks < WORTH or _cores() == 1:
+        yield prepare_part
+        return
+    with _worker.workers(_cores()) as work:
+        yield work
+
+
+def _cores():
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _task(work, part, *arguments):
@@ -207,7 +227,7 @@ def _runs(values):
     ]
 
 
-def _prepare_part(part, path, pixel_nm, sizes):
+def prepare_part(part, path, pixel_nm, sizes):
     """Prepare a part of the rows and write it into the stack at `path`."""
     stack = np.load(path, mmap_mode="r+")
     size = stack.shape[1]
@@ -228,7 +248,7 @@ def _prepare_part(part, path, pixel_nm, sizes):
             order.append(i)
             sides.append(sum(crop.shape) / 2)
             edge += bool(beyond)
-            bright += share > SATURATED
+            bright += bool(share > SATURATED)
     stack[part.rows] = ready
     return order, {"digests": digests, "sides": sides, "edge": edge, "saturated": bright}
 
