@@ -128,6 +128,8 @@ def _header(path, raw):
 def _pixel_type(raw, mode, order):
     """Return the type of the stored pixels; in mode 101 a byte holds two of them."""
     stamp, flags = np.frombuffer(raw, np.dtype("i4").newbyteorder(order), 2, 152)
+    if mode == 3:  # which mrcfile does not know
+        return np.dtype("c8")
     if mode == 101 or (mode == 0 and stamp == IMOD_STAMP and not flags & 1):
         return np.dtype("u1")
     return mrcfile.utils.dtype_from_mode(mode).newbyteorder(order)

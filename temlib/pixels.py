@@ -1,9 +1,10 @@
 """The pixels of particles, read row by row when they are prepared: from files, or from the simulator.
 
 `Found` and `Simulated` have one form: `table`, `notes`, `place(i)` for messages, `state()` that decides the pixels, `groups()`
-of rows that are read together, `pixel_sizes(pool)`, and `load(rows, …)`.
+of rows that are read together, `part(rows)` for a thread, `pixel_sizes()`, and `load(rows, …)`.
 """
 
+import copy
 import json
 import os
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Found:
     whole: bool
     notes: list
     said: set = field(default_factory=set)  # (format, type, note) of the files that were read
+    rows: np.ndarray | None = None  # of the whole, if this is a part
 
     @cached_property
     def _lists(self):
@@ -123,19 +125,20 @@ class Found:
         self.said.update([(form, found.image.dtype.name, ""), *[(form, "", note) for note in found.notes]])
         return found
 
-    def pixel_sizes(self, pool):
+    def part(self, rows):
+        """Give the rows `rows` alone, for one thread."""
+        table = self.table[["particle", "image", "index", *PLACES]].iloc[rows]
+        return Found(table, self.path, self.folder, self.whole, [], rows=rows)
+
+    def pixel_sizes(self):
         """Give the pixel size of each row's image in nm: the table's, else the file's, else NaN."""
-        sizes = self.table["pixel_size_nm"].to_numpy(float).copy()
-        asked = {}
+        sizes, told = self.table["pixel_size_nm"].to_numpy(float).copy(), {}
         for i in np.flatnonzero(np.isnan(sizes)).tolist():
             name = self._lists["image"][i]
-            if not name.lower().endswith(micrographs.PICTURE_SUFFIXES):
-                asked.setdefault(name, i)
-        told = dict(
-            zip(asked, pool.map(lambda i: micrographs.square(*self.open(i).sizes_nm)[0], asked.values()))
-        )
-        for i in np.flatnonzero(np.isnan(sizes)).tolist():
-            sizes[i] = told.get(self._lists["image"][i], np.nan)
+            if name not in told:
+                picture = name.lower().endswith(micrographs.PICTURE_SUFFIXES)
+                told[name] = np.nan if picture else micrographs.square(*self.open(i).sizes_nm)[0]
+            sizes[i] = told[name]
         return sizes
 
     def load(self, rows, pixel_sizes, window_nm):
@@ -210,6 +213,7 @@ class Simulated:
         self._ends = np.cumsum(self.table["box_px"].to_numpy() ** 2)
         crops = folder / "crops.npy"
         self._crops = np.load(crops, mmap_mode="r") if crops.exists() else None
+        self.said = set()
         self.notes = [
             f"Simulated by temlib with seed {seed}: {self.table['micrograph'].nunique()} micrographs of cryo-TEM liposomes."
         ]
@@ -248,9 +252,12 @@ class Simulated:
         """Give the rows of each micrograph."""
         return [rows.tolist() for rows in self.table.groupby("micrograph", sort=False).indices.values()]
 
-    def pixel_sizes(self, pool):
-        """Give the pixel size of each row in nm."""
-        return self.table["pixel_size_nm"].to_numpy(float)
+    def part(self, rows):
+        """Give the rows `rows` alone."""
+        part = copy.copy(self)
+        part.rows, part.said, part.table = rows, set(), self.table.iloc[rows].reset_index(drop=True)
+        part._ends = self._ends[rows]
+        return part
 
     def load(self, rows, sizes, window_nm):
         """Yield row, crop, and False: simulated boxes lie within their micrograph."""

@@ -1,13 +1,12 @@
 """Crops become one stack of images of one size and scale, written to disk as it grows and mapped from there.
 
-Rows are prepared by threads: reading, resampling and sorting leave Python's lock, and threads share the mapped file.
+Rows are prepared in parts by threads, which share the mapped file.
 """
 
 import hashlib
 import itertools
 import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -20,8 +19,8 @@ CLIP = 8.0
 BLANK = 2 / 3
 # Share of pixels at the largest value from which a detector is said to have been saturated.
 SATURATED = 0.05
-# Groups of rows that a thread takes at once, so that a million rows do not become a million tasks.
-TOGETHER = 64
+WORTH = 12  # tasks from which processes are worth their start of a second
+TOGETHER = 256  # rows of a task, so that a million rows do not become a million tasks
 COPIED = 2**28  # bytes up to which a selection of images is a copy, which is what most callers expect
 LISTED = 1000  # groups of identical images that are kept
 
@@ -123,7 +122,7 @@ def make(found, scale, pixel_nm, input_size, folder):
     Parameters
     ----------
     found : sources.Found or the like
-        With `table`, `place`, `groups`, `pixel_sizes` and `load`.
+        With `table`, `place`, `groups`, `part`, `pixel_sizes`, `load` and `said`.
     scale : {"physical", "fill"}
     pixel_nm : float
         Size of a prepared pixel, in nm.
@@ -135,33 +134,21 @@ def make(found, scale, pixel_nm, input_size, folder):
     `sides.npy` holds the side of each crop in its own pixels (the mean of both). `facts.json` holds the `scale` that was
     possible, `pixel_sizes` (runs of length and nm, null = unknown), `notes`, and groups of rows that are `identical`.
     """
-    count = len(found.table)
-    threads = max(
-        1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    pool = ThreadPoolExecutor(threads)
-    try:
-        with micrographs.quiet() as said:
-            sizes = found.pixel_sizes(pool)
-            scale, notes = _scale(found, sizes, scale, pixel_nm, input_size)
-            shape = (count, input_size, input_size)
-            images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.float32, shape)
-            # Threads write through a plain view: a memmap makes an object of every row that is touched.
-            view, pixel = np.asarray(images), pixel_nm if scale == "physical" else None
-            work = partial(_prepare_groups, found, view, sizes, pixel)
-            groups = iter(found.groups())
-            # Few groups wait at a time: their results would otherwise pile up in memory.
-            results = _in_turn(
-                pool, work, iter(lambda: list(itertools.islice(groups, TOGETHER)), []), 4 * threads
-            )
-            digests, sides = np.empty(count, np.uint64), np.empty(count, np.float32)
-            edge, saturated = 0, 0
-            for rows, sums, lengths, beyond, bright in results:
-                digests[rows], sides[rows] = sums, lengths
-                edge, saturated = edge + beyond, saturated + bright
-            images.flush()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    count, chunks, path = len(found.table), list(_chunks(found)), folder / "images.npy"
+    sizes = found.table["pixel_size_nm"].to_numpy(float).copy()
+    if np.isnan(sizes).any():
+        for rows, told, said in _parallel(_sizes_of, found, chunks):
+            sizes[rows] = told
+            found.said.update(said)
+    scale, notes = _scale(found, sizes, scale, pixel_nm, input_size)
+    pixel = pixel_nm if scale == "physical" else None
+    np.lib.format.open_memmap(path, "w+", np.float32, (count, input_size, input_size)).flush()
+    digests, sides, edge, saturated = np.empty(count, np.uint64), np.empty(count, np.float32), 0, 0
+    with _workers(found, len(chunks)) as work:
+        for rows, result, said in _parallel(work, found, chunks, (path, pixel), sizes):
+            digests[rows], sides[rows] = np.array(result["digests"], np.uint64), result["sides"]
+            edge, saturated = edge + result["edge"], saturated + result["saturated"]
+            found.said.update(said)
     notes = [*_contents(found), *notes]
     if edge:
         notes.append(f"Particles so close to the border that a part of their window is filled: {edge:,}.")
@@ -170,18 +157,66 @@ def make(found, scale, pixel_nm, input_size, folder):
             f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value, from a saturated "
             f"detector or an export that cut the grey levels: {saturated:,}."
         )
-    same = np.isnan(sizes).all()
-    facts = {"scale": scale, "notes": [*notes, *said], "identical": _identical(digests)}
     np.save(folder / "sides.npy", sides)
-    write_json(folder / "facts.json", facts | {"pixel_sizes": None if same else _runs(sizes)})
+    told = None if np.isnan(sizes).all() else _runs(sizes)
+    facts = {"scale": scale, "notes": notes, "identical": _identical(digests), "pixel_sizes": told}
+    write_json(folder / "facts.json", facts)
 
 
-def _in_turn(pool, work, items, ahead):
-    """Give the results of `work` in the order of `items`, at most `ahead` of which are under way."""
-    waiting = [pool.submit(work, item) for item in itertools.islice(items, ahead)]
-    while waiting:
-        yield waiting.pop(0).result()
-        waiting += [pool.submit(work, item) for item in itertools.islice(items, 1)]
+def _chunks(found):
+    """Yield row numbers of whole groups, enough of them to be worth a task."""
+    rows = []
+    for group in found.groups():
+        rows += group
+        if len(rows) >= TOGETHER:
+            yield np.array(rows)
+            rows = []
+    if rows:
+        yield np.array(rows)
+
+
+def _parallel(work, found, chunks, arguments=(), sizes=None):
+    """Yield rows, result and what was said for each chunk, in order; few are under way at a time."""
+    from joblib import Parallel, delayed
+
+    tasks = (
+        delayed(_task)(work, found.part(rows), *arguments, *(() if sizes is None else (sizes[rows],)))
+        for rows in chunks
+    )
+    with micrographs.quiet():
+        results = Parallel(n_jobs=_cores(), backend="threading", return_as="generator")(tasks)
+        for rows, (order, result, said) in zip(chunks, results):
+            yield rows[order], result, said
+
+
+@contextmanager
+def _workers(found, tasks):
+    """Yield what prepares a part: processes where many images lie on disk, else the calling thread."""
+    from temlib import _worker  # which imports this module
+    from temlib.pixels import Found
+
+    if not isinstance(found, Found) or tasks < WORTH or _cores() == 1:
+        yield prepare_part
+        return
+    with _worker.workers(_cores()) as work:
+        yield work
+
+
+def _cores():
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _task(work, part, *arguments):
+    """Do `work` on a part of the rows; give their order, the result, and what readers and libraries said."""
+    with micrographs.quiet() as warned:
+        order, result = work(part, *arguments)
+    return order, result, part.said | {("", "", words) for words in warned}
+
+
+def _sizes_of(part):
+    """Give the pixel sizes that a part's table or files state."""
+    return slice(None), part.pixel_sizes()
 
 
 def _runs(values):
@@ -192,21 +227,30 @@ def _runs(values):
     ]
 
 
-def _prepare_groups(found, images, sizes, pixel_nm, groups):
-    """Prepare groups of rows; give rows, digests, sides, and how many were beyond a border and saturated."""
-    rows, sums, sides, edge, bright = [], [], [], 0, 0
-    window = images.shape[1] * pixel_nm if pixel_nm else np.nan
-    for group in groups:
-        for i, crop, beyond in found.load(group, sizes, window):
+def prepare_part(part, path, pixel_nm, sizes):
+    """Prepare a part of the rows and write it into the stack at `path`."""
+    stack = np.load(path, mmap_mode="r+")
+    size = stack.shape[1]
+    window = size * pixel_nm if pixel_nm else np.nan
+    order, ready, digests, sides, edge, bright = (
+        [],
+        np.empty((len(sizes), size, size), np.float32),
+        [],
+        [],
+        0,
+        0,
+    )
+    for group in part.groups():
+        for i, crop, beyond in part.load(group, sizes, window):
             ratio = sizes[i] / pixel_nm if pixel_nm else None
-            ready, share = _prepare(crop, images.shape[1], ratio, found.place(i))
-            images[i] = ready
-            rows.append(i)
-            sums.append(int.from_bytes(hashlib.blake2b(ready, digest_size=8).digest(), "big"))
+            ready[i], share = _prepare(crop, size, ratio, part.place(i))
+            digests.append(int.from_bytes(hashlib.blake2b(ready[i], digest_size=8).digest(), "big"))
+            order.append(i)
             sides.append(sum(crop.shape) / 2)
             edge += bool(beyond)
-            bright += share > SATURATED
-    return rows, np.array(sums, np.uint64), sides, edge, bright
+            bright += bool(share > SATURATED)
+    stack[part.rows] = ready
+    return order, {"digests": digests, "sides": sides, "edge": edge, "saturated": bright}
 
 
 def _scale(found, sizes, scale, pixel_nm, input_size):

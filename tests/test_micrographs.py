@@ -231,6 +231,7 @@ def test_fourier_transform_is_refused(tmp_path):
         (4, 0, "cannot be"),
         (4, 2, "longer than"),
         (8, 2**31 - 1, "cut short"),
+        (12, 3, "Fourier transform"),
         (12, 7, "mode 7"),
         (12, 16, "mode 16"),
         (64, 2, "orders its axes"),

@@ -28,7 +28,12 @@ from temlib.files import InputError
 
 FORMATS = Path(__file__).parents[2] / "shared" / "data" / "formats"
 EXAMPLES = int(os.environ.get("TEMLIB_MUTATIONS", "60"))
-HANG_SECONDS = 60  # far beyond any reading; a guard against hanging, not a measure of speed
+HANG_SECONDS = (
+    60  # of this process's own work: far beyond any reading; a guard against hanging, not a measure of speed
+)
+WAIT_SECONDS = (
+    1800  # on the clock, for a reading that waits for what never comes; a machine may be paused for minutes
+)
 MEMORY = 2**28  # bytes; the files have at most 3 MB, and small ones may expand to 2**26
 WORKING = {".mrc", ".mrcs", ".map", ".tif", ".tiff"}
 if importlib.util.find_spec("rsciio"):
@@ -144,8 +149,9 @@ def guarded(call):
     def stop(*_):
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(HANG_SECONDS)
+    before = signal.signal(signal.SIGALRM, stop), signal.signal(signal.SIGPROF, stop)
+    signal.alarm(WAIT_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
     tracemalloc.start()
     try:
         return call()
@@ -157,7 +163,9 @@ def guarded(call):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for number, handler in zip((signal.SIGALRM, signal.SIGPROF), before):
+            signal.signal(number, handler)
         assert peak < MEMORY
 
 

@@ -274,3 +274,22 @@ def test_images_do_not_live_in_memory(tmp_path):
     arguments = [sys.executable, "-c", MEMORY, str(tmp_path / "few.csv"), str(tmp_path / "many.csv")]
     result = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert float(result.stdout) < 0.4
+
+
+def test_processes_and_threads_prepare_the_same(tmp_path, monkeypatch):
+    """Many files are prepared by other processes, with the same images, and the same sentence for the same fault."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 255, (20, 30)).astype(np.uint8)).save(tmp_path / f"{i}.png")
+    (tmp_path / "m.csv").write_text("image\n" + "".join(f"{i}.png\n" for i in range(40)))
+    alone = particles.open(tmp_path / "m.csv", input_size=12)
+    for name, value in (("WORTH", 2), ("TOGETHER", 8), ("_cores", lambda: 2)):
+        monkeypatch.setattr(stacks, name, value)
+    monkeypatch.setattr(stacks, "prepare_part", None)  # not by this process
+    monkeypatch.setenv("TEMLIB_CACHE", str(tmp_path / "cache"))
+    together = particles.open(tmp_path / "m.csv", input_size=12)
+    np.testing.assert_array_equal(alone.images, together.images)
+    assert alone.notes == together.notes and alone.table.equals(together.table)
+    (tmp_path / "33.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(300))
+    with pytest.raises(InputError, match="line 35: 33.png cannot be read"):
+        particles.open(tmp_path / "m.csv", input_size=12)

@@ -20,7 +20,14 @@ def power_spectra(data, table):
         figure, axis = figure_of(height=3.2)
         for name, part in frame.groupby("micrograph"):
             if name in odd:
-                axis.plot(part["frequency"], part["power"], color=COLOURS[1 + odd.index(name)], lw=1.8, label=name, zorder=3)
+                axis.plot(
+                    part["frequency"],
+                    part["power"],
+                    color=COLOURS[1 + odd.index(name)],
+                    lw=1.8,
+                    label=name,
+                    zorder=3,
+                )
             else:
                 axis.plot(part["frequency"], part["power"], color="0.6", lw=0.7)
         axis.set(yscale="log", xlabel=f"spatial frequency (cycles per {'nm' if known else 'pixel'})",
@@ -43,14 +50,26 @@ def descriptor_map(data, tasks, placed):
 
     def draw(frame):
         count = len(tasks) + 1
-        figure, axes = figure_of(1, count, width=1.0 + 3.3 * count, height=3.9, sharex=True, sharey=True, squeeze=False)
+        figure, axes = figure_of(
+            1, count, width=1.0 + 3.3 * count, height=3.9, sharex=True, sharey=True, squeeze=False
+        )
         for axis, task in zip(axes[0], tasks):
             for (name, part), colour in zip(frame.groupby(task), COLOURS * 3):
-                axis.scatter(part["first"], part["second"], s=7, color=colour, alpha=0.6, lw=0, label=f"{name} ({len(part)})")
+                axis.scatter(
+                    part["first"],
+                    part["second"],
+                    s=7,
+                    color=colour,
+                    alpha=0.6,
+                    lw=0,
+                    label=f"{name} ({len(part)})",
+                )
             axis.legend(fontsize=7, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
             axis.set(title=f"by {task}", xlabel=f"component 1 ({explained[0]:.0%} of variance)")
         codes, names = pd.factorize(frame["micrograph"], sort=True)
-        points = axes[0, -1].scatter(frame["first"], frame["second"], s=7, c=codes + 1, cmap="viridis", alpha=0.6, lw=0)
+        points = axes[0, -1].scatter(
+            frame["first"], frame["second"], s=7, c=codes + 1, cmap="viridis", alpha=0.6, lw=0
+        )
         if len(names) > 1:
             figure.colorbar(points, ax=axes[0, -1], label="micrograph, in order of name")
         axes[0, -1].set(title="by micrograph", xlabel=f"component 1 ({explained[0]:.0%} of variance)")
@@ -85,7 +104,9 @@ def sizes(data):
         axis.legend(fontsize=8)
         return figure
 
-    words = "; ".join(f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items())
+    words = "; ".join(
+        f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items()
+    )
     return Picture(frame, draw, f"Histogram of sizes over particles ({unit}): {words}.",
                    f"Sizes in {unit}: {words}; n = {len(frame):,}.")  # fmt: skip
 
@@ -150,7 +171,9 @@ def disagreements(data, found, *, most=12):
         clear(axes)
         for axis, (_, one) in zip(axes.ravel(), frame.iterrows()):
             gray(axis, data.images[row[one["particle"]]])
-            said = "\n".join(f"{name}: {one[column] or '–'}" for name, column in zip(found.annotators, columns))
+            said = "\n".join(
+                f"{name}: {one[column] or '–'}" for name, column in zip(found.annotators, columns)
+            )
             axis.set_title(said, fontsize=7, loc="left", linespacing=1.05)
         scale_bar(axes[0, 0], data.images.shape[1], data.pixel_nm)
         return figure
