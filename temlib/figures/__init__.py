@@ -8,6 +8,7 @@ from temlib.figures.augmentation import detail, drawn, each_transform, interpola
 from temlib.figures.base import COLOURS, Picture, set_style
 from temlib.figures.evaluation import confusions, estimates
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
+from temlib.figures.simulation import leakage, stages, thon_rings
 from temlib.figures.software import stars
 from temlib.figures.survey import descriptor_map, disagreements, odd_micrographs, pairs, power_spectra, sizes
 from temlib.figures.sweeps import label_curve, sweep
@@ -29,6 +30,7 @@ __all__ = [
     "histogram",
     "interpolations",
     "label_curve",
+    "leakage",
     "learning_curves",
     "micrograph_counts",
     "micrograph_scores",
@@ -42,6 +44,8 @@ __all__ = [
     "set_style",
     "sizes",
     "spectra",
+    "stages",
     "stars",
     "sweep",
+    "thon_rings",
 ]
