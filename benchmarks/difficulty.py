@@ -52,7 +52,9 @@ def by_network(images, truth, folds, *, epochs, seed=1):
                 batch = np.rot90(images[index], rng.integers(4), (1, 2))
                 batch = batch[:, :: rng.choice((-1, 1))]
                 model.train_on_batch(batch[..., None].copy(), truth[index])
-        blocks = [model.predict_on_batch(images[test[i : i + 256]][..., None]) for i in range(0, len(test), 256)]
+        blocks = [
+            model.predict_on_batch(images[test[i : i + 256]][..., None]) for i in range(0, len(test), 256)
+        ]
         calls[test] = np.concatenate(blocks).argmax(1)
     return calls
 
@@ -95,7 +97,15 @@ def report(what, learner, data, size, **options):
     name = {"by_network": "residual", "by_svm": "svm"}[learner.__name__]
     print(f"| {what} | {name} | {size} | {WINDOW_NM / size:.2f} | {len(calls)} | {value:.3f} ({low:.3f}–{high:.3f}) "
           f"| {time.perf_counter() - began:.0f} |", flush=True)  # fmt: skip
-    return {"what": what, "model": name, "size": size, "value": value, "low": low, "high": high, "calls": calls}
+    return {
+        "what": what,
+        "model": name,
+        "size": size,
+        "value": value,
+        "low": low,
+        "high": high,
+        "calls": calls,
+    }
 
 
 def noise_free():
@@ -106,7 +116,11 @@ def noise_free():
         row = report(what, by_network, data, 64, epochs=8)
         wrong = data.table[row["calls"] != data.truth]
         shown = ["truth_lamellae", "truth_gap_nm", "truth_diameter_nm", "truth_form", "truth_multivesicular"]
-        print("\nTaken for the other class:\n", wrong[[*shown, "truth_overlap"]].round(2).head(12).to_string(), "\n")
+        print(
+            "\nTaken for the other class:\n",
+            wrong[[*shown, "truth_overlap"]].round(2).head(12).to_string(),
+            "\n",
+        )
 
 
 def input_size():
@@ -153,7 +167,9 @@ def draw(rows, path):
 def main():
     parts = {"noise_free": noise_free, "input_size": input_size, "conditions": conditions}
     chosen = [name for name in sys.argv[1:] if name in parts] or list(parts)
-    print("| images | model | input, px | pixel, nm | n | balanced accuracy (95 %) | s |\n|---|---|---|---|---|---|---|")
+    print(
+        "| images | model | input, px | pixel, nm | n | balanced accuracy (95 %) | s |\n|---|---|---|---|---|---|---|"
+    )
     for name in chosen:
         rows = parts[name]()
         if name == "input_size":
