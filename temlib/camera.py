@@ -17,24 +17,34 @@ UNEVEN_NM = 80.0
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _expose(image, level, thickness, wedge, beam, swell, spacing):
-    """Multiply `image` in place by the expected count: dose, attenuation of the ice, and illumination."""
-    rows, columns = image.shape
-    for i in range(rows):
-        y = 2.0 * i / rows - 1.0
+def _expose(image, through, rows, columns, lights, spacing):
+    """Multiply `image` in place by the expected count.
+
+    `through` is the transmission of the ice's unevenness at nodes `spacing` pixels apart; `rows` and `columns` are
+    the transmissions of the wedge, `lights` the two parts of the illumination, which add up.
+    """
+    height, width = image.shape
+    weight, cell = np.empty(width, np.float32), np.empty(width, np.int64)
+    for j in range(width):
+        cell[j] = int(j / spacing)
+        v = j / spacing - cell[j]
+        weight[j] = v * v * (3.0 - 2.0 * v)
+    for i in range(height):
         a = int(i / spacing)
         u = i / spacing - a
-        u = u * u * (3.0 - 2.0 * u)
-        for j in range(columns):
-            x = 2.0 * j / columns - 1.0
-            b = int(j / spacing)
-            v = j / spacing - b
-            v = v * v * (3.0 - 2.0 * v)
-            local = (1 - u) * ((1 - v) * swell[a, b] + v * swell[a, b + 1])
-            local += u * ((1 - v) * swell[a + 1, b] + v * swell[a + 1, b + 1])
-            ice = 1.0 + local + 0.5 * (wedge[0] * y + wedge[1] * x + wedge[2] * (x * x + y * y))
-            light = 1.0 + 0.5 * (beam[0] * y + beam[1] * x + beam[2] * (x * x + y * y))
-            image[i, j] *= level * light * math.exp(-thickness * max(0.0, ice))
+        u = np.float32(u * u * (3.0 - 2.0 * u))
+        for j in range(width):
+            b, v = cell[j], weight[j]
+            above = through[a, b] + v * (through[a, b + 1] - through[a, b])
+            below = through[a + 1, b] + v * (through[a + 1, b + 1] - through[a + 1, b])
+            local = above + u * (below - above)
+            image[i, j] *= local * rows[i] * columns[j] * (lights[0][i] + lights[1][j])
+
+
+def _slopes(shape, slopes):
+    """Return the two parts, along rows and along columns, of ½ (s0 y + s1 x + s2 (x² + y²)), x and y in [−1, 1)."""
+    y, x = (2.0 * np.arange(side) / side - 1.0 for side in shape)
+    return 0.5 * (slopes[0] * y + slopes[2] * y * y), 0.5 * (slopes[1] * x + slopes[2] * x * x)
 
 
 def expected_counts(image, pixel_nm, microscope, imaging, rng=None):
@@ -58,11 +68,19 @@ def expected_counts(image, pixel_nm, microscope, imaging, rng=None):
     """
     level = imaging.dose * 100.0 * pixel_nm**2 * microscope.dqe0
     spacing = UNEVEN_NM / pixel_nm
-    swell = np.zeros(tuple(int(side / spacing) + 2 for side in image.shape), np.float32)
+    swell = np.zeros(tuple(int(side / spacing) + 2 for side in image.shape), np.float32)  # relative thickness
     if rng is not None:
         swell += np.float32(imaging.unevenness) * rng.standard_normal(swell.shape, dtype=np.float32)
     path = imaging.ice_nm / optics.mean_free_path_nm(microscope.kv)
-    _expose(image, level, path, imaging.wedge, imaging.beam, swell, spacing)
+    thicker, brighter = _slopes(image.shape, imaging.wedge), _slopes(image.shape, imaging.beam)
+    _expose(
+        image,
+        np.exp(-path * swell),
+        (level * np.exp(-path * (1.0 + thicker[0]))).astype(np.float32),
+        np.exp(-path * thicker[1]).astype(np.float32),
+        ((1.0 + brighter[0]).astype(np.float32), brighter[1].astype(np.float32)),
+        spacing,
+    )
     return image
 
 

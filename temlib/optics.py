@@ -171,31 +171,42 @@ class Imaging:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _transfer(rows, columns, pixel, wave, numbers):
-    """Return the transfer on the half plane of `rfft2`; see `transfer` for the order of `numbers`."""
-    cs, phase, df, astig_cos, astig_sin, temporal, spatial, drift_r, drift_c, dqe, q0, floor = numbers
-    half = columns // 2 + 1
-    out = np.empty((rows, half), np.float32)
-    for i in range(rows):
-        kr = (i if i <= rows // 2 else i - rows) / (rows * pixel)
-        for j in range(half):
-            kc = j / (columns * pixel)
+def _sine(angle):
+    """Return sin(angle) to single precision, by a polynomial that compilers vectorise, unlike math.sin."""
+    turns = angle / (2.0 * math.pi)
+    x = np.float32(turns - math.floor(turns + 0.5))  # [-.5, .5)
+    x = min(x, np.float32(0.5) - x)
+    x = max(x, np.float32(-0.5) - x) * np.float32(2.0 * math.pi)
+    y = x * x
+    series = np.float32(-2.5052108e-8)
+    series = series * y + np.float32(2.7557319e-6)
+    series = series * y - np.float32(1.9841270e-4)
+    series = series * y + np.float32(8.3333333e-3)
+    series = series * y - np.float32(1.6666667e-1)
+    return (series * y + np.float32(1.0)) * x
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _transfer(row, column, spherical, crossed, damps, step):
+    """Return −2 sin(χ + phase) times what damps it, on the half plane of `rfft2`.
+
+    `row` and `column` hold the frequency, the part of χ + phase that depends on it alone, and its share of the
+    drift's angle; `spherical` and `crossed` are the weights of k⁴ and of the product of the two frequencies in χ.
+    `damps` is the damping at multiples of `step` 1/nm.
+    """
+    out = np.empty((row.shape[1], column.shape[1]), np.float32)
+    for i in range(row.shape[1]):
+        kr, part, drift = row[0, i], row[1, i], row[2, i]
+        for j in range(column.shape[1]):
+            kc = column[0, j]
             k2 = kr * kr + kc * kc
-            bent = df * k2 + astig_cos * (kc * kc - kr * kr) + astig_sin * 2.0 * kr * kc
-            chi = math.pi * wave * bent - 0.5 * math.pi * cs * wave**3 * k2 * k2
-            # Spatial coherence follows the gradient of χ; the small term of astigmatism is left out there.
-            slope = cs * wave**3 * k2 - df * wave
-            damp = math.exp(-temporal * k2 * k2 - spatial * slope * slope * k2)
-            shift = math.pi * (kr * drift_r + kc * drift_c)
-            if abs(shift) > 1e-6:
-                damp *= math.sin(shift) / shift
-            q2 = 4.0 * k2 * pixel * pixel
-            if q0 > 0.0:
-                mtf2 = (1.0 / (1.0 + q2 / (q0 * q0))) ** 2
-                damp *= math.sqrt(mtf2 / ((1.0 - floor) * mtf2 + floor))
-            elif dqe < 1.0:
-                damp *= math.sqrt(max(0.02, 0.95 - 0.33 * math.sqrt(q2) - 0.30 * q2) / 0.95)
-            out[i, j] = -2.0 * math.sin(chi + phase) * damp
+            chi = part + column[1, j] + crossed * kr * kc - spherical * k2 * k2
+            shift = drift + column[2, j]
+            blurred = np.float32(1.0) if abs(shift) < 1e-4 else _sine(shift) / np.float32(shift)
+            at = math.sqrt(k2) / step
+            n = int(at)
+            damp = damps[n] + np.float32(at - n) * (damps[n + 1] - damps[n])
+            out[i, j] = np.float32(-2.0) * _sine(chi) * blurred * damp
     return out
 
 
@@ -236,26 +247,45 @@ def transfer(shape, pixel_nm, microscope, imaging):
     white; its DQE runs through .95, .71 and .32 at 0, half Nyquist and Nyquist.
     """
     wave = wavelength_nm(microscope.kv)
-    energy = microscope.kv * 1e3
+    twice, drift = math.radians(2 * imaging.astigmatism_deg), math.radians(imaging.drift_deg)
+    along, across = (imaging.astigmatism_nm * f(twice) for f in (math.cos, math.sin))
+    row, column = np.fft.fftfreq(shape[0], pixel_nm), np.fft.rfftfreq(shape[1], pixel_nm)
+    defocus, phase = 1e3 * imaging.defocus_um, math.asin(microscope.amplitude_contrast)
+    step = math.hypot(row[1] if len(row) > 1 else 0.0, column[1])
+    # Half a step below the field's own frequencies: between its nodes the damping is straight.
+    step = min(0.5 * step, 2e-3)
+    nodes = step * np.arange(int(math.hypot(np.abs(row).max(), column[-1]) / step) + 3)
+    return _transfer(
+        np.stack([row, math.pi * wave * (defocus - along) * row**2 + phase,
+                  math.pi * imaging.drift_nm * math.sin(drift) * row]),
+        np.stack([column, math.pi * wave * (defocus + along) * column**2,
+                  math.pi * imaging.drift_nm * math.cos(drift) * column]),
+        0.5e6 * math.pi * microscope.cs_mm * wave**3,
+        2 * math.pi * wave * across,
+        _damping(nodes, pixel_nm, microscope, defocus).astype(np.float32),
+        step,
+    )  # fmt: skip
+
+
+def _damping(k, pixel_nm, microscope, defocus_nm):
+    """Return the coherence envelopes times sqrt(DQE(k)/DQE(0)) at spatial frequencies `k`."""
+    wave, energy = wavelength_nm(microscope.kv), microscope.kv * 1e3
     rest = constants.m_e * constants.c**2 / constants.e
     relative = (1 + energy / rest) / (1 + energy / (2 * rest))
     spread = microscope.cc_mm * 1e6 * relative * microscope.energy_spread_ev / 2.3548 / energy
-    angle, drift = math.radians(2 * imaging.astigmatism_deg), math.radians(imaging.drift_deg)
-    numbers = (
-        microscope.cs_mm * 1e6,
-        math.asin(microscope.amplitude_contrast),
-        imaging.defocus_um * 1e3,
-        imaging.astigmatism_nm * math.cos(angle),
-        imaging.astigmatism_nm * math.sin(angle),
-        0.5 * (math.pi * wave * spread) ** 2,
-        (math.pi * microscope.convergence_mrad * 1e-3 / wave) ** 2,
-        imaging.drift_nm * math.sin(drift),
-        imaging.drift_nm * math.cos(drift),
-        microscope.dqe0,
-        mtf_width(microscope),
-        CCD_WHITE_NOISE,
+    # Spatial coherence follows the gradient of χ; the small term of astigmatism is left out there.
+    slope = microscope.cs_mm * 1e6 * wave**3 * k**2 - defocus_nm * wave
+    damps = np.exp(
+        -0.5 * (math.pi * wave * spread * k**2) ** 2
+        - (math.pi * microscope.convergence_mrad * 1e-3 / wave * slope * k) ** 2
     )
-    return _transfer(shape[0], shape[1], pixel_nm, wave, tuple(float(n) for n in numbers))
+    q = 2.0 * k * pixel_nm
+    if microscope.mtf_nyquist is not None:
+        mtf2 = (1.0 + (q / mtf_width(microscope)) ** 2) ** -2
+        damps *= np.sqrt(mtf2 / ((1.0 - CCD_WHITE_NOISE) * mtf2 + CCD_WHITE_NOISE))
+    elif microscope.dqe0 < 1.0:
+        damps *= np.sqrt(np.maximum(0.02, 0.95 - 0.33 * q - 0.30 * q**2) / 0.95)
+    return damps
 
 
 def contrast(phase, transferred):

@@ -143,7 +143,8 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0, pixel_nm=0.4, dose=
     Returns
     -------
     pandas.DataFrame
-        One row a zero: `zero`, `theory_nm`, `measured_nm` (1/frequency), and `relative_error`.
+        One row a zero: `zero`, `theory_nm`, `measured_nm` (1/frequency), and `relative_error`; the radial power
+        spectrum is its `attrs["spectrum"]`.
     """
     rng, scope = (
         np.random.default_rng(seed),
@@ -166,7 +167,9 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0, pixel_nm=0.4, dose=
     table = pd.DataFrame(
         {"zero": np.arange(1, zeros + 1), "theory_nm": 1 / theory[:zeros], "measured_nm": measured}
     )
-    return table.assign(relative_error=table["measured_nm"] / table["theory_nm"] - 1)
+    table["relative_error"] = table["measured_nm"] / table["theory_nm"] - 1
+    table.attrs["spectrum"] = spectrum
+    return table
 
 
 def _plain_ice(scope, imaging, rng):

@@ -17,9 +17,9 @@ import numpy as np
 from numba import njit
 
 # Length of a step along the beam inside a body, in nm. A sum over a Gaussian peak, as head groups are (sigma
-# .4 nm or more with the pixel's blur), differs from its integral by 2 exp(-2 (pi sigma / step)^2), here 6e-5
+# .4 nm or more with the pixel's blur), differs from its integral by 2 exp(-2 (pi sigma / step)^2), here .002
 # at the worst.
-STEP_NM = 0.55
+STEP_NM = 0.65
 # Spacing of the table of distances to a surface of revolution, in nm; distances are smooth, so 1 nm
 # interpolates well.
 TABLE_NM = 1.0

@@ -23,6 +23,9 @@ OFF_CENTER = 0.03
 # Shares of the true classes where nothing else is asked for; the panel then calls about one in twenty uncertain.
 # The field's sets are as unequal (the numbers are assumed).
 PREVALENCE = {"unilamellar": 0.9, "multilamellar": 0.1, "empty": 0.3, "full": 0.7}
+# How far, in logits, the shares of sessions and of micrographs scatter. Together they give an intraclass correlation
+# of about .1 to .2, near what is met in such counts (.1 to .3); without it no split could leak.
+LEAN_SESSION, LEAN_MICROGRAPH = 0.7, 0.8
 # Coarser pixels lose the two leaflets of a bilayer.
 COARSEST_NM = 1.0
 
@@ -42,7 +45,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Session:
-    """What the micrographs of one session share: target conditions, and the sample's shares of classes."""
+    """What the micrographs of one session share, and the shares of classes in one of its micrographs."""
 
     defocus_um: float
     dose: float
@@ -167,21 +170,39 @@ def check_room(per_micrograph, settings):
         )
 
 
-def draw_lean(rng):
-    """Draw how far a session's shares of multilamellar and of full lie from the study's, in logits."""
-    return tuple(0.35 * rng.standard_normal(2))
+def draw_shares(share, sessions, counts, rng):
+    """Draw the share of a class in each micrograph, so that the study's expected share is the one asked for.
 
+    Parameters
+    ----------
+    share : float
+        Of the whole study, in [0, 1].
+    sessions, counts : (n,) sequence of int
+        Session and number of particles of each micrograph.
+    rng : numpy.random.Generator
+        Source of randomness.
 
-def _share(share, lean):
+    Returns
+    -------
+    (n,) ndarray
+        Normal on the scale of logits, around the session's mean.
+    """
+    counts, sessions = np.asarray(counts), np.asarray(sessions)
+    lean = LEAN_SESSION * rng.standard_normal(sessions.max() + 1)[sessions]
+    lean = lean + LEAN_MICROGRAPH * rng.standard_normal(len(counts))
     if share in (0.0, 1.0):
-        return share
-    return 1 / (1 + math.exp(-(math.log(share / (1 - share)) + lean)))
+        return np.full(len(counts), share)
+    low, high = -30.0, 30.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        shares = 1 / (1 + np.exp(-(lean + middle)))
+        low, high = (middle, high) if shares @ counts < share * counts.sum() else (low, middle)
+    return shares
 
 
-def draw_session(settings, rng, mean_lean=(0.0, 0.0)):
-    """Draw a session; `mean_lean` is taken off its lean (see `draw_lean`)."""
+def draw_session(settings, rng, multilamellar, full):
+    """Draw a session; the two shares are those of one of its micrographs."""
     scope = settings.microscope
-    lean = draw_lean(rng)
     return Session(
         defocus_um=rng.uniform(*scope.defocus_um),
         dose=rng.uniform(*scope.dose),
@@ -189,8 +210,8 @@ def draw_session(settings, rng, mean_lean=(0.0, 0.0)):
         astigmatism_nm=min(200.0, rng.exponential(40)),
         astigmatism_deg=rng.uniform(0, 180),
         crowding=rng.uniform(0.7, 1.3),
-        multilamellar=_share(settings.prevalence["multilamellar"], lean[0] - mean_lean[0]),
-        full=_share(settings.prevalence["full"], lean[1] - mean_lean[1]),
+        multilamellar=float(multilamellar),
+        full=float(full),
     )
 
 

@@ -24,6 +24,8 @@ __all__ = ["Study", "crop", "crops", "stages", "study", "thon_rings", "write"]
 
 # Particles of a micrograph where nothing else is asked for.
 PER_MICROGRAPH = 25
+# Scenes that a study keeps in memory.
+KEPT_SCENES = 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Study:
     sessions: tuple = field(repr=False)
     annotators: int = 3
     threads: int = 2
+    _scenes: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def names(self):
@@ -50,26 +53,26 @@ class Study:
 
     def scene(self, index):
         """Return what lies in micrograph `index` and how it is imaged: a `scene.Scene`."""
-        session = scene.draw_session(
-            self.settings, self._session_rng(self.sessions[index]), self._mean_effect
-        )
-        rng = self._rng(1, index)
-        return scene.draw(self.settings, session, self.counts[index], rng)
+        # The table and the picture of a micrograph ask for its scene, one after the other; a few wait in between.
+        drawn = self._scenes.pop(index, None)
+        if drawn is None:
+            rng, shares = self._rng(0, self.sessions[index]), self._shares[:, index]
+            session = scene.draw_session(self.settings, rng, *shares)
+            drawn = scene.draw(self.settings, session, self.counts[index], self._rng(1, index))
+            if len(self._scenes) < KEPT_SCENES:
+                self._scenes[index] = drawn
+        return drawn
 
     def _rng(self, *key):
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
-    def _session_rng(self, session):
-        return self._rng(0, session)
-
     @cached_property
-    def _mean_effect(self):
-        """Mean lean of the sessions' prevalences, taken off so that the whole study has the asked ones."""
-        leans = {s: scene.draw_lean(self._session_rng(s)) for s in set(self.sessions)}
-        weights = np.bincount(self.sessions, self.counts)
-        return tuple(
-            float(v) for v in sum(weights[s] * np.array(lean) for s, lean in leans.items()) / weights.sum()
-        )
+    def _shares(self):
+        """Shares of multilamellar and of full in each micrograph: (2, micrographs) ndarray."""
+        asked = [self.settings.prevalence[name] for name in ("multilamellar", "full")]
+        return np.array([
+            scene.draw_shares(share, self.sessions, self.counts, self._rng(7, i)) for i, share in enumerate(asked)
+        ])  # fmt: skip
 
     @cached_property
     def _tables(self):
@@ -189,7 +192,7 @@ def study(
         How many; one for four micrographs, at most 6, when left out.
     prevalence : dict, optional
         Shares of `unilamellar` and `multilamellar`, and of `empty` and `full`; each pair sums to 1. Sessions
-        scatter around.
+        and micrographs scatter around.
     fill_threshold : float
         Fill fraction above which a particle is full, in (0, 1).
     diameter_nm : (float, float, float)

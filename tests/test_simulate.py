@@ -41,7 +41,8 @@ def test_default_study_is_as_unequal_as_the_field(made):
     """The rarest class has about 5 % of the particles, and every class lies in many micrographs."""
     shares = {task: made.table[task].value_counts(normalize=True) for task in panel.TASKS}
     assert 0.03 < shares["lamellarity"]["uncertain"] < 0.09
-    assert 0.07 < shares["lamellarity"]["multilamellar"] < 0.13
+    # 10 % were asked for; four standard deviations of 600 draws are 5 %.
+    assert 0.05 < shares["lamellarity"]["multilamellar"] < 0.15
     assert 0.03 < shares["encapsulation"]["uncertain"] < 0.13
     for task in panel.TASKS:
         assert made.table.groupby(task)["micrograph"].nunique().min() >= 12

@@ -1,0 +1,180 @@
+"""How hard the simulated particles are: true lamellarity, learnt by a network and by the SVM's descriptors.
+
+Run as `python -m benchmarks.difficulty [noise_free|input_size|conditions|leakage ...]`; rows are printed as they come and
+a picture of input size against accuracy is drawn into docs/simulator-difficulty.png when all were asked for. Micrographs
+are kept whole by every split. Half of the particles are multilamellar, so that balanced accuracy has its least noise.
+"""
+
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from temlib import networks, simulate, stacks, svm
+
+# Every window is this wide, so that input size changes the pixel and nothing else; vesicles fit into it.
+WINDOW_NM = 128.0
+SIZES = (28, 52, 64, 96)
+DIAMETERS = (40.0, 65.0, 90.0)
+EVEN = {"unilamellar": 0.5, "multilamellar": 0.5}
+
+
+def images_of(crops, table, size):
+    """Prepared images of one window and size: (n, size, size) float32."""
+    ratios = table["pixel_size_nm"] / (WINDOW_NM / size)
+    return np.stack([stacks.prepare(crop, size, ratio=ratio) for crop, ratio in zip(crops, ratios)])
+
+
+def by_network(images, truth, folds, *, epochs, seed=1):
+    """Out-of-fold calls of the residual network, turned and mirrored at random in training."""
+    keras = networks.backend()
+    calls, rng = np.empty(len(truth), int), np.random.default_rng(seed)
+    model = networks.build("residual", input_size=images.shape[-1], classes=2, seed=seed)
+    first = model.get_weights()
+    for train, test in folds:
+        model.set_weights(first)
+        steps = epochs * (len(train) // 32)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            3e-4, steps - steps // 4, warmup_target=3e-3, warmup_steps=steps // 4
+        )
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-2, clipnorm=1.0), loss=loss)
+        for _ in range(epochs):
+            order = rng.permutation(train)
+            for start in range(0, len(order) - 31, 32):
+                index = order[start : start + 32]
+                batch = np.rot90(images[index], rng.integers(4), (1, 2))
+                batch = batch[:, :: rng.choice((-1, 1))]
+                model.train_on_batch(batch[..., None].copy(), truth[index])
+        blocks = [
+            model.predict_on_batch(images[test[i : i + 256]][..., None]) for i in range(0, len(test), 256)
+        ]
+        calls[test] = np.concatenate(blocks).argmax(1)
+    return calls
+
+
+def by_svm(images, truth, folds):
+    """Out-of-fold calls of an RBF kernel on texture and radial descriptors."""
+    values, calls = svm.features(images).to_numpy(), np.empty(len(truth), int)
+    for train, test in folds:
+        machine = make_pipeline(StandardScaler(), SVC(C=10.0, gamma=0.3 / values.shape[1]))
+        calls[test] = machine.fit(values[train], truth[train]).predict(values[test])
+    return calls
+
+
+class Data:
+    """A study with its crops, true lamellarity and folds of whole micrographs."""
+
+    def __init__(self, count, *, folds=3, seed=1, **options):
+        options = {"diameter_nm": DIAMETERS, "prevalence": EVEN, "micrographs": count // 30} | options
+        self.table, self.crops = simulate.crops(count, seed=seed, **options)
+        self.truth = (self.table["truth_lamellarity"] == "multilamellar").to_numpy().astype(int)
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        self.folds = list(splitter.split(self.truth, self.truth, self.table["micrograph"]))
+
+    def score(self, learner, size, **options):
+        """Balanced accuracy with a 95 % interval from micrographs drawn with replacement, and the calls."""
+        calls = learner(images_of(self.crops, self.table, size), self.truth, self.folds, **options)
+        groups = [rows.to_numpy() for rows in self.table.reset_index().groupby("micrograph")["index"]
+                  .agg(list).map(pd.Index)]  # fmt: skip
+        rng, draws = np.random.default_rng(0), []
+        for _ in range(400):
+            index = np.concatenate([groups[g] for g in rng.integers(0, len(groups), len(groups))])
+            draws.append(balanced_accuracy_score(self.truth[index], calls[index]))
+        return balanced_accuracy_score(self.truth, calls), *np.percentile(draws, (2.5, 97.5)), calls
+
+
+def report(what, learner, data, size, **options):
+    """Print one row of the table and return it with the calls."""
+    began = time.perf_counter()
+    value, low, high, calls = data.score(learner, size, **options)
+    name = {"by_network": "residual", "by_svm": "svm"}[learner.__name__]
+    print(f"| {what} | {name} | {size} | {WINDOW_NM / size:.2f} | {len(calls)} | {value:.3f} ({low:.3f}–{high:.3f}) "
+          f"| {time.perf_counter() - began:.0f} |", flush=True)  # fmt: skip
+    return {
+        "what": what,
+        "model": name,
+        "size": size,
+        "value": value,
+        "low": low,
+        "high": high,
+        "calls": calls,
+    }
+
+
+def noise_free():
+    """Without noise, at most 2 nm a pixel: every gap of 5.8 nm or more spans 2 pixels."""
+    for what, confusers in (("noise-free", 0.0), ("noise-free, confusers", 1.0)):
+        data = Data(1800, noise=False, confusers=confusers)
+        report(what, by_svm, data, 64)
+        row = report(what, by_network, data, 64, epochs=8)
+        wrong = data.table[row["calls"] != data.truth]
+        shown = ["truth_lamellae", "truth_gap_nm", "truth_diameter_nm", "truth_form", "truth_multivesicular"]
+        print(
+            "\nTaken for the other class:\n",
+            wrong[[*shown, "truth_overlap"]].round(2).head(12).to_string(),
+            "\n",
+        )
+
+
+def input_size():
+    """The default imaging, one window, four input sizes; then the largest by the particles' own SNR."""
+    data, rows = Data(1200), []
+    for size in SIZES:
+        rows += [report("default imaging", by_svm, data, size)]
+        rows += [report("default imaging", by_network, data, size, epochs=10)]
+    right = rows[-1].pop("calls") == data.truth
+    third = pd.qcut(data.table["truth_snr"], 3, labels=["low", "middle", "high"])
+    for name, part in pd.Series(right).groupby(third.to_numpy()):
+        print(f"SNR {name}: accuracy {part.mean():.3f} (n = {len(part)})")
+    return rows
+
+
+def conditions():
+    """Dose and defocus, one at a time."""
+    for dose in (1.0, 4.0, 16.0, 60.0):
+        data = Data(900, dose=dose, defocus_um=1.5, ice_nm=(90.0, 110.0), confusers=0.0)
+        report(f"dose {dose:g} e/Å²", by_svm, data, 64)
+    for defocus in (0.1, 0.4, 1.5, 4.0):
+        data = Data(900, dose=4.0, defocus_um=defocus, ice_nm=(90.0, 110.0), confusers=0.0)
+        report(f"defocus {defocus:g} µm", by_svm, data, 64)
+
+
+def draw(rows, path):
+    """Draw input size against accuracy."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
+    for name, colour in (("residual", "#0072B2"), ("svm", "#D55E00")):
+        part = pd.DataFrame([row for row in rows if row["model"] == name])
+        error = np.abs(part[["low", "high"]].to_numpy().T - part["value"].to_numpy())
+        axes.errorbar(part["size"], part["value"], error, marker="o", capsize=3, color=colour, label=name)
+    axes.set(xlabel=f"input size (pixels across {WINDOW_NM:g} nm)", ylabel="balanced accuracy against truth",
+             xticks=SIZES)  # fmt: skip
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    parts = {"noise_free": noise_free, "input_size": input_size, "conditions": conditions}
+    chosen = [name for name in sys.argv[1:] if name in parts] or list(parts)
+    print(
+        "| images | model | input, px | pixel, nm | n | balanced accuracy (95 %) | s |\n|---|---|---|---|---|---|---|"
+    )
+    for name in chosen:
+        rows = parts[name]()
+        if name == "input_size":
+            draw(rows, "docs/simulator-difficulty.png")
+
+
+if __name__ == "__main__":
+    main()
