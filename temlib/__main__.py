@@ -1,6 +1,7 @@
 """The command line: `python -m temlib run|check|html|simulate`."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -9,6 +10,8 @@ import temlib
 from temlib.files import InputError
 
 PATHS = click.Path(path_type=Path)
+# Above this number of notebooks `check` counts them instead of naming each.
+MANY = 12
 
 
 class _Commands(click.Group):
@@ -74,9 +77,11 @@ def check(files, changes):
     declared = runner.declarations()
     for settings in runner.check(files, changes=changes):
         steps = runner.plan(settings, declared)
-        click.echo(
-            f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(s.label for s in steps)}"
-        )
+        labels = [step.label for step in steps]
+        if len(steps) > MANY:
+            times = Counter(step.notebook for step in steps)
+            labels = [f"{name} × {count}" for name, count in times.items()]
+        click.echo(f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(labels)}")
 
 
 @main.command()

@@ -49,15 +49,18 @@ def find_particles(source, *folders):
     """
     if source == "simulated":
         return source
+    return find_file("particles", source, *folders, instead="neither 'simulated' nor a file or folder")
+
+
+def find_file(parameter, source, *folders, instead="no file or folder"):
+    """Find what a path-valued parameter names, as `find_particles` does; `instead` says what it is not."""
     places = [Path(folder) for folder in (*folders, Path.cwd(), CHECKOUT)]
     for place in places:
         found = place / Path(source).expanduser()
         if found.exists():
             return str(found.resolve())
     looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
-    raise InputError(
-        f"particles: '{source}' is neither 'simulated' nor a file or folder (looked in {looked}); correct the path."
-    )
+    raise InputError(f"{parameter}: '{source}' is {instead} (looked in {looked}); correct the path.")
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ def begin(name, values):
         )
     if "particles" in checked:
         checked["particles"] = find_particles(checked["particles"])
+    if checked.get("predictions"):
+        checked["predictions"] = find_file("predictions", checked["predictions"])
     from temlib import figures
 
     figures.set_style()

@@ -26,7 +26,7 @@ READS = {"4_evaluate": "3_train"}
 # Notebooks that are run when a parameter file names them: they need several trainings, or new samples.
 ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
-JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "costs.csv")
+JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "costs.csv", "label_audit.csv")
 
 
 @dataclass
@@ -111,6 +111,9 @@ def _check_data(settings, declared):
             particles.check(**values)
     if source != "simulated":
         settings.values["particles"] = book.find_particles(source, settings.path.parent)
+    if settings.values.get("predictions"):
+        found = book.find_file("predictions", settings.values["predictions"], settings.path.parent)
+        settings.values["predictions"] = found
 
 
 def plan(settings, declared, *, only=()):
@@ -211,7 +214,8 @@ def _fingerprint(step, upstream):
     seen.update((book.NOTEBOOKS / f"{step.notebook}.ipynb").read_bytes())
     seen.update(json.dumps(step.values, sort_keys=True).encode())
     source = Path(step.values.get("particles", "simulated"))
-    for path in sorted(source.parent.rglob("*") if source.is_file() else source.rglob("*")):
+    foreign = [Path(step.values["predictions"])] if step.values.get("predictions") else []
+    for path in [*foreign, *sorted(source.parent.rglob("*") if source.is_file() else source.rglob("*"))]:
         state = path.stat()
         seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())
     for other in upstream:
