@@ -42,7 +42,8 @@ class Lab:
     def open(self, browser, notebook):
         """Open a notebook in a new page and wait for its kernel."""
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"{self.address}/lab/tree/{notebook}.ipynb", timeout=120_000)
+        # A workspace of its own: the default one would open earlier notebooks again beside this one.
+        page.goto(f"{self.address}/lab/workspaces/{notebook}/tree/{notebook}.ipynb", timeout=120_000)
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=120_000)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
         return page
