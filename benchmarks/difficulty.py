@@ -1,6 +1,6 @@
 """How hard the simulated particles are: true lamellarity, learnt by a network and by the SVM's descriptors.
 
-Run as `python -m benchmarks.difficulty [noise_free|input_size|conditions|leakage ...]`; rows are printed as they come and
+Run as `python -m benchmarks.difficulty [noise_free|input_size|conditions ...]`; rows are printed as they come and
 a picture of input size against accuracy is drawn into docs/simulator-difficulty.png when all were asked for. Micrographs
 are kept whole by every split. Half of the particles are multilamellar, so that balanced accuracy has its least noise.
 """

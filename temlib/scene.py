@@ -23,8 +23,8 @@ OFF_CENTER = 0.03
 # Shares of the true classes where nothing else is asked for; the panel then calls about one in twenty uncertain.
 # The field's sets are as unequal (the numbers are assumed).
 PREVALENCE = {"unilamellar": 0.9, "multilamellar": 0.1, "empty": 0.3, "full": 0.7}
-# How far, in logits, the shares of sessions and of micrographs scatter. Together they give an intraclass correlation
-# of about .1 to .2, near what is met in such counts (.1 to .3); without it no split could leak.
+# How far, in logits, the shares of sessions and of micrographs scatter. Without that, a micrograph would tell
+# nothing about its particles and no split could leak. The widths are assumed.
 LEAN_SESSION, LEAN_MICROGRAPH = 0.7, 0.8
 # Coarser pixels lose the two leaflets of a bilayer.
 COARSEST_NM = 1.0

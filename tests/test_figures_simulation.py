@@ -9,7 +9,7 @@ from temlib.figures import simulation
 SIMULATED, REAL = (types.SimpleNamespace(simulated=flag) for flag in (True, False))
 
 
-@pytest.mark.parametrize("name", ["stages", "thon_rings", "leakage"])
+@pytest.mark.parametrize("name", ["stages", "thon_rings"])
 def test_particles_that_were_not_simulated_get_a_sentence(name):
     """Nothing is simulated for real data; a sentence says why the section is empty."""
     assert "not simulated" in getattr(simulation, name)(REAL)._repr_html_()
@@ -27,12 +27,4 @@ def test_thon_rings_are_drawn_with_their_error():
     """Three zeros within 1 %, and a plot."""
     picture = simulation.thon_rings(SIMULATED)
     assert picture.frame()["relative_error"].abs().max() < 0.01
-    assert picture.plot().axes
-
-
-def test_leakage_compares_the_same_shuffles():
-    """Both splits of both tasks are scored by every shuffle, and scores are shares."""
-    picture = simulation.leakage(SIMULATED, count=200, shuffles=2)
-    assert picture.frame().groupby(["task", "split"]).size().tolist() == [2] * 4
-    assert picture.frame()["balanced accuracy"].between(0, 1).all()
     assert picture.plot().axes

@@ -9,7 +9,7 @@ from temlib.figures.base import COLOURS, Picture, set_style
 from temlib.figures.evaluation import confusions, curves, estimates, reliability, risk
 from temlib.figures.explanation import attention, cases, descriptors, outlines
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
-from temlib.figures.simulation import leakage, stages, thon_rings
+from temlib.figures.simulation import stages, thon_rings
 from temlib.figures.software import stars
 from temlib.figures.survey import descriptor_map, disagreements, odd_micrographs, pairs, power_spectra, sizes
 from temlib.figures.sweeps import label_curve, sweep
@@ -35,7 +35,6 @@ __all__ = [
     "histogram",
     "interpolations",
     "label_curve",
-    "leakage",
     "learning_curves",
     "micrograph_counts",
     "micrograph_scores",
