@@ -184,7 +184,7 @@ def risk(table):
             )
         axis.set(xlabel="coverage: share of particles that are called, surest first", ylabel="risk: share of wrong calls",
                  xlim=(0, 1.02), ylim=(0, max(0.05, 1.5 * table["risk"].max())))  # fmt: skip
-        axis.legend(fontsize=8, loc="upper left")
+        axis.legend(fontsize=8, loc="best")
         return figure
 
     return Picture(table, draw, f"Share of wrong calls over the share of particles called, for {', '.join(models)}.",
