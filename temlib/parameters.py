@@ -234,7 +234,7 @@ def read(path, declarations, *, changes=()):
         if key not in known:
             hint = nearest(str(key), [*known, *FILE_KEYS])
             raise InputError(
-                f"{path}: no notebook has a parameter '{key}'{hint or '; see notebooks/README.md'}."
+                f"{path}: no notebook has a parameter '{key}'{hint or '; each report lists them at its end'}."
             )
     for key in matrix:
         if key in content:
