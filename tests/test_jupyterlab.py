@@ -27,6 +27,7 @@ def _shrink(path):
     nbformat.write(notebook, path)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_notebooks_one_to_four_run_all_in_jupyterlab(jupyterlab, chromium):
     """Run All Cells, in order, shows no error; the evaluation ends with its tables on disk."""
