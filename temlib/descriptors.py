@@ -79,11 +79,14 @@ def outline(images):
     which the step from inside to outside is strongest, all dark to bright or all bright to dark; its radius changes by at
     most one step between neighbouring directions (dynamic programming).
     """
-    size = images.shape[-1]
+    return _within(_radii(images), images.shape[-1])
+
+
+def _within(radii, size):
+    """Return the pixels inside outlines given by their radius in each direction, (n, size, size)."""
     rows, columns = np.indices((size, size)) - (size - 1) / 2
     turn = np.arctan2(rows, columns) / (2 * np.pi) * DIRECTIONS % DIRECTIONS
     before, share = turn.astype(int), turn % 1
-    radii = _radii(images)
     at = radii[:, before % DIRECTIONS] * (1 - share) + radii[:, (before + 1) % DIRECTIONS] * share
     return np.hypot(rows, columns) <= at
 
@@ -156,8 +159,8 @@ def thesis(images):
 def _thesis(images):
     from skimage.measure import perimeter
 
-    shape, profiles = [], []
-    for image, inside, radii in zip(images, outline(images), _radii(images)):
+    shape, profiles, found = [], [], _radii(images)
+    for image, inside, radii in zip(images, _within(found, images.shape[-1]), found):
         rows, columns = np.nonzero(inside)
         middle, area = (rows.mean(), columns.mean()), len(rows)
         down, right = rows - middle[0], columns - middle[1]
@@ -209,14 +212,12 @@ def _texture(images):
     radial = flat @ membership
     spread = np.sqrt(np.maximum((flat**2) @ membership - radial**2, 0))
     smooth = [ndimage.gaussian_filter(images, (0, s, s)) for s in (1, 2)]
-    gradient = [
-        np.hypot(*np.gradient(s, axis=(1, 2))).reshape(len(images), -1) @ membership for s in smooth[:1]
-    ]
+    gradient = np.hypot(*np.gradient(smooth[0], axis=(1, 2))).reshape(len(images), -1)
     moments = [flat.mean(1), flat.std(1), stats.skew(flat, axis=1), stats.kurtosis(flat, axis=1)]
     return {
         "radial": radial,
         "ring_spread": spread,
-        "edge": np.hstack(gradient),
+        "edge": gradient @ membership,
         "hog": np.stack([_hog(image) for image in images]),
         "lbp": np.hstack([_lbp(stack) for stack in (images, *smooth)]),
         "moment": np.stack(moments, axis=1),

@@ -144,11 +144,11 @@ def occlusion(predict, images, classes, *, window=None):
     lost, seen = np.zeros(images.shape, np.float32), np.zeros(images.shape[1:], np.float32)
 
     def support(x):
-        logits = np.asarray(predict(x), dtype=np.float64).reshape(-1, n, classes_seen)
+        logits = np.asarray(predict(x), dtype=np.float64)
+        logits = logits.reshape(-1, n, logits.shape[-1])  # (copies, n, classes)
         own = logits[:, np.arange(n), classes]
-        return own - (logits.sum(axis=-1) - own) / max(classes_seen - 1, 1)  # (copies, n)
+        return own - (logits.sum(axis=-1) - own) / max(logits.shape[-1] - 1, 1)
 
-    classes_seen = np.asarray(predict(images[:1])).shape[-1]
     whole = support(images)
     middle = np.median(images, axis=(1, 2))[:, None, None]
     for top in starts:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib import book, tables
+from temlib import tables
 from temlib.files import InputError
 from temlib.parameters import nearest
 from temlib.scores import SUM_TOLERANCE
@@ -19,9 +19,8 @@ def join(predictions, path, *, classes):
     predictions : DataFrame
         temlib's own; from them come each particle's truth, micrograph and fold.
     path : str or Path
-        A table as `tables.read` takes it; a relative path is looked for in the working directory and the checkout.
-        Columns `particle`, `predicted`, optionally `model` (several may stand in
-        one file) and `p_<class>`. An empty string adds nothing.
+        A table as `tables.read` takes it. Columns `particle`, `predicted`, optionally `model` (several may stand in one
+        file) and `p_<class>`. An empty string adds nothing.
     classes : list of str
 
     Returns
@@ -37,9 +36,7 @@ def join(predictions, path, *, classes):
     """
     if not str(path):
         return predictions, []
-    path = Path(path).expanduser()
-    if not path.exists() and (book.CHECKOUT / path).exists():
-        path = book.CHECKOUT / path
+    path = Path(path)
     rows = tables.read(path)
     for column in ("particle", "predicted"):
         if column not in rows:
