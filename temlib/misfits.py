@@ -6,6 +6,8 @@ from temlib import measures
 
 # Beyond this difference of balanced accuracy plain and resampled validation particles are different things to a network.
 RESAMPLING = 0.05
+# Curves of fewer epochs cannot be judged.
+FEWEST_EPOCHS = 5
 # With fewer validation particles of the rarest class than this such a difference is chance.
 FEWEST = 20
 
@@ -20,7 +22,7 @@ def misfits(trained):
     Returns
     -------
     list of str
-        Failed models, interruptions, folds that learnt nothing, over-fitting, under-training, and networks to which
+        Failed models, interruptions, folds that learnt nothing, over-fitting, under-training, too few epochs, and networks to which
         plain and resampled particles are different things; empty where all is well.
     """
     found = [f"Failed: {reason}" for reason in trained.failures.values()] + list(trained.notes)
@@ -58,8 +60,10 @@ def _bad_folds(name, history, chance):
 def _curves(name, history):
     """Judge the mean curves over the folds."""
     loss = history.pivot_table(index="epoch", columns="fold", values="validation_loss").dropna().mean(axis=1)
-    if len(loss) < 5:
-        return []
+    if len(loss) < FEWEST_EPOCHS:
+        return [
+            f"{name}: {len(loss)} epochs are too few to judge its learning curves; raise 'epochs' before its scores decide anything."
+        ]
     best, last = loss.idxmin(), loss.index[-1]
     if loss[last] > max(1.2 * loss[best], loss[best] + 0.1):
         return [

@@ -36,10 +36,11 @@ def test_sound_training_is_not_complained_about():
 
 
 def test_each_misfit_is_named():
-    """Over-fitting, under-training, a fold at chance, and both ways in which resampled particles can differ."""
+    """Over-fitting, under-training, too few epochs, a fold at chance, and both ways in which resampled particles can differ."""
     cases = {
         "over-fitting": trained([1, 0.5, 0.4, 0.5, 0.6, 0.7]),
         "under-training": trained(FALLING),
+        "too few to judge": trained(SOUND[:4]),
         "fold 1 reached": trained(SOUND, accuracy=0.5),
         "noise that resampling leaves": trained(SOUND, plain=0.55, resampled=0.95),
         "stronger than these particles bear": trained(SOUND, resampled=0.7),
