@@ -66,7 +66,7 @@ def main():
         model.compile(keras.optimizers.AdamW(1e-3), loss, jit_compile=device.available())
     fixed = images[: options.batch, ..., None]
     ways = {
-        "draw, spline and condition": lambda: alone.predict_on_batch(drawn()[1]),
+        "draw and spline": lambda: alone.predict_on_batch(drawn()[1]),
         "lipnet4 trained on one batch again and again": lambda: network.train_on_batch(fixed, labels),
         "lipnet4 trained, augmented in its step": lambda: joined.train_on_batch(drawn()[1], labels),
     }

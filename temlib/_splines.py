@@ -1,4 +1,4 @@
-"""The compiled loops of `temlib.augment`: one affine resampling, one conditioning, each parallel over images.
+"""The compiled loop of `temlib.augment`: one affine resampling, parallel over images.
 
 Importing this module imports numba, so `temlib.augment` does it when the first image is touched. The
 compiled code is cached beside the file (or in numba's cache folder where that cannot be written).
@@ -114,49 +114,3 @@ def resample(samples, index, matrices, order, mirror, pad, out):
             _weigh(order, y_fraction, down)
             _weigh(order, x_fraction, across)
             _gather(flat, width, first, down, across, out[i, r])
-
-
-@njit(fastmath=_FAST, parallel=True, cache=True)
-def condition(images, taps, row_index, column_index, out):
-    """Write each of `images` to `out`, low-passed along both axes and brought to zero mean and unit spread.
-
-    Parameters
-    ----------
-    images, out : (n, rows, columns) float32 ndarray
-    taps : (2 k + 1,) float32 ndarray
-        Symmetric filter that sums to one.
-    row_index, column_index : (rows + 2 k,), (columns + 2 k,) int64 ndarray
-        The rows and columns that stand for -k … size + k - 1 at a mirrored border.
-    """
-    n, rows, columns = images.shape
-    reach = taps.size // 2
-    for i in prange(n):
-        band = np.empty(columns, np.float32)
-        wide = np.empty(columns + 2 * reach, np.float32)
-        total = 0.0
-        for r in range(rows):
-            band[:] = 0
-            for t in range(taps.size):
-                source = images[i, row_index[r + t]]
-                for j in range(columns):
-                    band[j] += taps[t] * source[j]
-            for j in range(wide.size):
-                wide[j] = band[column_index[j]]
-            target = out[i, r]
-            target[:] = 0
-            for t in range(taps.size):
-                for j in range(columns):
-                    target[j] += taps[t] * wide[j + t]
-            for j in range(columns):
-                total += np.float64(target[j])  # in single, 300 ± .01 would lose its mean
-        mean = total / (rows * columns)
-        squares = 0.0
-        for r in range(rows):
-            for j in range(columns):
-                squares += (out[i, r, j] - mean) ** 2
-        spread = math.sqrt(squares / (rows * columns))
-        # What is left of a constant image is rounding; divided by its own spread it would look like noise.
-        scale = 1 / spread if spread > 1e-6 * abs(mean) else 0.0
-        for r in range(rows):
-            for j in range(columns):
-                out[i, r, j] = np.float32((out[i, r, j] - mean) * scale)

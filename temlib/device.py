@@ -7,7 +7,7 @@ loops of `temlib.augment` are faster (benchmarks/augment.py), and training uses 
 
 import numpy as np
 
-from temlib.augment import BLUR, PAD, blur_taps
+from temlib.augment import PAD
 
 
 def available():
@@ -89,42 +89,15 @@ def _weights(t, order):
     return {1: u, 2: t}
 
 
-def condition(images, *, blur=BLUR):
-    """Bring images to noise of one spectrum, as `temlib.augment.condition` does.
-
-    Parameters
-    ----------
-    images : (n, rows, columns) float32 tensor
-    blur : float
-        Standard deviation of the Gaussian low-pass, in pixels.
-
-    Returns
-    -------
-    (n, rows, columns) float32 tensor
-    """
-    from keras import ops
-
-    taps = blur_taps(blur)
-    reach = len(taps) // 2
-    if reach:
-        images = ops.pad(images, ((0, 0), (reach, reach), (reach, reach)), mode="reflect")
-        rows, columns = (int(size) - 2 * reach for size in images.shape[1:])
-        images = sum(float(t) * images[:, k : k + rows] for k, t in enumerate(taps))
-        images = sum(float(t) * images[:, :, k : k + columns] for k, t in enumerate(taps))
-    mean = ops.mean(images, axis=(1, 2), keepdims=True)
-    spread = ops.sqrt(ops.mean(ops.square(images - mean), axis=(1, 2), keepdims=True))
-    flat = spread <= 1e-6 * ops.abs(mean)
-    return ops.where(flat, 0.0, (images - mean) / ops.where(flat, 1.0, spread))
-
-
 def within(network, prepared):
-    """Give a model that augments and conditions the prepared particles and then runs `network`, all in one step.
+    """Give a model that augments the prepared particles and then runs `network`, all in one step.
 
     Parameters
     ----------
     network : keras.Model
-        Takes conditioned images (n, rows, columns, 1). Its weights are shared, not copied.
+        Takes images (n, rows, columns, 1). Its weights are shared, not copied.
     prepared : temlib.augment.Prepared
+        Of conditioned particles, see `temlib.augment.condition`.
 
     Returns
     -------
@@ -145,8 +118,7 @@ def within(network, prepared):
 
         def call(self, index, matrices):
             samples = keras.ops.take(self.samples, index[:, 0], axis=0)
-            images = resample(samples, matrices, shape, order=prepared.order, fill=prepared.fill)
-            return condition(images)[..., None]
+            return resample(samples, matrices, shape, order=prepared.order, fill=prepared.fill)[..., None]
 
         def compute_output_shape(self, *_):
             return (None, *shape, 1)

@@ -189,11 +189,11 @@ class Network:
         return history, interrupted
 
     def _batches(self, train):
-        """Return a function that gives conditioned images of some training particles, augmented anew at each call."""
+        """Return a function that gives images of some training particles, augmented anew at each call."""
         drawn = self._drawn(train)
 
         def batch(index, rng):
-            images = condition(drawn(index, rng))
+            images = drawn(index, rng)
             if self.settings.contrast == "either":
                 images *= rng.choice(np.array([-1, 1], np.float32), (len(images), 1, 1))
             return images
@@ -201,19 +201,19 @@ class Network:
         return batch
 
     def _drawn(self, train):
-        """Return a function that gives some training particles, augmented anew at each call."""
+        """Return a function that gives some training particles, conditioned and then augmented anew at each call."""
         moves = self.settings.augmentation != "none"
         nbytes = len(train) * 4 * self.images.shape[1] * self.images.shape[2]
         prepared = None
         if moves and nbytes <= PREPARED_BYTES:
-            prepared = self.augmentation.prepare(self.images[train])
+            prepared = self.augmentation.prepare(condition(self.images[train]))
 
         def drawn(index, rng):
             if not moves:
-                return self.images[train[index]]
+                return condition(self.images[train[index]])
             transforms = self.augmentation.draw(len(index), rng)
             if prepared is None:
-                return self.augmentation.apply(self.images[train[index]], transforms)
+                return self.augmentation.apply(condition(self.images[train[index]]), transforms)
             return self.augmentation.apply_prepared(prepared, transforms, index)
 
         return drawn
@@ -232,7 +232,7 @@ class Network:
             average.step(self.model)
         return float(loss)
 
-    def predict(self, images, index=None):
+    def predict(self, images, index=None, *, see=condition):
         """Give class probabilities of images, a block at a time.
 
         Parameters
@@ -241,6 +241,8 @@ class Network:
             As in the data set, neither augmented nor conditioned.
         index : ndarray of int, optional
             Which of them.
+        see : callable, optional
+            Makes what the network sees of a block of images.
 
         Returns
         -------
@@ -251,7 +253,7 @@ class Network:
         for start in range(0, len(index), BLOCK):
             # The last block is filled up with its first image.
             block = np.resize(index[start : start + BLOCK], BLOCK)
-            logits.append(self.model.predict_on_batch(condition(images[block])[..., None]))
+            logits.append(self.model.predict_on_batch(see(images[block])[..., None]))
         logits = np.concatenate(logits)[: len(index)].astype(np.float64)
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponent / exponent.sum(axis=1, keepdims=True)
@@ -262,9 +264,11 @@ class Network:
         index = validation[chosen]
         check = {"plain": balanced_accuracy(plain[chosen], codes[index]), "resampled": np.nan}
         if self.settings.augmentation != "none":
-            images = self.images[index]
-            moved = self.augmentation.apply(images, self.augmentation.draw(len(images), rng))
-            check["resampled"] = balanced_accuracy(self.predict(moved), codes[index])
+
+            def see(images):
+                return self.augmentation.apply(condition(images), self.augmentation.draw(len(images), rng))
+
+            check["resampled"] = balanced_accuracy(self.predict(self.images, index, see=see), codes[index])
         return check | {"rarest": np.unique(codes[index], return_counts=True)[1].min()}
 
 

@@ -12,7 +12,7 @@ from temlib.augment import Augmentation, checked_images, condition
 from temlib.files import InputError
 
 # Each cure for the noise that training and prediction do not share, in the order of a figure.
-CURES = ("untreated", "renormalised", "low-pass before", "resampled too", "conditioned")
+CURES = ("untreated", "renormalised", "resampled too", "low-pass after", "conditioned")
 
 
 def power_curve(images):
@@ -53,10 +53,10 @@ def noise_curves(images, augmentation=None, *, seed=0):
 
     1. "untreated": as they are.
     2. "renormalised": each image brought to zero mean and unit spread.
-    3. "low-pass before": slightly blurred, augmented, renormalised.
-    4. "resampled too": plain images go through the spline as well, by half a pixel and the mean zoom;
+    3. "resampled too": plain images go through the spline as well, by half a pixel and the mean zoom;
        renormalised.
-    5. "conditioned": augmented, then `temlib.augment.condition`; the default of training and prediction.
+    4. "low-pass after": augmented, then slightly blurred, renormalised.
+    5. "conditioned": `temlib.augment.condition`, then augmented; the default of training and prediction.
 
     Parameters
     ----------
@@ -102,16 +102,22 @@ def treated(images, transforms, augmentation, method):
     """
     if method not in CURES:
         raise InputError(f"there is no cure {method!r}; choose one of {', '.join(CURES)}.")
-    images = checked_images(images)
-    if method == "low-pass before":
-        images = condition(images)
+    images = condition(images) if method == "conditioned" else checked_images(images)
     plain, varied = images, augmentation.apply(images, transforms)
     if method == "resampled too":
         plain = augmentation.apply(images, _like_training(images, augmentation))
-    if method != "untreated":
-        blur = {} if method == "conditioned" else {"blur": 0}
-        plain, varied = condition(plain, **blur), condition(varied, **blur)
+    if method == "low-pass after":
+        plain, varied = condition(plain), condition(varied)
+    if method in ("renormalised", "resampled too", "low-pass after"):
+        plain, varied = _renormalised(plain), _renormalised(varied)
     return plain, varied
+
+
+def _renormalised(images):
+    """Return each image with zero mean and unit spread; a constant one becomes 0."""
+    centred = images - images.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
+    spread = centred.std(axis=(1, 2), keepdims=True)
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0).astype(np.float32)
 
 
 def _like_training(images, augmentation):
@@ -122,29 +128,27 @@ def _like_training(images, augmentation):
     return still.assign(zoom_rows=zoom, zoom_columns=zoom, shift_rows=0.5 / rows, shift_columns=0.5 / columns)
 
 
-def spread(plain, varied):
-    """Compare the spread of plain and augmented images before and after `temlib.augment.condition`.
+def spread(images, transforms, augmentation):
+    """Compare the spread of plain and augmented images, untreated and conditioned.
 
     Parameters
     ----------
-    plain, varied : (n, rows, columns) floating-point ndarray
+    images : (n, rows, columns) floating-point ndarray
+    transforms : DataFrame
+        n rows.
+    augmentation : Augmentation
 
     Returns
     -------
     DataFrame
-        Rows "plain", "augmented" and their ratio; columns "as read" and "conditioned": mean over the images of
+        Rows "plain", "augmented" and their ratio; columns "untreated" and "conditioned": mean over the images of
         the standard deviation of an image's pixels.
     """
-    table = pd.DataFrame(
-        {
-            name: [float(x.std(axis=(1, 2)).mean()) for x in pair]
-            for name, pair in {
-                "as read": (plain, varied),
-                "conditioned": (condition(plain), condition(varied)),
-            }.items()
-        },
-        index=["plain", "augmented"],
-    )
+    ways = {
+        name: [float(x.std(axis=(1, 2)).mean()) for x in treated(images, transforms, augmentation, name)]
+        for name in ("untreated", "conditioned")
+    }
+    table = pd.DataFrame(ways, index=["plain", "augmented"])
     table.loc["ratio"] = table.loc["augmented"] / table.loc["plain"]
     return table.round(3)
 

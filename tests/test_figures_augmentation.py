@@ -29,12 +29,10 @@ def test_interpolations_are_compared_by_what_they_blur():
 
 
 def test_the_spread_is_compared_before_and_after_the_cure():
-    """Linear interpolation lowers the spread; conditioned, plain and augmented have the same."""
-    varied = Augmentation(order=1).apply(IMAGES, SLIDES.draw(12, 1))
-    table = spectra.spread(IMAGES, varied)
-    assert table.loc["ratio", "as read"] < 0.8 and table.loc["ratio", "conditioned"] == pytest.approx(
-        1, abs=1e-3
-    )
+    """Linear interpolation lowers the spread, less so where a low-pass went before."""
+    table = spectra.spread(IMAGES, SLIDES.draw(12, 1), Augmentation(order=1))
+    assert table.loc["ratio", "untreated"] < 0.8
+    assert table.loc["ratio", "conditioned"] > table.loc["ratio", "untreated"] + 0.1
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,6 @@ def noise(curves, *, count):
         axis.legend(fontsize=8)
         return figure
 
-    return Picture(curves, draw, "Ratio of noise power against frequency: about .8 untreated, within a few percent of 1 conditioned.",
+    return Picture(curves, draw, "Ratio of noise power against frequency: about .8 untreated, closer to 1 conditioned.",
                    f"{count} images of white noise, the same draws for each; 1 means that a network cannot tell augmented noise "
                    "from plain by its spectrum.")  # fmt: skip
