@@ -54,9 +54,10 @@ def train(data_folder, folder, job):
     if model == "lipnet4 of 2016":
         model, size, settings = "lipnet4", 28, settings | THESIS
     size = options.pop("input_size", size)
+    settings |= options
     data = particles.open(data_folder / name / "manifest.csv", scale="fill", input_size=size)
     started = time.perf_counter()
-    trained = training.train(data, task, [model], **(settings | options))
+    trained = training.train(data, task, [model], **settings)
     took = time.perf_counter() - started
     if trained.failures:
         sys.exit(str(trained.failures))
