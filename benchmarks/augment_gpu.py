@@ -58,9 +58,11 @@ def main():
         return index, device.batch(index, affine_matrices(SLIDES.draw(options.batch, random), shape))
 
     mean = keras.Sequential([keras.Input((*shape, 1)), keras.layers.GlobalAveragePooling2D()])
-    alone = device.within(mean, prepared)
+    alone = device.within(mean, options.particles, shape, SLIDES)
     network = networks.build("lipnet4", input_size=options.size, classes=3, seed=0)
-    joined = device.within(network, prepared)
+    joined = device.within(network, options.particles, shape, SLIDES)
+    for model in (alone, joined):
+        device.hold(model, prepared)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     for model in (network, joined):
         model.compile(keras.optimizers.AdamW(1e-3), loss, jit_compile=device.available())

@@ -122,11 +122,11 @@ def quick():
     network._fresh()
     plan = fitting._Plan(codes, 2, settings, rng)
     average = fitting._Average(100)
-    batches = network._batches(np.arange(len(codes)))
+    learner, batches = network._learner(np.arange(len(codes)))
     ready, targets = condition(images)[..., None], plan.targets[codes]
 
     def ours():
-        network._epoch(batches, plan, average, codes, rng, 0)
+        network._epoch(learner, batches, plan, average, codes, rng, 0)
 
     def bare():
         network.model.fit(ready, targets, batch_size=32, epochs=1, verbose=0)

@@ -1,8 +1,8 @@
 """Augmentation on an accelerator: the mathematics of `temlib.augment` in `keras.ops`, inside the training step.
 
 The spline coefficients of the training particles stay in the device's memory; each step sends the indices and
-the affine maps of its batch, 28 bytes a particle, so training never waits for images. On a CPU the compiled
-loops of `temlib.augment` are faster (benchmarks/augment.py), and training uses those.
+the affine maps of its batch, 32 bytes a particle, so training never waits for images. On a CPU the compiled
+loop of `temlib.augment` is faster (benchmarks/augment.py), and training uses that.
 """
 
 import numpy as np
@@ -89,55 +89,77 @@ def _weights(t, order):
     return {1: u, 2: t}
 
 
-def within(network, prepared):
-    """Give a model that augments the prepared particles and then runs `network`, all in one step.
+def within(network, count, shape, augmentation):
+    """Give a model that augments particles which it holds and then runs `network`, all in one step.
 
     Parameters
     ----------
     network : keras.Model
         Takes images (n, rows, columns, 1). Its weights are shared, not copied.
-    prepared : temlib.augment.Prepared
-        Of conditioned particles, see `temlib.augment.condition`.
+    count : int
+        Room for so many particles; `hold` puts them there.
+    shape : (int, int)
+        Rows and columns of a particle.
+    augmentation : temlib.augment.Augmentation
+        Its order and fill.
 
     Returns
     -------
     keras.Model
-        Its input is `(index, matrices)`: (n, 1) int32, which particle, and (n, 2, 3) float32, from
-        `affine_matrices`. `train_on_batch((index, matrices), labels)` trains `network`.
+        Its input is `(index, matrices, gain)`, see `batch`. `train_on_batch(batch(…), labels)` trains `network`.
     """
     import keras
 
-    shape = prepared.images.shape[1:]
+    beyond = 3 + (0 if augmentation.fill == "mirror" else 2 * PAD)
 
     class Augmented(keras.layers.Layer):
         def build(self, *_):
-            self.samples = self.add_weight(
-                shape=prepared.samples.shape, initializer="zeros", trainable=False, name="samples"
-            )
-            self.samples.assign(prepared.samples)
+            size = (count, shape[0] + beyond, shape[1] + beyond)
+            self.samples = self.add_weight(shape=size, initializer="zeros", trainable=False, name="samples")
 
-        def call(self, index, matrices):
+        def call(self, index, matrices, gain):
             samples = keras.ops.take(self.samples, index[:, 0], axis=0)
-            return resample(samples, matrices, shape, order=prepared.order, fill=prepared.fill)[..., None]
+            images = resample(samples, matrices, shape, order=augmentation.order, fill=augmentation.fill)
+            return (images * gain[:, :, None])[..., None]
 
         def compute_output_shape(self, *_):
             return (None, *shape, 1)
 
-    index = keras.Input((1,), dtype="int32")
-    matrices = keras.Input((2, 3), dtype="float32")
-    return keras.Model((index, matrices), network(Augmented()(index, matrices)))
+    inputs = keras.Input((1,), dtype="int32"), keras.Input((2, 3), dtype="float32"), keras.Input((1,))
+    return keras.Model(inputs, network(Augmented(name="augmented")(*inputs)))
 
 
-def batch(index, matrices):
-    """Give index and matrices of a batch as `within` takes them.
+def hold(joined, prepared):
+    """Put the training particles of a fold into the memory of the device, in place of those before.
+
+    Parameters
+    ----------
+    joined : keras.Model
+        From `within`.
+    prepared : temlib.augment.Prepared
+        Of conditioned particles, see `temlib.augment.condition`; as many as `within` has room for, or fewer.
+    """
+    samples = joined.get_layer("augmented").samples
+    room = np.zeros(samples.shape, np.float32)
+    room[: len(prepared.samples)] = prepared.samples
+    samples.assign(room)
+
+
+def batch(index, matrices, gain=1.0):
+    """Give a batch as the model of `within` takes it.
 
     Parameters
     ----------
     index : (n,) integer ndarray
+        Which particle.
     matrices : (n, 2, 3) ndarray
+        From output to input pixel, see `temlib.affine.affine_matrices`.
+    gain : float or (n,) ndarray
+        What an image is multiplied by, such as -1 to exchange dark and bright.
 
     Returns
     -------
-    tuple of (n, 1) int32 and (n, 2, 3) float32 ndarray
+    tuple of (n, 1) int32, (n, 2, 3) float32 and (n, 1) float32 ndarray
     """
-    return np.asarray(index, np.int32)[:, None], np.asarray(matrices, np.float32)
+    gains = np.broadcast_to(np.asarray(gain, np.float32), len(index))
+    return np.asarray(index, np.int32)[:, None], np.asarray(matrices, np.float32), gains[:, None]

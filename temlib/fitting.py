@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from temlib import networks
+from temlib import device, networks
+from temlib.affine import affine_matrices
 from temlib.augment import Augmentation, condition
 from temlib.files import InputError
 
@@ -86,7 +87,7 @@ class Network:
         self.name, self.images, self.classes, self.settings = name, images, classes, settings
         self.recipe = RECIPES[settings.recipe]
         self.augmentation = Augmentation.preset(settings.augmentation)
-        self.model = None
+        self.model = self.joined = None
 
     def _fresh(self):
         """Compile once; then put weights and optimiser back to their start."""
@@ -97,15 +98,27 @@ class Network:
                 self.name, input_size=size, classes=len(self.classes), seed=settings.seed
             )
             # XLA trains these networks several times slower on a CPU than TensorFlow's own kernels do.
-            self.model.compile(
-                optimizer=self.recipe.optimiser(keras),
-                loss=_loss(keras, len(self.classes), focal=settings.imbalance == "focal"),
-                jit_compile=False,
-            )
+            compiling = {
+                "optimizer": self.recipe.optimiser(keras),
+                "loss": _loss(keras, len(self.classes), focal=settings.imbalance == "focal"),
+                "jit_compile": False,
+            }
+            self.model.compile(**compiling)
             self.model.optimizer.build(self.model.trainable_variables)
+            if self._moves() and self._fits(len(self.images)) and device.available():
+                shape = self.images.shape[1:]
+                self.joined = device.within(self.model, len(self.images), shape, self.augmentation)
+                self.joined.compile(**compiling)
             self.start = [np.array(v) for v in self._variables()]
         for variable, value in zip(self._variables(), self.start):
             variable.assign(value)
+
+    def _moves(self):
+        return self.settings.augmentation != "none"
+
+    def _fits(self, count):
+        """Tell whether the spline coefficients of so many particles may be kept."""
+        return count * 4 * self.images.shape[1] * self.images.shape[2] <= PREPARED_BYTES
 
     def _variables(self):
         # Seed generators of dropout are among the model's, so every fold drops alike.
@@ -159,9 +172,9 @@ class Network:
         average = _Average(self.recipe.averaged * plan.steps * self.settings.epochs)
         best, kept, last, history, interrupted = np.inf, None, 0, [], False
         try:
-            batches = self._batches(train)
+            learner, batches = self._learner(train)
             for epoch in range(self.settings.epochs):
-                loss = self._epoch(batches, plan, average, codes[train], rng, epoch)
+                loss = self._epoch(learner, batches, plan, average, codes[train], rng, epoch)
                 if not np.isfinite(loss):
                     raise InputError(
                         f"{self.name}: the loss is no longer a number in fold {fold}, epoch {epoch + 1}; "
@@ -188,47 +201,50 @@ class Network:
         self.model.set_weights(kept)
         return history, interrupted
 
-    def _batches(self, train):
-        """Return a function that gives images of some training particles, augmented anew at each call."""
-        drawn = self._drawn(train)
+    def _learner(self, train):
+        """Return the model that is trained, and a function that gives its input of some training particles.
 
-        def batch(index, rng):
-            images = drawn(index, rng)
-            if self.settings.contrast == "either":
-                images *= rng.choice(np.array([-1, 1], np.float32), (len(images), 1, 1))
-            return images
-
-        return batch
-
-    def _drawn(self, train):
-        """Return a function that gives some training particles, conditioned and then augmented anew at each call."""
-        moves = self.settings.augmentation != "none"
-        nbytes = len(train) * 4 * self.images.shape[1] * self.images.shape[2]
+        Particles are conditioned once and augmented anew at each call: by the CPU, or on an accelerator within the step.
+        """
         prepared = None
-        if moves and nbytes <= PREPARED_BYTES:
+        if self._moves() and self._fits(len(train)):
             prepared = self.augmentation.prepare(condition(self.images[train]))
+        if self.joined is not None:
+            device.hold(self.joined, prepared)
 
-        def drawn(index, rng):
-            if not moves:
-                return condition(self.images[train[index]])
+        def gain(count, rng):
+            """Exchange dark and bright in half of the images, where asked to."""
+            either = self.settings.contrast == "either"
+            return rng.choice(np.array([-1, 1], np.float32), count) if either else np.ones(count, np.float32)
+
+        def within(index, rng):
             transforms = self.augmentation.draw(len(index), rng)
-            if prepared is None:
-                return self.augmentation.apply(condition(self.images[train[index]]), transforms)
-            return self.augmentation.apply_prepared(prepared, transforms, index)
+            matrices = affine_matrices(transforms, self.images.shape[1:])
+            return device.batch(index, matrices, gain(len(index), rng))
 
-        return drawn
+        def before(index, rng):
+            images = condition(self.images[train[index]]) if prepared is None else None
+            if self._moves():
+                transforms = self.augmentation.draw(len(index), rng)
+                if prepared is None:
+                    images = self.augmentation.apply(images, transforms)
+                else:
+                    images = self.augmentation.apply_prepared(prepared, transforms, index)
+            return (images * gain(len(index), rng)[:, None, None])[..., None]
 
-    def _epoch(self, batches, plan, average, codes, rng, epoch):
+        return (self.model, before) if self.joined is None else (self.joined, within)
+
+    def _epoch(self, learner, batches, plan, average, codes, rng, epoch):
         """Pass over the training particles once; give the mean loss."""
         total = plan.steps * self.settings.epochs
-        self.model.reset_metrics()  # the loss that a step returns is the mean since the last reset
+        learner.reset_metrics()  # the loss that a step returns is the mean since the last reset
         loss = np.nan
         for number, index in enumerate(plan.epoch(rng)):
             step = epoch * plan.steps + number
             if self.recipe.learning_rate is None:
                 self.model.optimizer.learning_rate = self.settings.learning_rate * one_cycle(step / total)
-            images = batches(index, rng)[..., None]
-            loss = self.model.train_on_batch(images, plan.targets[codes[index]], plan.weights[codes[index]])
+            seen = batches(index, rng)
+            loss = learner.train_on_batch(seen, plan.targets[codes[index]], plan.weights[codes[index]])
             average.step(self.model)
         return float(loss)
 

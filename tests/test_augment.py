@@ -210,12 +210,14 @@ def test_a_network_is_trained_by_augmentation_in_its_own_step():
     import keras
 
     images = noise(6, 16, 16)
-    prepared, index = SLIDES.prepare(images), np.array([5, 0, 5])
+    prepared, index, gain = SLIDES.prepare(images), np.array([5, 0, 5]), np.array([1, -1, 1])
     transforms = SLIDES.draw(3, 2)
     network = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
-    joined = device.within(network, prepared)
-    fed = device.batch(index, affine_matrices(transforms, (16, 16)))
-    expected = network(SLIDES.apply_prepared(prepared, transforms, index)[..., None])
+    joined = device.within(network, 8, (16, 16), SLIDES)
+    device.hold(joined, prepared)
+    fed = device.batch(index, affine_matrices(transforms, (16, 16)), gain)
+    varied = SLIDES.apply_prepared(prepared, transforms, index) * gain[:, None, None]
+    expected = network(varied[..., None])
     assert np.allclose(joined(fed), expected, atol=1e-3)
     before = network.get_weights()[0]
     joined.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temlib import fitting, misfits, models, networks, particles, svm, training
+from temlib import device, fitting, misfits, models, networks, particles, svm, training
 from temlib.augment import condition
 from temlib.files import InputError
 from temlib.particles import Particles
@@ -43,6 +43,20 @@ def test_training_is_reproducible(study):
         for _ in range(2)
     )
     assert np.array_equal(one["p_plain"], two["p_plain"])
+
+
+def test_training_on_an_accelerator_is_the_same_training(study, monkeypatch):
+    """Augmented within the step, folds and contrast included, a network has the losses that it has by the CPU path."""
+    data = particles.open(study, input_size=24)
+    losses = []
+    for accelerated in (False, True):
+        monkeypatch.setattr(device, "available", lambda accelerated=accelerated: accelerated)
+        trained = training.train(
+            data, "content", ["dihedral"], epochs=2, imbalance="none", contrast="either", **SETTINGS
+        )
+        assert not trained.failures
+        losses.append(trained.history[["loss", "validation_loss"]].to_numpy())
+    assert not np.array_equal(*losses) and np.allclose(*losses, rtol=0.02)
 
 
 def test_a_network_that_does_not_fit_fails_alone(study):
@@ -328,9 +342,9 @@ def test_batches_are_the_same_whether_images_are_prepared_once_or_each_time(monk
     """The bounded cache is a matter of speed only."""
     data, settings = faint(), training.Settings(folds=2, seed=1, epochs=1)
     network, index = fitting.Network("lipnet4", data.images, ["a", "b"], settings), np.arange(10)
-    kept = network._batches(np.arange(40))(index, np.random.default_rng(3))
+    kept = network._learner(np.arange(40))[1](index, np.random.default_rng(3))
     monkeypatch.setattr(fitting, "PREPARED_BYTES", 0)
-    assert np.array_equal(kept, network._batches(np.arange(40))(index, np.random.default_rng(3)))
+    assert np.array_equal(kept, network._learner(np.arange(40))[1](index, np.random.default_rng(3)))
 
 
 def test_the_average_forgets_the_start_and_follows_the_weights():
