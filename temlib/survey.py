@@ -7,6 +7,7 @@ their standard errors are over particles; a micrograph with fewer than `FEWEST` 
 import numpy as np
 import pandas as pd
 
+from temlib import measures, particles
 from temlib.svm import features
 
 FEWEST = 5  # particles of a micrograph, and micrographs of a study, from which one is judged
@@ -20,6 +21,7 @@ BANDS = {
     "fine power": (0.25, 0.5),
 }  # cycles per pixel
 MAPPED = 3000  # particles of a map; more would hide each other
+AT_RANDOM, WHOLE = "particles at random", "whole micrographs"  # how particles are held out
 
 
 def spectra(data):
@@ -205,3 +207,75 @@ def principal(data, *, most=MAPPED, seed=0):
     placed.insert(0, "row", rows)
     placed.attrs["explained"] = model.explained_variance_ratio_.tolist()
     return placed
+
+
+def leakage(data, task, *, folds=5, most=MAPPED, seed=0):
+    """Call particles that were held out at random, and the same particles held out with their whole micrographs.
+
+    Particles of a micrograph share its noise, focus and background. A split at random lets a classifier meet them in
+    training, and its score says less about new micrographs. Trees on descriptors of texture and on each
+    particle's power spectrum show by how much, in seconds; a network that learns for longer may gain more from it.
+
+    Parameters
+    ----------
+    data : Particles
+        All with a label for `task`.
+    task : str
+    folds : int
+        At most; fewer where a class has fewer particles or the study fewer micrographs.
+    most : int
+        A random sample of so many particles is used.
+    seed : int
+
+    Returns
+    -------
+    DataFrame or None
+        Predictions (see docs/architecture.md) of two models, named `AT_RANDOM` and `WHOLE` after the split; None where
+        micrographs or a class are too few, or each particle is its own micrograph.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.model_selection import StratifiedKFold
+
+    data = data.rows(np.sort(np.random.default_rng(seed).permutation(len(data))[:most]))
+    table, labels = data.table.reset_index(drop=True), data.table[task].to_numpy(str)
+    micrographs = table["micrograph"].nunique()
+    folds = min(folds, pd.Series(labels).value_counts().min(), micrographs)
+    if folds < 2 or micrographs == len(table) or len(set(labels)) < 2:
+        return None
+    values = np.hstack([features(data.images), np.log(_power(np.asarray(data.images))[1] + 1e-9)])
+    at_random = np.empty(len(table), int)
+    for fold, (_, test) in enumerate(
+        StratifiedKFold(folds, shuffle=True, random_state=seed).split(values, labels), 1
+    ):
+        at_random[test] = fold
+    ways = {AT_RANDOM: at_random, WHOLE: particles.split(table, task, folds=folds, seed=seed)}
+    called = []
+    for way, fold_of in ways.items():
+        for fold in sorted(set(fold_of)):
+            test = fold_of == fold
+            trees = ExtraTreesClassifier(150, min_samples_leaf=2, class_weight="balanced", random_state=seed)
+            trees.fit(values[~test], labels[~test])
+            p = pd.DataFrame(
+                trees.predict_proba(values[test]), columns=[f"p_{name}" for name in trees.classes_]
+            )
+            rows = table.loc[test, ["particle", "micrograph"]].reset_index(drop=True)
+            rows = rows.assign(
+                model=way, fold=fold, role="test", truth=labels[test], predicted=trees.predict(values[test])
+            )
+            called.append(pd.concat([rows, p], axis=1))
+    return pd.concat(called, ignore_index=True).fillna(0.0)
+
+
+def leaked(predictions, task):
+    """Compare the two ways of `leakage`.
+
+    Returns
+    -------
+    scores : DataFrame
+        Rows of `measures.table` for the balanced accuracy: `model` (the split), `value, low, high, n, micrographs`.
+    difference : Series
+        Row of `measures.compare`, at random minus whole: `difference, low, high, p_value`.
+    """
+    scores = measures.table(predictions, task=task).query("measure == 'balanced accuracy'")
+    difference = measures.compare(predictions, task=task).query("measure == 'balanced accuracy'").iloc[0]
+    return scores.reset_index(drop=True), difference

@@ -75,6 +75,31 @@ def test_the_map_places_each_particle_once():
     )
 
 
+def test_a_split_at_random_is_flattered_where_micrographs_can_be_told():
+    """Labels go with the micrograph and its noise, never with the particle: only the random split scores."""
+    data = study(signal=0)
+    lean = np.arange(len(data)) // EACH % 2  # most particles of every other micrograph are full
+    rng = np.random.default_rng(1)
+    data.table["label"] = np.where(rng.uniform(size=len(data)) < 0.1 + 0.8 * lean, "full", "empty")
+    for m in range(MICROGRAPHS):  # a wave of its own in each micrograph
+        wave = np.cos(2 * np.pi * np.arange(SIZE) * (m + 0.5) / SIZE)
+        data.images[m * EACH : (m + 1) * EACH] += 3 * wave.astype(np.float32)
+    scores, difference = survey.leaked(survey.leakage(data, "label"), "label")
+    value = scores.set_index("model")["value"]
+    assert value[survey.AT_RANDOM] > 0.75 and value[survey.WHOLE] < 0.6 and difference["low"] > 0.1
+    picture = figures.leakage(survey.leakage(data, "label"), "label")
+    assert "would flatter" in picture.caption and picture.plot().axes and len(picture.frame()) == 2
+
+
+def test_no_leak_is_claimed_where_there_is_none():
+    """Alike micrographs: the interval of the gain holds 0. One particle a micrograph: nothing is compared."""
+    data = study(signal=0)
+    difference = survey.leaked(survey.leakage(data, "label"), "label")[1]
+    assert difference["low"] < 0 < difference["high"]
+    data.table["micrograph"] = data.table["particle"]
+    assert survey.leakage(data, "label") is None
+
+
 def test_pictures_have_their_numbers_and_words():
     """Each picture draws, names what is seen, and its frame holds what is drawn; sizes are in nm."""
     data = study(lambda images, rng: -images)

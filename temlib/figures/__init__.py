@@ -11,7 +11,15 @@ from temlib.figures.explanation import attention, cases, descriptors, outlines
 from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
 from temlib.figures.simulation import stages, thon_rings
 from temlib.figures.software import stars
-from temlib.figures.survey import descriptor_map, disagreements, odd_micrographs, pairs, power_spectra, sizes
+from temlib.figures.survey import (
+    descriptor_map,
+    disagreements,
+    leakage,
+    odd_micrographs,
+    pairs,
+    power_spectra,
+    sizes,
+)
 from temlib.figures.sweeps import label_curve, sweep
 from temlib.figures.training import architectures, learning_curves, micrograph_scores, pareto
 
@@ -35,6 +43,7 @@ __all__ = [
     "histogram",
     "interpolations",
     "label_curve",
+    "leakage",
     "learning_curves",
     "micrograph_counts",
     "micrograph_scores",

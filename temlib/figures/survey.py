@@ -181,3 +181,38 @@ def disagreements(data, found, *, most=12):
     return Picture(frame, draw, f"{len(frame)} particles with the different labels that {len(columns)} annotators gave them.",
                    f"The first {len(frame)} of {len(found.disagreements):,} particles on which the annotators of {found.task} "
                    "differ, with the label of each.")  # fmt: skip
+
+
+def leakage(predictions, task):
+    """Draw the balanced accuracy of a split at random beside that of whole micrographs (`survey.leakage`)."""
+    scores, difference = survey.leaked(predictions, task)
+
+    def draw(scores):
+        figure, axis = figure_of(width=6.0, height=1.6)
+        for place, row in scores.iterrows():
+            axis.plot([row["low"], row["high"]], [place, place], color=COLOURS[place], lw=2)
+            axis.plot(row["value"], place, "o", color=COLOURS[place])
+            axis.annotate(
+                f"{row['value']:.2f}",
+                (row["value"], place),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+        axis.axvline(1 / predictions["truth"].nunique(), color="0.5", lw=0.8, ls="--")
+        axis.set(yticks=range(len(scores)), yticklabels=scores["model"], ylim=(len(scores) - 0.4, -0.7),
+                 xlabel=f"balanced accuracy, {task} (dashed: chance)")  # fmt: skip
+        return figure
+
+    low, high = difference["low"], difference["high"]
+    by = f"{difference['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+    says = (
+        "A random split would flatter a classifier here." if low > 0
+        else "No such gain could be shown here with these trees; a network may still find one." if high > 0
+        else "A random split scores lower here."
+    )  # fmt: skip
+    n, micrographs = scores.loc[0, ["n", "micrographs"]]
+    return Picture(scores, draw, f"Balanced accuracy of trees by how particles are held out; at random minus whole micrographs {by}.",
+                   f"The same trees on texture and spectra; n = {n:,} particles of {micrographs} micrographs, 95 % intervals by "
+                   f"micrograph. At random minus whole micrographs: {by}. {says}")  # fmt: skip
