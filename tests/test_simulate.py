@@ -1,6 +1,7 @@
 """The study as a whole: structure, truth, reproducibility, files, refusals."""
 
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,21 @@ def test_same_seed_gives_identical_bytes_with_any_number_of_threads():
     assert _digest(one) == _digest(many) != _digest(other)
     pd.testing.assert_frame_equal(one.table, many.table)
     pd.testing.assert_frame_equal(one.panel, many.panel)
+
+
+def test_memory_does_not_grow_with_the_number_of_particles(monkeypatch):
+    """Twice the particles, taken micrograph by micrograph, once the caches are full: the same peak."""
+    monkeypatch.setattr(simulate, "KEPT_SCENES", 4)
+    peaks = []
+    for count in (400, 800):
+        made = simulate.study(count, seed=4, threads=1)
+        len(made.table)
+        tracemalloc.start()
+        for _ in made.crops():
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_generator_serves_as_seed():
