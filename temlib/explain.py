@@ -241,7 +241,9 @@ class Sample:
             )
             return
         index = np.intersect1d(index, self.chosen)
-        if len(index) == 0:
+        if (
+            len(index) == 0 or len(model.inputs) > 1
+        ):  # maps of a network that sees more than an image are not made
             return
         images = see(index)
         logits = self._predict(model, images)

@@ -81,10 +81,13 @@ class Network:
     classes : list of str
     settings : Settings
         See `temlib.training`.
+    sizes : (n,) ndarray of float, optional
+        Physical sizes of the particles in nm, NaN where unknown, for a network that takes them.
     """
 
-    def __init__(self, name, images, classes, settings):
+    def __init__(self, name, images, classes, settings, sizes=None):
         self.name, self.images, self.classes, self.settings = name, images, classes, settings
+        self.sizes = sizes[:, None].astype(np.float32) if name.endswith(networks.SIZED) else None
         self.recipe = RECIPES[settings.recipe]
         self.augmentation = Augmentation.preset(settings.augmentation)
         self.model = self.joined = None
@@ -105,7 +108,8 @@ class Network:
             }
             self.model.compile(**compiling)
             self.model.optimizer.build(self.model.trainable_variables)
-            if self._moves() and self._fits(len(self.images)) and device.available():
+            within = self._moves() and self._fits(len(self.images)) and self.sizes is None
+            if within and device.available():
                 shape = self.images.shape[1:]
                 self.joined = device.within(self.model, len(self.images), shape, self.augmentation)
                 self.joined.compile(**compiling)
@@ -149,7 +153,7 @@ class Network:
         started = time.perf_counter()
         history, interrupted = self._train(train, codes, plan, parts["validation"], rng, fold, report)
         took, started = time.perf_counter() - started, time.perf_counter()
-        probabilities = {role: self.predict(self.images, parts[role]) for role in ("test", "validation")}
+        probabilities = {role: self.predict(parts[role]) for role in ("test", "validation")}
         each = (time.perf_counter() - started) / (len(parts["test"]) + len(parts["validation"]))
         divisor = plan.shares if self.settings.imbalance == "threshold" else 1.0
         return {
@@ -181,7 +185,7 @@ class Network:
                         "lower 'learning_rate'."
                     )
                 with average.inside(self.model):
-                    values = self.predict(self.images, validation)
+                    values = self.predict(validation)
                     score = log_loss(values, codes[validation])
                     history.append((epoch + 1, loss, score, balanced_accuracy(values, codes[validation])))
                     if score < best:
@@ -230,9 +234,14 @@ class Network:
                     images = self.augmentation.apply(images, transforms)
                 else:
                     images = self.augmentation.apply_prepared(prepared, transforms, index)
-            return (images * gain(len(index), rng)[:, None, None])[..., None]
+            return self._given(images * gain(len(index), rng)[:, None, None], train[index])
 
         return (self.model, before) if self.joined is None else (self.joined, within)
+
+    def _given(self, images, index):
+        """Give what the network takes: images as it sees them, and the sizes of those particles where it asks for them."""
+        images = images[..., None]
+        return images if self.sizes is None else [images, self.sizes[index]]
 
     def _epoch(self, learner, batches, plan, average, codes, rng, epoch):
         """Pass over the training particles once; give the mean loss."""
@@ -248,14 +257,12 @@ class Network:
             average.step(self.model)
         return float(loss)
 
-    def predict(self, images, index=None, *, see=condition):
-        """Give class probabilities of images, a block at a time.
+    def predict(self, index, *, see=condition):
+        """Give class probabilities of particles, a block at a time.
 
         Parameters
         ----------
-        images : (n, rows, columns) array of float32
-            As in the data set, neither augmented nor conditioned.
-        index : ndarray of int, optional
+        index : (n,) ndarray of int
             Which of them.
         see : callable, optional
             Makes what the network sees of a block of images.
@@ -264,12 +271,11 @@ class Network:
         -------
         (n, classes) ndarray
         """
-        index = np.arange(len(images)) if index is None else index
         logits = []
         for start in range(0, len(index), BLOCK):
             # The last block is filled up with its first image.
             block = np.resize(index[start : start + BLOCK], BLOCK)
-            logits.append(self.model.predict_on_batch(see(images[block])[..., None]))
+            logits.append(self.model.predict_on_batch(self._given(see(self.images[block]), block)))
         logits = np.concatenate(logits)[: len(index)].astype(np.float64)
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponent / exponent.sum(axis=1, keepdims=True)
@@ -284,7 +290,7 @@ class Network:
             def see(images):
                 return self.augmentation.apply(condition(images), self.augmentation.draw(len(images), rng))
 
-            check["resampled"] = balanced_accuracy(self.predict(self.images, index, see=see), codes[index])
+            check["resampled"] = balanced_accuracy(self.predict(index, see=see), codes[index])
         return check | {"rarest": np.unique(codes[index], return_counts=True)[1].min()}
 
 

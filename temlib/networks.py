@@ -170,31 +170,36 @@ _NETWORKS = {
 }
 
 
+# What is added to the name of a network that also takes the particle's physical size.
+SIZED = "+size"
+
+
 def names():
-    """Give the names of temlib's own networks; `build` also takes the names of `keras.applications`."""
+    """Give the names of temlib's own networks; `build` also takes those of `keras.applications`, and either with `SIZED`."""
     return list(_NETWORKS)
 
 
 def is_application(name):
     """Tell whether `name` is written like a model of `keras.applications`; whether there is one shows when it is built."""
-    return isinstance(name, str) and re.fullmatch("[A-Z][A-Za-z]+[0-9]+[A-Za-z0-9]*", name) is not None
+    return (
+        isinstance(name, str) and re.fullmatch(r"[A-Z][A-Za-z]+[0-9]+[A-Za-z0-9]*(\+size)?", name) is not None
+    )
 
 
-def build(name, *, input_size, classes, seed, size_input=False, weights=None):
+def build(name, *, input_size, classes, seed, weights=None):
     """Build a network with fresh weights.
 
     Parameters
     ----------
     name : str
-        One of `names`, or a model of `keras.applications` such as "ResNet50".
+        One of `names`, or a model of `keras.applications` such as "ResNet50"; with "+size" at its end, such as
+        "dihedral+size", the network also takes the particle's physical size.
     input_size : int
         Rows and columns of an image, in pixels.
     classes : int
         Number of classes, at least 2.
     seed : int or numpy.random.Generator
         Of the weights and of dropout.
-    size_input : bool
-        Whether the network also takes the particle's physical size.
     weights : str or Path, optional
         A local weights file of a `keras.applications` model without its top (`*_notop.h5`, `*.weights.h5`); nothing
         is ever downloaded. Without it the weights are random.
@@ -202,8 +207,8 @@ def build(name, *, input_size, classes, seed, size_input=False, weights=None):
     Returns
     -------
     keras.Model
-        From `image` (n, input_size, input_size, 1) float32, and `size` (n, 1) float32 in nm (NaN where unknown) with
-        `size_input`, to (n, classes) float32 logits.
+        From `image` (n, input_size, input_size, 1) float32, and with "+size" `size` (n, 1) float32 in nm (NaN where
+        unknown), to (n, classes) float32 logits.
 
     Raises
     ------
@@ -212,6 +217,7 @@ def build(name, *, input_size, classes, seed, size_input=False, weights=None):
         are not there or do not fit.
     """
     input_size, classes = _whole("input_size", input_size, 1), _whole("classes", classes, 2)
+    name, sized = name.removesuffix(SIZED), name.endswith(SIZED)
     if name in _NETWORKS:
         smallest = _NETWORKS[name][1]
         if input_size < smallest:
@@ -223,14 +229,14 @@ def build(name, *, input_size, classes, seed, size_input=False, weights=None):
     keras = backend()
     parts = _Parts(keras, seed)
     image = keras.Input((input_size, input_size, 1), name="image")
-    size = keras.Input((1,), name="size") if size_input else None
-    size_features = _size_features(parts, size) if size_input else None
+    size = keras.Input((1,), name="size") if sized else None
+    size_features = _size_features(parts, size) if sized else None
     if name in _NETWORKS:
         logits = _NETWORKS[name][0](parts, image, size_features, classes)
     else:
         features = _application(keras, parts, name, image, weights)
         logits = parts.logits(_joined(parts, features, size_features), classes)
-    return keras.Model([image, size] if size_input else image, logits, name=name)
+    return keras.Model([image, size] if sized else image, logits, name=f"{name}_size" if sized else name)
 
 
 def _whole(name, value, least):
@@ -365,7 +371,9 @@ def summary(chosen, *, input_size, classes, pixel_nm=None):
     for name in chosen:
         table = describe(name, input_size=input_size, classes=classes, pixel_nm=pixel_nm)
         maps = table[table["output_shape"].map(len) == 3].iloc[-1]
-        about = _NETWORKS[name][0].__doc__.splitlines()[0] if name in _NETWORKS else "from keras.applications"
+        base = name.removesuffix(SIZED)
+        about = _NETWORKS[base][0].__doc__.splitlines()[0] if base in _NETWORKS else "from keras.applications"
+        about += ", with the particle's size in nm" if name != base else ""
         rows.append({
             "network": name,
             "convolutions": int(table["kind"].str.contains("Conv").sum()),

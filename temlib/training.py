@@ -71,7 +71,7 @@ class Trained:
 
 def check_models(models, primary, *, where="models"):
     """Refuse a list of models that is empty, repeats one, holds an unknown one, or lacks the primary one."""
-    known = [*networks.names(), *svm.names()]
+    known = [*networks.names(), *(f"{name}{networks.SIZED}" for name in networks.names()), *svm.names()]
     if not models or len(set(models)) < len(models):
         raise InputError(
             f"{where}: 'models' should name each model once, such as {known}, but is {models!r}."
@@ -315,7 +315,8 @@ class _Network:
     """A network in the protocol."""
 
     def __init__(self, name, data, classes, settings):
-        self.network, self.classes = fitting.Network(name, data.images, classes, settings), classes
+        sizes = _sizes(data, name) if name.endswith(networks.SIZED) else None
+        self.network, self.classes = fitting.Network(name, data.images, classes, settings, sizes), classes
 
     def fold(self, table, task, parts, fold, report):
         codes = pd.Categorical(table[task], categories=self.classes).codes
@@ -329,6 +330,17 @@ class _Network:
     def see(self, index):
         """Give the images of particles as the network sees them."""
         return condition(self.network.images[index])
+
+
+def _sizes(data, name):
+    """Give the side of each particle's box in nm, as people framed it; refuse where none is known."""
+    sizes = (data.table["box_px"] * data.table["pixel_size_nm"]).to_numpy(float)
+    if np.isnan(sizes).all():
+        raise InputError(
+            f"{name} takes the particle's size, but no pixel size is known; add a column 'pixel_size_nm' or "
+            f"take '{name.removesuffix(networks.SIZED)}'."
+        )
+    return sizes
 
 
 def _keep(folder, model, data, task, classes, fold, settings):
