@@ -373,7 +373,7 @@ def summary(chosen, *, input_size, classes, pixel_nm=None):
         maps = table[table["output_shape"].map(len) == 3].iloc[-1]
         base = name.removesuffix(SIZED)
         about = _NETWORKS[base][0].__doc__.splitlines()[0] if base in _NETWORKS else "from keras.applications"
-        about += ", with the particle's size in nm" if name != base else ""
+        about = about.removesuffix(".") + (", with the particle's size in nm" if name != base else "")
         rows.append({
             "network": name,
             "convolutions": int(table["kind"].str.contains("Conv").sum()),
