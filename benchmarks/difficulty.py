@@ -114,7 +114,10 @@ def input_size():
     third = pd.qcut(data.table["truth_snr"], 3, labels=["low", "middle", "high"])
     for name, part in pd.Series(right).groupby(third.to_numpy()):
         print(f"SNR {name}: accuracy {part.mean():.3f} (n = {len(part)})")
-    return rows
+    seen = data.table["lamellarity"] == data.table["truth_lamellarity"]
+    people = seen.groupby(data.table["truth_lamellarity"]).mean().mean()
+    print(f"panel of annotators, uncertain counted as wrong: {people:.3f}")
+    return [*rows, {"model": "panel", "value": people}]
 
 
 def conditions():
@@ -210,6 +213,8 @@ def draw(rows, path):
         part = pd.DataFrame([row for row in rows if row["model"] == name])
         error = np.abs(part[["low", "high"]].to_numpy().T - part["value"].to_numpy())
         axes.errorbar(part["size"], part["value"], error, marker="o", capsize=3, color=colour, label=name)
+    people = next(row["value"] for row in rows if row["model"] == "panel")
+    axes.axhline(people, color="0.4", ls="--", label="panel of annotators (whole crops)")
     axes.set(xlabel=f"input size (pixels across {WINDOW_NM:g} nm)", ylabel="balanced accuracy against truth",
              xticks=SIZES)  # fmt: skip
     axes.legend(frameon=False)
