@@ -15,13 +15,14 @@ References
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from temlib import device, networks
 from temlib.affine import affine_matrices
-from temlib.augment import Augmentation, condition
+from temlib.augment import Augmentation, averaged, condition
 from temlib.files import InputError
 
 IMBALANCE = (
@@ -153,7 +154,10 @@ class Network:
         started = time.perf_counter()
         history, interrupted = self._train(train, codes, plan, parts["validation"], rng, fold, report)
         took, started = time.perf_counter() - started, time.perf_counter()
-        probabilities = {role: self.predict(parts[role]) for role in ("test", "validation")}
+        averaging = self.settings.averaging if self._moves() else 0
+        probabilities = {
+            role: self.predict(parts[role], averaging=averaging) for role in ("test", "validation")
+        }
         each = (time.perf_counter() - started) / (len(parts["test"]) + len(parts["validation"]))
         divisor = plan.shares if self.settings.imbalance == "threshold" else 1.0
         return {
@@ -167,7 +171,7 @@ class Network:
                 "prediction_ms_per_particle": 1e3 * each,
                 "weights": self.model.count_params(),
             },
-            "check": self._check(codes, parts["validation"], probabilities["validation"], rng),
+            "check": self._check(codes, parts["validation"], rng),
             "interrupted": interrupted,
         }
 
@@ -257,7 +261,7 @@ class Network:
             average.step(self.model)
         return float(loss)
 
-    def predict(self, index, *, see=condition):
+    def predict(self, index, *, see=condition, averaging=0):
         """Give class probabilities of particles, a block at a time.
 
         Parameters
@@ -266,25 +270,35 @@ class Network:
             Which of them.
         see : callable, optional
             Makes what the network sees of a block of images.
+        averaging : int
+            Number of transforms over which the probabilities are averaged (`augment.averaged`) instead, 0 for none.
 
         Returns
         -------
         (n, classes) ndarray
         """
-        logits = []
+        values = []
         for start in range(0, len(index), BLOCK):
             # The last block is filled up with its first image.
             block = np.resize(index[start : start + BLOCK], BLOCK)
-            logits.append(self.model.predict_on_batch(self._given(see(self.images[block]), block)))
-        logits = np.concatenate(logits)[: len(index)].astype(np.float64)
+            images, call = self.images[block], partial(self._probabilities, index=block)
+            if averaging:
+                seed = self.settings.seed
+                values.append(averaged(call, images, self.augmentation, draws=averaging, seed=seed))
+            else:
+                values.append(call(see(images)))
+        return np.concatenate(values)[: len(index)]
+
+    def _probabilities(self, images, index):
+        """Give class probabilities of particles whose images are as the network sees them."""
+        logits = self.model.predict_on_batch(self._given(images, index)).astype(np.float64)
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponent / exponent.sum(axis=1, keepdims=True)
 
-    def _check(self, codes, validation, plain, rng):
+    def _check(self, codes, validation, rng):
         """Compare validation particles as they are with the same ones resampled as in training."""
-        chosen = slice(None, None, max(1, len(validation) // 1000))
-        index = validation[chosen]
-        check = {"plain": balanced_accuracy(plain[chosen], codes[index]), "resampled": np.nan}
+        index = validation[:: max(1, len(validation) // 1000)]
+        check = {"plain": balanced_accuracy(self.predict(index), codes[index]), "resampled": np.nan}
         if self.settings.augmentation != "none":
 
             def see(images):

@@ -38,6 +38,7 @@ class Settings:
     recipe: str = "modern"
     labels: float = 1.0
     labels_from: str = "particles"
+    averaging: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
         Share of the labels outside the test fold that is used, in (0, 1]; the number of steps does not change with it.
     labels_from : {"particles", "micrographs"}
         Whether some particles of every micrograph or some whole micrographs are used.
+    averaging : int
+        Number of drawn transforms over which the networks' predictions are averaged, 0 for none.
 
     Returns
     -------

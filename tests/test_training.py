@@ -235,6 +235,27 @@ def test_a_network_with_sizes_tells_apart_what_only_its_size_tells(tmp_path):
     assert len(network.inputs) == 2
 
 
+def test_predictions_can_be_averaged_over_transforms():
+    """Each particle's probabilities are the mean over the same drawn transforms, of which a settled seed has the draws."""
+    data = faint(size=24)
+    settings = training.Settings(folds=2, seed=5, epochs=1, averaging=2)
+    network, index = fitting.Network("residual", data.images, ["a", "b"], settings), np.arange(70)
+    parts = {"train": np.arange(64), "validation": np.arange(64, 80), "test": np.arange(80, 96)}
+    found = network.fold(np.arange(96) % 2, parts, 1, None)["probabilities"]["test"]
+    transforms = network.augmentation.draw(2, 5)
+
+    def once(k):
+        def see(images):
+            return network.augmentation.apply(condition(images), transforms.iloc[np.full(len(images), k)])
+
+        return network.predict(index, see=see)
+
+    expected = (once(0) + once(1)) / 2
+    assert np.allclose(network.predict(index, averaging=2), expected, atol=1e-5)
+    assert np.allclose(network.predict(parts["test"], averaging=2), found, atol=1e-6)
+    assert not np.allclose(network.predict(index), expected, atol=1e-3)
+
+
 def test_a_network_with_sizes_needs_some_size(study):
     """Without any pixel size it says what is missing; the other model goes on."""
     data = particles.open(study, input_size=24)
