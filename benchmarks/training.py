@@ -22,7 +22,7 @@ import pandas as pd
 SETS = {
     "apoferritin_cryoem": ("content", 40, 12),
     "supported_np_stem": ("content", 40, 8),
-    "supported_np3_stem": ("count", 40, 10),
+    "supported_np3_stem": ("count", 40, 40),
 }
 RECIPE = {
     "folds": 5,
@@ -110,6 +110,33 @@ def table(folder):
         )
 
 
+def paired(folder):
+    """Print the paired difference of the best network of each set from every other model, first seed, by micrograph."""
+    from temlib import measures
+
+    scores, called = {}, {}
+    for path in sorted(folder.glob("*.json")):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        job = about["job"]
+        if job["seed"] == 1 and "labels" not in job:
+            name = " ".join(
+                [job["model"], *(f"{k}={v}" for k, v in job.items() if k not in ("set", "model", "seed"))]
+            )
+            scores.setdefault(job["set"], {})[name] = about["score"]
+            called[job["set"], name] = pd.read_csv(path.with_suffix(".csv")).assign(model=name)
+    print("\n| set | best | other | difference (95 % by micrograph) | p |\n|---|---|---|---|---|")
+    for name, found in scores.items():
+        best = max(found, key=found.get)
+        for other in sorted(set(found) - {best}):
+            both = pd.concat([called[name, best], called[name, other]], ignore_index=True)
+            row = measures.compare(both, task=name).query("measure == 'balanced accuracy'").iloc[0]
+            sign = 1 if row["model_a"] == best else -1
+            low, high = sorted((sign * row["low"], sign * row["high"]))
+            print(
+                f"| {name} | {best} | {other} | {sign * row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p_value']:.4f} |"
+            )
+
+
 def quick():
     """Compare temlib's training with bare `model.fit` on the same conditioned arrays; give the ratio of their times."""
     from temlib import fitting, training
@@ -167,6 +194,7 @@ def main():
             for model in chosen.models:
                 train(chosen.data, chosen.folder, {"set": name, "model": model, "seed": seed} | options)
     table(chosen.folder)
+    paired(chosen.folder)
 
 
 if __name__ == "__main__":
