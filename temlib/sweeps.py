@@ -71,6 +71,37 @@ def table(measured, axis, *, measure="balanced accuracy", label="all"):
     return found.sort_values(["task", "model", axis], kind="stable", ignore_index=True)
 
 
+def learning(history, axis):
+    """Average the learning curves of a run over folds and seeds.
+
+    Parameters
+    ----------
+    history : DataFrame
+        The run's joined `history.csv`.
+    axis : str
+        The parameter that is compared, one of its columns.
+
+    Returns
+    -------
+    DataFrame
+        `model, <axis>, <other parameters>, epoch, loss, validation_loss`, in the order in which the run has them.
+    """
+    if axis not in history:
+        raise InputError(f"history.csv: '{axis}' is not swept in this run.")
+    curves = ("fold", "epoch", "loss", "validation_loss", "validation_accuracy", "seed")
+    others = [
+        name for name in history if name not in (*curves, "model", axis) and history[name].nunique() > 1
+    ]
+    keys = ["model", axis, *others]
+    found = (
+        history.groupby([*keys, "epoch"], sort=False, dropna=False)[["loss", "validation_loss"]]
+        .mean()
+        .reset_index()
+    )
+    found[axis] = _numbers(found[axis])
+    return found
+
+
 def _numbers(column):
     """Turn text that spells numbers into numbers; leave other text in the order in which it came."""
     values = pd.to_numeric(column, errors="coerce")

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temlib import sweeps
+from temlib import figures, sweeps
 from temlib.files import InputError
 
 
@@ -81,3 +81,40 @@ def test_two_points_are_no_curve():
     """Two numbers of labels give no fit, and the table says so."""
     curve = pd.DataFrame({"task": "t", "model": "net", "labelled": [10, 20], "value": [0.5, 0.6]})
     assert "three" in sweeps.labels_needed(curve).iloc[0]["how"]
+
+
+def test_learning_curves_are_means_over_folds_and_seeds_beside_their_score():
+    """A panel for each value holds both losses and the balanced accuracy with its interval, of each other parameter."""
+    grid = [
+        (name, labels, seed, fold, epoch)
+        for name in ("slides", "none") for labels in ("0.3", "1.0") for seed in (1, 2) for fold in (1, 2) for epoch in (1, 2)
+    ]  # fmt: skip
+    history = pd.DataFrame(grid, columns=["augmentation", "labels", "seed", "fold", "epoch"]).assign(
+        model="net"
+    )
+    history["loss"], history["validation_loss"] = history["fold"] + history["seed"], 1.0 * history["epoch"]
+    history["validation_accuracy"], history["task"] = 0.5, "t"
+    curves = sweeps.learning(history, "augmentation")
+    assert curves.columns.tolist() == ["model", "augmentation", "labels", "epoch", "loss", "validation_loss"]
+    assert (
+        len(curves) == 8
+        and (curves["loss"] == 3).all()
+        and (curves["validation_loss"] == curves["epoch"]).all()
+    )
+    scores = pd.concat(
+        [
+            measured()[lambda rows: rows["labels"] != "0.1"]
+            .assign(augmentation=name)
+            .replace({"labels": {"0.25": "0.3"}})
+            for name in ("slides", "none")
+        ]
+    )
+    table = sweeps.table(scores, "augmentation")
+    picture = figures.learning(curves, table, "augmentation")
+    panels = picture.plot().axes
+    assert [panel.get_title() for panel in panels] == ["slides", "none"]
+    value = table.iloc[0]["value"]
+    assert panels[0].texts[0].get_text() == f"labels 0.3: {value:.2f} ({value - 0.1:.2f}–{value + 0.1:.2f})"
+    assert len(panels[0].lines) == 4
+    with pytest.raises(InputError, match="not swept"):
+        sweeps.learning(history, "imbalance")

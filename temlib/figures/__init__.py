@@ -20,7 +20,7 @@ from temlib.figures.survey import (
     power_spectra,
     sizes,
 )
-from temlib.figures.sweeps import label_curve, sweep
+from temlib.figures.sweeps import label_curve, learning, sweep
 from temlib.figures.training import architectures, learning_curves, micrograph_scores, pareto
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "interpolations",
     "label_curve",
     "leakage",
+    "learning",
     "learning_curves",
     "micrograph_counts",
     "micrograph_scores",

@@ -59,6 +59,65 @@ def sweep(swept, axis, measure, *, log=False):
     )
 
 
+def learning(curves, swept, axis, *, across=5):
+    """Draw the learning curves of one model for each value of a parameter, with the score that each led to.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        From `sweeps.learning`, of one model.
+    swept : DataFrame
+        From `sweeps.table` of the balanced accuracy, of that model.
+    axis : str
+    across : int
+        Panels in a row.
+    """
+    others = list(curves.columns[2 : list(curves.columns).index("epoch")])
+    scored = swept.astype({name: str for name in [axis, *others]}).set_index([axis, *others])
+    values = list(dict.fromkeys(curves[axis]))
+
+    def draw(curves):
+        down = -(-len(values) // across)
+        wide = min(across, len(values))
+        figure, axes = figure_of(
+            down,
+            wide,
+            width=1.2 + 2.1 * wide,
+            height=2.5 * down + 0.4,
+            squeeze=False,
+            sharex=True,
+            sharey=True,
+        )
+        for panel in axes.ravel()[len(values) :]:
+            panel.set_axis_off()
+        for panel, value in zip(axes.ravel(), values):
+            rows = curves[curves[axis] == value]
+            groups = list(rows.groupby(others, sort=False)) if others else [((), rows)]
+            for k, (key, part) in enumerate(groups):
+                panel.plot(part["epoch"], part["loss"], color=COLOURS[k % 7], lw=1.4)
+                panel.plot(part["epoch"], part["validation_loss"], color=COLOURS[k % 7], lw=1.4, ls="--")
+                score = scored.loc[tuple(map(str, (value, *key)))]
+                score = score.iloc[0] if hasattr(score, "columns") else score
+                words = ", ".join(f"{name} {word}" for name, word in zip(others, key))
+                panel.annotate(
+                    f"{words}{': ' if words else ''}{score['value']:.2f} ({score['low']:.2f}–{score['high']:.2f})",
+                    (0.97, 0.97 - 0.1 * k), xycoords="axes fraction", ha="right", va="top", fontsize=7,
+                    color=COLOURS[k % 7],
+                )  # fmt: skip
+            panel.set_title(value, fontsize=9)
+        for panel in axes[-1]:
+            panel.set_xlabel("epoch")
+        for panel in axes[:, 0]:
+            panel.set_ylabel("loss")
+        return figure
+
+    return Picture(
+        curves, draw, f"Training and validation loss by epoch, a panel a value of {axis.replace('_', ' ')}, with the balanced accuracy.",
+        f"Solid: training loss (smoothed labels, augmented); dashed: validation loss; means over folds and seeds. Numbers: balanced "
+        f"accuracy of held-out particles with its 95 % interval by micrograph. {_caption(swept)}",
+    )  # fmt: skip
+
+
 def label_curve(curve, needed, *, target):
     """Draw the score against the number of labels with the fitted power law of each model.
 
