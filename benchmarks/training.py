@@ -1,12 +1,12 @@
 """Networks and SVM baselines on real micrographs, out of fold, through temlib's own training.
 
     python -m benchmarks.training DATA FOLDER [--sets …] [--models …] [--seeds 1 2 3] [--labels 1] [--set key=value …]
-    python -m benchmarks.training --quick
+    python -m benchmarks.training --quick | --precision
 
 DATA holds the real sets, a folder with a manifest each. What is trained is kept in FOLDER, one file of predictions and one
 of costs for each set, model and seed, so that an interrupted benchmark goes on where it was. It then prints a table over
 all that FOLDER holds. --quick compares the time of temlib's training with that of bare `model.fit` on the same arrays, and
-exits with 1 where it takes more than 1.05 times as long.
+exits with 1 where it takes more than 1.05 times as long; --precision compares mixed precision with float32.
 """
 
 import argparse
@@ -173,16 +173,52 @@ def quick():
     return np.median(ratios)
 
 
+def precision(rounds=5, steps=4):
+    """Print the time of a training step in mixed precision relative to float32, dihedral at 40 pixels, taking turns."""
+    from temlib import networks
+
+    keras = networks.backend()
+    rng = np.random.default_rng(1)
+    images, targets = (
+        rng.normal(size=(32, 40, 40, 1)).astype(np.float32),
+        np.eye(2, dtype=np.float32)[np.arange(32) % 2],
+    )
+    models = {}
+    for policy in ("float32", "mixed_bfloat16", "mixed_float16"):
+        keras.mixed_precision.set_global_policy(policy)
+        models[policy] = networks.build("dihedral", input_size=40, classes=2, seed=1)
+        models[policy].compile(
+            "adamw", keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False
+        )
+        models[policy].train_on_batch(images, targets)
+    keras.mixed_precision.set_global_policy("float32")
+    taken = {policy: [] for policy in models}
+    for _ in range(rounds):
+        for policy, model in models.items():
+            started = time.perf_counter()
+            for _ in range(steps):
+                model.train_on_batch(images, targets)
+            taken[policy].append(time.perf_counter() - started)
+    for policy in models:
+        ratios = np.array(taken[policy]) / np.array(taken["float32"])
+        print(
+            f"{policy}: {np.median(ratios):.2f} of the time of float32 ({ratios.min():.2f} to {ratios.max():.2f})"
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="?", type=Path)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--precision", action="store_true")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--models", nargs="+", default=["dihedral"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--set", nargs="+", default=[], dest="options", metavar="KEY=VALUE")
     chosen = parser.parse_args()
+    if chosen.precision:
+        return precision()
     if chosen.quick:
         sys.exit(int(quick() > 1.05))
     chosen.folder.mkdir(parents=True, exist_ok=True)
