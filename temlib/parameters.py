@@ -98,7 +98,7 @@ def _as_float(value):
 def nearest(name, known):
     """Say which of the `known` names is meant by `name`, as the end of a sentence; empty if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'" if near else ""
+    return f"; the nearest is '{near[0]}'" if near else ""
 
 
 def parse(source):

@@ -33,19 +33,19 @@ def test_parse_reads_meaning_limits_and_choices():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch: 3", "did you mean 'epochs'"),
+        ("epoch: 3", "the nearest is 'epochs'"),
         ("epochs: three", "whole number"),
         ("epochs: true", "whole number"),
         ("epochs: 0", r"\[1, 100\]"),
         ("rate: 0", r"\(0, 1\]"),
-        ("how: oversampel", "did you mean 'oversample'"),
+        ("how: oversampel", "the nearest is 'oversample'"),
         ("epochs: 3\nepochs: 4", "stands twice"),
         ("epochs: [", "not YAML"),
         ("- epochs", "one 'name: value' a line"),
         ("matrix: {epochs: 3}", "list of values"),
         ("matrix: {epochs: [3, 3]}", "twice"),
         ("epochs: 3\nmatrix: {epochs: [3]}", "both alone and under"),
-        ("notebooks: [3_trian]", "did you mean '3_train'"),
+        ("notebooks: [3_trian]", "the nearest is '3_train'"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, declared, text, message):

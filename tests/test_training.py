@@ -72,7 +72,7 @@ def test_a_network_that_does_not_fit_fails_alone(study):
 @pytest.mark.parametrize(
     ("models", "primary", "message"),
     [
-        (["residaul"], "residaul", "did you mean 'residual'"),
+        (["residaul"], "residaul", "the nearest is 'residual'"),
         ([], "residual", "each model once"),
         (["lipnet4"], "residual", "not among 'models'"),
     ],
