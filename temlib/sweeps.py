@@ -110,25 +110,24 @@ def _numbers(column):
     )
 
 
-def rarest(measured, axis):
-    """Show what each value of a parameter does to the rarest class.
+def rarest(measured):
+    """Show what each choice does to the rarest class.
 
     Parameters
     ----------
     measured : DataFrame
-        The run's joined `measures.csv`.
-    axis : str
+        The run's joined `measures.csv` of a run that sweeps something.
 
     Returns
     -------
     DataFrame
-        `task, model, <axis>, class`, and of that class `TPR, PPV, Brier score` (0 is perfect), beside accuracy and balanced
+        `task, model, <what is swept>, class`, and of that class `TPR, PPV, Brier score` (0 is perfect), beside accuracy and balanced
         accuracy of all; value and 95 % interval as text.
     """
     positives = measured[
         (measured["measure"] == "TPR") & ~measured["class"].isin(["all", "macro", "micro", "weighted"])
     ]
-    parts = []
+    parts, keys = [], ["task", "model", *axes(measured)]
     for task, rows in positives.groupby("task", sort=False):
         name = rows.loc[rows["n"].idxmin(), "class"]
         of_task = measured[measured["task"] == task]
@@ -141,15 +140,15 @@ def rarest(measured, axis):
         ]
         columns = {}
         for measure, label in wanted:
-            rows = table(of_task, axis, measure=measure, label=label)
+            rows = table(of_task, keys[2], measure=measure, label=label)
             text = [
                 f"{v:.2f} ({lo:.2f}–{hi:.2f})" if np.isfinite(lo) else f"{v:.2f}"
                 for v, lo, hi in zip(rows["value"], rows["low"], rows["high"])
             ]
-            columns[measure] = pd.Series(text, index=pd.MultiIndex.from_frame(rows[["task", "model", axis]]))
+            columns[measure] = pd.Series(text, index=pd.MultiIndex.from_frame(rows[keys]))
         parts.append(pd.DataFrame(columns).reset_index().assign(**{"class": name}))
     found = pd.concat(parts, ignore_index=True).fillna("undefined")
-    return found[["task", "model", axis, "class", *list(columns)]]
+    return found[[*keys, "class", *list(columns)]]
 
 
 def power_law(labels, scores, *, perfect=1.0):

@@ -60,7 +60,7 @@ def test_what_is_not_swept_is_refused():
 
 def test_the_rarest_class_is_that_with_the_fewest_particles():
     """b has 50 of 500; its three measures stand in one row per share of labels."""
-    found = sweeps.rarest(measured(), "labels")
+    found = sweeps.rarest(measured())
     assert found["class"].unique().tolist() == ["b"] and len(found) == 3
     assert {"TPR", "PPV", "Brier score"} <= set(found.columns)
 

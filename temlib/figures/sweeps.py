@@ -40,7 +40,7 @@ def sweep(swept, axis, measure, *, log=False):
                     (rows["value"] - rows["low"]).clip(lower=0),
                     (rows["high"] - rows["value"]).clip(lower=0),
                 ]
-                panel.errorbar(x, rows["value"], yerr=error, fmt="o" if words else "o-", capsize=3, ms=5,
+                panel.errorbar(x, rows["value"], yerr=error, fmt="os"[k // 7 % 2] + ("" if words else "-"), capsize=3, ms=5,
                                color=COLOURS[k % 7], label=", ".join(map(str, name)))  # fmt: skip
                 if words:
                     panel.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
