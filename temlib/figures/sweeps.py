@@ -105,6 +105,8 @@ def learning(curves, swept, axis, *, across=5):
                     color=COLOURS[k % 7],
                 )  # fmt: skip
             panel.set_title(value, fontsize=9)
+        highest = curves[["loss", "validation_loss"]].max().max()
+        axes[0, 0].set_ylim(0, highest * (1.15 + 0.12 * len(groups)))  # room for the words
         for panel in axes[-1]:
             panel.set_xlabel("epoch")
         for panel in axes[:, 0]:
