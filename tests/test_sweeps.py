@@ -118,3 +118,8 @@ def test_learning_curves_are_means_over_folds_and_seeds_beside_their_score():
     assert len(panels[0].lines) == 4
     with pytest.raises(InputError, match="not swept"):
         sweeps.learning(history, "imbalance")
+    alone = sweeps.learning(history[history["augmentation"] == "slides"], "labels")
+    by_labels = sweeps.table(scores[scores["augmentation"] == "slides"], "labels")
+    (first, second) = figures.learning(alone, by_labels, "labels").plot().axes
+    assert [text.get_text() for text in first.texts] == [f"{value:.2f} ({value - 0.1:.2f}–{value + 0.1:.2f})"]
+    assert len(second.texts) == 1

@@ -73,7 +73,7 @@ def learning(curves, swept, axis, *, across=5):
         Panels in a row.
     """
     others = list(curves.columns[2 : list(curves.columns).index("epoch")])
-    scored = swept.astype({name: str for name in [axis, *others]}).set_index([axis, *others])
+    scored = {tuple(map(str, row[[axis, *others]])): row for _, row in swept.iterrows()}
     values = list(dict.fromkeys(curves[axis]))
 
     def draw(curves):
@@ -96,8 +96,7 @@ def learning(curves, swept, axis, *, across=5):
             for k, (key, part) in enumerate(groups):
                 panel.plot(part["epoch"], part["loss"], color=COLOURS[k % 7], lw=1.4)
                 panel.plot(part["epoch"], part["validation_loss"], color=COLOURS[k % 7], lw=1.4, ls="--")
-                score = scored.loc[tuple(map(str, (value, *key)))]
-                score = score.iloc[0] if hasattr(score, "columns") else score
+                score = scored[tuple(map(str, (value, *key)))]
                 words = ", ".join(f"{name} {word}" for name, word in zip(others, key))
                 panel.annotate(
                     f"{words}{': ' if words else ''}{score['value']:.2f} ({score['low']:.2f}–{score['high']:.2f})",
