@@ -253,7 +253,7 @@ def leakage(data, task, *, folds=5, most=MAPPED, seed=0):
     for way, fold_of in ways.items():
         for fold in sorted(set(fold_of)):
             test = fold_of == fold
-            trees = ExtraTreesClassifier(150, min_samples_leaf=2, class_weight="balanced", random_state=seed)
+            trees = ExtraTreesClassifier(75, min_samples_leaf=2, class_weight="balanced", random_state=seed)
             trees.set_params(n_jobs=-1).fit(values[~test], labels[~test])
             trees.set_params(n_jobs=1)  # votes added up in threads differ in their last digit from run to run
             p = pd.DataFrame(
