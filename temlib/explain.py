@@ -241,9 +241,8 @@ class Sample:
             )
             return
         index = np.intersect1d(index, self.chosen)
-        if (
-            len(index) == 0 or len(model.inputs) > 1
-        ):  # maps of a network that sees more than an image are not made
+        # Maps of a network that sees more than an image are not made.
+        if len(index) == 0 or len(model.inputs) > 1:
             return
         images = see(index)
         logits = self._predict(model, images)

@@ -88,7 +88,7 @@ class Network:
 
     def __init__(self, name, images, classes, settings, sizes=None):
         self.name, self.images, self.classes, self.settings = name, images, classes, settings
-        self.sizes = sizes[:, None].astype(np.float32) if name.endswith(networks.SIZED) else None
+        self.sizes = None if sizes is None else sizes[:, None].astype(np.float32)
         self.recipe = RECIPES[settings.recipe]
         self.augmentation = Augmentation.preset(settings.augmentation)
         self.model = self.joined = None
@@ -225,20 +225,24 @@ class Network:
             either = self.settings.contrast == "either"
             return rng.choice(np.array([-1, 1], np.float32), count) if either else np.ones(count, np.float32)
 
+        def varied(index, rng):
+            if prepared is not None:
+                return self.augmentation.apply_prepared(
+                    prepared, self.augmentation.draw(len(index), rng), index
+                )
+            images = condition(self.images[train[index]])
+            if not self._moves():
+                return images
+            return self.augmentation.apply(images, self.augmentation.draw(len(index), rng))
+
+        def before(index, rng):
+            images = varied(index, rng)
+            return self._given(images * gain(len(index), rng)[:, None, None], train[index])
+
         def within(index, rng):
             transforms = self.augmentation.draw(len(index), rng)
             matrices = affine_matrices(transforms, self.images.shape[1:])
             return device.batch(index, matrices, gain(len(index), rng))
-
-        def before(index, rng):
-            images = condition(self.images[train[index]]) if prepared is None else None
-            if self._moves():
-                transforms = self.augmentation.draw(len(index), rng)
-                if prepared is None:
-                    images = self.augmentation.apply(images, transforms)
-                else:
-                    images = self.augmentation.apply_prepared(prepared, transforms, index)
-            return self._given(images * gain(len(index), rng)[:, None, None], train[index])
 
         return (self.model, before) if self.joined is None else (self.joined, within)
 

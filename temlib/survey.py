@@ -256,14 +256,15 @@ def leakage(data, task, *, folds=5, most=MAPPED, seed=0):
             trees = ExtraTreesClassifier(75, min_samples_leaf=2, class_weight="balanced", random_state=seed)
             trees.set_params(n_jobs=-1).fit(values[~test], labels[~test])
             trees.set_params(n_jobs=1)  # votes added up in threads differ in their last digit from run to run
-            p = pd.DataFrame(
-                trees.predict_proba(values[test]), columns=[f"p_{name}" for name in trees.classes_]
+            p = trees.predict_proba(values[test])
+            rows = table.loc[test, ["particle", "micrograph"]].assign(
+                model=way,
+                fold=fold,
+                role="test",
+                truth=labels[test],
+                predicted=trees.classes_[p.argmax(axis=1)],
             )
-            rows = table.loc[test, ["particle", "micrograph"]].reset_index(drop=True)
-            rows = rows.assign(
-                model=way, fold=fold, role="test", truth=labels[test], predicted=trees.predict(values[test])
-            )
-            called.append(pd.concat([rows, p], axis=1))
+            called.append(rows.assign(**{f"p_{name}": p[:, k] for k, name in enumerate(trees.classes_)}))
     return pd.concat(called, ignore_index=True).fillna(0.0)
 
 

@@ -84,10 +84,11 @@ def test_a_split_at_random_is_flattered_where_micrographs_can_be_told():
     for m in range(MICROGRAPHS):  # a wave of its own in each micrograph
         wave = np.cos(2 * np.pi * np.arange(SIZE) * (m + 0.5) / SIZE)
         data.images[m * EACH : (m + 1) * EACH] += 3 * wave.astype(np.float32)
-    scores, difference = survey.leaked(survey.leakage(data, "label"), "label")
+    held_out = survey.leakage(data, "label")
+    scores, difference = survey.leaked(held_out, "label")
     value = scores.set_index("model")["value"]
     assert value[survey.AT_RANDOM] > 0.75 and value[survey.WHOLE] < 0.6 and difference["low"] > 0.1
-    picture = figures.leakage(survey.leakage(data, "label"), "label")
+    picture = figures.leakage(held_out, "label")
     assert "would flatter" in picture.caption and picture.plot().axes and len(picture.frame()) == 2
 
 
