@@ -48,8 +48,11 @@ class Lab:
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
         return page
 
-    def run_all(self, page, *, timeout=600):
-        """Choose "Run All Cells" in the menu and wait for the last cell; give the text of the errors that are shown."""
+    def run_all(self, page, *, timeout=600, meanwhile=None):
+        """Choose "Run All Cells" in the menu and wait for the last cell; give the text of the errors that are shown.
+
+        Twice a second, `meanwhile` is called with the page, as a person may act while cells run.
+        """
         prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
         end, clicked = time.monotonic() + timeout, -60.0
         while time.monotonic() < end:
@@ -65,6 +68,8 @@ class Lab:
                 page.get_by_role("menuitem", name="Run", exact=True).click()
                 page.get_by_text("Run All Cells", exact=True).click()
                 clicked = time.monotonic()
+            if meanwhile:
+                meanwhile(page)
             page.wait_for_timeout(500)
         raise TimeoutError(f"the notebook did not end; its prompts are {texts}")
 

@@ -9,12 +9,14 @@ import pytest
 from temlib import models, networks
 from temlib.files import InputError
 
-# Loads a bundle under the backend of the environment and writes what it makes of the same images.
+# Loads the bundles in a folder under the backend of the environment and writes what they make of the same images.
 ELSEWHERE = """
-import sys, numpy as np
+import sys, pathlib, numpy as np
 from temlib import models
-network, _ = models.load(sys.argv[1])
-np.save(sys.argv[2], np.asarray(network.predict(np.load(sys.argv[3]), verbose=0)))
+folder = pathlib.Path(sys.argv[1])
+for bundle in (folder / "bundles").iterdir():
+    network, _ = models.load(bundle)
+    np.save(folder / f"{bundle.name}.npy", np.asarray(network.predict(np.load(folder / "images.npy"), verbose=0)))
 """
 
 
@@ -67,14 +69,16 @@ def test_images_that_are_too_small_and_unknown_names_are_refused():
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_give_the_same_numbers(backend, tmp_path):
-    """A saved dihedral network predicts alike on every backend of Keras."""
+    """Every saved network predicts alike on every backend of Keras."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"the backend {backend} is not installed")
-    model = networks.build("dihedral", input_size=24, classes=3, seed=1)
     images = np.random.default_rng(0).normal(size=(4, 24, 24, 1)).astype(np.float32)
-    models.save(tmp_path / "bundle", model, {})
     np.save(tmp_path / "images.npy", images)
-    places = [str(tmp_path / name) for name in ("bundle", "out.npy", "images.npy")]
+    built = {name: networks.build(name, input_size=24, classes=3, seed=1) for name in networks.names()}
+    for name, model in built.items():
+        models.save(tmp_path / "bundles" / name, model, {})
     environment = os.environ | {"KERAS_BACKEND": backend}
-    subprocess.run([sys.executable, "-c", ELSEWHERE, *places], check=True, env=environment)
-    assert np.abs(np.load(tmp_path / "out.npy") - model.predict_on_batch(images)).max() < 1e-4
+    subprocess.run([sys.executable, "-c", ELSEWHERE, str(tmp_path)], check=True, env=environment)
+    for name, model in built.items():
+        elsewhere = np.load(tmp_path / f"{name}.npy")
+        assert np.abs(elsewhere - model.predict_on_batch(images)).max() < 1e-4, name
