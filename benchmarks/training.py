@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 # For each set its task, the size at which its crops are shown and the passes over them.
 SETS = {
@@ -222,9 +223,7 @@ def main():
     if chosen.quick:
         sys.exit(int(quick() > 1.05))
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    options = {
-        k: json.loads(v) if v[:1] in "0123456789." else v for k, v in (o.split("=") for o in chosen.options)
-    }
+    options = {key: yaml.safe_load(value) for key, value in (o.split("=") for o in chosen.options)}
     for seed in chosen.seeds:
         for name in chosen.sets:
             for model in chosen.models:

@@ -111,29 +111,35 @@ def simulate(folder, count, seed, preset, micrographs):
 
 
 class _Line:
-    """One live line a notebook on a terminal; elsewhere a line when a notebook ends."""
+    """One live line of the notebooks at work on a terminal; elsewhere a line when a notebook ends."""
 
     def __init__(self):
         import shutil
+        import threading
         import time
 
         self.live, self.clock = sys.stderr.isatty(), time.monotonic
-        self.width, self.step, self.began = shutil.get_terminal_size().columns, None, 0.0
+        self.width, self.lock, self.at_work = shutil.get_terminal_size().columns, threading.Lock(), {}
 
     def show(self, step, text):
         from temlib.book import duration
 
-        if step is not self.step:
-            self.step, self.began = step, self.clock()
-        if step.status in ("done", "failed", "kept", "skipped"):
-            mark = {"done": "✓", "failed": "✗", "kept": "=", "skipped": "–"}[step.status]
-            reason = f" · {step.error}" if step.error else ""
-            reason = " · unchanged, kept" if step.status == "kept" else reason
-            self._write(f"{mark} {step.label} · {duration(step.seconds)}{reason}", end="\n")
-        elif self.live:
-            self._write(
-                f"… {step.label} · {duration(self.clock() - self.began)} · {text}"[: self.width - 1], end=""
-            )
+        with self.lock:
+            began = self.at_work.setdefault(step.label, (self.clock(), ""))[0]
+            self.at_work[step.label] = began, text
+            if step.status in ("done", "failed", "kept", "skipped"):
+                del self.at_work[step.label]
+                mark = {"done": "✓", "failed": "✗", "kept": "=", "skipped": "–"}[step.status]
+                reason = f" · {step.error}" if step.error else ""
+                reason = " · unchanged, kept" if step.status == "kept" else reason
+                self._write(f"{mark} {step.label} · {duration(step.seconds)}{reason}", end="\n")
+            elif self.live:
+                share = self.width // len(self.at_work) - 2
+                parts = [
+                    f"… {label} · {duration(self.clock() - since)} · {what}"
+                    for label, (since, what) in self.at_work.items()
+                ]
+                self._write("  ".join(part[:share] for part in parts), end="")
 
     def _write(self, text, end):
         sys.stderr.write(("\r\033[K" if self.live else "") + text + end)

@@ -1,10 +1,11 @@
 """Folders of prepared data, kept by the hash of everything that decides their content.
 
-An entry appears whole or not at all: it is made in a folder of another name that is renamed at the end, so that two
-processes that prepare the same do not meet, and one that is killed leaves nothing that could be taken for an entry. The
-oldest entries go when all together exceed `LARGEST`.
+An entry appears whole or not at all: it is made in a folder of another name that is renamed at the end, so that a process
+that is killed leaves nothing that could be taken for an entry. Of processes that want the same, one makes it. The oldest
+entries go when all together exceed `LARGEST`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import time
 import zlib
 from pathlib import Path
 
+import filelock
 import numpy as np
 import platformdirs
 
@@ -67,9 +69,31 @@ def kept(name, make, *, size=0):
         If the cache cannot be written or the disk is too small.
     """
     entry = folder() / name
-    if _is_whole(entry):
-        os.utime(entry)  # the last use, by which entries are let go
-        return entry
+    if not _is_whole(entry):
+        with _alone(entry):
+            if not _is_whole(entry):
+                _make(entry, make, size)
+    os.utime(entry)  # the last use, by which entries are let go
+    return entry
+
+
+@contextlib.contextmanager
+def _alone(entry):
+    """Let one process of this machine at a time make an entry: the others wait, and then find it made."""
+    # Not beside the entry, since a cache may lie on a disk that knows no locks; where there is one it is free again when
+    # its process ends, however that ends.
+    name = hashlib.sha256(str(entry.absolute()).encode()).hexdigest()[:24]
+    lock = Path(tempfile.gettempdir(), f"temlib-{name}.lock")
+    try:
+        with filelock.FileLock(lock):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
+
+
+def _make(entry, make, size):
+    """Make an entry in a folder of another name, and rename it."""
     _make_room(size, entry)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +118,6 @@ def kept(name, make, *, size=0):
         shutil.rmtree(part, ignore_errors=True)
     if not entry.is_dir():
         raise InputError(f"{entry.parent}: an entry cannot be put there; set TEMLIB_CACHE to another folder.")
-    return entry
 
 
 def _seal(path):

@@ -4,6 +4,7 @@ A run is one parameter file. Each notebook runs once per combination of the matr
 whose files it reads, declares. What is finished and unchanged (parameters, notebook, temlib, data) is kept.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,7 +12,6 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from temlib.files import InputError, write_csv, write_json, write_text
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
 READS = {"4_evaluate": "3_train"}
+# These take all cores, and the accelerator where there is one: one at a time. The others run beside them.
+TRAIN = ("3_train",)
+LANES = ("temlib-training", "temlib-beside")  # their kernels
 # Notebooks that are run when a parameter file names them: they need several trainings, or new samples.
 ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
@@ -179,8 +182,9 @@ def execute(settings, *, only=(), output=None, force=False, show=None):
     steps = plan(settings, declarations(), only=only)
     write_text(folder / "parameters.yaml", _as_yaml(settings))
     started = time.time()
-    for step in steps:
-        upstream = [s for s in steps if s.notebook == READS.get(step.notebook) and s.folder == step.folder]
+
+    def finish(step):
+        upstream = _upstream(step, steps)
         if step.notebook in ON_REQUEST:
             _join(folder, settings, steps)  # what it reads is the combinations' tables together
         _fingerprint(step, upstream)
@@ -191,12 +195,62 @@ def execute(settings, *, only=(), output=None, force=False, show=None):
         elif not force and _is_unchanged(reports, step):
             step.status = "kept"
         else:
-            _execute_step(reports, step, show or (lambda step, text: None))
+            _execute_step(reports, step, scratch, show or (lambda step, text: None))
         if show:
             show(step, "")
+
+    with _kernels(reports) as scratch:
+        _in_two_lanes(steps, finish)
     _join(folder, settings, steps)
     _finish(reports, folder, steps, started)
     return steps
+
+
+def _upstream(step, steps):
+    """Give the steps whose files a step reads."""
+    return [s for s in steps if s.notebook == READS.get(step.notebook) and s.folder == step.folder]
+
+
+def _in_two_lanes(steps, finish):
+    """Finish the steps that train, in this thread, and the others beside them in another; what reads all of them comes last.
+
+    Most of a report is one core's work: kernels that start, figures, HTML. Beside a training it costs little time.
+    """
+    last = [step for step in steps if step.notebook in ON_REQUEST]
+    main = [step for step in steps if step.notebook in TRAIN]
+    beside = [step for step in steps if step not in main and step not in last]
+    # What waits for a training does not hold up what need not.
+    beside.sort(key=lambda step: step.notebook in READS)
+    ended, given_up, failed = {id(step): threading.Event() for step in main}, threading.Event(), []
+
+    def work():
+        try:
+            for step in beside:
+                for other in _upstream(step, main):
+                    ended[id(other)].wait()
+                if given_up.is_set():
+                    return
+                finish(step)
+        except BaseException as error:  # the first thread raises it
+            failed.append(error)
+
+    # A thread of its own that does not outlive an interruption: an executor would wait for it.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        for step in main:
+            finish(step)
+            ended[id(step)].set()
+    except BaseException:
+        given_up.set()
+        for event in ended.values():
+            event.set()
+        raise
+    thread.join()
+    if failed:
+        raise failed[0]
+    for step in last:
+        finish(step)
 
 
 def _as_yaml(settings):
@@ -240,7 +294,7 @@ def _is_unchanged(reports, step):
     return stored.get("fingerprint") == step.fingerprint
 
 
-def _execute_step(reports, step, show):
+def _execute_step(reports, step, kernels, show):
     """Execute one notebook, keep it and its HTML, also when it failed half-way."""
     import nbformat
     import papermill
@@ -249,22 +303,20 @@ def _execute_step(reports, step, show):
 
     started = time.monotonic()
     target = reports / step.folder / f"{step.notebook}.ipynb"
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        _environment(reports, scratch),
-        _watching(step, scratch, show) as on,
-    ):
+    lane = LANES[step.notebook not in TRAIN]
+    status, failure = "done", ""
+    with tempfile.TemporaryDirectory() as scratch, _watching(step, _progress(kernels, lane), show) as on:
         partial = Path(scratch, "notebook.ipynb")
         try:
             papermill.execute_notebook(
-                book.NOTEBOOKS / f"{step.notebook}.ipynb", partial, step.values, kernel_name="python3",
-                progress_bar=False, cwd=book.NOTEBOOKS, coalesce_streams=True, on_cell_execute=on,
+                book.NOTEBOOKS / f"{step.notebook}.ipynb", partial, step.values, kernel_name=lane, language="python",
+                progress_bar=False, coalesce_streams=True, on_cell_execute=on,
             )  # fmt: skip
-            step.status = "done"
         except papermill.PapermillExecutionError as error:
-            step.status, step.error = "failed", f"{error.ename}: {error.evalue}"
-        step.seconds = time.monotonic() - started
+            status, failure = "failed", f"{error.ename}: {error.evalue}"
         executed = nbformat.read(partial, as_version=4)
+    # Said only now that nobody watches any more: the watcher would announce the end a second time.
+    step.status, step.error, step.seconds = status, failure, time.monotonic() - started
     details = {
         "fingerprint": step.fingerprint if step.status == "done" else "",
         "seconds": round(step.seconds, 1),
@@ -280,30 +332,37 @@ def _way_up(step):
     return "../" * (len(step.folder.parts) - 1) + "index.html"
 
 
-@contextmanager
-def _environment(reports, scratch):
-    """Give the kernel this very interpreter, the reports folder, and a file for its progress."""
-    # A kernel named python3 that the user once installed elsewhere would win otherwise.
-    spec = Path(scratch, "kernels", "python3", "kernel.json")
+@contextlib.contextmanager
+def _kernels(reports):
+    """Give the kernels this very interpreter, the reports folder, a file for their progress and the notebooks' folder."""
     argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=CRITICAL", "-f", "{connection_file}"]
-    write_json(spec, {"argv": argv, "display_name": "Python 3", "language": "python"})
-    changed = {
-        "JUPYTER_PATH": os.pathsep.join(filter(None, [scratch, os.environ.get("JUPYTER_PATH")])),
-        "TEMLIB_REPORTS": str(reports),
-        "TEMLIB_PROGRESS": str(Path(scratch, "progress")),
-    }
-    before = {key: os.environ.get(key) for key in changed}
-    os.environ.update(changed)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
+    spec = {"argv": argv, "display_name": "Python 3", "language": "python"}
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(book.NOTEBOOKS):
+        for lane in LANES:
+            own = {"env": {"TEMLIB_PROGRESS": str(_progress(scratch, lane))}}
+            write_json(Path(scratch, "kernels", lane, "kernel.json"), spec | own)
+        changed = {
+            "JUPYTER_PATH": os.pathsep.join(filter(None, [scratch, os.environ.get("JUPYTER_PATH")])),
+            "TEMLIB_REPORTS": str(reports),
+        }
+        before = {key: os.environ.get(key) for key in changed}
+        os.environ.update(changed)
+        try:
+            yield scratch
+        finally:
+            for key, value in before.items():
+                os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
 
 
-@contextmanager
-def _watching(step, scratch, show):
+def _progress(kernels, lane):
+    """Name the file in which a notebook says how far it has come."""
+    return Path(kernels, f"{lane}.progress")
+
+
+@contextlib.contextmanager
+def _watching(step, progress, show):
     """Yield the hook that papermill calls at each cell, while a thread shows the cell and the kernel's own progress."""
+    progress.unlink(missing_ok=True)  # of a notebook that failed
     cells, ended = [0], threading.Event()
     total = len(json.loads((book.NOTEBOOKS / f"{step.notebook}.ipynb").read_text(encoding="utf-8"))["cells"])
 
@@ -313,7 +372,7 @@ def _watching(step, scratch, show):
     def watch():
         while not ended.wait(0.3):
             try:
-                text = Path(scratch, "progress").read_text(encoding="utf-8")
+                text = progress.read_text(encoding="utf-8")
             except OSError:
                 text = ""
             show(step, f"cell {min(cells[0], total)}/{total}" + (f" · {text}" if text else ""))

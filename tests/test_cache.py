@@ -128,24 +128,38 @@ def test_a_full_disk_and_a_closed_folder_are_refused(monkeypatch, tmp_path):
         cache.kept("a", never)
 
 
-def race(barrier, results, number):
+def race(barrier, results, alone):
+    made = []
+
     def make(folder):
-        barrier.wait(60)  # both are at work at once
+        made.append(folder)
+        if not alone:
+            barrier.wait(60)  # both are at work at once
         write(folder, 7)
 
-    results.put(float(value(cache.kept("a", make)).sum()))
+    barrier.wait(60)
+    if alone:
+        cache.kept("a", make)
+    else:  # as on two machines that share a cache
+        cache._make(cache.folder() / "a", make, 0)
+    results.put((float(value(cache.kept("a", never)).sum()), len(made)))
 
 
-def test_two_processes_that_make_the_same_do_not_meet():
-    """Both work, one entry remains, both read it whole."""
+@pytest.mark.parametrize("alone", [True, False], ids=["one machine", "two machines"])
+def test_processes_that_want_the_same_both_read_it_whole(alone):
+    """On one machine only one of them makes it; where both do, one entry remains."""
+    cache.folder().mkdir()
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(2), context.Queue()
-    workers = [context.Process(target=race, args=(barrier, results, k)) for k in range(2)]
+    workers = [context.Process(target=race, args=(barrier, results, alone)) for _ in range(2)]
     for worker in workers:
         worker.start()
-    assert [results.get(timeout=60) for _ in workers] == [7000.0] * 2
+    found = [results.get(timeout=60) for _ in workers]
     for worker in workers:
         worker.join(60)
+    assert [total for total, _ in found] == [7000.0] * 2 and sum(made for _, made in found) == (
+        1 if alone else 2
+    )
     assert [path.name for path in cache.folder().iterdir()] == ["a"]
 
 
