@@ -126,12 +126,14 @@ def ways(data, size, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--labels", type=float, default=0.1)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if options.data is None:
+        return print("Name the folder of the real sets: nothing was measured.")
     print(
         "| set | labels | epochs | begun with | balanced accuracy | from fresh weights (95 % by micrograph) | p | s |"
     )

@@ -222,6 +222,8 @@ def main():
         return precision()
     if chosen.quick:
         sys.exit(int(quick() > 1.05))
+    if chosen.data is None or chosen.folder is None:
+        return print("Name the folder of the real sets and one for what is trained: nothing was measured.")
     chosen.folder.mkdir(parents=True, exist_ok=True)
     options = {key: yaml.safe_load(value) for key, value in (o.split("=") for o in chosen.options)}
     for seed in chosen.seeds:
