@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.training import RECIPE, SETS
-from temlib import fitting, measures, networks, particles, training
+from temlib import fitting, measures, networks, particles, recipes, training
 from temlib.augment import condition
 
 # Particles and epochs of the simulated task.
@@ -39,7 +39,7 @@ def simulated_weights(size, seed):
     held = np.flatnonzero(fold_of == 1)
     parts = {"train": np.flatnonzero(fold_of > 1), "validation": held, "test": held}
     result = network.fold(codes, parts, 1, None)
-    right = fitting.balanced_accuracy(result["probabilities"]["test"], codes[held])
+    right = recipes.balanced_accuracy(result["probabilities"]["test"], codes[held])
     print(f"simulated encapsulation at {size} pixels: balanced accuracy {right:.3f} (validation)", flush=True)
     return [np.array(v) for v in network.model.variables]
 
@@ -74,7 +74,7 @@ def contrastive_weights(network, crops, rng):
         seen = network.augmentation.apply_prepared(prepared, network.augmentation.draw(2 * CROPS, rng), index)
         if network.settings.contrast == "either":
             seen *= rng.choice(np.array([-1, 1], np.float32), 2 * CROPS)[:, None, None]
-        views.optimizer.learning_rate = network.settings.learning_rate * fitting.one_cycle(
+        views.optimizer.learning_rate = network.settings.learning_rate * recipes.one_cycle(
             step / (PASSES * steps)
         )
         views.reset_metrics()

@@ -140,7 +140,7 @@ def paired(folder):
 
 def quick():
     """Compare temlib's training with bare `model.fit` on the same conditioned arrays; give the ratio of their times."""
-    from temlib import fitting, training
+    from temlib import fitting, recipes, training
     from temlib.augment import condition
 
     rng = np.random.default_rng(1)
@@ -148,8 +148,8 @@ def quick():
     settings = training.Settings(folds=2, seed=1, epochs=1, augmentation="none", imbalance="none")
     network = fitting.Network("lipnet4", images, ["a", "b"], settings)
     network._fresh()
-    plan = fitting._Plan(codes, 2, settings, rng)
-    average = fitting._Average(100)
+    plan = recipes.Plan(codes, 2, settings, rng)
+    average = recipes.Average(100)
     learner, batches = network._learner(np.arange(len(codes)))
     ready, targets = condition(images)[..., None], plan.targets[codes]
 

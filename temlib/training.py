@@ -121,9 +121,9 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
     contrast : {"kept", "either"}
         Whether dark and bright are exchanged in half of the training particles, for micrographs of bright and dark field.
     imbalance : str
-        How rare classes are balanced, one of `fitting.IMBALANCE`.
+        How rare classes are balanced, one of `recipes.IMBALANCE`.
     recipe : str
-        One of `fitting.RECIPES`.
+        One of `recipes.RECIPES`.
     labels : float
         Share of the labels outside the test fold that is used, in (0, 1]; the number of steps does not change with it.
     labels_from : {"particles", "micrographs"}

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temlib import device, fitting, misfits, models, networks, particles, svm, training
+from temlib import device, fitting, misfits, models, networks, particles, recipes, svm, training
 from temlib.augment import condition
 from temlib.files import InputError
 from temlib.particles import Particles
@@ -93,7 +93,7 @@ def made(images, labels, micrographs):
 def plan(imbalance, *, codes=(0, 0, 0, 0, 0, 0, 1, 1), batch=4, labels=1.0):
     """Plan an epoch of 6 particles of a common class and 2 of a rare one."""
     settings = training.Settings(folds=2, seed=1, epochs=1, batch=batch, imbalance=imbalance, labels=labels)
-    return fitting._Plan(np.array(codes), 2, settings, np.random.default_rng(0))
+    return recipes.Plan(np.array(codes), 2, settings, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -134,11 +134,13 @@ def test_logit_adjustment_shifts_the_logits_of_the_loss_by_the_log_shares():
     shifted = logits + np.log([[0.75, 0.25]])
     log_p = shifted - np.log(np.exp(shifted).sum())
     expected = -(np.array([0.05, 0.95]) * log_p[0]).sum()
-    assert float(fitting._loss(keras, 2, focal=False)(target, logits)[0]) == pytest.approx(expected, rel=1e-5)
+    assert float(recipes.loss_of_logits(keras, 2, focal=False)(target, logits)[0]) == pytest.approx(
+        expected, rel=1e-5
+    )
     plain = plan("none").targets
     ease = [
-        float(fitting._loss(keras, 2, focal=f)(plain[[0]], 3 * logits)[0])
-        / float(fitting._loss(keras, 2, focal=f)(plain[[1]], 3 * logits)[0])
+        float(recipes.loss_of_logits(keras, 2, focal=f)(plain[[0]], 3 * logits)[0])
+        / float(recipes.loss_of_logits(keras, 2, focal=f)(plain[[1]], 3 * logits)[0])
         for f in (False, True)
     ]
     assert ease[1] < 0.5 * ease[0]
@@ -406,14 +408,14 @@ def test_the_average_forgets_the_start_and_follows_the_weights():
         def set_weights(self, weights):
             self.weights = [w.copy() for w in weights]
 
-    model, average = Model(), fitting._Average(40)
+    model, average = Model(), recipes.Average(40)
     for step in range(400):
         model.weights = [np.array([float(step)], np.float32)]
         average.step(model)
     with average.inside(model):
         assert 340 < model.weights[0][0] < 385
     assert model.weights[0][0] == 399
-    with fitting._Average(0).inside(model):
+    with recipes.Average(0).inside(model):
         assert model.weights[0][0] == 399
 
 
@@ -424,7 +426,7 @@ def test_the_recipe_of_2016_stops_when_the_validation_loss_stands_still(study):
     history = training.train(data, "content", ["lipnet4"], epochs=80, **settings).history
     for _, fold in history.groupby("fold"):
         last, best = fold["epoch"].max(), fold.loc[fold["validation_loss"].idxmin(), "epoch"]
-        assert last == min(80, best + fitting.RECIPES["thesis2016"].patience)
+        assert last == min(80, best + recipes.RECIPES["thesis2016"].patience)
 
 
 def test_a_kept_network_predicts_the_same_and_a_changed_file_is_refused(study, tmp_path):
