@@ -241,12 +241,12 @@ def _in_two_lanes(steps, finish):
         for step in main:
             finish(step)
             ended[id(step)].set()
+        thread.join()
     except BaseException:
         given_up.set()
         for event in ended.values():
             event.set()
         raise
-    thread.join()
     if failed:
         raise failed[0]
     for step in last:
