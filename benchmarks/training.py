@@ -22,7 +22,7 @@ import yaml
 # For each set its task, the size at which its crops are shown and the passes over them.
 SETS = {
     "apoferritin_cryoem": ("content", 40, 12),
-    "supported_np_stem": ("content", 40, 8),
+    "supported_np_stem": ("content", 40, 20),
     "supported_np3_stem": ("count", 40, 40),
 }
 RECIPE = {
@@ -138,6 +138,36 @@ def paired(folder):
             )
 
 
+def label_curve(folder, path):
+    """Print, and draw at `path`, what the dihedral network reaches with a share of the labels, beside the recipe of 2016 with all."""
+    from temlib import figures, measures, sweeps
+
+    rows = []
+    for file in sorted(folder.glob("*.json")):
+        about = json.loads(file.read_text(encoding="utf-8"))
+        job = about["job"]
+        usual = job["model"] == "dihedral" and (about["input_size"], about["epochs"]) == SETS[job["set"]][1:]
+        if job["seed"] > 1 or not (usual or job["model"] == "lipnet4 of 2016"):
+            continue
+        name = job["model"] + (", whole micrographs" if job.get("labels_from") == "micrographs" else "")
+        measured = measures.table(pd.read_csv(file.with_suffix(".csv")), task=job["set"])
+        score = measured.query("measure == 'balanced accuracy'").iloc[0]
+        about = {"model": name, "seeds": 1, "labels": job.get("labels", 1), "labelled": about["labelled"]}
+        rows.append(score[["task", "value", "low", "high", "n", "micrographs"]].to_dict() | about)
+    curve = pd.DataFrame(rows).sort_values(["task", "model", "labels"])
+    print(
+        "\n| set | model | share of labels | labelled particles a fold | balanced accuracy (95 % by micrograph) |"
+    )
+    print("|---|---|---|---|---|")
+    for row in curve.itertuples():
+        print(
+            f"| {row.task} | {row.model} | {row.labels:g} | {row.labelled:.0f} | {row.value:.3f} ({row.low:.3f} to {row.high:.3f}) |"
+        )
+    figures.label_curve(curve, sweeps.labels_needed(curve, target=0.9), target=0.9).plot().savefig(
+        path, dpi=110
+    )
+
+
 def quick():
     """Compare temlib's training with bare `model.fit` on the same conditioned arrays; give the ratio of their times."""
     from temlib import fitting, recipes, training
@@ -216,6 +246,9 @@ def main():
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--models", nargs="+", default=["dihedral"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument(
+        "--curve", type=Path, metavar="PNG", help="draw what is reached with a share of the labels"
+    )
     parser.add_argument("--set", nargs="+", default=[], dest="options", metavar="KEY=VALUE")
     chosen = parser.parse_args()
     if chosen.precision:
@@ -232,6 +265,8 @@ def main():
                 train(chosen.data, chosen.folder, {"set": name, "model": model, "seed": seed} | options)
     table(chosen.folder)
     paired(chosen.folder)
+    if chosen.curve:
+        label_curve(chosen.folder, chosen.curve)
 
 
 if __name__ == "__main__":
