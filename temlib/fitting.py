@@ -98,7 +98,7 @@ class Network:
         """
         self._fresh()
         train, rng = parts["train"], np.random.default_rng((self.settings.seed, fold))
-        plan = Plan(codes[train], len(self.classes), self.settings, rng)
+        plan = Plan(codes[train], len(self.classes), self.settings, rng, len(codes) - len(parts["test"]))
         started = time.perf_counter()
         history, interrupted = self._train(train, codes, plan, parts["validation"], rng, fold, report)
         took, started = time.perf_counter() - started, time.perf_counter()

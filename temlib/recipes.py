@@ -20,6 +20,8 @@ import numpy as np
 IMBALANCE = (
     "none", "class_weight", "oversample", "undersample", "focal", "logit_adjustment", "threshold",
 )  # fmt: skip
+# Share of the training micrographs that is set aside for validation: one in this number.
+VALIDATION_PARTS = 5
 # Exponent of the focal loss, as in [3].
 FOCUS = 2.0
 
@@ -59,9 +61,12 @@ RECIPES = {
 
 
 class Plan:
-    """Which training particles a step takes, and what they weigh: where imbalance is met."""
+    """Which training particles a step takes, and what they weigh: where imbalance is met.
 
-    def __init__(self, codes, classes, settings, rng):
+    `outside` is the number of particles outside the test fold, whether their labels are used or not.
+    """
+
+    def __init__(self, codes, classes, settings, rng, outside=0):
         counts = np.bincount(codes, minlength=classes)
         self.codes, self.imbalance, self.shares = codes, settings.imbalance, counts / counts.sum()
         self.counts, self.rarest = counts, counts.min()
@@ -73,7 +78,8 @@ class Plan:
             np.float32
         )
         # With a share of the labels an epoch passes over them more often: the work stays, only the labels change.
-        self.passes = round(1 / settings.labels)
+        few = settings.labels < 1
+        self.passes = max(1, round(outside * (1 - 1 / VALIDATION_PARTS) / len(codes))) if few else 1
         self.batch = min(settings.batch, self._count())
         self.steps = int(np.ceil(self._count() / self.batch))
 

@@ -190,7 +190,7 @@ def labels_needed(curve, *, target=0.9):
     -------
     DataFrame
         `task, model, a, b, labels needed, how`; `how` says whether the number lies within what was measured. Numbers
-        beyond ten times the largest measured one are not given.
+        below the least measured one, or beyond ten times the largest, are not given.
     """
     rows = []
     for (task, model), part in curve.groupby(["task", "model"], sort=False):
@@ -205,11 +205,11 @@ def labels_needed(curve, *, target=0.9):
                 row["how"] = "the score does not rise with labels"
             elif needed > 10 * largest:
                 row["how"] = "not within ten times the labels"
+            elif needed < part["labelled"].min():
+                row["how"] = f"fewer than the {part['labelled'].min():g} with which it was measured"
             else:
                 row["labels needed"] = np.ceil(needed)
                 row["how"] = "within what was measured" if needed <= largest else "extrapolated"
-                if needed < part["labelled"].min():
-                    row["how"] = "fewer than was measured"
         rows.append(row)
     return pd.DataFrame(rows)
 

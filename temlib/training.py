@@ -12,13 +12,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from temlib import fitting, models, networks, particles, svm
+from temlib import fitting, models, networks, particles, recipes, svm
 from temlib.augment import condition
 from temlib.files import InputError
 from temlib.parameters import nearest
 
-# Share of the training micrographs that is set aside for validation: one in this number.
-VALIDATION_PARTS = 5
 # Two interruptions within this many seconds end all training.
 TWICE = 2.0
 
@@ -234,7 +232,7 @@ def split_fold(table, task, fold_of, fold, settings):
     rest = _labelled_share(table, task, rest, settings, np.random.default_rng((settings.seed, fold, 7)))
     groups = table["micrograph"].iloc[rest].to_numpy()
     labels = table[task].iloc[rest].to_numpy()
-    parts = min(VALIDATION_PARTS, len(set(groups)))
+    parts = min(recipes.VALIDATION_PARTS, len(set(groups)))
     if parts < 2:
         raise InputError(
             f"fold {fold}: only one micrograph is left for training; lower 'folds' or add micrographs."

@@ -90,10 +90,10 @@ def made(images, labels, micrographs):
     return Particles(table, images.astype(np.float32), "test", (), "fill", float("nan"), False)
 
 
-def plan(imbalance, *, codes=(0, 0, 0, 0, 0, 0, 1, 1), batch=4, labels=1.0):
+def plan(imbalance, *, codes=(0, 0, 0, 0, 0, 0, 1, 1), batch=4, labels=1.0, outside=0):
     """Plan an epoch of 6 particles of a common class and 2 of a rare one."""
     settings = training.Settings(folds=2, seed=1, epochs=1, batch=batch, imbalance=imbalance, labels=labels)
-    return recipes.Plan(np.array(codes), 2, settings, np.random.default_rng(0))
+    return recipes.Plan(np.array(codes), 2, settings, np.random.default_rng(0), outside)
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_class_weights_make_classes_count_alike():
 
 
 def test_steps_are_of_one_length_and_do_not_depend_on_the_share_of_labels():
-    """The last step is filled up; a quarter of the labels is passed over four times."""
+    """The last step is filled up; of eight to be learnt from, two have labels and are passed over four times."""
     assert plan("none", batch=5).epoch(np.random.default_rng(0)).shape == (2, 5)
-    quarter = plan("none", codes=(0, 1), batch=4, labels=0.25)
+    quarter = plan("none", codes=(0, 1), batch=4, labels=0.25, outside=10)
     assert np.bincount(quarter.epoch(np.random.default_rng(0)).ravel()).tolist() == [4, 4]
 
 
