@@ -167,7 +167,7 @@ def main():
                 difference = (
                     f"{sign * row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p_value']:.4f}"
                 )
-            print(f"| {name} | {options.labels:g} | {settings['epochs']} | {way} | {score:.3f} | {difference} "
+            print(f"| {name} | {options.labels:g} of {options.labels_from} | {settings['epochs']} | {way} | {score:.3f} | {difference} "
                   f"| {time.perf_counter() - started:.0f} |", flush=True)  # fmt: skip
 
 
