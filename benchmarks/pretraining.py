@@ -1,6 +1,6 @@
 """Whether a network that first saw particles without labels learns real ones from fewer labels.
 
-    python -m benchmarks.pretraining DATA [--sets …] [--labels .1] [--epochs N] [--seed 1]
+    python -m benchmarks.pretraining DATA [--sets …] [--labels .1] [--labels-from micrographs] [--epochs N] [--seed 1] [--ways …]
 
 DATA holds the real sets, a folder with a manifest each. The dihedral network goes through the usual protocol with a share of
 the labels three times: from fresh weights; from weights that were trained on simulated particles (encapsulation); and from
@@ -22,6 +22,7 @@ from benchmarks.training import RECIPE, SETS
 from temlib import fitting, measures, networks, particles, recipes, training
 from temlib.augment import condition
 
+WAYS = ("fresh", "simulated", "crops")
 # Particles and epochs of the simulated task.
 COUNT, EPOCHS = 2000, 10
 # Passes over the crops without labels, crops in a step, length of what stands for a crop, and the softmax's temperature.
@@ -108,20 +109,20 @@ def beginning_with(weights_of_fold):
     return Begun
 
 
-def ways(data, size, seed):
-    """Give what each way begins with."""
-    simulated = simulated_weights(size, seed)
+def begun(way, data, size, seed):
+    """Give the class of networks of one way to begin."""
+    if way == "fresh":
+        return fitting.Network
+    if way == "simulated":
+        weights = simulated_weights(size, seed)
+        return beginning_with(lambda *_: weights)
     micrographs = data.table["micrograph"].to_numpy()
 
     def crops(network, parts, fold):
         away = np.isin(micrographs, micrographs[np.concatenate([parts["validation"], parts["test"]])])
         return contrastive_weights(network, np.flatnonzero(~away), np.random.default_rng((seed, fold)))
 
-    return {
-        "fresh": fitting.Network,
-        "simulated": beginning_with(lambda *_: simulated),
-        "crops": beginning_with(crops),
-    }
+    return beginning_with(crops)
 
 
 def main():
@@ -129,7 +130,9 @@ def main():
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--labels", type=float, default=0.1)
+    parser.add_argument("--labels-from", default="particles", choices=["particles", "micrographs"])
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if options.data is None:
@@ -145,11 +148,12 @@ def main():
             "epochs": options.epochs or epochs,
             "seed": options.seed,
             "labels": options.labels,
+            "labels_from": options.labels_from,
         }
         settings |= {"contrast": "either"} if name.startswith("supported") else {}
         called = {}
-        for way, network in ways(data, size, options.seed).items():
-            started = time.perf_counter()
+        for way in options.ways:
+            started, network = time.perf_counter(), begun(way, data, size, options.seed)
             with mock.patch.object(fitting, "Network", network):
                 trained = training.train(data, task, ["dihedral"], **settings)
             called[way] = trained.predictions.assign(model=way)
@@ -159,7 +163,7 @@ def main():
                 .iloc[0]
             )
             difference = " | "
-            if way != "fresh":
+            if way != "fresh" and "fresh" in called:
                 both = pd.concat([called["fresh"], called[way]], ignore_index=True)
                 row = measures.compare(both, task=task).query("measure == 'balanced accuracy'").iloc[0]
                 sign = 1 if row["model_a"] == way else -1
