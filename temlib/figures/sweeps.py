@@ -158,7 +158,7 @@ def label_curve(curve, needed, *, target):
                     panel.plot(n, 1 - fit["a"] * n ** -fit["b"], color=COLOURS[k % 7], lw=1, ls="--")
             panel.axhline(target, color="black", lw=0.8, ls=":")
             panel.set(title=task, xlabel="labelled particles in training and validation")
-            _logarithmic(panel, frame["labelled"])
+            _logarithmic(panel, frame.loc[frame["task"] == task, "labelled"].round())
         axes[0, 0].set_ylabel("balanced accuracy")
         axes[0, -1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         return figure
@@ -168,8 +168,11 @@ def label_curve(curve, needed, *, target):
 
 
 def _logarithmic(panel, values):
-    """Make the horizontal axis logarithmic, with ticks at the values that were run."""
-    ticks = np.unique(values)
+    """Make the horizontal axis logarithmic, with ticks at the values that were run, as far as they can be read."""
+    ticks = []
+    for value in np.unique(values)[::-1]:
+        if not ticks or value < ticks[-1] / 1.4:
+            ticks.append(value)
     panel.set_xscale("log")
     panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     panel.minorticks_off()
