@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 
-from benchmarks.training import RECIPE, SETS
+from benchmarks.training import RECIPE, SETS, difference
 from temlib import fitting, measures, networks, particles, recipes, training
 from temlib.augment import condition
 
@@ -93,15 +93,14 @@ def beginning_with(weights_of_fold):
     class Begun(fitting.Network):
         def fold(self, codes, parts, fold, report):
             self._fresh()
-            before, count = list(self.start), len(self.model.variables)
+            before = list(self.start)
             last = {id(v) for v in self.model.layers[-1].variables}
             weights = weights_of_fold(self, parts, fold)
-            for k, (variable, weight) in enumerate(zip(self.model.variables, weights)):
+            for k, (variable, weight) in enumerate(zip(self.model.variables, weights, strict=True)):
                 taken = id(variable) not in last and np.issubdtype(weight.dtype, np.floating)
                 if taken and before[k].shape != weight.shape:
                     raise ValueError(f"{variable.path} has another shape")
                 self.start[k] = weight if taken else before[k]
-            assert len(weights) == count
             result = super().fold(codes, parts, fold, report)
             self.start = before
             return result
@@ -156,22 +155,15 @@ def main():
             started, network = time.perf_counter(), begun(way, data, size, options.seed)
             with mock.patch.object(fitting, "Network", network):
                 trained = training.train(data, task, ["dihedral"], **settings)
-            called[way] = trained.predictions.assign(model=way)
+            called[way] = trained.predictions
             score = (
                 measures.table(called[way], task=task)
                 .query("measure == 'balanced accuracy'")["value"]
                 .iloc[0]
             )
-            difference = " | "
-            if way != "fresh" and "fresh" in called:
-                both = pd.concat([called["fresh"], called[way]], ignore_index=True)
-                row = measures.compare(both, task=task).query("measure == 'balanced accuracy'").iloc[0]
-                sign = 1 if row["model_a"] == way else -1
-                low, high = sorted((sign * row["low"], sign * row["high"]))
-                difference = (
-                    f"{sign * row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p_value']:.4f}"
-                )
-            print(f"| {name} | {options.labels:g} of {options.labels_from} | {settings['epochs']} | {way} | {score:.3f} | {difference} "
+            fresh = way == "fresh" or "fresh" not in called
+            gained = " | " if fresh else difference(called, way, "fresh", task)
+            print(f"| {name} | {options.labels:g} of {options.labels_from} | {settings['epochs']} | {way} | {score:.3f} | {gained} "
                   f"| {time.perf_counter() - started:.0f} |", flush=True)  # fmt: skip
 
 

@@ -111,10 +111,21 @@ def table(folder):
         )
 
 
-def paired(folder):
-    """Print the paired difference of the best network of each set from every other model, first seed, by micrograph."""
+def difference(called, better, other, task):
+    """Say in two cells of a table by how much one model is better than another on the same particles, by micrograph."""
     from temlib import measures
 
+    both = pd.concat(
+        [called[better].assign(model=better), called[other].assign(model=other)], ignore_index=True
+    )
+    row = measures.compare(both, task=task).query("measure == 'balanced accuracy'").iloc[0]
+    sign = 1 if row["model_a"] == better else -1
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    return f"{sign * row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p_value']:.4f}"
+
+
+def paired(folder):
+    """Print the paired difference of the best network of each set from every other model, first seed, by micrograph."""
     scores, called = {}, {}
     for path in sorted(folder.glob("*.json")):
         about = json.loads(path.read_text(encoding="utf-8"))
@@ -124,18 +135,12 @@ def paired(folder):
                 [job["model"], *(f"{k}={v}" for k, v in job.items() if k not in ("set", "model", "seed"))]
             )
             scores.setdefault(job["set"], {})[name] = about["score"]
-            called[job["set"], name] = pd.read_csv(path.with_suffix(".csv")).assign(model=name)
+            called.setdefault(job["set"], {})[name] = pd.read_csv(path.with_suffix(".csv"))
     print("\n| set | best | other | difference (95 % by micrograph) | p |\n|---|---|---|---|---|")
     for name, found in scores.items():
         best = max(found, key=found.get)
         for other in sorted(set(found) - {best}):
-            both = pd.concat([called[name, best], called[name, other]], ignore_index=True)
-            row = measures.compare(both, task=name).query("measure == 'balanced accuracy'").iloc[0]
-            sign = 1 if row["model_a"] == best else -1
-            low, high = sorted((sign * row["low"], sign * row["high"]))
-            print(
-                f"| {name} | {best} | {other} | {sign * row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p_value']:.4f} |"
-            )
+            print(f"| {name} | {best} | {other} | {difference(called[name], best, other, name)} |")
 
 
 def label_curve(folder, path):
@@ -178,7 +183,7 @@ def quick():
     settings = training.Settings(folds=2, seed=1, epochs=1, augmentation="none", imbalance="none")
     network = fitting.Network("lipnet4", images, ["a", "b"], settings)
     network._fresh()
-    plan = recipes.Plan(codes, 2, settings, rng)
+    plan = recipes.Plan(codes, 2, settings, rng, len(codes))
     average = recipes.Average(100)
     learner, batches = network._learner(np.arange(len(codes)))
     ready, targets = condition(images)[..., None], plan.targets[codes]

@@ -66,7 +66,7 @@ class Plan:
     `outside` is the number of particles outside the test fold, whether their labels are used or not.
     """
 
-    def __init__(self, codes, classes, settings, rng, outside=0):
+    def __init__(self, codes, classes, settings, rng, outside):
         counts = np.bincount(codes, minlength=classes)
         self.codes, self.imbalance, self.shares = codes, settings.imbalance, counts / counts.sum()
         self.counts, self.rarest = counts, counts.min()

@@ -4,12 +4,8 @@ A run is one parameter file. Each notebook runs once per combination of the matr
 whose files it reads, declares. What is finished and unchanged (parameters, notebook, temlib, data) is kept.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import sys
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,14 +14,13 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from temlib import book, parameters, provenance
+from temlib import book, execution, parameters, provenance
 from temlib.files import InputError, write_csv, write_json, write_text
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
 READS = {"4_evaluate": "3_train"}
 # These take all cores, and the accelerator where there is one: one at a time. The others run beside them.
 TRAIN = ("3_train",)
-LANES = ("temlib-training", "temlib-beside")  # their kernels
 # Notebooks that are run when a parameter file names them: they need several trainings, or new samples.
 ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
@@ -190,16 +185,17 @@ def execute(settings, *, only=(), output=None, force=False, show=None):
         _fingerprint(step, upstream)
         if step.notebook in ON_REQUEST:
             _fingerprint_tables(step, folder)
+        lane = execution.LANES[step.notebook not in TRAIN]
         if any(s.status in ("failed", "skipped") for s in upstream):
             step.status, step.error = "skipped", f"{upstream[0].notebook} failed before it"
         elif not force and _is_unchanged(reports, step):
             step.status = "kept"
         else:
-            _execute_step(reports, step, scratch, show or (lambda step, text: None))
+            execution.execute(reports, step, scratch, lane, show or (lambda step, text: None))
         if show:
             show(step, "")
 
-    with _kernels(reports) as scratch:
+    with execution.kernels(reports) as scratch:
         _in_two_lanes(steps, finish)
     _join(folder, settings, steps)
     _finish(reports, folder, steps, started)
@@ -292,98 +288,6 @@ def _is_unchanged(reports, step):
         return False
     stored = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("temlib", {})
     return stored.get("fingerprint") == step.fingerprint
-
-
-def _execute_step(reports, step, kernels, show):
-    """Execute one notebook, keep it and its HTML, also when it failed half-way."""
-    import nbformat
-    import papermill
-
-    from temlib import report
-
-    started = time.monotonic()
-    target = reports / step.folder / f"{step.notebook}.ipynb"
-    lane = LANES[step.notebook not in TRAIN]
-    status, failure = "done", ""
-    with tempfile.TemporaryDirectory() as scratch, _watching(step, _progress(kernels, lane), show) as on:
-        partial = Path(scratch, "notebook.ipynb")
-        try:
-            papermill.execute_notebook(
-                book.NOTEBOOKS / f"{step.notebook}.ipynb", partial, step.values, kernel_name=lane, language="python",
-                progress_bar=False, coalesce_streams=True, on_cell_execute=on,
-            )  # fmt: skip
-        except papermill.PapermillExecutionError as error:
-            status, failure = "failed", f"{error.ename}: {error.evalue}"
-        executed = nbformat.read(partial, as_version=4)
-    # Said only now that nobody watches any more: the watcher would announce the end a second time.
-    step.status, step.error, step.seconds = status, failure, time.monotonic() - started
-    details = {
-        "fingerprint": step.fingerprint if step.status == "done" else "",
-        "seconds": round(step.seconds, 1),
-    }
-    executed.metadata["temlib"] = details | {"status": step.status, "values": step.values}
-    for private in ("input_path", "output_path"):
-        executed.metadata.get("papermill", {}).pop(private, None)
-    write_text(target, nbformat.writes(executed))
-    write_text(target.with_suffix(".html"), report.html(executed, name=step.notebook, index=_way_up(step)))
-
-
-def _way_up(step):
-    return "../" * (len(step.folder.parts) - 1) + "index.html"
-
-
-@contextlib.contextmanager
-def _kernels(reports):
-    """Give the kernels this very interpreter, the reports folder, a file for their progress and the notebooks' folder."""
-    argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=CRITICAL", "-f", "{connection_file}"]
-    spec = {"argv": argv, "display_name": "Python 3", "language": "python"}
-    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(book.NOTEBOOKS):
-        for lane in LANES:
-            own = {"env": {"TEMLIB_PROGRESS": str(_progress(scratch, lane))}}
-            write_json(Path(scratch, "kernels", lane, "kernel.json"), spec | own)
-        changed = {
-            "JUPYTER_PATH": os.pathsep.join(filter(None, [scratch, os.environ.get("JUPYTER_PATH")])),
-            "TEMLIB_REPORTS": str(reports),
-        }
-        before = {key: os.environ.get(key) for key in changed}
-        os.environ.update(changed)
-        try:
-            yield scratch
-        finally:
-            for key, value in before.items():
-                os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
-
-
-def _progress(kernels, lane):
-    """Name the file in which a notebook says how far it has come."""
-    return Path(kernels, f"{lane}.progress")
-
-
-@contextlib.contextmanager
-def _watching(step, progress, show):
-    """Yield the hook that papermill calls at each cell, while a thread shows the cell and the kernel's own progress."""
-    progress.unlink(missing_ok=True)  # of a notebook that failed
-    cells, ended = [0], threading.Event()
-    total = len(json.loads((book.NOTEBOOKS / f"{step.notebook}.ipynb").read_text(encoding="utf-8"))["cells"])
-
-    def on_cell(cell, cell_index, **_):
-        cells[0] = cell_index + 1
-
-    def watch():
-        while not ended.wait(0.3):
-            try:
-                text = progress.read_text(encoding="utf-8")
-            except OSError:
-                text = ""
-            show(step, f"cell {min(cells[0], total)}/{total}" + (f" · {text}" if text else ""))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield on_cell
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _join(folder, settings, steps):
