@@ -18,6 +18,8 @@ STEP = 1e-30
 # Where all calls agree, no design effect can be estimated from them; this intra-class correlation is assumed
 # instead. It is the upper end of the values (.1-.3) for which coverage was simulated, not a measured fact.
 ASSUMED_ICC = 0.3
+# How the method of an interval begins where the value is the same in every micrograph.
+STILL = "no variation seen"
 # Bounds the memory of the exchange test, 1000 x micrographs numbers at a time.
 FLIPS_AT_ONCE = 1000
 
@@ -338,9 +340,9 @@ def of_values(estimates, *, confidence=0.95):
         for end, kept in zip(ends, (low, high))
     )
     words = "Wilson" if e.independent else f"Wilson, design effect for ICC {ASSUMED_ICC} assumed"
-    method[at_end] = [f"no variation seen: {words}, n {n:.1f}" for n in e.effective_fewest[at_end]]
+    method[at_end] = [f"{STILL}: {words}, n {n:.1f}" for n in e.effective_fewest[at_end]]
     method[counted] = "particles independent, Wilson"
-    method[endless] = "no interval: no variation seen"
+    method[endless] = f"no interval: {STILL}"
     low, high = np.where(endless, np.nan, low), np.where(endless, np.nan, high)
     return _without_single(e, low, high, method)
 

@@ -220,6 +220,20 @@ def test_all_right_has_an_interval_below_1(predictions):
     assert len(perfect) >= 80 and (perfect["low"] < 0.999).all()
 
 
+def test_constant_classifier_has_an_interval_from_all_its_classes():
+    """Three uncertain particles of 300 do not make the balanced accuracy of a constant classifier unknown."""
+    predictions = _predictions(models=("cnn",)).assign(predicted="empty")
+    predictions.loc[predictions["truth"] == "uncertain", "truth"] = "full"
+    predictions.loc[predictions.index[:3], "truth"] = "uncertain"
+    measured = measures.table(predictions, task="encapsulation")
+    low, high = (_value(measured, "balanced accuracy", "all", end) for end in ("low", "high"))
+    rarest = _value(measured, "TPR", "uncertain", "high")
+    assert 0.25 < low < 1 / 3 < high < 0.6
+    # That of the rarest class alone is the least that must be left open.
+    assert high > 1 / 3 + rarest / 3
+    assert _value(measured, "TPR", "macro", "high") == high
+
+
 def test_independent_particles_get_wilsons_interval(predictions):
     """One particle a micrograph, or no micrograph column."""
     alone = measures.table(predictions.assign(micrograph=predictions["particle"]), task="t")
