@@ -6,14 +6,14 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from temlib import device, networks
+from temlib import adaptation, device, networks
 from temlib.affine import affine_matrices
 from temlib.augment import Augmentation, averaged, condition
 from temlib.files import InputError
 from temlib.recipes import RECIPES, Average, Plan, balanced_accuracy, log_loss, loss_of_logits, one_cycle
 
 # Particles in a prediction step; the last block is filled up, so that nothing is traced twice.
-BLOCK = 64
+BLOCK = 16
 # Spline coefficients of the training particles are kept up to this many bytes, else made anew for each step.
 PREPARED_BYTES = 2**28
 
@@ -32,14 +32,17 @@ class Network:
         See `temlib.training`.
     sizes : (n,) ndarray of float, optional
         Physical sizes of the particles in nm, NaN where unknown, for a network that takes them.
+    micrographs : (n,) ndarray, optional
+        The micrograph of each particle, for predictions that follow it.
     """
 
-    def __init__(self, name, images, classes, settings, sizes=None):
+    def __init__(self, name, images, classes, settings, sizes=None, micrographs=None):
         self.name, self.images, self.classes, self.settings = name, images, classes, settings
         self.sizes = None if sizes is None else sizes[:, None].astype(np.float32)
+        self.micrographs = micrographs
         self.recipe = RECIPES[settings.recipe]
         self.augmentation = Augmentation.preset(settings.augmentation)
-        self.model = self.joined = None
+        self.model = self.joined = self.follower = None
 
     def _fresh(self):
         """Compile once; then put weights and optimiser back to their start."""
@@ -94,19 +97,28 @@ class Network:
         -------
         dict
             `probabilities`: for each role the (n, classes) array; `calls`: likewise the class codes; `history`,
-            `costs`, `check`, `interrupted`.
+            `costs`, `check`, `interrupted`, `again` (whether it was trained again on all labels, see `_again`).
         """
         self._fresh()
-        train, rng = parts["train"], np.random.default_rng((self.settings.seed, fold))
-        plan = Plan(codes[train], len(self.classes), self.settings, rng, len(codes) - len(parts["test"]))
-        started = time.perf_counter()
-        history, interrupted = self._train(train, codes, plan, parts["validation"], rng, fold, report)
-        took, started = time.perf_counter() - started, time.perf_counter()
+        train, validation = parts["train"], parts["validation"]
+        rng, started = np.random.default_rng((self.settings.seed, fold)), time.perf_counter()
+        plan = self._plan(codes, train, parts["test"], rng)
+        history, interrupted = self._train(train, codes, plan, validation, rng, fold, report)
+        predict = self.follow if self._follows() else self.predict
         averaging = self.settings.averaging if self._moves() else 0
-        probabilities = {
-            role: self.predict(parts[role], averaging=averaging) for role in ("test", "validation")
-        }
-        each = (time.perf_counter() - started) / (len(parts["test"]) + len(parts["validation"]))
+        took = time.perf_counter() - started
+        probabilities = {"validation": predict(validation, averaging=averaging)}
+        check = self._check(codes, validation, probabilities["validation"], rng)
+        again = self._alone(validation) and not interrupted
+        if again:
+            started = time.perf_counter()
+            interrupted = self._again(
+                codes, np.concatenate([train, validation]), parts["test"], rng, fold, report
+            )
+            took += time.perf_counter() - started
+        started = time.perf_counter()
+        probabilities = {"test": predict(parts["test"], averaging=averaging)} | probabilities
+        each = (time.perf_counter() - started) / len(parts["test"])
         divisor = plan.shares if self.settings.imbalance == "threshold" else 1.0
         return {
             "probabilities": probabilities,
@@ -119,8 +131,9 @@ class Network:
                 "prediction_ms_per_particle": 1e3 * each,
                 "weights": self.model.count_params(),
             },
-            "check": self._check(codes, parts["validation"], rng),
+            "check": check,
             "interrupted": interrupted,
+            "again": again and not interrupted,
         }
 
     def _train(self, train, codes, plan, validation, rng, fold, report):
@@ -128,14 +141,7 @@ class Network:
         average = Average(self.recipe.averaged * plan.steps * self.settings.epochs)
         best, kept, last, history, interrupted = np.inf, None, 0, [], False
         try:
-            learner, batches = self._learner(train)
-            for epoch in range(self.settings.epochs):
-                loss = self._epoch(learner, batches, plan, average, codes[train], rng, epoch)
-                if not np.isfinite(loss):
-                    raise InputError(
-                        f"{self.name}: the loss is no longer a number in fold {fold}, epoch {epoch + 1}; "
-                        "lower 'learning_rate'."
-                    )
+            for epoch, loss in self._epochs(train, codes, plan, average, rng, fold):
                 with average.inside(self.model):
                     values = self.predict(validation)
                     score = log_loss(values, codes[validation])
@@ -156,6 +162,48 @@ class Network:
             )
         self.model.set_weights(kept)
         return history, interrupted
+
+    def _plan(self, codes, train, test, rng):
+        return Plan(codes[train], len(self.classes), self.settings, rng, len(codes) - len(test))
+
+    def _alone(self, validation):
+        """Tell whether a single micrograph validates: it is a poor judge of the epoch, and one of few to learn from."""
+        lasting = not self.recipe.patience and self.micrographs is not None
+        return lasting and len(set(self.micrographs[validation])) == 1
+
+    def _again(self, codes, train, test, rng, fold, report):
+        """Train anew on all labelled particles to the end of the schedule; an interruption leaves the weights before.
+
+        Gives whether it was interrupted.
+        """
+        before = self.model.get_weights()
+        self._fresh()
+        plan = self._plan(codes, train, test, rng)
+        average = Average(self.recipe.averaged * plan.steps * self.settings.epochs)
+        try:
+            for epoch, _ in self._epochs(train, codes, plan, average, rng, fold):
+                if report:
+                    text = f"{self.name} fold {fold} again, on all labels, epoch {epoch + 1}/{self.settings.epochs}"
+                    report(self.settings.epochs, text)
+        except KeyboardInterrupt:
+            self.model.set_weights(before)
+            return True
+        with average.inside(self.model):
+            last = self.model.get_weights()
+        self.model.set_weights(last)
+        return False
+
+    def _epochs(self, train, codes, plan, average, rng, fold):
+        """Pass over the training particles as often as asked; yield the number of passes before and the mean loss."""
+        learner, batches = self._learner(train)
+        for epoch in range(self.settings.epochs):
+            loss = self._epoch(learner, batches, plan, average, codes[train], rng, epoch)
+            if not np.isfinite(loss):
+                raise InputError(
+                    f"{self.name}: the loss is no longer a number in fold {fold}, epoch {epoch + 1}; "
+                    "lower 'learning_rate'."
+                )
+            yield epoch, loss
 
     def _learner(self, train):
         """Return the model that is trained, and a function that gives its input of some training particles.
@@ -241,14 +289,42 @@ class Network:
                 values.append(call(see(images)))
         return np.concatenate(values)[: len(index)]
 
+    def _follows(self):
+        """Tell whether predictions follow the micrograph."""
+        if self.settings.adaptation == "none" or not self.recipe.follows or self.micrographs is None:
+            return False
+        self.follower = self.follower or adaptation.Follower(self.model)
+        return self.follower.able
+
+    def follow(self, index, *, averaging=0):
+        """Give class probabilities of particles as `predict`, with the network following the micrograph of each.
+
+        A micrograph's statistics are those of its particles in `index`; see `temlib.adaptation`.
+        """
+
+        def inputs(index):
+            return self._given(condition(self.images[index]), index)
+
+        values = np.empty((len(index), len(self.classes)))
+        groups = list(pd.Series(np.arange(len(index))).groupby(self.micrographs[index]).indices.values())
+        few = [places for places in groups if not adaptation.share(len(places))]
+        if few:
+            places = np.concatenate(few)
+            values[places] = self.predict(index[places], averaging=averaging)
+        for places in groups:
+            if adaptation.share(len(places)):
+                with self.follower.following(inputs, index[places]):
+                    values[places] = self.predict(index[places], averaging=averaging)
+        return values
+
     def _probabilities(self, images, index):
         """Give class probabilities of particles whose images are as the network sees them."""
         logits = self.model.predict_on_batch(self._given(images, index)).astype(np.float64)
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponent / exponent.sum(axis=1, keepdims=True)
 
-    def _check(self, codes, validation, rng):
-        """Compare validation particles as they are with the same ones resampled as in training."""
+    def _check(self, codes, validation, final, rng):
+        """Compare validation particles as they are with the same ones resampled as in training, and with the `final` ones."""
         index = validation[:: max(1, len(validation) // 1000)]
         check = {"plain": balanced_accuracy(self.predict(index), codes[index]), "resampled": np.nan}
         if self.settings.augmentation != "none":
@@ -257,4 +333,5 @@ class Network:
                 return self.augmentation.apply(condition(images), self.augmentation.draw(len(images), rng))
 
             check["resampled"] = balanced_accuracy(self.predict(index, see=see), codes[index])
+        check["final"] = balanced_accuracy(final, codes[validation])
         return check | {"rarest": np.unique(codes[index], return_counts=True)[1].min()}

@@ -22,8 +22,9 @@ def misfits(trained):
     Returns
     -------
     list of str
-        Failed models, interruptions, folds that learnt nothing, over-fitting, under-training, too few epochs, and networks to which
-        plain and resampled particles are different things; empty where all is well.
+        Failed models, interruptions, folds that learnt nothing, over-fitting, under-training, too few epochs, networks
+        to which plain and resampled particles are different things, and those that had better not follow micrographs; empty
+        where all is well.
     """
     found = [f"Failed: {reason}" for reason in trained.failures.values()] + list(trained.notes)
     chance = 1 / trained.predictions["truth"].nunique()
@@ -42,6 +43,11 @@ def misfits(trained):
             found.append(
                 f"{name}: validation particles score {resampled:.2f} when augmented as in training but {plain:.2f} as they "
                 "are, so the augmentation may be stronger than these particles bear."
+            )
+        if plain - check["final"].mean() > RESAMPLING:
+            found.append(
+                f"{name}: validation particles score {check['final'].mean():.2f} when the network follows their micrographs and "
+                f"{plain:.2f} when it does not; set 'adaptation' to 'none'."
             )
     return found
 

@@ -38,11 +38,14 @@ class Recipe:
         Share of all steps over which weights are averaged (exponentially), 0 for none.
     patience : int
         Epochs without a lower validation loss after which training stops; 0 trains to the end.
+    follows : bool
+        Whether predictions may follow the micrograph; see `temlib.adaptation`.
     """
 
     learning_rate: float | None
     averaged: float
     patience: int
+    follows: bool
 
     def optimiser(self, keras):
         """Make the optimiser."""
@@ -55,8 +58,8 @@ class Recipe:
 
 
 RECIPES = {
-    "modern": Recipe(learning_rate=None, averaged=0.1, patience=0),
-    "thesis2016": Recipe(learning_rate=0.01, averaged=0.0, patience=20),
+    "modern": Recipe(learning_rate=None, averaged=0.1, patience=0, follows=True),
+    "thesis2016": Recipe(learning_rate=0.01, averaged=0.0, patience=20, follows=False),
 }
 
 

@@ -37,6 +37,7 @@ class Settings:
     labels: float = 1.0
     labels_from: str = "particles"
     averaging: int = 0
+    adaptation: str = "micrograph"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Trained:
     costs : DataFrame
         `model, fold, training_s, prediction_ms_per_particle, weights, labelled` (particles whose labels were used).
     checks : DataFrame
-        `model, fold, plain, resampled`: balanced accuracy of validation particles as they are, and resampled as in training;
-        `rarest`, the number of those of the rarest class.
+        `model, fold, plain, resampled, final`: balanced accuracy of validation particles as they are, resampled as in
+        training, and as they are predicted in the end; `rarest`, the number of those of the rarest class.
     failures : dict of str to str
         Why a model is missing.
     notes : list of str
@@ -128,6 +129,8 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
         Whether some particles of every micrograph or some whole micrographs are used.
     averaging : int
         Number of drawn transforms over which the networks' predictions are averaged, 0 for none.
+    adaptation : {"micrograph", "none"}
+        Whether the networks' predictions follow the micrograph, see `temlib.adaptation`; with the recipe of 2016 they do not.
 
     Returns
     -------
@@ -169,6 +172,7 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
                         raise KeyboardInterrupt
                     last = time.monotonic()
             done += [(name, *result) for result in results]
+            notes += _trained_again(name, results)
         except KeyboardInterrupt:
             failures[name] = f"{name}: it was interrupted before all folds were trained."
             if time.monotonic() - last < TWICE:
@@ -180,6 +184,17 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
     if not done:
         raise InputError("; ".join(failures.values()))
     return _tables(table, task, classes, done, failures, notes)
+
+
+def _trained_again(name, results):
+    """Say in which folds a network was trained again on all labels."""
+    folds = [str(fold) for fold, _, result in results if result.get("again")]
+    if not folds:
+        return []
+    return [
+        f"{name}: a single micrograph was left for validation in fold{'s' * (len(folds) > 1)} {', '.join(folds)}, too few to "
+        "choose an epoch by; once it had served for calibration, the network was trained again on all labelled micrographs."
+    ]
 
 
 def _classes(labels, folds):
@@ -317,7 +332,9 @@ class _Network:
 
     def __init__(self, name, data, classes, settings):
         sizes = _sizes(data, name) if name.endswith(networks.SIZED) else None
-        self.network, self.classes = fitting.Network(name, data.images, classes, settings, sizes), classes
+        micrographs = data.table["micrograph"].to_numpy()
+        self.network = fitting.Network(name, data.images, classes, settings, sizes, micrographs)
+        self.classes = classes
 
     def fold(self, table, task, parts, fold, report):
         codes = pd.Categorical(table[task], categories=self.classes).codes
@@ -377,7 +394,7 @@ def _tables(table, task, classes, done, failures, notes):
         pd.concat(predictions, ignore_index=True),
         pd.concat(histories, ignore_index=True) if histories else pd.DataFrame(columns=columns, dtype=float),
         pd.DataFrame(costs),
-        pd.DataFrame(checks, columns=["model", "fold", "plain", "resampled", "rarest"]),
+        pd.DataFrame(checks, columns=["model", "fold", "plain", "resampled", "final", "rarest"]),
         failures,
         notes,
     )

@@ -5,7 +5,7 @@ from temlib import misfits
 from temlib.training import Trained
 
 
-def trained(loss, *, accuracy=0.9, plain=0.9, resampled=0.9, rarest=30, failures=None):
+def trained(loss, *, accuracy=0.9, plain=0.9, resampled=0.9, final=0.9, rarest=30, failures=None):
     """Make what training leaves of one network in two folds, with the given validation losses."""
     epochs = np.arange(1, len(loss) + 1)
     history = [
@@ -20,7 +20,14 @@ def trained(loss, *, accuracy=0.9, plain=0.9, resampled=0.9, rarest=30, failures
         rows, columns=["particle", "micrograph", "model", "fold", "role", "truth", "predicted"]
     )
     checks = pd.DataFrame(
-        {"model": "net", "fold": [1, 2], "plain": plain, "resampled": resampled, "rarest": rarest}
+        {
+            "model": "net",
+            "fold": [1, 2],
+            "plain": plain,
+            "resampled": resampled,
+            "final": final,
+            "rarest": rarest,
+        }
     )
     history = pd.concat(history, ignore_index=True).assign(model="net")
     return Trained(predictions, history, pd.DataFrame(), checks, failures or {}, [])
@@ -32,7 +39,7 @@ FALLING, SOUND = [1, 0.9, 0.8, 0.7, 0.6, 0.5], [1, 0.6, 0.5, 0.45, 0.44, 0.44]
 def test_sound_training_is_not_complained_about():
     """Curves that come to rest, folds that agree, particles that score alike."""
     assert misfits.misfits(trained(SOUND)) == []
-    assert misfits.misfits(trained(SOUND, plain=0.55, resampled=0.95, rarest=3)) == []
+    assert misfits.misfits(trained(SOUND, plain=0.55, resampled=0.95, final=0.4, rarest=3)) == []
 
 
 def test_each_misfit_is_named():
@@ -42,7 +49,8 @@ def test_each_misfit_is_named():
         "under-training": trained(FALLING),
         "too few to judge": trained(SOUND[:4]),
         "fold 1 reached": trained(SOUND, accuracy=0.5),
-        "noise that resampling leaves": trained(SOUND, plain=0.55, resampled=0.95),
+        "noise that resampling leaves": trained(SOUND, plain=0.55, resampled=0.95, final=0.55),
+        "set 'adaptation' to 'none'": trained(SOUND, final=0.8),
         "stronger than these particles bear": trained(SOUND, resampled=0.7),
         "Failed: out of memory": trained(SOUND, failures={"other": "out of memory"}),
     }

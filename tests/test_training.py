@@ -326,6 +326,41 @@ def test_a_model_that_breaks_leaves_the_others(study, monkeypatch, raised, messa
     assert any(message in sentence for sentence in misfits.misfits(trained))
 
 
+def test_a_lone_validation_micrograph_does_not_choose_the_epoch(monkeypatch):
+    """It helps to train instead, once it has served for calibration; an interruption then leaves the first training."""
+    data, codes, trained_on = faint(size=24), np.arange(96) % 2, []
+    parts = {"train": np.arange(64), "validation": np.arange(64, 80), "test": np.arange(80, 96)}
+    settings = training.Settings(folds=2, seed=1, epochs=2, batch=16)
+
+    def fold(micrographs, settings=settings, report=None):
+        network = fitting.Network("residual", data.images, ["a", "b"], settings, micrographs=micrographs)
+        return network.fold(codes, parts, 1, report)
+
+    def stop(epoch, text):
+        if "again" in text:
+            raise KeyboardInterrupt
+
+    class Plan(recipes.Plan):
+        def __init__(self, codes, *others):
+            trained_on.append(len(codes))
+            super().__init__(codes, *others)
+
+    monkeypatch.setattr(fitting, "Plan", Plan)
+    lone, several = np.arange(96) // 16, np.arange(96) // 8
+    # Predictions that followed micrographs would differ by that alone.
+    monkeypatch.setattr(fitting.adaptation, "share", lambda count: 0.0)
+    usual, again, stopped = fold(several), fold(lone), fold(lone, report=stop)
+    thesis = fold(lone, training.Settings(folds=2, seed=1, epochs=2, batch=16, recipe="thesis2016"))
+    assert trained_on == [64, 64, 80, 64, 80, 64]
+    assert [r["again"] for r in (usual, again, stopped, thesis)] == [False, True, False, False]
+    assert stopped["interrupted"] and not again["interrupted"]
+    found = [r["probabilities"] for r in (usual, again, stopped)]
+    assert all(np.array_equal(found[0]["validation"], other["validation"]) for other in found)
+    assert np.array_equal(found[0]["test"], found[2]["test"]) and not np.allclose(
+        found[0]["test"], found[1]["test"]
+    )
+
+
 def test_a_loss_that_is_no_number_is_told(study, monkeypatch):
     """Weights that are no numbers end in a sentence that names the parameter, not in a table of NaN."""
     monkeypatch.setattr(fitting, "one_cycle", lambda progress: np.nan)
