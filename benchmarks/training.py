@@ -1,6 +1,6 @@
 """Networks and SVM baselines on real micrographs, out of fold, through temlib's own training.
 
-    python -m benchmarks.training DATA FOLDER [--sets …] [--models …] [--seeds 1 2 3] [--labels 1] [--set key=value …]
+    python -m benchmarks.training DATA FOLDER [--sets …] [--models …] [--seeds 1 2 3] [--set labels=0.25 …] [--curve PNG]
     python -m benchmarks.training --quick | --precision
 
 DATA holds the real sets, a folder with a manifest each. What is trained is kept in FOLDER, one file of predictions and one
