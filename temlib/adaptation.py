@@ -3,7 +3,8 @@
 Micrographs differ in contrast, support, thickness and noise more than particles do. A network with batch normalisation
 carries the mean and variance of its features over the training micrographs; on a micrograph that is unlike them these are
 wrong, and it errs there as a whole. No label is needed to see that: here they are mixed with those of the micrograph's own
-particles at prediction, the weights of training untouched [1]_ [2]_.
+particles at prediction, the weights of training untouched [1]_ [2]_. An SVM's descriptors, which are scaled by their mean
+and variance over training, are treated alike, so that networks and SVMs are compared on the same terms.
 
 A particle's prediction then depends on which others of its micrograph are predicted with it.
 
@@ -18,6 +19,7 @@ References
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
+import pandas as pd
 
 from temlib import networks
 
@@ -34,6 +36,37 @@ BLOCKS = 8
 def share(count):
     """Give what the statistics of `count` particles of a micrograph count for: count / (count + PRIOR), 0 below FEWEST."""
     return count / (count + PRIOR) if count >= FEWEST else 0.0
+
+
+def followed(descriptors, micrographs, training):
+    """Give descriptors that follow their micrographs.
+
+    Parameters
+    ----------
+    descriptors : (n, k) DataFrame
+    micrographs : (n,) ndarray
+    training : (m, k) DataFrame
+        Descriptors of the particles of training, by whose mean and variance the model scales.
+
+    Returns
+    -------
+    (n, k) DataFrame
+        What the model scales as it would have scaled `descriptors` by the mixed statistics.
+    """
+    values, known = descriptors.to_numpy(float).copy(), training.to_numpy(float)
+    mean, variance = known.mean(axis=0), known.var(axis=0)
+    for places in groups(micrographs):
+        part, own = share(len(places)), values[places]
+        if part:
+            mixed = (1 - part) * variance + part * own.var(axis=0)
+            ratio = np.sqrt(np.divide(variance, mixed, out=np.ones_like(mixed), where=mixed > 0))
+            values[places] = mean + (own - ((1 - part) * mean + part * own.mean(axis=0))) * ratio
+    return pd.DataFrame(values, descriptors.index, descriptors.columns)
+
+
+def groups(micrographs):
+    """Give the positions of the particles of each micrograph."""
+    return list(pd.Series(np.arange(len(micrographs))).groupby(micrographs).indices.values())
 
 
 class Follower:

@@ -291,7 +291,7 @@ class Network:
 
     def _follows(self):
         """Tell whether predictions follow the micrograph."""
-        if self.settings.adaptation == "none" or not self.recipe.follows or self.micrographs is None:
+        if not self.settings.follows or self.micrographs is None:
             return False
         self.follower = self.follower or adaptation.Follower(self.model)
         return self.follower.able
@@ -306,7 +306,7 @@ class Network:
             return self._given(condition(self.images[index]), index)
 
         values = np.empty((len(index), len(self.classes)))
-        groups = list(pd.Series(np.arange(len(index))).groupby(self.micrographs[index]).indices.values())
+        groups = adaptation.groups(self.micrographs[index])
         few = [places for places in groups if not adaptation.share(len(places))]
         if few:
             places = np.concatenate(few)

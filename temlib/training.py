@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from temlib import fitting, models, networks, particles, recipes, svm
+from temlib import adaptation, fitting, models, networks, particles, recipes, svm
 from temlib.augment import condition
 from temlib.files import InputError
 from temlib.parameters import nearest
@@ -38,6 +38,11 @@ class Settings:
     labels_from: str = "particles"
     averaging: int = 0
     adaptation: str = "micrograph"
+
+    @property
+    def follows(self):
+        """Whether predictions follow the micrograph."""
+        return self.adaptation == "micrograph" and recipes.RECIPES[self.recipe].follows
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
     averaging : int
         Number of drawn transforms over which the networks' predictions are averaged, 0 for none.
     adaptation : {"micrograph", "none"}
-        Whether the networks' predictions follow the micrograph, see `temlib.adaptation`; with the recipe of 2016 they do not.
+        Whether predictions follow the micrograph, see `temlib.adaptation`; with the recipe of 2016 they do not.
 
     Returns
     -------
@@ -150,7 +155,9 @@ def train(data, task, chosen, *, keep=None, progress=None, explain=None, **setti
         results = []
         try:
             model = (
-                _Svm(name, data, classes) if name in svm.names() else _Network(name, data, classes, settings)
+                _Svm(name, data, classes, settings)
+                if name in svm.names()
+                else _Network(name, data, classes, settings)
             )
             for fold in sorted(set(fold_of)):
                 start = (number * settings.folds + fold - 1) * settings.epochs
@@ -294,8 +301,8 @@ def _labelled_share(table, task, rest, settings, rng):
 class _Svm:
     """An SVM baseline in the protocol."""
 
-    def __init__(self, name, data, classes):
-        self.name, self.classes = name, classes
+    def __init__(self, name, data, classes, settings):
+        self.name, self.classes, self.follows = name, classes, settings.follows
         started = time.perf_counter()
         self.features = svm.features(data.images, name)
         self.per_image = (time.perf_counter() - started) / len(data)
@@ -311,6 +318,8 @@ class _Svm:
         probabilities, calls, started = {}, {}, time.perf_counter()
         for role in ("test", "validation"):
             seen = self.features.iloc[parts[role]]
+            if self.follows:
+                seen = adaptation.followed(seen, groups[parts[role]], features)
             calls[role] = pd.Categorical(svm.calls(fitted, seen), categories=self.classes).codes
             probabilities[role] = fitted.predict_proba(seen.to_numpy())
         predicted = sum(len(parts[role]) for role in ("test", "validation"))

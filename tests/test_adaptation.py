@@ -1,6 +1,7 @@
 """Networks that follow the micrograph: statistics, what is left behind, and that it cures a shifted micrograph."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from temlib import adaptation, fitting, networks, training
@@ -93,6 +94,25 @@ def test_a_network_that_follows_errs_less_on_micrographs_unlike_those_of_trainin
     # The order of particles does not matter much: statistics are those of the micrograph.
     turned = network.follow(parts["test"][::-1])[::-1]
     assert np.allclose(turned, found, atol=0.02)
+
+
+def test_descriptors_follow_as_a_scaler_with_mixed_statistics_would():
+    """Scaled by training, followed descriptors are the plain ones scaled by the mixture; small micrographs stay as they are."""
+    rng = np.random.default_rng(0)
+    training_, plain = (
+        pd.DataFrame(rng.normal(m, s, (n, 2)), columns=["a", "b"]) for m, s, n in ((1, 2, 90), (5, 3, 36))
+    )
+    training_["c"], plain["c"] = 1.0, 1.0  # a descriptor that never varies
+    micrographs = np.array(["large"] * 32 + ["small"] * 4)
+    followed, part = adaptation.followed(plain, micrographs, training_), adaptation.share(32)
+    large = plain[:32]
+    mean, variance = (
+        (1 - part) * f(training_) + part * f(large) for f in (pd.DataFrame.mean, lambda t: t.var(ddof=0))
+    )
+    assert followed[32:].equals(plain[32:]) and np.allclose(followed["c"], 1)
+    scaled = (followed[:32] - training_.mean()) / training_.std(ddof=0)
+    expected = (large - mean) / np.sqrt(variance)
+    assert np.allclose(scaled[["a", "b"]], expected[["a", "b"]])
 
 
 def test_a_lone_particle_is_predicted_as_it_is():
