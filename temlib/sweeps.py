@@ -121,7 +121,8 @@ def rarest(measured):
     Returns
     -------
     DataFrame
-        `task, model, <what is swept>, class`, and of that class `TPR, PPV, Brier score` (0 is perfect), beside accuracy and balanced
+        `task` where there are several, `model, <what is swept>, class`, and of that class `TPR, PPV, Brier score` (0 is
+        perfect), beside accuracy and balanced
         accuracy of all; value and 95 % interval as text.
     """
     positives = measured[
@@ -148,7 +149,8 @@ def rarest(measured):
             columns[measure] = pd.Series(text, index=pd.MultiIndex.from_frame(rows[keys]))
         parts.append(pd.DataFrame(columns).reset_index().assign(**{"class": name}))
     found = pd.concat(parts, ignore_index=True).fillna("undefined")
-    return found[[*keys, "class", *list(columns)]]
+    shown = keys[found["task"].nunique() == 1 :]  # one task needs no column
+    return found[[*shown, "class", *list(columns)]]
 
 
 def power_law(labels, scores, *, perfect=1.0):
