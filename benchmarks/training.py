@@ -151,10 +151,14 @@ def label_curve(folder, path):
     for file in sorted(folder.glob("*.json")):
         about = json.loads(file.read_text(encoding="utf-8"))
         job = about["job"]
-        usual = job["model"] == "dihedral" and (about["input_size"], about["epochs"]) == SETS[job["set"]][1:]
+        size, epochs = SETS[job["set"]][1:]
+        usual = job["model"] == "dihedral" and about["input_size"] == size
+        usual = usual and (about["epochs"] == epochs or "labels" in job)
         if job["seed"] > 1 or not (usual or job["model"] == "lipnet4 of 2016"):
             continue
         name = job["model"] + (", whole micrographs" if job.get("labels_from") == "micrographs" else "")
+        name += ", not following" if job.get("adaptation") == "none" else ""
+        name += f", {about['epochs']} epochs" if usual and about["epochs"] != epochs else ""
         measured = measures.table(pd.read_csv(file.with_suffix(".csv")), task=job["set"])
         score = measured.query("measure == 'balanced accuracy'").iloc[0]
         about = {"model": name, "seeds": 1, "labels": job.get("labels", 1), "labelled": about["labelled"]}
