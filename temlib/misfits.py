@@ -4,8 +4,8 @@ import pandas as pd
 
 from temlib import measures
 
-# Beyond this difference of balanced accuracy plain and resampled validation particles are different things to a network.
-RESAMPLING = 0.05
+# Beyond this difference of balanced accuracy two ways to show validation particles are different things to a network.
+TOLERATED = 0.05
 # Curves of fewer epochs cannot be judged.
 FEWEST_EPOCHS = 5
 # With fewer validation particles of the rarest class than this such a difference is chance.
@@ -34,17 +34,17 @@ def misfits(trained):
         if check["rarest"].sum() < FEWEST:
             continue
         plain, resampled = check["plain"].mean(), check["resampled"].mean()
-        if resampled - plain > RESAMPLING:
+        if resampled - plain > TOLERATED:
             found.append(
                 f"{name}: validation particles score {plain:.2f} as they are but {resampled:.2f} when resampled as in "
                 "training, so the network learnt the noise that resampling leaves; its scores are too low."
             )
-        elif plain - resampled > RESAMPLING:
+        elif plain - resampled > TOLERATED:
             found.append(
                 f"{name}: validation particles score {resampled:.2f} when augmented as in training but {plain:.2f} as they "
                 "are, so the augmentation may be stronger than these particles bear."
             )
-        if plain - check["final"].mean() > RESAMPLING:
+        if plain - check["final"].mean() > TOLERATED:
             found.append(
                 f"{name}: validation particles score {check['final'].mean():.2f} when the network follows their micrographs and "
                 f"{plain:.2f} when it does not; set 'adaptation' to 'none'."
