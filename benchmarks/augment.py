@@ -22,10 +22,16 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import numpy as np
 from scipy import ndimage
 
-from temlib import device
-from temlib.affine import affine_matrices
-from temlib.augment import Augmentation, condition
-from temlib.spectra import CURES, detail_curves, power_curve, treated
+from temlib.augment import (
+    CURES,
+    Augmentation,
+    affine_matrices,
+    detail_curves,
+    lowpass,
+    on_device,
+    power_curve,
+    treated,
+)
 
 SLIDES = Augmentation()
 SCIPY, CHAIN = (
@@ -112,7 +118,7 @@ def device_way(images, transforms):
 
     samples = SLIDES.prepare(images).samples
     matrices = affine_matrices(transforms, images.shape[1:]).astype("float32")
-    compiled = tf.function(lambda s, m: device.resample(s, m, images.shape[1:]), jit_compile=True)
+    compiled = tf.function(lambda s, m: on_device.resample(s, m, images.shape[1:]), jit_compile=True)
     batches = [
         (tf.constant(samples[k : k + 100]), tf.constant(matrices[k : k + 100]))
         for k in range(0, len(images), 100)
@@ -143,7 +149,7 @@ def speed(count, rounds):
         return SLIDES.apply_prepared(prepared, SLIDES.draw(count, random))
 
     ways = {
-        "temlib, `condition` before it": lambda: (condition(images), ours()),
+        "temlib, `condition` before it": lambda: (lowpass(images), ours()),
         "temlib: prefilter (once per image)": lambda: SLIDES.prepare(images),
         "temlib: keras.ops under XLA, CPU": device_way(images, transforms),
         SCIPY: scipy_way(images, transforms),
@@ -223,7 +229,7 @@ def noise(name, images):
     at = (0.1, 0.2, 0.3, 0.4, 0.5)
     pairs = {cure: treated(images, transforms, SLIDES, cure) for cure in CURES}
     for blur in (0.4, 0.8, 1.0):
-        before = condition(images, blur=blur)
+        before = lowpass(images, blur=blur)
         pairs[f"conditioned, blur {blur} px"] = before, SLIDES.apply(before, transforms)
     rows = []
     for cure, (plain, varied) in pairs.items():
@@ -249,7 +255,7 @@ def read_crops(folder):
 
 def training(batches):
     """Return the share of lipnet4's training time that augmentation takes, batch by batch, at 64×64."""
-    from temlib import networks
+    from temlib.train import networks
 
     keras = networks.backend()
     count, batch, random = 640, 32, np.random.default_rng(0)
@@ -257,7 +263,7 @@ def training(batches):
     labels = np.eye(3, dtype=np.float32)[random.integers(0, 3, count)]
     network = networks.build("lipnet4", input_size=64, classes=3, seed=0)
     network.compile(keras.optimizers.AdamW(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True))
-    prepared, taken = SLIDES.prepare(condition(images)), []
+    prepared, taken = SLIDES.prepare(lowpass(images)), []
     for _ in range(batches + 3):
         index = random.integers(0, count, batch)
         start = time.perf_counter()

@@ -17,9 +17,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from temlib import device, networks
-from temlib.affine import affine_matrices
-from temlib.augment import Augmentation
+from temlib import augment
+from temlib.augment import Augmentation, affine_matrices
+from temlib.train import networks
 
 SLIDES = Augmentation()
 
@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--cpu", action="store_true", help="run on a CPU too, to see that it runs")
     options = parser.parse_args()
     keras = networks.backend()
-    if not (device.available() or options.cpu):
+    if not (augment.available() or options.cpu):
         print("No accelerator here: nothing was measured.")
         return
     shape, random = (options.size, options.size), np.random.default_rng(0)
@@ -55,17 +55,17 @@ def main():
 
     def drawn():
         index = random.integers(0, options.particles, options.batch)
-        return index, device.batch(index, affine_matrices(SLIDES.draw(options.batch, random), shape))
+        return index, augment.batch(index, affine_matrices(SLIDES.draw(options.batch, random), shape))
 
     mean = keras.Sequential([keras.Input((*shape, 1)), keras.layers.GlobalAveragePooling2D()])
-    alone = device.within(mean, options.particles, shape, SLIDES)
+    alone = augment.within(mean, options.particles, shape, SLIDES)
     network = networks.build("lipnet4", input_size=options.size, classes=3, seed=0)
-    joined = device.within(network, options.particles, shape, SLIDES)
+    joined = augment.within(network, options.particles, shape, SLIDES)
     for model in (alone, joined):
-        device.hold(model, prepared)
+        augment.hold(model, prepared)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     for model in (network, joined):
-        model.compile(keras.optimizers.AdamW(1e-3), loss, jit_compile=device.available())
+        model.compile(keras.optimizers.AdamW(1e-3), loss, jit_compile=augment.available())
     fixed = images[: options.batch, ..., None]
     ways = {
         "draw and spline": lambda: alone.predict_on_batch(drawn()[1]),
@@ -74,9 +74,11 @@ def main():
     }
     name = keras.backend.backend()
     package = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}[name]
-    where = "accelerator" if device.available() else "CPU only: says nothing about a GPU"
-    print(f"keras {version('keras')} on {name} {version(package)}, {where}; {options.size}×{options.size}, "
-          f"batches of {options.batch}, {options.particles:,} particles")  # fmt: skip
+    where = "accelerator" if augment.available() else "CPU only: says nothing about a GPU"
+    print(
+        f"keras {version('keras')} on {name} {version(package)}, {where}; {options.size}×{options.size}, "
+        f"batches of {options.batch}, {options.particles:,} particles"
+    )
     print("\n| what | images/s |\n|---|---|")
     for what, step in ways.items():
         print(f"| {what} | {rate(step, options.batch, options.rounds):,.0f} |", flush=True)

@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from temlib import calibration, curves, decisions, intervals, measures
-from temlib.confusions import call_labels, call_values
-from temlib.tested import HeldOut
+from temlib import evaluate
+from temlib.evaluate import intervals, measures, scores
+from temlib.evaluate.measures import call_labels, call_values
+from temlib.evaluate.predictions import HeldOut
 
 CLASSES = ["positive", "negative"]
 SHOWN = (("TPR", "positive"), ("PPV", "positive"), ("F1", "positive"), ("balanced accuracy", "all"))
@@ -216,7 +217,7 @@ def print_score_tests(rng, replicates, quick):
                 rows = measures.scores_compared(*pair, CLASSES, 0.95, 0, rng)
                 found[k] += rows["p_value"].iloc[0] <= 0.05
                 if not independent:
-                    estimates = measures.score_estimates(pair[0], CLASSES)[0]
+                    estimates = scores.score_estimates(pair[0], CLASSES)[0]
                     low, high = intervals.of_values(chosen(estimates, [0, 5]))[:2]
                     found[2:] += (low <= truths) & (truths <= high)
         print(
@@ -268,7 +269,7 @@ def print_conformal(rng, replicates, quick):
         for _ in range(replicates):
             table = drawn_predictions(rng, 2 * micrographs, 8, icc, 1)
             table["role"] = np.where(table["micrograph"] < micrographs, "validation", "test")
-            sets = decisions.conformal_sets(table)
+            sets = evaluate.conformal_sets(table)
             if sets["set"].notna().any():
                 claimed += 1
                 found.append(sets.groupby("truth")["covered"].mean())
@@ -287,11 +288,11 @@ def print_calibration_error(rng, replicates, quick):
     )
     for micrographs, icc, sharpness in list(product((20, 40, 80), (0, 0.3), (1, 2)))[:: 5 if quick else 1]:
         # 400,000 particles, each its own micrograph, stand for the truth.
-        truth = calibration.calibration_error(drawn_predictions(rng, 400_000, 1, icc, sharpness), draws=2)[
+        truth = evaluate.calibration_error(drawn_predictions(rng, 400_000, 1, icc, sharpness), draws=2)[
             "ECE"
         ].iloc[0]
         rows = [
-            calibration.calibration_error(
+            evaluate.calibration_error(
                 drawn_predictions(rng, micrographs, 15, icc, sharpness), seed=rng
             ).iloc[0]
             for _ in range(replicates)
@@ -327,14 +328,14 @@ def print_curves(rng, replicates, quick):
         truth = rng.integers(0, 2, 400_000)
         alone = np.arange(len(truth))
         known = at(
-            curves.curves(predictions_of(truth, alone, drawn_scores(rng, truth, alone, icc)[0]), draws=2)
+            evaluate.curves(predictions_of(truth, alone, drawn_scores(rng, truth, alone, icc)[0]), draws=2)
         )["value"]
         inside = np.zeros(len(read))
         for _ in range(replicates):
             micrograph = np.repeat(np.arange(micrographs), rng.poisson(30, micrographs))
             truth = rng.integers(0, 2, len(micrograph))
             score = drawn_scores(rng, truth, micrograph, icc)[0]
-            found = at(curves.curves(predictions_of(truth, micrograph, score), draws=200, seed=rng))
+            found = at(evaluate.curves(predictions_of(truth, micrograph, score), draws=200, seed=rng))
             inside += (found["low"] <= known) & (known <= found["high"])
         print(
             f"| {micrographs} | {icc} | " + " | ".join(f"{100 * x / replicates:.1f}" for x in inside) + " |",

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib import networks, particles
-from temlib.augment import Augmentation
-from temlib.spectra import CURES, treated
+from temlib.augment import CURES, Augmentation, treated
+from temlib.data import open as open_data
+from temlib.data import split
+from temlib.train import networks
 
 SLIDES = Augmentation()
 FOLDS, BATCH, PEAK, DRAWS = 3, 32, 3e-3, 4
@@ -72,13 +73,13 @@ def main():
     if options.manifest is None:
         print("Name the manifest of real crops: nothing was measured.")
         return
-    data = particles.open(options.manifest, scale="fill", input_size=options.box)
+    data = open_data(options.manifest, scale="fill", input_size=options.box)
     start = (options.box - options.size) // 2  # cut, not resized: a resized crop has coloured noise
     images = np.ascontiguousarray(data.images[:, start:, start:][:, : options.size, : options.size])
     codes = pd.Categorical(data.table[options.task]).codes.astype(int)
     rows = []
     for seed in range(options.seeds):
-        fold_of = particles.split(data.table, options.task, folds=FOLDS, seed=seed)
+        fold_of = split(data.table, options.task, folds=FOLDS, seed=seed)
         for fold in sorted(set(fold_of)):
             held = np.asarray(fold_of == fold)
             for cure in options.cures:

@@ -18,7 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from temlib import fitting, simulate, stacks, svm, training
+from temlib.data import prepare
+from temlib.simulate import studies
+from temlib.train import Settings, features, fitting
 
 # Every window is this wide, so that input size changes the pixel and nothing else; vesicles fit into it.
 WINDOW_NM = 128.0
@@ -30,12 +32,12 @@ EVEN = {"unilamellar": 0.5, "multilamellar": 0.5}
 def images_of(crops, table, size):
     """Prepared images of one window and size: (n, size, size) float32."""
     ratios = table["pixel_size_nm"] / (WINDOW_NM / size)
-    return np.stack([stacks.prepare(crop, size, ratio=ratio) for crop, ratio in zip(crops, ratios)])
+    return np.stack([prepare.prepare(crop, size, ratio=ratio) for crop, ratio in zip(crops, ratios)])
 
 
 def by_network(images, truth, folds, *, epochs, groups, seed=1):
     """Out-of-fold calls of the dihedral network, trained as temlib trains; a fifth of the micrographs chooses the epoch."""
-    settings = training.Settings(folds=len(folds), seed=seed, epochs=epochs, imbalance="none")
+    settings = Settings(folds=len(folds), seed=seed, epochs=epochs, imbalance="none")
     network, calls = fitting.Network("dihedral", images, ["0", "1"], settings), np.empty(len(truth), int)
     for fold, (rest, test) in enumerate(folds):
         inner = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
@@ -47,7 +49,7 @@ def by_network(images, truth, folds, *, epochs, groups, seed=1):
 
 def by_svm(images, truth, folds, groups):
     """Out-of-fold calls of an RBF kernel on texture and radial descriptors."""
-    values, calls = svm.features(images).to_numpy(), np.empty(len(truth), int)
+    values, calls = features(images).to_numpy(), np.empty(len(truth), int)
     for train, test in folds:
         machine = make_pipeline(StandardScaler(), SVC(C=10.0, gamma=0.3 / values.shape[1]))
         calls[test] = machine.fit(values[train], truth[train]).predict(values[test])
@@ -59,7 +61,7 @@ class Data:
 
     def __init__(self, count, *, folds=3, seed=1, **options):
         options = {"diameter_nm": DIAMETERS, "prevalence": EVEN, "micrographs": count // 30} | options
-        self.table, self.crops = simulate.crops(count, seed=seed, **options)
+        self.table, self.crops = studies.crops(count, seed=seed, **options)
         self.truth = (self.table["truth_lamellarity"] == "multilamellar").to_numpy().astype(int)
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         self.folds = list(splitter.split(self.truth, self.truth, self.table["micrograph"]))
@@ -68,8 +70,10 @@ class Data:
         """Balanced accuracy with a 95 % interval from micrographs drawn with replacement, and the calls."""
         images, micrographs = images_of(self.crops, self.table, size), self.table["micrograph"].to_numpy()
         calls = learner(images, self.truth, self.folds, groups=micrographs, **options)
-        groups = [rows.to_numpy() for rows in self.table.reset_index().groupby("micrograph")["index"]
-                  .agg(list).map(pd.Index)]  # fmt: skip
+        groups = [
+            rows.to_numpy()
+            for rows in self.table.reset_index().groupby("micrograph")["index"].agg(list).map(pd.Index)
+        ]
         rng, draws = np.random.default_rng(0), []
         for _ in range(400):
             index = np.concatenate([groups[g] for g in rng.integers(0, len(groups), len(groups))])
@@ -82,8 +86,11 @@ def report(what, learner, data, size, **options):
     began = time.perf_counter()
     value, low, high, calls = data.score(learner, size, **options)
     name = {"by_network": "dihedral", "by_svm": "svm"}[learner.__name__]
-    print(f"| {what} | {name} | {size} | {WINDOW_NM / size:.2f} | {len(calls)} | {value:.4f} ({low:.3f}–{high:.3f}) "
-          f"| {time.perf_counter() - began:.0f} |", flush=True)  # fmt: skip
+    print(
+        f"| {what} | {name} | {size} | {WINDOW_NM / size:.2f} | {len(calls)} | {value:.4f} ({low:.3f}–{high:.3f}) "
+        f"| {time.perf_counter() - began:.0f} |",
+        flush=True,
+    )
     return {
         "what": what,
         "model": name,
@@ -153,7 +160,7 @@ def leakage(seeds=range(11, 21)):
     """
     rows = []
     for seed in seeds:
-        table, crops = simulate.crops(1500, seed=seed)
+        table, crops = studies.crops(1500, seed=seed)
         values = np.array([border(crop) for crop in crops])
         for task, name in (("lamellarity", "multilamellar"), ("encapsulation", "full")):
             truth = (table[f"truth_{task}"] == name).to_numpy().astype(int)
@@ -172,9 +179,11 @@ def leakage(seeds=range(11, 21)):
     print("|---|---|---|---|---|")
     for task, part in wide.groupby("task"):
         half = stats.t.ppf(0.975, len(part) - 1) * part["gain"].std() / np.sqrt(len(part))
-        print(f"| {task} | {part['at random'].mean():.3f} | {part['by micrograph'].mean():.3f} | {part['gain'].mean():+.3f} "
-              f"({part['gain'].mean() - half:+.3f} to {part['gain'].mean() + half:+.3f}) "
-              f"| {(part['gain'] > 0).sum()} of {len(part)} |")  # fmt: skip
+        print(
+            f"| {task} | {part['at random'].mean():.3f} | {part['by micrograph'].mean():.3f} | {part['gain'].mean():+.3f} "
+            f"({part['gain'].mean() - half:+.3f} to {part['gain'].mean() + half:+.3f}) "
+            f"| {(part['gain'] > 0).sum()} of {len(part)} |"
+        )
     return wide
 
 
@@ -215,8 +224,11 @@ def draw(rows, path):
         axes.errorbar(part["size"], part["value"], error, marker="o", capsize=3, color=colour, label=name)
     people = next(row["value"] for row in rows if row["model"] == "panel")
     axes.axhline(people, color="0.4", ls="--", label="panel of annotators (whole crops)")
-    axes.set(xlabel=f"input size (pixels across {WINDOW_NM:g} nm)", ylabel="balanced accuracy against truth",
-             xticks=SIZES)  # fmt: skip
+    axes.set(
+        xlabel=f"input size (pixels across {WINDOW_NM:g} nm)",
+        ylabel="balanced accuracy against truth",
+        xticks=SIZES,
+    )
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)
 

@@ -16,7 +16,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.training import RECIPE, SETS, difference
-from temlib import adaptation, fitting, particles, recipes, training
+from temlib import train
+from temlib.data import open as open_data
+from temlib.data import split
+from temlib.train import adaptation, fitting
 
 PRIORS = (16, 32, 64, 128, 256)
 
@@ -28,10 +31,10 @@ def measure(data, task, model, settings):
     codes = pd.Categorical(table[task], categories=classes).codes
     micrographs = table["micrograph"].to_numpy()
     network = fitting.Network(model, data.images, classes, settings, micrographs=micrographs)
-    fold_of = particles.split(table, task, folds=settings.folds, seed=settings.seed)
+    fold_of = split(table, task, folds=settings.folds, seed=settings.seed)
     called = {}
     for fold in sorted(set(fold_of)):
-        parts = training.split_fold(table, task, fold_of, fold, settings)
+        parts = train.split_fold(table, task, fold_of, fold, settings)
         test = parts["test"]
         with mock.patch.object(network, "_alone", return_value=False):
             network.fold(codes, parts, fold, None)
@@ -67,22 +70,27 @@ def main():
     print("|---|---|---|---|---|---|---|---|---|")
     for name in options.sets:
         task, size, epochs = SETS[name]
-        data = particles.open(options.data / name / "manifest.csv", scale="fill", input_size=size).labelled(
-            task
-        )
+        data = open_data(options.data / name / "manifest.csv", scale="fill", input_size=size).labelled(task)
         contrast = "either" if name.startswith("supported") else "kept"
-        settings = training.Settings(
-            **RECIPE, epochs=options.epochs or epochs, seed=options.seed, contrast=contrast,
-            labels=options.labels, labels_from=options.labels_from,
-        )  # fmt: skip
+        settings = train.Settings(
+            **RECIPE,
+            epochs=options.epochs or epochs,
+            seed=options.seed,
+            contrast=contrast,
+            labels=options.labels,
+            labels_from=options.labels_from,
+        )
         called = measure(data, task, options.model, settings)
         labels = f"{options.labels:g} of {options.labels_from}"
         for way, rows in called.items():
             values = rows.filter(regex="^p_").to_numpy()
             truth = pd.Categorical(rows["truth"], categories=sorted(set(rows["truth"]))).codes
             gained = " | " if way == "as trained" else difference(called, way, "as trained", task)
-            print(f"| {name} | {options.model} | {labels} | {settings.epochs} | {way} | {recipes.balanced_accuracy(values, truth):.3f} "
-                  f"| {recipes.log_loss(values, truth):.3f} | {gained} |", flush=True)  # fmt: skip
+            print(
+                f"| {name} | {options.model} | {labels} | {settings.epochs} | {way} | {fitting.balanced_accuracy(values, truth):.3f} "
+                f"| {fitting.log_loss(values, truth):.3f} | {gained} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ import pandas as pd
 import PIL
 from PIL import Image
 
-from temlib import micrographs, particles, sources, tables
+from temlib import data
+from temlib.data import labels, micrographs, sources
+from temlib.data import open as open_data
 from temlib.files import InputError
 
 FORMATS = Path(__file__).parents[2] / "shared" / "data" / "formats"
@@ -101,9 +103,9 @@ def reading_tables(folder):
     table.to_csv(path, sep=";", index=False, encoding="cp1252")
 
     def ours():
-        found = tables.read(path)
-        tables.labels(found, ["lamellarity"])
-        return tables.numbers(found["diameter_nm"])
+        found = data.read_table(path)
+        labels.labels(found, ["lamellarity"])
+        return data.numbers(found["diameter_nm"])
 
     def theirs():
         return pd.read_csv(path, sep=";", decimal=",", encoding="cp1252")["diameter_nm"]
@@ -131,7 +133,7 @@ def preparing(folder, count):
     write_crops(folder, count)
 
     def ours():
-        return particles.open(folder / "crops.csv", pixel_nm=2.0, input_size=64)
+        return data.open(folder / "crops.csv", pixel_nm=2.0, input_size=64)
 
     def theirs():
         for path in sorted(folder.glob("p*.png")):
@@ -145,8 +147,10 @@ def preparing(folder, count):
         taken.append(time.perf_counter() - start)
         used.append(sum(os.times()[:4]) - begun)
     (again,) = seconds([ours])
-    print(f"| {count:,} PNG of 40–139 px to 64×64 at 2 nm | {taken[0]:.1f} s ({count / taken[0]:,.0f}/s; {used[0]:.1f} s of CPU) "
-          f"| Pillow alone, one thread: {taken[1]:.1f} s |")  # fmt: skip
+    print(
+        f"| {count:,} PNG of 40–139 px to 64×64 at 2 nm | {taken[0]:.1f} s ({count / taken[0]:,.0f}/s; {used[0]:.1f} s of CPU) "
+        f"| Pillow alone, one thread: {taken[1]:.1f} s |"
+    )
     print(f"| the same, opened again | {again:.3f} s | |")
     return used[0] / used[1] < 4 and again / taken[0] < 0.1
 
@@ -171,14 +175,16 @@ def million(folder, count=10**6):
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     start = time.perf_counter()
-    data = particles.open(folder / "s.csv", pixel_nm=2.0, input_size=16)
+    data = open_data(folder / "s.csv", pixel_nm=2.0, input_size=16)
     taken = time.perf_counter() - start
     half = data.rows(np.arange(0, count, 2))
     total = sum(len(block) for block in half.blocks())
     ended.set()
     thread.join()
-    print(f"| {count:,} particles of a stack, prepared; half of them read ({total:,}) | {taken:.0f} s "
-          f"| anonymous memory at most {peak[0] / 1e9:.2f} GB |")  # fmt: skip
+    print(
+        f"| {count:,} particles of a stack, prepared; half of them read ({total:,}) | {taken:.0f} s "
+        f"| anonymous memory at most {peak[0] / 1e9:.2f} GB |"
+    )
 
 
 def anonymous():

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import special
 from sklearn import metrics
 
-from temlib import curves, decisions, measures
+from temlib import evaluate
 
 CLASSES = np.array(["unilamellar", "multilamellar", "uncertain"])
 RESAMPLES, TIMED = 2000, 5
@@ -82,12 +82,12 @@ def main():
     options = parser.parse_args()
     predictions = drawn(options.particles, options.models, micrographs=200)
     jobs = {
-        "table: every measure with intervals": lambda: measures.table(predictions, task="lamellarity"),
-        "compare: every pair, 10,000 exchanges": lambda: measures.compare(predictions, task="lamellarity"),
-        "reliability": lambda: decisions.reliability(predictions),
-        "calibration error, 4,000 draws": lambda: decisions.calibration_error(predictions),
-        "coverage-risk": lambda: decisions.coverage_risk(predictions),
-        f"ROC and precision–recall, {RESAMPLES:,} resamples": lambda: curves.curves(
+        "table: every measure with intervals": lambda: evaluate.table(predictions, task="lamellarity"),
+        "compare: every pair, 10,000 exchanges": lambda: evaluate.compare(predictions, task="lamellarity"),
+        "reliability": lambda: evaluate.reliability(predictions),
+        "calibration error, 4,000 draws": lambda: evaluate.calibration_error(predictions),
+        "coverage-risk": lambda: evaluate.coverage_risk(predictions),
+        f"ROC and precision–recall, {RESAMPLES:,} resamples": lambda: evaluate.curves(
             predictions, draws=RESAMPLES
         ),
     }

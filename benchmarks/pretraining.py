@@ -19,8 +19,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.training import RECIPE, SETS, difference
-from temlib import fitting, measures, networks, particles, recipes, training
-from temlib.augment import condition
+from temlib import evaluate, train
+from temlib.augment import lowpass
+from temlib.data import open as open_data
+from temlib.data import split
+from temlib.train import fitting, networks
 
 WAYS = ("fresh", "simulated", "crops")
 # Particles and epochs of the simulated task.
@@ -31,16 +34,16 @@ PASSES, CROPS, LENGTH, TEMPERATURE = 20, 64, 64, 0.2
 
 def simulated_weights(size, seed):
     """Train on simulated particles; give the weights."""
-    data = particles.open("simulated", count=COUNT, seed=seed, scale="fill", input_size=size)
+    data = open_data("simulated", count=COUNT, seed=seed, scale="fill", input_size=size)
     data = data.labelled("encapsulation")
     codes = pd.Categorical(data.table["encapsulation"]).codes
-    settings = training.Settings(folds=5, seed=seed, epochs=EPOCHS)
+    settings = train.Settings(folds=5, seed=seed, epochs=EPOCHS)
     network = fitting.Network("dihedral", data.images, sorted(set(codes)), settings)
-    fold_of = particles.split(data.table, "encapsulation", folds=5, seed=seed)
+    fold_of = split(data.table, "encapsulation", folds=5, seed=seed)
     held = np.flatnonzero(fold_of == 1)
     parts = {"train": np.flatnonzero(fold_of > 1), "validation": held, "test": held}
     result = network.fold(codes, parts, 1, None)
-    right = recipes.balanced_accuracy(result["probabilities"]["test"], codes[held])
+    right = fitting.balanced_accuracy(result["probabilities"]["test"], codes[held])
     print(f"simulated encapsulation at {size} pixels: balanced accuracy {right:.3f} (validation)", flush=True)
     return [np.array(v) for v in network.model.variables]
 
@@ -67,7 +70,7 @@ def contrastive_weights(network, crops, rng):
     views.compile(
         keras.optimizers.AdamW(learning_rate=1e-3, weight_decay=1e-2, clipnorm=1.0), loss, jit_compile=False
     )
-    prepared = network.augmentation.prepare(condition(network.images[crops]))
+    prepared = network.augmentation.prepare(lowpass(network.images[crops]))
     for step in range(PASSES * steps):
         if step % steps == 0:
             order = rng.permutation(len(crops))
@@ -75,7 +78,7 @@ def contrastive_weights(network, crops, rng):
         seen = network.augmentation.apply_prepared(prepared, network.augmentation.draw(2 * CROPS, rng), index)
         if network.settings.contrast == "either":
             seen *= rng.choice(np.array([-1, 1], np.float32), 2 * CROPS)[:, None, None]
-        views.optimizer.learning_rate = network.settings.learning_rate * recipes.one_cycle(
+        views.optimizer.learning_rate = network.settings.learning_rate * fitting.one_cycle(
             step / (PASSES * steps)
         )
         views.reset_metrics()
@@ -142,7 +145,7 @@ def main():
     print("|---|---|---|---|---|---|---|---|")
     for name in options.sets:
         task, size, epochs = SETS[name]
-        data = particles.open(options.data / name / "manifest.csv", scale="fill", input_size=size)
+        data = open_data(options.data / name / "manifest.csv", scale="fill", input_size=size)
         settings = RECIPE | {
             "epochs": options.epochs or epochs,
             "seed": options.seed,
@@ -154,17 +157,20 @@ def main():
         for way in options.ways:
             started, network = time.perf_counter(), begun(way, data, size, options.seed)
             with mock.patch.object(fitting, "Network", network):
-                trained = training.train(data, task, ["dihedral"], **settings)
+                trained = train.cross_validate(data, task, ["dihedral"], **settings)
             called[way] = trained.predictions
             score = (
-                measures.table(called[way], task=task)
+                evaluate.table(called[way], task=task)
                 .query("measure == 'balanced accuracy'")["value"]
                 .iloc[0]
             )
             fresh = way == "fresh" or "fresh" not in called
             gained = " | " if fresh else difference(called, way, "fresh", task)
-            print(f"| {name} | {options.labels:g} of {options.labels_from} | {settings['epochs']} | {way} | {score:.3f} | {gained} "
-                  f"| {time.perf_counter() - started:.0f} |", flush=True)  # fmt: skip
+            print(
+                f"| {name} | {options.labels:g} of {options.labels_from} | {settings['epochs']} | {way} | {score:.3f} | {gained} "
+                f"| {time.perf_counter() - started:.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import time
 import numpy as np
 import scipy
 
-from temlib import panel, simulate
+from temlib import simulate
+from temlib.simulate import annotators
 
 QUICK = "--quick" in sys.argv
 # Micrographs of 1024 x 1024 pixels in one repeat.
@@ -108,11 +109,11 @@ def difficulty():
     results = []
     for seed in range(3 if QUICK else 20):
         study = simulate.study(600, seed=seed)
-        results.append(panel.agreement(study.panel, study.table).set_index("task"))
+        results.append(annotators.agreement(study.panel, study.table).set_index("task"))
     print(
         "| task | kappa, median (range) | uncertain | balanced accuracy | of decided |\n|---|---|---|---|---|"
     )
-    for task in panel.TASKS:
+    for task in simulate.TASKS:
         found = {name: [result.loc[task, name] for result in results] for name in results[0].columns}
         kappa, middle = found["kappa"], {name: np.median(values) for name, values in found.items()}
         print(
@@ -125,8 +126,10 @@ def difficulty():
 
 def main():
     print("## Simulator\n")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"numpy {np.__version__}, scipy {scipy.__version__}\n")  # fmt: skip
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"numpy {np.__version__}, scipy {scipy.__version__}\n"
+    )
     for part in (speed, table_speed, memory, bytes_equal, thon_rings, difficulty):
         part()
 

@@ -20,7 +20,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from temlib import particles, svm
+from temlib import train
+from temlib.data import open as open_data
+from temlib.data import split
+from temlib.train import features, svm
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
 SETS = {"apoferritin_cryoem": "content", "supported_np3_stem": "count"}
@@ -39,25 +42,25 @@ def plain(images):
 
 def scores(name, size, seeds, models):
     """Return {model: (mean balanced accuracy, seconds)} on one set."""
-    data = particles.open(REAL / name / "manifest.csv", input_size=size)
+    data = open_data(REAL / name / "manifest.csv", input_size=size)
     task, table = SETS[name], data.table
     labels, groups = table[task].to_numpy(), table["micrograph"].to_numpy()
     found = {}
     for model in ("plain", *models):
         begun, values = time.process_time(), []
-        features = plain(data.images) if model == "plain" else svm.features(data.images, model)
+        measured = plain(data.images) if model == "plain" else features(data.images, model)
         for seed in range(1, seeds + 1):
-            fold, calls = particles.split(table, task, folds=5, seed=seed), np.empty(len(labels), object)
+            fold, calls = split(table, task, folds=5, seed=seed), np.empty(len(labels), object)
             for k in np.unique(fold):
                 train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
                 if model == "plain":
                     fitted = make_pipeline(StandardScaler(), SVC(class_weight="balanced")).fit(
-                        features[train], labels[train]
+                        measured[train], labels[train]
                     )
-                    calls[test] = fitted.predict(features[test])
+                    calls[test] = fitted.predict(measured[test])
                 else:
-                    fitted = svm.fit(model, features.iloc[train], labels[train], groups[train], seed=seed)
-                    calls[test] = svm.calls(fitted, features.iloc[test])
+                    fitted = svm.fit(model, measured.iloc[train], labels[train], groups[train], seed=seed)
+                    calls[test] = svm.calls(fitted, measured.iloc[test])
             values.append(balanced_accuracy_score(labels, calls.astype(str)))
         found[model] = (np.mean(values), np.std(values), (time.process_time() - begun) / seeds)
         print(
@@ -74,7 +77,7 @@ def main():
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", choices=SETS)
-    parser.add_argument("--models", nargs="*", default=svm.names())
+    parser.add_argument("--models", nargs="*", default=train.svm_names())
     options = parser.parse_args()
     if not REAL.is_dir():
         print("The real particle sets are absent; nothing is compared.")

@@ -43,7 +43,8 @@ def key(job):
 
 def train(data_folder, folder, job):
     """Train one job, unless its files are there."""
-    from temlib import particles, training
+    from temlib import data as particles
+    from temlib import train
 
     base = folder / key(job)
     if base.with_name(base.name + ".json").exists():
@@ -58,7 +59,7 @@ def train(data_folder, folder, job):
     settings |= options
     data = particles.open(data_folder / name / "manifest.csv", scale="fill", input_size=size)
     started = time.perf_counter()
-    trained = training.train(data, task, [model], **settings)
+    trained = train.cross_validate(data, task, [model], **settings)
     took = time.perf_counter() - started
     if trained.failures:
         sys.exit(str(trained.failures))
@@ -113,12 +114,12 @@ def table(folder):
 
 def difference(called, better, other, task):
     """Say in two cells of a table by how much one model is better than another on the same particles, by micrograph."""
-    from temlib import measures
+    from temlib import evaluate
 
     both = pd.concat(
         [called[better].assign(model=better), called[other].assign(model=other)], ignore_index=True
     )
-    row = measures.compare(both, task=task).query("measure == 'balanced accuracy'").iloc[0]
+    row = evaluate.compare(both, task=task).query("measure == 'balanced accuracy'").iloc[0]
     sign = 1 if row["model_a"] == better else -1
     low, high = sorted((sign * row["low"], sign * row["high"]))
     return f"{sign * row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p_value']:.4f}"
@@ -145,7 +146,7 @@ def paired(folder):
 
 def label_curve(folder, path):
     """Print, and draw at `path`, what the dihedral network reaches with a share of the labels, beside the recipe of 2016 with all."""
-    from temlib import figures, measures, sweeps
+    from temlib import evaluate, figures
 
     rows = []
     for file in sorted(folder.glob("*.json")):
@@ -159,7 +160,7 @@ def label_curve(folder, path):
         name = job["model"] + (", whole micrographs" if job.get("labels_from") == "micrographs" else "")
         name += ", not following" if job.get("adaptation") == "none" else ""
         name += f", {about['epochs']} epochs" if usual and about["epochs"] != epochs else ""
-        measured = measures.table(pd.read_csv(file.with_suffix(".csv")), task=job["set"])
+        measured = evaluate.table(pd.read_csv(file.with_suffix(".csv")), task=job["set"])
         score = measured.query("measure == 'balanced accuracy'").iloc[0]
         about = {"model": name, "seeds": 1, "labels": job.get("labels", 1), "labelled": about["labelled"]}
         rows.append(score[["task", "value", "low", "high", "n", "micrographs"]].to_dict() | about)
@@ -172,25 +173,25 @@ def label_curve(folder, path):
         print(
             f"| {row.task} | {row.model} | {row.labels:g} | {row.labelled:.0f} | {row.value:.3f} ({row.low:.3f} to {row.high:.3f}) |"
         )
-    figures.label_curve(curve, sweeps.labels_needed(curve, target=0.9), target=0.9).plot().savefig(
+    figures.label_curve(curve, evaluate.labels_needed(curve, target=0.9), target=0.9).plot().savefig(
         path, dpi=110
     )
 
 
 def quick():
     """Compare temlib's training with bare `model.fit` on the same conditioned arrays; give the ratio of their times."""
-    from temlib import fitting, recipes, training
-    from temlib.augment import condition
+    from temlib.augment import lowpass
+    from temlib.train import Settings, fitting
 
     rng = np.random.default_rng(1)
     images, codes = rng.normal(size=(1024, 28, 28)).astype(np.float32), np.arange(1024) % 2
-    settings = training.Settings(folds=2, seed=1, epochs=1, augmentation="none", imbalance="none")
+    settings = Settings(folds=2, seed=1, epochs=1, augmentation="none", imbalance="none")
     network = fitting.Network("lipnet4", images, ["a", "b"], settings)
     network._fresh()
-    plan = recipes.Plan(codes, 2, settings, rng, len(codes))
-    average = recipes.Average(100)
+    plan = fitting.Plan(codes, 2, settings, rng, len(codes))
+    average = fitting.Average(100)
     learner, batches = network._learner(np.arange(len(codes)))
-    ready, targets = condition(images)[..., None], plan.targets[codes]
+    ready, targets = lowpass(images)[..., None], plan.targets[codes]
 
     def ours():
         network._epoch(learner, batches, plan, average, codes, rng, 0)
@@ -215,7 +216,7 @@ def quick():
 
 def precision(rounds=5, steps=4):
     """Print the time of a training step in mixed precision relative to float32, dihedral at 40 pixels, taking turns."""
-    from temlib import networks
+    from temlib.train import networks
 
     keras = networks.backend()
     rng = np.random.default_rng(1)

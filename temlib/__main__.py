@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 import temlib
+from temlib import report
 from temlib.files import InputError
 
 PATHS = click.Path(path_type=Path)
@@ -39,8 +40,14 @@ def _pairs(ctx, option, values):
 
 
 FILES = click.argument("files", nargs=-1, required=True, type=PATHS)
-SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", callback=_pairs,
-                   help="Use VALUE for the parameter KEY instead of the file's.")  # fmt: skip
+SET = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_pairs,
+    help="Use VALUE for the parameter KEY instead of the file's.",
+)
 
 
 @main.command()
@@ -53,13 +60,11 @@ SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", callb
 @click.option("--force", is_flag=True, help="Run again what is finished and unchanged.")
 def run(files, changes, only, output, force):
     """Run the notebooks with each parameter FILE and write the HTML reports."""
-    from temlib import run as runner
-
     status = 0
-    for settings in runner.check(files, changes=changes):
+    for settings in report.check(files, changes=changes):
         line = _Line()
-        steps = runner.execute(settings, only=only, output=output, force=force, show=line.show)
-        reports = Path(output) if output else runner.book.reports_folder()
+        steps = report.execute(settings, only=only, output=output, force=force, show=line.show)
+        reports = Path(output) if output else report.reports_folder()
         click.echo(f"{settings.run}: {reports / settings.run / 'index.html'}")
         failed = [step for step in steps if step.status == "failed"]
         if failed:
@@ -72,11 +77,11 @@ def run(files, changes, only, output, force):
 @SET
 def check(files, changes):
     """Check parameter FILES, and the data that they name, without running anything."""
-    from temlib import run as runner
+    from temlib import report
 
-    declared = runner.declarations()
-    for settings in runner.check(files, changes=changes):
-        steps = runner.plan(settings, declared)
+    declared = report.declarations()
+    for settings in report.check(files, changes=changes):
+        steps = report.plan(settings, declared)
         labels = [step.label for step in steps]
         if len(steps) > MANY:
             times = Counter(step.notebook for step in steps)
@@ -104,9 +109,9 @@ def html(notebooks):
 @click.option("--micrographs", is_flag=True, help="Write whole micrographs (MRC) and positions (STAR) too.")
 def simulate(folder, count, seed, preset, micrographs):
     """Write a folder OUT of simulated cryo-TEM liposomes with known truth, which `particles:` opens."""
-    from temlib import simulate as simulator
+    from temlib import simulate
 
-    simulator.write(folder, count, seed=seed, preset=preset, micrographs=micrographs)
+    simulate.write(folder, count, seed=seed, preset=preset, micrographs=micrographs)
     click.echo(f"{folder / 'manifest.csv'}: {count} simulated particles")
 
 
@@ -122,7 +127,7 @@ class _Line:
         self.width, self.lock, self.at_work = shutil.get_terminal_size().columns, threading.Lock(), {}
 
     def show(self, step, text):
-        from temlib.book import duration
+        from temlib.report import duration
 
         with self.lock:
             began = self.at_work.setdefault(step.label, (self.clock(), ""))[0]

@@ -11,9 +11,19 @@ from pathlib import Path
 import temlib
 
 PACKAGES = (
-    "temlib", "numpy", "pandas", "scikit-learn", "scikit-image", "keras", "tensorflow", "numba", "scipy", "matplotlib",
-    "papermill", "nbconvert",
-)  # fmt: skip
+    "temlib",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scikit-image",
+    "keras",
+    "tensorflow",
+    "numba",
+    "scipy",
+    "matplotlib",
+    "papermill",
+    "nbconvert",
+)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-from temlib import book
+from temlib.report import notebook
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SETTINGS = (
@@ -83,7 +83,7 @@ class Lab:
 def jupyterlab(folder):
     """Serve copies of the notebooks from `folder`, with settings, runs and workspaces below it, and give a `Lab`."""
     served, home = folder / "notebooks", folder / "home"
-    shutil.copytree(book.NOTEBOOKS, served, ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(notebook.NOTEBOOKS, served, ignore=shutil.ignore_patterns(".*"))
     for extension, name, values in SETTINGS:
         path = home / "settings" / "@jupyterlab" / extension / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,8 +99,18 @@ def jupyterlab(folder):
         "TEMLIB_REPORTS": str(folder / "reports"),
         "PYTHONPATH": os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")]),
     }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root",
-               "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={served}"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--allow-root",
+        "--IdentityProvider.token=",
+        "--ServerApp.password=",
+        f"--ServerApp.root_dir={served}",
+    ]
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:

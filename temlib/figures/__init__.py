@@ -1,33 +1,45 @@
-"""Every picture: its numbers, its drawing, its words.
+"""Every picture, its numbers, its drawing and its words; and the controls seen in JupyterLab."""
 
-A function here gives a `Picture`. Its `frame` is the tidy table that is drawn, `plot` draws it anew, `alt` says in one
-sentence what is seen, `caption` what it means with its n. A picture shows itself in JupyterLab and in HTML.
-"""
-
-from temlib.figures.augmentation import detail, drawn, each_transform, interpolations, mosaic, noise, spectra
-from temlib.figures.base import COLOURS, Picture, set_style
-from temlib.figures.evaluation import confusions, curves, estimates, reliability, risk
-from temlib.figures.explanation import attention, cases, descriptors, outlines
-from temlib.figures.particles import class_counts, gallery, histogram, micrograph_counts, radial_profiles
-from temlib.figures.simulation import stages, thon_rings
-from temlib.figures.software import stars
-from temlib.figures.survey import (
+from temlib.figures.augment import detail, drawn, each_transform, interpolations, mosaic, noise, spectra
+from temlib.figures.base import COLOURS, Note, Picture, Table, set_style
+from temlib.figures.compare import label_curve, learning, sweep
+from temlib.figures.controls import Explorer
+from temlib.figures.evaluate import attention, cases, confusions, curves, estimates, reliability, risk
+from temlib.figures.explore import (
+    class_counts,
     descriptor_map,
     disagreements,
+    gallery,
+    histogram,
     leakage,
+    micrograph_counts,
     odd_micrographs,
     pairs,
     power_spectra,
+    radial_profiles,
     sizes,
+    stages,
+    thon_rings,
 )
-from temlib.figures.sweeps import label_curve, learning, sweep
-from temlib.figures.training import architectures, learning_curves, micrograph_scores, pareto
+from temlib.figures.software import backends, popularity, stars
+from temlib.figures.train import (
+    architectures,
+    descriptors,
+    learning_curves,
+    micrograph_scores,
+    outlines,
+    pareto,
+)
 
 __all__ = [
     "COLOURS",
+    "Explorer",
+    "Note",
     "Picture",
+    "Table",
     "architectures",
     "attention",
+    "backends",
     "cases",
     "class_counts",
     "confusions",
@@ -54,6 +66,7 @@ __all__ = [
     "outlines",
     "pairs",
     "pareto",
+    "popularity",
     "power_spectra",
     "radial_profiles",
     "reliability",

@@ -1,0 +1,20 @@
+"""Whatever people have becomes one table and one stack of images."""
+
+from temlib.data.labels import annotators, consensus
+from temlib.data.particles import Particles, check, check_task, open, split
+from temlib.data.sources import tasks_of
+from temlib.data.tables import numbers
+from temlib.data.tables import read as read_table
+
+__all__ = [
+    "Particles",
+    "annotators",
+    "check",
+    "check_task",
+    "consensus",
+    "numbers",
+    "open",
+    "read_table",
+    "split",
+    "tasks_of",
+]

@@ -1,0 +1,280 @@
+"""Labels as people write them: typing errors, several annotators, their consensus and their agreement."""
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from temlib.files import InputError, listed
+
+TYPO_SHARE = 0.25  # a label this rare beside its one-letter neighbour is taken for a typo, not for a class
+JACKKNIFE_BLOCKS = 200  # enough for a t quantile, few enough to be quick at a million particles
+
+
+def labels(table, tasks):
+    """Return the label columns of `tasks`, checked for typing errors.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Text columns, as `read` gives them.
+    tasks : iterable of str, or mapping of str to sequence of str
+        Label columns to check; a mapping names the classes of each task, or None where they are not declared.
+
+    Returns
+    -------
+    DataFrame
+        The label columns without surrounding spaces; empty = not labelled.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a label is not among the declared classes, two labels differ only by case,
+        spaces, hyphens or underscores, or a rare label differs from a common one by one letter; the sentence
+        names the line and suggests the label that was probably meant.
+
+    Notes
+    -----
+    Without declared classes a one-letter difference is a typing error if both labels have at least four
+    characters, the difference is no digit, and the rare one has at most a quarter of the common one's
+    particles.
+    """
+    declared = dict(tasks) if hasattr(tasks, "items") else dict.fromkeys(tasks)
+    result = pd.DataFrame(index=table.index)
+    for task, classes in declared.items():
+        if task not in table:
+            near = get_close_matches(task, table.columns, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(table.columns)}."
+            raise InputError(f"The table has no column {task!r}{hint}")
+        column = table[task].astype(str).str.strip()
+        counts = Counter(column.tolist())
+        del counts[""]  # not labelled
+        for wrong, right in _typos(counts, classes):
+            line = column.index[np.flatnonzero(column == wrong)[0]]
+            where = f"{task}, line {line}: {wrong[:40]!r}" + (
+                f" ({counts[wrong]} times)" if counts[wrong] > 1 else ""
+            )
+            if right is None:
+                raise InputError(
+                    f"{where} is none of the classes {listed(classes)}; correct it or leave it empty."
+                )
+            raise InputError(
+                f"{where} looks like a typing error of {right[:40]!r}; correct it, or rename the class."
+            )
+        result[task] = column
+    return result
+
+
+def _typos(counts, classes):
+    """Yield `(label, label that was meant or None)` for labels that look like typing errors."""
+    known = Counter(counts) if classes is None else Counter(classes)
+    if classes is not None:
+        for label in counts:
+            if label not in known:
+                near = [name for name in known if _plain(name) == _plain(label) or _one_apart(name, label)]
+                yield label, (near or get_close_matches(label, known, 1) or [None])[0]
+        return
+    for first, second in combinations(counts, 2):
+        common, rare = sorted((first, second), key=counts.get, reverse=True)
+        few = counts[rare] <= TYPO_SHARE * counts[common]
+        if _plain(first) == _plain(second) or (
+            few and min(map(len, (first, second))) >= 4 and _one_apart(first, second)
+        ):
+            yield rare, common
+
+
+def _plain(label):
+    """Return a label without case, spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]+", "", label).casefold()
+
+
+def _one_apart(first, second):
+    """Whether two labels differ by one letter put in, left out, exchanged, or swapped with its neighbour."""
+    first, second = sorted((_plain(first), _plain(second)), key=len)
+    start = next((i for i, (a, b) in enumerate(zip(first, second)) if a != b), len(first))
+    head, tail = first[start:], second[start:]
+    if len(first) == len(second):
+        swapped = len(head) > 1 and head[:2] == tail[1::-1] and head[2:] == tail[2:]
+        return swapped or (head[1:] == tail[1:] and not (head[:1] + tail[:1]).isdigit())
+    return len(tail) == len(head) + 1 and head == tail[1:] and not tail[0].isdigit()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well several annotators agree on one task.
+
+    Attributes
+    ----------
+    task : str
+        The task.
+    annotators : tuple of str
+        Names behind the ``@``.
+    kappa, low, high : float
+        Mean of the pairwise Cohen's kappas with its 95 % interval; NaN if undefined.
+    method : str
+        How they were computed, or why they are undefined.
+    pairs : DataFrame
+        One row per pair of annotators: `first, second, n, agreement, kappa`.
+    disagreements : DataFrame
+        The particles on which not all labels are equal: the table's `particle`, `image` and `micrograph`
+        columns where present, each annotator's label, and the `consensus`.
+    """
+
+    task: str
+    annotators: tuple
+    kappa: float
+    low: float
+    high: float
+    method: str
+    pairs: pd.DataFrame
+    disagreements: pd.DataFrame
+
+
+def annotators(table, task):
+    """Return the names of the annotators of a task: those behind ``task@`` in the table's columns."""
+    return tuple(name.partition("@")[2] for name in table.columns if name.startswith(f"{task}@"))
+
+
+def consensus(table, task):
+    """Join the labels of several annotators by majority and measure their agreement.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Text columns ``task@annotator`` of at least two annotators; an empty cell is not labelled by them.
+    task : str
+        The task.
+
+    Returns
+    -------
+    labels : (n,) Series of str
+        The label that more than half of the annotators who labelled the particle gave. Where there is none it
+        is ``uncertain`` if that is one of the labels in use, else empty: people who disagree are what that
+        class means, and dropping the particle would make the remaining ones look easier than they are.
+    agreement : Agreement
+        Kappa with interval, pairs, and the list of disagreements.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two annotators, a joined column of the same task beside theirs, or a typing
+        error.
+
+    Notes
+    -----
+    Cohen's kappa [1]_ is averaged over all pairs of annotators who share particles (Light [2]_). The interval
+    is a jackknife over micrographs with t quantiles; over 200 blocks of particles where no `micrograph` is
+    known.
+
+    References
+    ----------
+    .. [1] Cohen J., Educ. Psychol. Meas. 20 (1960) 37, doi:10.1177/001316446002000104
+    .. [2] Light R.J., Psychol. Bull. 76 (1971) 365, doi:10.1037/h0031643
+    """
+    names = annotators(table, task)
+    if len(names) < 2:
+        raise InputError(
+            f"A consensus on {task!r} needs columns {task}@a and {task}@b of at least two annotators."
+        )
+    if task in table:
+        raise InputError(
+            f"The table has {task!r} beside the annotators' columns {task}@...; keep one or the other."
+        )
+    columns = [f"{task}@{name}" for name in names]
+    given = labels(table, columns)
+    _check_across(given, task)
+    classes = sorted(set(given.to_numpy().ravel()) - {""})
+    codes = given.apply(
+        lambda column: pd.Categorical(column, classes).codes
+    ).to_numpy()  # (n, annotators), -1 empty
+    votes = (codes[:, :, None] == np.arange(len(classes))).sum(axis=1)  # (n, classes)
+    best, cast = votes.argmax(axis=1), votes.sum(axis=1)
+    otherwise = next((name for name in classes if name.casefold() == "uncertain"), "")
+    decided = 2 * votes.max(axis=1, initial=0) > cast
+    joined = np.where(decided, np.array([*classes, ""], object)[best], np.where(cast > 0, otherwise, ""))
+    joined = pd.Series(joined, index=table.index, name=task, dtype=str)
+    return joined, _agreement(table, task, names, given, codes, joined, (votes > 0).sum(axis=1) > 1)
+
+
+def _check_across(given, task):
+    """Refuse labels of two annotators that differ by a typing error, though each alone is consistent."""
+    together = pd.DataFrame({task: given.to_numpy().ravel()}, index=np.repeat(given.index, given.shape[1]))
+    labels(together, [task])
+
+
+def _agreement(table, task, names, given, codes, joined, differ):
+    """Return the `Agreement` of the annotators' codes, shape `(n, annotators)`."""
+    if "micrograph" in table:
+        groups, unit = pd.factorize(table["micrograph"])[0], "micrographs"
+    else:
+        groups, unit = np.arange(len(table)) % JACKKNIFE_BLOCKS, "blocks of particles"
+    who = list(combinations(range(len(names)), 2))
+    counts = np.stack([_contingency(codes[:, a], codes[:, b], groups, codes.max() + 1) for a, b in who])
+    equal, kappas = _cohen(counts.sum(axis=1))
+    pairs = pd.DataFrame(
+        {
+            "first": [names[a] for a, _ in who],
+            "second": [names[b] for _, b in who],
+            "n": counts.sum(axis=(1, 2, 3)),
+            "agreement": equal,
+            "kappa": kappas,
+        }
+    )
+    shown = table[[name for name in ("particle", "image", "micrograph") if name in table]]
+    listed = pd.concat([shown, given, joined.rename("consensus")], axis=1)[differ]
+    return Agreement(task, names, *_jackknife(counts, unit), pairs, listed)
+
+
+def _contingency(first, second, groups, classes):
+    """Return how often each pair of labels occurs in each group, shape `(groups, classes, classes)`."""
+    both = (first >= 0) & (second >= 0)
+    cells = (groups[both] * classes + first[both]) * classes + second[both]
+    size = int(groups.max() + 1) * int(classes) ** 2
+    return np.bincount(cells, minlength=size).reshape(-1, classes, classes)
+
+
+def _cohen(counts):
+    """Return share of equal labels and Cohen's kappa of tables of counts, shape `(..., classes, classes)`."""
+    n = counts.sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore", divide="ignore"):  # undefined stays NaN
+        equal = np.trace(counts, axis1=-2, axis2=-1) / n
+        chance = (counts.sum(axis=-1) / n[..., None] * (counts.sum(axis=-2) / n[..., None])).sum(axis=-1)
+        return equal, np.where(chance < 1, (equal - chance) / (1 - chance), math.nan)
+
+
+def _light(counts):
+    """Return the mean over the pairs (first axis) of the kappas that are defined, NaN where none is."""
+    kappas = _cohen(counts)[1]
+    defined = ~np.isnan(kappas)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(defined, kappas, 0).sum(axis=0) / defined.sum(axis=0)
+
+
+def _jackknife(counts, unit):
+    """Return kappa, its 95 % interval from leaving out one group at a time, and the method in words."""
+    total = counts.sum(axis=1)  # (pairs, classes, classes)
+    kappa = float(_light(total))
+    if math.isnan(kappa):
+        return (
+            kappa,
+            math.nan,
+            math.nan,
+            "undefined: no two annotators share particles, or all gave one class",
+        )
+    used = counts.sum(axis=(0, 2, 3)) > 0
+    left_out, count = _light(total[:, None] - counts[:, used]), int(used.sum())
+    if count < 2 or np.isnan(left_out).any():
+        method = (
+            f"mean pairwise Cohen's kappa; no interval from {count} {unit}: undefined without one of them"
+        )
+        return kappa, math.nan, math.nan, method
+    spread = math.sqrt((count - 1) / count * float(np.sum((left_out - left_out.mean()) ** 2)))
+    half = float(stats.t.ppf(0.975, count - 1)) * spread
+    method = f"mean pairwise Cohen's kappa, jackknife over {count} {unit}"
+    return kappa, max(-1.0, kappa - half), min(1.0, kappa + half), method

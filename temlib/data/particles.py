@@ -1,0 +1,265 @@
+"""The data set: open it, check it, bring it to one scale, split it by micrograph.
+
+`open` takes the word `simulated` or whatever `sources.read` reads, and gives a `Particles`: one table and one stack of
+images, row by row. The stack is mapped from `cache`, so that it may be larger than memory and the next notebook finds it.
+A split never divides a micrograph.
+"""
+
+import html
+import json
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from temlib.data import cache, labels, prepare, sources
+from temlib.data.crops import Simulated
+from temlib.data.sources import tasks_of
+from temlib.files import InputError
+
+BLOCK = 1000  # images that are looked at together
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Particles ready for learning: row `i` of `table` belongs to `images[i]`.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row a particle; see docs/architecture.md.
+    images : (n, rows, columns) ndarray of float32
+        Zero median and unit robust spread each; mapped from disk, so that reading a block takes the memory of a block.
+    source : str
+        Where they came from.
+    notes : tuple of str
+        What was found and assumed, one sentence each.
+    scale : str
+        `physical` or `fill`.
+    pixel_nm : float
+        Size of a pixel of `images`, in nm; NaN where unknown.
+    simulated : bool
+    """
+
+    table: pd.DataFrame
+    images: np.ndarray = field(repr=False)
+    source: str
+    notes: tuple
+    scale: str
+    pixel_nm: float
+    simulated: bool
+
+    def __len__(self):
+        return len(self.table)
+
+    @property
+    def tasks(self):
+        """The label columns."""
+        return tasks_of(self.table)
+
+    def labelled(self, task):
+        """Give the particles that have a label for `task`."""
+        keep = np.flatnonzero(self.table[task].notna())
+        return self if len(keep) == len(self) else self.rows(keep)
+
+    def rows(self, keep):
+        """Give the particles with the row numbers `keep`; few are copied, many are read when they are asked for."""
+        table = self.table.iloc[keep].reset_index(drop=True)
+        return replace(self, table=table, images=prepare.select(self.images, keep))
+
+    def blocks(self):
+        """Yield the images as arrays of at most 1,000, in the order of the table."""
+        for start in range(0, len(self), BLOCK):
+            yield np.asarray(self.images[start : start + BLOCK])
+
+    def agreement(self, task):
+        """Give how well the annotators of `task` agree (`tables.Agreement`), None where fewer than two are known."""
+        if len(labels.annotators(self.table, task)) < 2:
+            return None
+        text = [name for name in self.table if "@" in name or name in ("particle", "micrograph")]
+        return labels.consensus(self.table[text].fillna(""), task)[1]
+
+    def _repr_html_(self):
+        words = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        count = f"{len(self):,} particles in {self.table['micrograph'].nunique()} micrographs"
+        warning = (
+            '<div class="simulated"><strong>Simulated data.</strong> These particles were made by temlib\'s simulator; '
+            "nothing here was measured on a sample.</div>"
+        )
+        return f"{warning if self.simulated else ''}<p><strong>{count}</strong></p><ul>{words}</ul>"
+
+
+def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_size=64):
+    """Open a data set and bring it to one scale.
+
+    Parameters
+    ----------
+    source : str or Path
+        `simulated`, or a manifest, positions with labels, or a folder, as `sources.read` takes them.
+    count, seed : int
+        Number and seed of simulated particles.
+    scale : {"physical", "fill"}
+        `physical`: every crop at `pixel_nm`, padded with its median or cut to `input_size`; used where all pixel
+        sizes are known. `fill`: the whole box resized to `input_size`, so that size is lost.
+    pixel_nm : float
+        Size of a prepared pixel, in nm.
+    input_size : int
+        Rows and columns of a prepared image, in pixels.
+
+    Returns
+    -------
+    Particles
+
+    Raises
+    ------
+    InputError
+        For what `sources.read` refuses; an image that is missing, unreadable, constant, saturated or not finite; a place
+        outside its micrograph; pixel sizes known for some particles only; one image under two labels.
+    """
+    source = str(source)
+    found = Simulated(count, seed) if source == "simulated" else sources.read(Path(source))
+    key = cache.key("particles", *found.state(), scale, pixel_nm, input_size)
+    size = 4 * len(found.table) * input_size**2
+    folder = cache.kept(key, partial(prepare.make, found, scale, pixel_nm, input_size), size=size)
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    table = found.table.reset_index(drop=True)
+    runs = facts["pixel_sizes"] or [[len(table), None]]
+    table["pixel_size_nm"] = np.repeat(
+        [np.nan if size is None else size for _, size in runs], [n for n, _ in runs]
+    )
+    table["box_px"] = np.load(folder / "sides.npy").astype(float)
+    table = table.drop(
+        columns=[
+            name
+            for name in ("index", "row", "column", "box_nm")
+            if name in table and table[name].isna().all()
+        ]
+    )
+    table.attrs = {}
+    data = Particles(
+        table=table,
+        # A private mapping: the file stays as it is, whatever is written into the images.
+        images=np.load(folder / "images.npy", mmap_mode="c"),
+        source=source,
+        notes=(*found.notes, *facts["notes"]),
+        scale=facts["scale"],
+        pixel_nm=pixel_nm if facts["scale"] == "physical" else float("nan"),
+        simulated=any(name.startswith("truth_") for name in table),
+    )
+    _check_identical(data, facts["identical"], found)
+    return data
+
+
+def _check_identical(data, groups, found):
+    """Refuse equal images with different labels: at least one label is wrong, and it cannot be told which."""
+    for rows in groups:
+        for task in data.tasks:
+            given = data.table[task].iloc[rows].dropna()
+            if given.nunique() > 1:
+                first, second = given.index[0], given.index[(given != given.iloc[0]).to_numpy()][0]
+                raise InputError(
+                    f"{found.place(second)}: this image equals that of {found.table.index.name} "
+                    f"{found.table.index[first]}, but {task!r} is {given[second]!r} here and {given[first]!r} there; "
+                    "correct the label or take one out."
+                )
+
+
+def check_task(table, task, *, folds=2, where="particles"):
+    """Refuse a task that cannot be learnt or evaluated with `folds` folds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Particles.
+    task : str
+    folds : int
+    where : str
+        The place to name in the message.
+
+    Raises
+    ------
+    InputError
+        If the column is missing, has one class only, or there are fewer micrographs than folds.
+    """
+    if task not in table:
+        raise InputError(
+            f"{where}: there is no column for the task '{task}'; the columns that could be a task are "
+            f"{', '.join(tasks_of(table)) or 'none'}."
+        )
+    labels = table[task].dropna()
+    if labels.nunique() < 2:
+        raise InputError(
+            f"{where}: the task '{task}' has only the class '{labels.iloc[0] if len(labels) else ''}'; "
+            "two classes at least are needed."
+        )
+    groups = table.loc[labels.index, "micrograph"]
+    if groups.nunique() < folds:
+        raise InputError(
+            f"{where}: there are {groups.nunique()} micrographs but 'folds' is {folds}; lower 'folds' or add micrographs."
+        )
+    rarest = labels.groupby(labels).apply(lambda part: groups.loc[part.index].nunique())
+    if rarest.min() < 2:
+        raise InputError(
+            f"{where}: all particles of the class '{rarest.idxmin()}' of '{task}' come from one micrograph, so it "
+            "cannot be learnt and tested on different ones; add micrographs or merge the class."
+        )
+
+
+def check(*, particles, task, folds, scale, pixel_nm, input_size):
+    """Open the user's data as the notebooks will, and refuse what they could not use; see `open` and `check_task`."""
+    opened = open(particles, scale=scale, pixel_nm=pixel_nm, input_size=input_size)
+    check_task(opened.table, task, folds=folds, where=particles)
+    if "fold" in opened.table:
+        check_folds(opened.table, opened.table["fold"])
+
+
+def split(table, task, *, folds, seed):
+    """Divide particles into folds that keep micrographs whole and classes balanced.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Particles that all have a label for `task`. A column `fold` (the user's own) is taken as it is.
+    task : str
+    folds : int
+    seed : int
+
+    Returns
+    -------
+    (n,) ndarray of int
+        The fold in which a particle is held out, from 1.
+
+    Raises
+    ------
+    InputError
+        If the user's folds divide a micrograph.
+
+    See Also
+    --------
+    sklearn.model_selection.StratifiedGroupKFold
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if "fold" in table:
+        check_folds(table, table["fold"])
+        return table["fold"].astype("category").cat.codes.to_numpy() + 1
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    result = np.zeros(len(table), int)
+    for fold, (_, held) in enumerate(splitter.split(table, table[task], table["micrograph"]), start=1):
+        result[held] = fold
+    check_folds(table, result)
+    return result
+
+
+def check_folds(table, folds):
+    """Refuse folds that divide a micrograph, and name those micrographs."""
+    count = pd.Series(np.asarray(folds)).groupby(table["micrograph"].to_numpy()).nunique()
+    divided = count.index[count > 1].tolist()
+    if divided:
+        more = f" and {len(divided) - 3} more" if len(divided) > 3 else ""
+        raise InputError(
+            f"fold: {len(divided)} micrographs lie in several folds ({', '.join(map(str, divided[:3]))}{more}), so "
+            "particles leak between training and test; give each micrograph one fold."
+        )

@@ -1,0 +1,461 @@
+"""Positions of particles as picking programs write them, and crops cut out of micrographs at them.
+
+The contract of this module: `row` and `column` are the particle's centre in its micrograph, 0-based, in the
+order in which the rows lie in the file; pixel (i, j) has its centre at (i, j). `box_px` is the edge of the
+square window in the micrograph's pixels. Image paths are relative to ``attrs["folder"]`` and never leave it,
+not by a link either.
+
+The readers behind `positions.read` for the files of RELION, cryoSPARC, EMAN and crYOLO.
+
+Each returns a table with one row a particle and sentences about assumptions; `positions.read` says what the
+columns mean.
+"""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import starfile
+
+from temlib.data import tables
+from temlib.data.micrographs import MRC_SUFFIXES, SUFFIXES
+from temlib.files import InputError, inside, listed, probe, reason, refusal, shown
+
+STAR_STACK, STAR_MICROGRAPH = "rlnImageName", "rlnMicrographName"
+ANGSTROMS_PER_NM = 10.0
+# What picking programs add to a micrograph's name.
+PICKERS = re.compile(r"_(autopick|manualpick|topaz|cryolo|picks?|picked|coords?)$", re.IGNORECASE)
+
+
+def _blocks(path):
+    """Return the data blocks of a STAR file as DataFrames of text or numbers."""
+    tables.read_text(path)  # refuses what is no text before the parser meets it
+    try:
+        blocks = starfile.read(path, always_dict=True)
+        # A block without a loop comes as a dictionary.
+        blocks = {name: pd.DataFrame([b]) if isinstance(b, dict) else b for name, b in blocks.items()}
+    except Exception as fault:  # the parser has no errors of its own: any type may come out of a damaged file
+        raise refusal(path, f"cannot be read as STAR ({reason(fault)}); export it again.") from fault
+    for block in blocks.values():
+        twice = block.columns[block.columns.duplicated()]
+        if len(twice):
+            raise refusal(path, f"has two columns named _{listed(twice[:1])}; remove one.")
+    return blocks
+
+
+def _columns(path, block, names):
+    """Refuse a block without a needed column."""
+    missing = [name for name in names if name not in block]
+    if missing:
+        raise refusal(
+            path, f"has no column _{missing[0]}, which positions need; export the particles with it."
+        )
+
+
+def read_star(path, folder):
+    """Read RELION's STAR, with or without optics groups."""
+    blocks = _blocks(path)
+    optics = blocks.get("optics")
+    needed = (STAR_STACK, "rlnCoordinateX")
+    data = next((b for name, b in blocks.items() if name != "optics" and any(c in b for c in needed)), None)
+    if data is None:
+        raise refusal(path, "has neither _rlnImageName nor _rlnCoordinateX; give the STAR of particles.")
+    data = data.copy()
+    data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
+    # The parser fills up a row that is short of a value, and the others may sit in the wrong columns.
+    short = data.iloc[:, -1].isna()
+    if short.any():
+        raise refusal(
+            path, f"has no last value in {where(data, short)}; add what is missing, or export it again."
+        )
+    notes = []
+    if optics is not None:
+        _columns(path, optics, ["rlnOpticsGroup"])
+        _columns(path, data, ["rlnOpticsGroup"])
+        data = _with_optics(path, data, optics)
+    table = _star_stacks(path, data) if STAR_STACK in data else _star_micrographs(path, data, folder)
+    if any(name.startswith("rlnOrigin") for name in data):
+        notes.append("The shifts of a refinement (rlnOrigin) are not applied to positions.")
+    if table["pixel_size_nm"].isna().any():
+        notes.append("The STAR file states no pixel size for some particles.")
+    if "micrograph" not in table:
+        notes.append("The STAR file does not say which micrograph each particle is from.")
+    return pd.concat([table, data], axis=1), notes
+
+
+def _with_optics(path, data, optics):
+    """Return the particles with the columns of their optics group."""
+    groups = optics.set_index("rlnOpticsGroup")
+    if groups.index.has_duplicates:
+        raise refusal(path, "describes an optics group twice in data_optics; remove one of the two.")
+    unknown = ~data["rlnOpticsGroup"].isin(groups.index)
+    if unknown.any():
+        raise InputError(
+            f"{shown(path)}, {where(data, unknown)}: its optics group is not in data_optics; add it."
+        )
+    extra = groups[[name for name in groups if name not in data]]
+    return data.join(extra, on="rlnOpticsGroup")
+
+
+def _number(data, name):
+    """Return a column as floats, NaN where it is absent or no number."""
+    return pd.to_numeric(data[name], errors="coerce").astype(float) if name in data else _nothing(data)
+
+
+def _nothing(data):
+    """Return a column of NaN."""
+    return pd.Series(math.nan, data.index)
+
+
+def _star_pixel_nm(data, first):
+    """Return the pixel size in nm from the column `first`, the general one, or detector and magnification."""
+    detector_nm = _number(data, "rlnDetectorPixelSize") * 1e3  # in µm
+    by_detector = detector_nm / _number(data, "rlnMagnification")
+    angstroms = _number(data, first).fillna(_number(data, "rlnPixelSize"))
+    pixel_nm = (angstroms / ANGSTROMS_PER_NM).fillna(by_detector)
+    return pixel_nm.where((pixel_nm > 0) & np.isfinite(pixel_nm))
+
+
+def _star_stacks(path, data):
+    """Return the particles of stacks: `7@stack.mrcs` is the seventh image."""
+    parts = data[STAR_STACK].astype(str).str.extract(r"^\s*0*([1-9]\d{0,8})@(.+?)\s*$")
+    wrong = parts[1].isna()
+    if wrong.any():
+        name = shown(data[STAR_STACK][wrong].iloc[0])[:60]
+        raise InputError(
+            f"{shown(path)}, {where(data, wrong)}: {name!r} is not written as 7@stack.mrcs; correct it."
+        )
+    table = pd.DataFrame(
+        {"particle": data[STAR_STACK].astype(str).str.strip(), "image": parts[1]}, index=data.index
+    )
+    table["index"] = parts[0].astype("Int64") - 1
+    if STAR_MICROGRAPH in data:
+        table["micrograph"] = data[STAR_MICROGRAPH].astype(str)
+    # The crop is cut already; its place in the micrograph is for information.
+    table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
+    table["box_px"] = _nothing(data)
+    table["pixel_size_nm"] = _star_pixel_nm(data, "rlnImagePixelSize")
+    return table
+
+
+def _star_micrographs(path, data, folder):
+    """Return the particles at positions in micrographs."""
+    _columns(path, data, ["rlnCoordinateX", "rlnCoordinateY"])
+    if STAR_MICROGRAPH in data:
+        micrograph = data[STAR_MICROGRAPH].astype(str)
+    else:
+        micrograph = pd.Series(_beside(path, folder), data.index)
+    _check_row_order(path, micrograph)
+    table = pd.DataFrame({"particle": numbered(micrograph), "image": micrograph}, index=data.index)
+    table["index"] = pd.array([pd.NA] * len(data), "Int64")
+    table["micrograph"] = micrograph
+    table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
+    pixel_nm = _star_pixel_nm(data, "rlnMicrographPixelSize")
+    # The box of the extraction, which may have been rescaled, in the micrograph's pixels.
+    extracted_nm = _number(data, "rlnImageSize") * _number(data, "rlnImagePixelSize") / ANGSTROMS_PER_NM
+    table["box_px"], table["box_nm"], table["pixel_size_nm"] = (
+        (extracted_nm / pixel_nm).round(),
+        extracted_nm,
+        pixel_nm,
+    )
+    return table
+
+
+def _beside(path, folder):
+    """Return the name, relative to `folder`, of the one image that a table of positions is named after."""
+    stems = {path.stem, PICKERS.sub("", path.stem)}
+    found = [p for p in sorted(path.parent.iterdir()) if p.stem in stems and p.suffix.lower() in SUFFIXES]
+    if len(found) != 1:
+        many = f"{len(found)} images" if found else "no image"
+        raise refusal(path, f"names no micrograph and {many} of its name lies beside it; put one there.")
+    try:
+        return found[0].resolve().relative_to(Path(folder).resolve()).as_posix()
+    except ValueError as fault:
+        raise InputError(
+            f"{shown(found[0])} is a link out of {shown(folder)}; put the file itself there."
+        ) from fault
+
+
+def _check_row_order(path, micrographs):
+    """Refuse positions whose rows may count from the other end of the file."""
+    other = [
+        name for name in micrographs.unique() if not name.lower().removesuffix(".gz").endswith(MRC_SUFFIXES)
+    ]
+    if other:
+        raise refusal(
+            path,
+            f"gives positions in {listed(other[:1])}, whose rows picking programs count from "
+            "the bottom; convert the micrographs to MRC, or give positions as a table with row and column.",
+        )
+
+
+def read_box(path, folder):
+    """Read EMAN's .box: lower left corner, width, height, and perhaps a mode."""
+    text, _ = tables.read_text(path)
+    rows = []
+    for line, content in enumerate(text.splitlines(), 1):
+        cells = content.split()
+        if not cells:
+            continue
+        try:
+            x, y, width, height = map(float, cells[:4])
+            mode = float(cells[4]) if len(cells) > 4 else 0
+        except ValueError as fault:
+            raise InputError(
+                f"{shown(path)}, line {line}: not x, y, width, height in numbers; correct it."
+            ) from fault
+        if mode in (-1, -2):
+            raise InputError(
+                f"{shown(path)}, line {line}: the end of a filament, not a particle; export single boxes."
+            )
+        rows.append((line, x, y, width, height))
+    data = pd.DataFrame(rows, columns=["line", "x", "y", "width", "height"]).set_index("line")
+    return _corners(path, folder, data), []
+
+
+def read_cbox(path, folder):
+    """Read crYOLO's .cbox, a STAR file of corners, sizes and confidences."""
+    blocks = _blocks(path)
+    if "cryolo" not in blocks:
+        raise refusal(path, "has no block data_cryolo, so it is no .cbox; export it from crYOLO again.")
+    data = blocks["cryolo"].copy()
+    _columns(path, data, ["CoordinateX", "CoordinateY", "Width", "Height"])
+    data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
+    if _number(data, "CoordinateZ").notna().any():
+        raise refusal(path, "holds positions in a tomogram (CoordinateZ), not in a micrograph.")
+    names = {"CoordinateX": "x", "CoordinateY": "y", "Width": "width", "Height": "height"}
+    corners = pd.DataFrame({new: _number(data, old) for old, new in names.items()})
+    notes = ["The corner of a .cbox box is taken to be the lower left one, as in .box."]
+    if "Confidence" in data:
+        notes.append("A .cbox holds boxes below the picking threshold too; choose by Confidence.")
+    return pd.concat([_corners(path, folder, corners), data.drop(columns=list(names))], axis=1), notes
+
+
+def _corners(path, folder, data):
+    """Return the table of particles from corners `x, y` and sizes `width, height` in one micrograph."""
+    if not len(data):
+        raise refusal(path, "holds no particles; pick some or leave it out.")
+    wrong = ~((data["width"] > 0) & (data["width"] == data["height"]) & np.isfinite(data).all(axis=1))
+    if wrong.any():
+        raise InputError(
+            f"{shown(path)}, {where(data, wrong)}: the box is not a square of positive size; correct it."
+        )
+    micrograph = pd.Series(_beside(path, folder), data.index)
+    _check_row_order(path, micrograph)
+    table = pd.DataFrame({"particle": numbered(micrograph), "image": micrograph}, index=data.index)
+    table["index"] = pd.array([pd.NA] * len(data), "Int64")
+    table["micrograph"] = micrograph
+    # A box of n pixels from corner c covers c .. c + n - 1; its centre pixel is c + n // 2, as `cut` has it.
+    table["row"], table["column"] = (
+        data[at] + data[size] // 2 for at, size in (("y", "height"), ("x", "width"))
+    )
+    table["box_px"] = data["width"]
+    return table
+
+
+def where(table, wrong):
+    """Return the place of the first row marked in `wrong`."""
+    return f"{table.index.name} {table.index[np.flatnonzero(wrong)[0]]}"
+
+
+def numbered(micrographs):
+    """Return unique particle names: the micrograph and a running number in it, from 1."""
+    return micrographs + ":" + (micrographs.groupby(micrographs).cumcount() + 1).astype(str)
+
+
+READERS = {".star": read_star, ".box": read_box, ".cbox": read_cbox}
+LARGEST_CUT = 2**30  # bytes of crops from one call
+
+
+def read(path, *, folder=None):
+    """Read the positions of particles, or their places in stacks of crops.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.star`` of RELION (3.0, 3.1 and later) or exported from cryoSPARC, ``.box`` of EMAN, ``.cbox`` of
+        crYOLO. (A table with `image`, `row`, `column` is a manifest; `temlib.sources` reads it.)
+    folder : str or Path, optional
+        The folder that image names are relative to. By default the RELION project (the nearest folder upwards
+        that holds ``default_pipeline.star``) for a STAR file in one, else the folder of `path`.
+
+    Returns
+    -------
+    DataFrame
+        One row a particle: `particle` (unique text), `image` (path relative to ``attrs["folder"]``), `index`
+        (0-based place in a stack, <NA> for a micrograph), `micrograph` (text, absent if unknown), `row`,
+        `column`, `box_px`, `box_nm` (NaN = unknown), `pixel_size_nm` of the image (NaN = the file does not
+        say), then the file's other columns. ``attrs`` hold `path`, `folder`, `format` and `notes` (sentences
+        about assumptions). The index says in which line, or which row of a STAR file, a particle is written.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, misses a column, names an image that is missing or outside the folder, has a
+        position that is no number, or two particles of one name.
+
+    Notes
+    -----
+    * STAR: with `rlnImageName` the crops of the stacks are the particles, else `rlnCoordinateX/Y` in
+      `rlnMicrographName`. The pixel size is `rlnImagePixelSize` (stack) or `rlnMicrographPixelSize`
+      (micrograph) of the optics group, else `rlnPixelSize`, else detector pixel over magnification. RELION
+      reads TIFF bottom row first [1]_; positions in TIFF micrographs are therefore refused.
+    * EMAN .box: columns x, y of the lower left corner, width, height [2]_; the first row of an MRC file is
+      the lowest.
+    * crYOLO .cbox is taken to give the same corner, an assumption from its use as .box, not confirmed in its
+      documentation. Boxes below the picking threshold are kept, with their `Confidence`.
+
+    References
+    ----------
+    .. [1] https://relion.readthedocs.io/en/release-4.0/Reference/Conventions.html
+    .. [2] https://blake.bcm.edu/emanwiki/Eman2OtherFiles
+    """
+    path = Path(path)
+    probe(path, 1)
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise InputError(f"{shown(path)} is no known table of positions; known are {' '.join(READERS)}.")
+    folder = Path(folder) if folder is not None else _project(path) if suffix == ".star" else path.parent
+    table, notes = READERS[suffix](path, folder)
+    table = finish(path, table)
+    _check_images(path, folder, table)
+    table.attrs = {"path": str(path), "folder": str(folder), "format": suffix[1:].upper(), "notes": notes}
+    return table
+
+
+def _project(path):
+    """Return the RELION project that a STAR file lies in, or its own folder."""
+    here = path.resolve().parent
+    return next((p for p in (here, *here.parents) if (p / "default_pipeline.star").is_file()), path.parent)
+
+
+def finish(path, table, *, whole=False):
+    """Return the table with its fixed columns first and in their types, after their values were checked.
+
+    Where each image is a `whole` crop, its place in a micrograph may be unknown.
+    """
+    n = len(table)
+    if not n:
+        raise InputError(f"{shown(path)} holds no particles; pick some or leave it out.")
+    for name in ("row", "column", "box_px", "box_nm", "pixel_size_nm"):
+        values = table[name] if name in table else pd.Series(math.nan, table.index)
+        values = pd.to_numeric(values, errors="coerce").astype(float)
+        table[name] = values
+        if name in ("row", "column"):
+            wrong = np.isinf(values) if whole else ~np.isfinite(values) & table["index"].isna()
+            fault = "is not a finite number"
+        else:
+            wrong = np.isinf(values) | (values <= 0)
+            fault = "is not a positive number"
+        if wrong.any():
+            raise InputError(
+                f"{shown(path)}, {where(table, wrong)}: {name} {fault}; correct or remove that row."
+            )
+    twice = table["particle"].duplicated()
+    if twice.any():
+        name = listed(table["particle"][twice][:1])
+        raise InputError(
+            f"{shown(path)}, {where(table, twice)}: the particle {name} occurs twice; remove one."
+        )
+    first = ["particle", "image", "index", "micrograph", "row", "column", "box_px", "box_nm", "pixel_size_nm"]
+    first = [name for name in first if name in table]
+    return table[first + [name for name in table if name not in first]]
+
+
+def _check_images(path, folder, table):
+    """Refuse an image that is missing, outside the folder, or of no readable kind."""
+    for line, name in table["image"].drop_duplicates().items():
+        place = f"{shown(path)}, {table.index.name} {line}"
+        file = inside(folder, name, place)
+        suffix = file.with_suffix("").suffix if file.suffix.lower() in (".gz", ".bz2") else file.suffix
+        if suffix.lower() not in SUFFIXES:
+            raise InputError(
+                f"{place}: {listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
+            )
+
+
+def cut(image, rows, columns, box_px):
+    """Cut square crops out of a micrograph.
+
+    Parameters
+    ----------
+    image : (rows, columns) ndarray or memmap
+        The micrograph.
+    rows, columns : (n,) array of float
+        Centres in pixels, 0-based; rounded half up to whole pixels, since resampling would change the noise.
+    box_px : int
+        Edge of the crops in pixels. Pixel ``box_px // 2`` of a crop is the particle's centre.
+
+    Returns
+    -------
+    (n, box_px, box_px) float32 ndarray
+        The crops. **Border rule**: a centre must lie in the micrograph; pixels of the window that lie outside
+        take the median of those inside, which adds no structure, where mirrored ones would add false
+        membranes. `coverage` tells how much of each window is real.
+
+    Raises
+    ------
+    InputError
+        If the image is not 2-D, a centre is outside or not finite, or the crops would take too much memory.
+    """
+    rows, columns = _centres(image, rows, columns, box_px)
+    if 4 * len(rows) * box_px**2 > LARGEST_CUT:
+        raise InputError(
+            f"{len(rows)} crops of {box_px} x {box_px} pixels exceed 1 GiB; cut fewer at a time, or smaller."
+        )
+    crops = np.empty((len(rows), box_px, box_px), np.float32)
+    for crop, top, left in zip(crops, rows - box_px // 2, columns - box_px // 2):
+        inner = image[max(top, 0) : top + box_px, max(left, 0) : left + box_px]
+        at = max(-top, 0), max(-left, 0)
+        if inner.shape != crop.shape:
+            crop[:] = np.median(inner)
+        crop[at[0] : at[0] + inner.shape[0], at[1] : at[1] + inner.shape[1]] = inner
+    return crops
+
+
+def coverage(shape, rows, columns, box_px):
+    """Return the share of each particle's window that lies in the micrograph.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the micrograph.
+    rows, columns : (n,) array of float
+        Centres, as for `cut`.
+    box_px : int
+        Edge of the window in pixels.
+
+    Returns
+    -------
+    (n,) ndarray
+        Values in (0, 1]; 1 = the whole window is real.
+    """
+    shares = [
+        (np.minimum(centre - box_px // 2 + box_px, size) - np.maximum(centre - box_px // 2, 0)) / box_px
+        for centre, size in zip(_centres(np.broadcast_to(0, shape), rows, columns, box_px), shape)
+    ]
+    return shares[0] * shares[1]
+
+
+def _centres(image, rows, columns, box_px):
+    """Return centres as whole pixels, after everything that `cut` needs was checked."""
+    if np.ndim(image) != 2:
+        raise InputError(f"A micrograph has rows and columns; this image has the shape {np.shape(image)}.")
+    if isinstance(box_px, bool) or not isinstance(box_px, int | np.integer) or box_px < 1:
+        raise InputError(f"box_px must be a whole number of pixels from 1, not {box_px!r}.")
+    centres = [np.atleast_1d(np.asarray(values, float)) for values in (rows, columns)]
+    if centres[0].ndim != 1 or centres[0].shape != centres[1].shape:
+        raise InputError(
+            f"Rows and columns must be lists of one length; shapes {centres[0].shape}, {centres[1].shape}."
+        )
+    for name, values, size in zip(("row", "column"), centres, image.shape):
+        wrong = ~((values >= -0.5) & (values < size - 0.5))  # also true for NaN
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise InputError(
+                f"Particle number {at + 1} has its {name} at {values[at]:g}, outside the micrograph of "
+                f"{image.shape[0]} x {image.shape[1]} pixels; check the binning of the positions."
+            )
+    return [np.floor(values + 0.5).astype(int) for values in centres]

@@ -1,0 +1,426 @@
+"""From a path to particles: a table with one row each, and the pixels of every row.
+
+`read` takes what people have: a manifest (a table that names images), positions of a picking program with a table of
+labels, or a folder of any of these. All end in one form, `Found`: `table` holds `particle, image, index, micrograph, row,
+column, box_px, box_nm, pixel_size_nm`, a text column per task and what else was there; its index says where in the file a
+row stands. Pixels are read later and row by row, so that a million particles never are in memory together.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from temlib.data import labels, micrographs, positions, tables
+from temlib.data.crops import PLACES, Found
+from temlib.data.micrographs import NANOMETRES
+from temlib.data.positions import numbered, where
+from temlib.files import InputError, listed, shown
+
+TABLES = (".csv", ".tsv", ".txt")
+# Columns with a meaning of their own; a task is any other text column.
+RESERVED = (
+    "image",
+    "index",
+    "number",
+    "particle",
+    "micrograph",
+    "session",
+    "pixel_size_nm",
+    "row",
+    "column",
+    "box_px",
+    "box_nm",
+    "fold",
+)
+MOST_CLASSES = 20
+IMAGES = (
+    *micrographs.SUFFIXES,
+    *(mrc + end for mrc in micrographs.MRC_SUFFIXES for end in micrographs.PACKED),
+)
+
+
+def read(path):
+    """Find the particles that a path names.
+
+    Parameters
+    ----------
+    path : str or Path
+        * a manifest: a table with a column `image`, relative to it; with `row` and `column` (0-based centre) and `box_px`
+          or `box_nm` the particle is cut out of that image, with `index` (0-based) it is one of a stack;
+        * positions: ``.star``, ``.box``, ``.cbox``; labels come from a table of the same name beside it;
+        * a table of labels without `image`: it belongs to the positions of the same name, or the only ones, beside it;
+        * a folder with `manifest.csv`, with positions (and one table), with class folders, or with one table.
+
+        Lengths may be given in other units, as `pixel_size_A` or `box_um`.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    InputError
+        If nothing is found, or something stands there that cannot be trusted; one sentence with file, line and cure.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _folder(path)
+    if not path.exists():
+        raise InputError(f"{shown(path)}: there is no such file or folder; correct 'particles'.")
+    suffix = path.suffix.lower()
+    if suffix in positions.READERS:
+        labels = [path.with_suffix(end) for end in TABLES if path.with_suffix(end).is_file()]
+        return _positions([path], _only(path, labels))
+    if suffix not in TABLES:
+        raise InputError(
+            f"{shown(path)}: particles are named by a table or positions ({' '.join((*TABLES, *positions.READERS))}), or "
+            "lie in class folders; see parameters/own_data.yaml."
+        )
+    table = tables.read(path)
+    if "image" in table:
+        return _manifest(path, table)
+    beside = [other for other in _of_kind(path.parent, positions.READERS) if other.stem == path.stem]
+    beside = beside or _of_kind(path.parent, positions.READERS)
+    if not beside:
+        raise InputError(
+            f"{shown(path)} has no column 'image', and no positions ({' '.join(positions.READERS)}) lie beside it; its "
+            f"columns are {listed(table)}."
+        )
+    return _positions(beside, path)
+
+
+def _of_kind(folder, suffixes):
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+
+
+def _only(path, candidates):
+    """Give the one table of labels, or None; two are a question that only the user can answer."""
+    if len(candidates) > 1:
+        names = listed(candidate.name for candidate in candidates)
+        raise InputError(f"{shown(path)}: which table holds the labels, {names}? Name it as 'particles'.")
+    return candidates[0] if candidates else None
+
+
+def _folder(folder):
+    """Read a folder."""
+    if (folder / "manifest.csv").is_file():
+        return read(folder / "manifest.csv")
+    picked, found = _of_kind(folder, positions.READERS), _of_kind(folder, TABLES)
+    if picked:
+        return _positions(picked, _only(folder, found))
+    classes = _class_folders(folder)
+    if classes is not None:
+        return classes
+    if not found:
+        raise InputError(
+            f"{shown(folder)}: there are neither class folders with images, nor a manifest, nor positions in it; see "
+            "parameters/own_data.yaml."
+        )
+    return read(_only(folder, found))
+
+
+def _class_folders(folder):
+    """Read a folder whose sub-folders are named by class, None if it has none with images."""
+    rows = [
+        (image.relative_to(folder).as_posix(), sub.name)
+        for sub in sorted(folder.iterdir())
+        if sub.is_dir() and not sub.name.startswith(".")
+        for image in sorted(sub.iterdir())
+        if _is_image(image.name) and not image.name.startswith(".")
+    ]
+    if not rows:
+        return None
+    table = pd.DataFrame(rows, columns=["image", "class"], dtype=str)
+    table.index = pd.RangeIndex(1, len(table) + 1, name="image number")
+    table["particle"] = table["micrograph"] = table["image"]
+    notes = [
+        f"Read from the class folders of {shown(folder.name)}/; the task is called 'class'.",
+        "A folder of class folders does not say which particles share a micrograph, so each counts as its own: "
+        "scores may be optimistic and intervals too narrow. A manifest with a column 'micrograph' cures this.",
+    ]
+    return _finish(folder, folder, table, notes, whole=True)
+
+
+def _is_image(name):
+    return name.lower().endswith(IMAGES)
+
+
+def _manifest(path, table):
+    """Read a table that names images."""
+    table["image"] = table["image"].str.strip().str.replace("\\", "/", regex=False)
+    _check_names(path, table)
+    notes = [f"{_words(path, table)}: {len(table):,} rows, columns {listed(table)}."]
+    table = _lengths(path, table, notes)
+    index = _numbers(path, table, "index")
+    wrong = (index < 0) | (index % 1 > 0)
+    if wrong.any():
+        raise InputError(
+            f"{shown(path)}, {where(table, wrong)}: the index counts images of a stack from 0; give a whole number or "
+            "leave it empty."
+        )
+    table["index"] = index.astype("Int64")
+    placed = table["row"].notna() & table["column"].notna()
+    half = table["row"].notna() != table["column"].notna()
+    if half.any() or (placed.any() and not (placed | table["index"].notna()).all()):
+        wrong = half if half.any() else ~placed
+        raise InputError(f"{shown(path)}, {where(table, wrong)}: the position is empty; give row and column.")
+    own = not table["image"].duplicated().any()
+    boxed = table["box_px"].notna() | table["box_nm"].notna()
+    whole = not placed.any() or (own and not boxed.any() and "micrograph" in table and not _same(table).any())
+    if "particle" not in table:
+        table["particle"] = table["image"] if own else numbered(table["image"])
+    if "micrograph" not in table and not whole:
+        table["micrograph"] = table["image"]
+        notes.append("There is no column 'micrograph', so each image counts as one.")
+    _check_places(path, table, whole)
+    return _finish(path, path.parent, table, notes, whole=whole)
+
+
+def _same(table):
+    """Tell for each row whether its image is its micrograph: their names are equal but for folder and suffix."""
+    stems = [
+        table[name].map(lambda text: Path(text).name.partition(".")[0]) for name in ("image", "micrograph")
+    ]
+    return stems[0] == stems[1]
+
+
+def _words(path, table):
+    """Say how a table is written."""
+    separator = tables.SEPARATORS[table.attrs["separator"]]
+    decimal = ", decimal commas" if table.attrs["decimal"] == "," else ""
+    return f"Read from {shown(path.name)} ({table.attrs['encoding']}, separated by {separator}{decimal})"
+
+
+def _check_names(path, table):
+    """Refuse names that are empty, leave the folder as text, or name no image; links are looked at when reading."""
+    for i, name in enumerate(table["image"].tolist()):
+        if not name:
+            fault = "'image' is empty; name the particle's image"
+        elif name[0] == "/" or name[1:2] == ":" or (".." in name and ".." in name.split("/")):
+            fault = (
+                f"the image path {shown(name)[:200]!r} leaves the manifest's folder; put the image inside it"
+            )
+        elif not _is_image(name):
+            fault = f"{shown(name)[:200]!r} is no image that can be read; known are {' '.join(micrographs.SUFFIXES)}"
+        else:
+            continue
+        raise InputError(f"{shown(path)}, line {table.index[i]}: {fault}.")
+
+
+def _numbers(path, table, name):
+    """Give a column as numbers, NaN where it is absent."""
+    if name not in table:
+        return pd.Series(np.nan, table.index)
+    try:
+        return tables.numbers(table[name], decimal=table.attrs.get("decimal"))
+    except InputError as error:
+        raise InputError(f"{shown(path)}: {error}") from None
+
+
+def _lengths(path, table, notes):
+    """Turn the columns of numbers into numbers, and lengths in other units into nm."""
+    for name in list(table):
+        measured = re.fullmatch("(pixel_size|box)_(.+)", name)
+        unit = NANOMETRES.get(measured[2].lower()) if measured and measured[2] not in ("px", "nm") else None
+        if unit is None:
+            continue
+        target = f"{measured[1]}_nm"
+        if target in table:
+            raise InputError(f"{shown(path)} has both {name!r} and {target!r}; keep one of them.")
+        # Twelve digits: 2.9 Å are .29 nm and not .29000000000000004.
+        table[target] = (_numbers(path, table, name) * unit).map("{:.12g}".format).astype(float)
+        del table[name]
+        notes.append(f"{target} was computed from the column {shown(name)}.")
+    for name in PLACES:
+        if name not in table or not pd.api.types.is_float_dtype(table[name]):
+            table[name] = _numbers(path, table, name)
+    return table
+
+
+def _check_places(path, table, whole):
+    """Refuse an image or a place in it that stands twice: one particle would be counted, or labelled, twice."""
+    keys = ["image"] if whole and table["index"].isna().all() else ["image", "index", "row", "column"]
+    twice = table.duplicated(keys)
+    if twice.any():
+        i = int(np.flatnonzero(twice)[0])
+        plain = table[keys].fillna(-1)
+        first = table.index[(plain == plain.iloc[i]).all(axis=1)][0]
+        raise InputError(
+            f"{shown(path)}, {where(table, twice)}: {shown(table['image'].iloc[i])[:200]!r} is the particle of "
+            f"{table.index.name} {first} again; name each particle once."
+        )
+
+
+def _positions(paths, labels):
+    """Read the positions of one or several files, and a table of labels."""
+    kinds = {path.suffix.lower() for path in paths}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{shown(paths[0].parent)}: positions of several kinds lie here ({' '.join(sorted(kinds))}); keep one kind."
+        )
+    parts = [positions.read(path) for path in paths]
+    folders = {part.attrs["folder"] for part in parts}
+    if len(folders) > 1:
+        raise InputError(
+            f"{shown(paths[0].parent)}: positions of several RELION projects lie here; keep one."
+        )
+    notes = [f"Positions from {listed(path.name for path in paths)}: {sum(map(len, parts)):,} particles."]
+    notes += dict.fromkeys(note for part in parts for note in part.attrs["notes"])
+    path = paths[0] if len(paths) == 1 else paths[0].parent
+    if len(parts) == 1:
+        table = parts[0]
+    else:
+        where_from = np.concatenate(
+            [[f"{p.name} {line}" for line in part.index] for p, part in zip(paths, parts)]
+        )
+        table = positions.finish(path, pd.concat(parts).set_axis(pd.Index(where_from, name="row")))
+    if labels is not None:
+        table = _joined(table, labels, notes)
+    placed = table["index"].isna()
+    if placed.any():
+        # What is cut is placed in pixels of the micrograph; the window may still be stated by no one.
+        notes.append(
+            "Crops are cut out of the micrographs; pixels of a window beyond the border take the median of those within."
+        )
+    return _finish(path, Path(next(iter(folders))), table, notes, whole=False)
+
+
+def _joined(table, path, notes):
+    """Join a table of labels to positions by `particle`, or by `micrograph` and `number` (running in it, from 1)."""
+    given = tables.read(path)
+    notes.append(f"{_words(path, given)}: {len(given):,} rows, columns {listed(given)}.")
+    micrograph = table["micrograph"] if "micrograph" in table else table["image"]
+    if "particle" in given:
+        names, wanted = table["particle"], given["particle"].str.strip()
+    elif "number" in given and ("micrograph" in given or micrograph.nunique() == 1):
+        names = numbered(micrograph)
+        stems = {Path(name).stem: name for name in micrograph.unique()}
+        about = (
+            given["micrograph"].str.strip()
+            if "micrograph" in given
+            else pd.Series(micrograph.iloc[0], given.index)
+        )
+        known = dict.fromkeys(micrograph.unique())
+        about = about.map(lambda name: name if name in known else stems.get(Path(name).stem, name))
+        wanted = about + ":" + _numbers(path, given, "number").map("{:g}".format)
+    else:
+        raise InputError(
+            f"{shown(path)} does not say which particle a row is about; add a column 'particle' (such as "
+            f"{shown(table['particle'].iloc[0])!r}), or 'micrograph' and 'number' (counted from 1 in each)."
+        )
+    wrong = ~wanted.isin(set(names))
+    if wrong.any():
+        raise InputError(
+            f"{shown(path)}, {where(given, wrong)}: there is no position for {listed(wanted[wrong][:1])}; the first is "
+            f"{shown(names.iloc[0])!r}."
+        )
+    if wanted.duplicated().any():
+        raise InputError(
+            f"{shown(path)}, {where(given, wanted.duplicated())}: the particle occurs twice; remove one row."
+        )
+    _measure(given, given.attrs["decimal"])
+    given = _lengths(path, given, notes)
+    at = pd.Index(wanted).get_indexer(names)  # −1 where no row is about the particle
+    for name in [
+        name for name in given if name not in ("particle", "number", "micrograph", "image", "row", "column")
+    ]:
+        values = given[name].reset_index(drop=True).reindex(at).set_axis(table.index)
+        if name in PLACES:
+            table[name] = values.fillna(table[name])
+        else:
+            table[name] = values if pd.api.types.is_numeric_dtype(values) else values.fillna("")
+    lost = int((at < 0).sum())
+    if lost:
+        notes.append(f"{lost:,} of {len(table):,} positions have no row in {shown(path.name)}, so no label.")
+    return table
+
+
+def _finish(path, folder, table, notes, *, whole):
+    """Check what all sources share: names, numbers, labels."""
+    if "index" not in table:
+        table["index"] = pd.array([pd.NA] * len(table), "Int64")
+    if "micrograph" not in table:
+        table["micrograph"] = table["particle"]
+        notes.append(
+            "There is no column 'micrograph', so each particle counts as its own: scores may be optimistic and "
+            "intervals too narrow."
+        )
+    for name in ("particle", "micrograph"):
+        table[name] = table[name].astype(str).str.strip()
+        if (table[name] == "").any():
+            raise InputError(
+                f"{shown(path)}, {where(table, table[name] == '')}: {name!r} is empty; name it for every particle."
+            )
+    _measure(table, table.attrs.get("decimal", "."))
+    table = positions.finish(path, table, whole=whole)
+    try:
+        table = _labels(table, notes)
+    except InputError as error:
+        raise InputError(f"{shown(path)}: {error}") from None
+    text = [name for name in table if pd.api.types.is_string_dtype(table[name])]
+    table[text] = table[text].replace("", np.nan)
+    return Found(table, path, folder, whole, notes)
+
+
+def _measure(table, decimal):
+    """Turn text columns into numbers where all cells are numbers and one is no whole number; codes stay text."""
+    pattern = tables.COMMA if decimal == "," else tables.POINT
+    for name in table.columns.difference(RESERVED, sort=False):
+        if "@" in name or not pd.api.types.is_string_dtype(table[name]):
+            continue
+        first = next((cell for cell in table[name] if cell.strip()), "")
+        if not pattern.fullmatch(first.strip()):
+            continue
+        try:
+            values = tables.numbers(table[name], decimal=decimal)
+        except InputError:
+            continue
+        if (values % 1 > 0).any():
+            table[name] = values
+
+
+def _labels(table, notes):
+    """Join annotators, and refuse labels that are typing errors."""
+    for task in dict.fromkeys(name.partition("@")[0] for name in table if "@" in name):
+        who = labels.annotators(table, task)
+        if len(who) == 1 and task not in table:
+            table[task] = table[f"{task}@{who[0]}"]
+            notes.append(f"{task}: the labels are those of the one annotator {shown(who[0])}.")
+        elif len(who) > 1:
+            table[task], agreement = labels.consensus(table, task)
+            notes.append(
+                f"{task}: the label is what more than half of the annotators {listed(who)} say, else 'uncertain' where "
+                f"that is a class, else none; they differ on {len(agreement.disagreements):,} particles."
+            )
+    tasks = tasks_of(table)
+    if tasks:
+        table[tasks] = labels.labels(table, tasks)
+    return table
+
+
+def tasks_of(table):
+    """Give the columns of a particles table that are a question with 2 to 20 named answers."""
+    found = []
+    for name in table.columns:
+        if (
+            name in RESERVED
+            or name.startswith(("truth_", "p_", "rln"))
+            or "@" in name
+            or is_number(table[name])
+        ):
+            continue
+        if 2 <= table[name].replace("", np.nan).nunique() <= MOST_CLASSES:
+            found.append(name)
+    return found
+
+
+def is_number(column):
+    """Tell whether every value of a column reads as a number."""
+    if pd.api.types.is_numeric_dtype(column):
+        return True
+    given = column.dropna()
+    return pd.to_numeric(given[given != ""].unique(), errors="coerce").size == 0 or bool(
+        np.isfinite(pd.to_numeric(given[given != ""].unique(), errors="coerce")).all()
+    )

@@ -1,0 +1,224 @@
+"""Read the tables that people have: any encoding and separator, decimal commas, several annotators.
+
+A table is read as text first, cell by cell as it stands in the file; only the columns that are meant as
+numbers are converted, so that a particle named ``007`` keeps its name. The index of a table is the line of
+the file on which the row begins (the header is line 1), so that every message can say where to look, also
+after rows were filtered.
+"""
+
+import codecs
+import csv
+import io
+import math
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from temlib.files import InputError, listed, probe, shown
+
+LARGEST_TABLE = 2**30  # bytes; a million particles with twenty columns take about a fifth
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+MARKS = {  # byte order marks, the longer first
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
+THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.']\d{3})+([,.]\d+)?", re.ASCII)
+EMPTY = ("", "nan", "na", "n/a")  # cells that state no number
+
+
+def read(path):
+    """Read a table of text separated by comma, semicolon or tab.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV or TSV file in UTF-8, UTF-16 with byte order mark, or Windows-1252; a first line ``sep=;`` is
+        obeyed.
+
+    Returns
+    -------
+    DataFrame
+        Text columns as they stand in the file, empty cells as ``""``; the index `line` is the line of the
+        file on which the row begins. ``attrs`` hold `path`, `encoding`, `separator` and `decimal` (``"."`` or
+        ``","``).
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, no text, has no row below its header, two columns of one name, a row of
+        another length than the header, or a quotation mark that is never closed.
+
+    Notes
+    -----
+    The separator is the one of the three that occurs most often outside quotes in the header. The decimal
+    sign is a comma if the separator is not a comma and some cell is a number written with a comma.
+    """
+    path = Path(path)
+    text, encoding = read_text(path)
+    separator, text, skipped = _separator(path, text)
+    names, rows, lines = _rows(path, text, separator, skipped)
+    keep = _columns(path, names, rows)
+    columns = {names[i]: [row[i] for row in rows] for i in keep}
+    table = pd.DataFrame(columns, index=pd.Index(lines, name="line"), dtype=str)
+    decimal = _decimal(rows, separator)
+    table.attrs = {"path": str(path), "encoding": encoding, "separator": separator, "decimal": decimal}
+    return table
+
+
+def read_text(path):
+    """Read a file of text.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file in UTF-8, UTF-16 with byte order mark, or Windows-1252.
+
+    Returns
+    -------
+    text, encoding : str
+        The content without a byte order mark, and what it was encoded in.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, too large, or not text.
+    """
+    path = Path(path)
+    size, head = probe(path, 4)
+    if size > LARGEST_TABLE:
+        raise InputError(f"{shown(path)} has {size} bytes, too much for a table; name a table of text.")
+    if head == b"PK\x03\x04":
+        raise InputError(f"{shown(path)} is a workbook or another ZIP file, not text; save the sheet as CSV.")
+    data = path.read_bytes()
+    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    for encoding in (marked,) if marked else ("utf-8", "cp1252"):
+        try:
+            text = data.decode(encoding)
+            break
+        except UnicodeDecodeError as fault:
+            refusal = fault
+    else:
+        raise InputError(
+            f"{shown(path)} is not text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8."
+        ) from refusal
+    if "\0" in text:
+        raise InputError(f"{shown(path)} holds zero bytes, so it is no text; save it as text in UTF-8.")
+    if not text.strip():
+        raise InputError(f"{shown(path)} holds nothing but blanks; a table needs a header and a row.")
+    return text, encoding
+
+
+def _separator(path, text):
+    """Return the separator, the text below a ``sep=`` line, and how many lines that took."""
+    first, _, rest = text.partition("\n")
+    stated = re.fullmatch(r"sep=(.)", first.strip(" \r"))
+    if stated:
+        if stated[1] not in SEPARATORS:
+            raise InputError(
+                f"{shown(path)} states the separator {stated[1]!r}; use a comma, a semicolon or a tab."
+            )
+        return stated[1], rest, 1
+    header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n")[: 2**16]).splitlines() or [""]
+    counts = {separator: header[0].count(separator) for separator in SEPARATORS}
+    return max(counts, key=counts.get), text, 0
+
+
+def _rows(path, text, separator, skipped):
+    """Return column names, rows as lists of text, and the line on which each row begins."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    names, rows, lines, begin = None, [], [], skipped + 1
+    try:
+        for row in reader:
+            line, begin = begin, skipped + reader.line_num + 1
+            if not "".join(row).strip():
+                continue
+            if names is None:
+                names = [name.strip() for name in row]
+                continue
+            if len(row) != len(names):
+                raise InputError(
+                    f"{shown(path)}, line {line}: {len(row)} cells where the header has {len(names)} "
+                    f"(separator: {SEPARATORS[separator]}); put cells that contain the separator in quotes."
+                )
+            rows.append(row)
+            lines.append(line)
+    except csv.Error as fault:
+        raise InputError(
+            f"{shown(path)}, line {begin}: {fault}; look for a quotation mark that is not closed."
+        ) from fault
+    if not rows:
+        raise InputError(f"{shown(path)} has a header and no row below it; a table needs at least one row.")
+    return names, rows, lines
+
+
+def _columns(path, names, rows):
+    """Return the numbers of the columns to keep: a spreadsheet adds nameless empty ones at the right."""
+    keep = [i for i, name in enumerate(names) if name or any(row[i].strip() for row in rows)]
+    kept = [names[i] for i in keep]
+    if "" in kept:
+        raise InputError(f"{shown(path)} has a column without a name (number {kept.index('') + 1}); name it.")
+    twice = [name for name, count in Counter(kept).items() if count > 1]
+    if twice:
+        raise InputError(f"{shown(path)} has two columns named {twice[0][:40]!r}; rename one of them.")
+    return keep
+
+
+def _decimal(rows, separator):
+    """Return the decimal sign that the table's numbers use."""
+    if separator == ",":
+        return "."
+    comma = any("," in cell and COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
+    return "," if comma else "."
+
+
+def numbers(series, *, decimal=None):
+    """Convert a text column of a table to numbers.
+
+    Parameters
+    ----------
+    series : (n,) Series of str
+        A column of the table that `read` returned; its index names the lines in messages.
+    decimal : {".", ","}, optional
+        The decimal sign; that of the table (``attrs["decimal"]``) if it is not given, else a point.
+
+    Returns
+    -------
+    (n,) Series of float
+        Empty cells and ``nan``, ``NA``, ``n/a`` as NaN.
+
+    Raises
+    ------
+    InputError
+        At the first cell that is not a finite number, which includes thousands separators and the other
+        decimal sign: ``1.234`` may be 1.234 or 1234, and which of them is not guessed.
+    """
+    decimal = decimal or series.attrs.get("decimal", ".")
+    pattern = COMMA if decimal == "," else POINT
+    known, values = {}, np.empty(len(series))  # sizes repeat from row to row
+    for i, cell in enumerate(series.tolist()):
+        if cell not in known:
+            text = str(cell).strip()
+            if text.casefold() in EMPTY:
+                known[cell] = math.nan
+            elif not pattern.fullmatch(text) or not math.isfinite(value := float(text.replace(",", "."))):
+                raise InputError(_no_number(series, i, text, decimal))
+            else:
+                known[cell] = value
+        values[i] = known[cell]
+    return pd.Series(values, index=series.index, name=series.name)
+
+
+def _no_number(series, i, cell, decimal):
+    """Return the sentence for a cell that is not a number."""
+    place = f"{listed([series.name])}, line {series.index[i]}: {cell[:40]!r}"
+    other = {",": POINT, ".": COMMA}[decimal].fullmatch(cell) and ("," in cell or "." in cell)
+    if other or THOUSANDS.fullmatch(cell):
+        sign = {",": "comma", ".": "point"}[decimal]
+        return f"{place} is not clear where the decimal sign is a {sign}; write it so, thousands unseparated."
+    return f"{place} is not a finite number; correct it or leave the cell empty."

@@ -1,0 +1,17 @@
+"""Parameters in, executed notebooks, HTML and indexes out."""
+
+from temlib.report.html import render
+from temlib.report.notebook import Progress, begin, duration, reports_folder
+from temlib.report.runner import check, declarations, execute, plan
+
+__all__ = [
+    "Progress",
+    "begin",
+    "check",
+    "declarations",
+    "duration",
+    "execute",
+    "plan",
+    "render",
+    "reports_folder",
+]

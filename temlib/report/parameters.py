@@ -1,0 +1,281 @@
+"""Parameters: declared once in a notebook's `parameters` cell, given in flat YAML, refused when they do not fit.
+
+A declaration is one line of Python, and its comment ends with the range or the choices when there are any::
+
+    epochs: int = 30  # passes over the training particles [1, 10000]
+    imbalance: str = "oversample"  # how rare classes are balanced {none|class_weight|oversample}
+
+An interval with a round bracket leaves that end out. For a list, range and choices hold for each item.
+"""
+
+import ast
+import io
+import itertools
+import json
+import re
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from temlib.files import InputError, nearest
+
+KINDS = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
+# Parameters of the file itself; every other key belongs to a notebook.
+FILE_KEYS = ("matrix", "notebooks")
+
+_RANGE = re.compile(r"\s*([\[(])\s*([^,\]]+?)\s*,\s*([^,\]]+?)\s*([\])])\s*$")
+_CHOICES = re.compile(r"\s*\{([^{}]+)\}\s*$")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter: its type, default, meaning, and the values it takes."""
+
+    name: str
+    kind: str
+    default: object
+    meaning: str
+    limits: str = ""
+    choices: tuple = ()
+
+    def check(self, value, where):
+        """Return `value` as the declared type, or refuse it.
+
+        Parameters
+        ----------
+        value : object
+            What the user gave. A whole number serves as a float, and so does YAML's text `1e-3`.
+        where : str
+            The place to name in the message, such as a file.
+
+        Raises
+        ------
+        InputError
+            If the type, the range or the choice does not fit.
+        """
+        expected = KINDS[self.kind]
+        if expected is float and (isinstance(value, str) or type(value) is int):
+            value = _as_float(value)
+        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+            raise InputError(
+                f"{where}: '{self.name}' should be {_ARTICLES[self.kind]} such as {self.default!r}, but is {value!r}."
+            )
+        for item in value if expected is list else [value]:
+            self._check_item(item, where)
+        return value
+
+    def _check_item(self, item, where):
+        if self.choices and item not in self.choices:
+            near = nearest(str(item), self.choices)
+            raise InputError(
+                f"{where}: '{self.name}' should be one of {', '.join(self.choices)}, but is {item!r}{near}."
+            )
+        bounds = _RANGE.match(self.limits)
+        if bounds and not isinstance(item, str):
+            left, low, high, right = bounds.groups()
+            above = item >= float(low) if left == "[" else item > float(low)
+            below = item <= float(high) if right == "]" else item < float(high)
+            if not (above and below):
+                raise InputError(f"{where}: '{self.name}' should lie in {self.limits}, but is {item!r}.")
+
+
+_ARTICLES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "list": "a list",
+}
+
+
+def _as_float(value):
+    """Turn a whole number, or a text that spells a number, into a float; leave anything else."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def parse(source):
+    """Read the declarations of a `parameters` cell.
+
+    Parameters
+    ----------
+    source : str
+        Python source: annotated assignments of literals, each with a comment on its line.
+
+    Returns
+    -------
+    dict of str to Parameter
+
+    Raises
+    ------
+    ValueError
+        If a statement is no such declaration: a fault of the notebook, not of its user.
+    """
+    comments = {
+        token.start[0]: token.string.lstrip("# ").rstrip()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for statement in ast.parse(source).body:
+        if not (isinstance(statement, ast.AnnAssign) and statement.value is not None):
+            raise ValueError(f"not a parameter declaration: {ast.unparse(statement)}")
+        name, kind = statement.target.id, ast.unparse(statement.annotation)
+        if kind not in KINDS:
+            raise ValueError(f"parameter {name} has the type {kind}; use one of {', '.join(KINDS)}")
+        comment = comments.get(statement.end_lineno, "")
+        choices, limits = _CHOICES.search(comment), _RANGE.search(comment)
+        meaning = _CHOICES.sub("", comment) if choices else _RANGE.sub("", comment)
+        found[name] = Parameter(
+            name=name,
+            kind=kind,
+            default=ast.literal_eval(statement.value),
+            meaning=meaning.strip(),
+            limits=limits.group(0).strip() if limits and not choices else "",
+            choices=tuple(choices.group(1).split("|")) if choices else (),
+        )
+    return found
+
+
+def declared(notebook):
+    """Read the parameters that a notebook file declares in its cell tagged `parameters`.
+
+    Parameters
+    ----------
+    notebook : Path
+
+    Returns
+    -------
+    dict of str to Parameter
+    """
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        if "parameters" in cell["metadata"].get("tags", []):
+            return parse("".join(cell["source"]))
+    return {}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: plain YAML silently keeps the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise InputError(f"line {node.start_mark.line + 1}: the key '{key}' stands twice; keep one")
+        return super().construct_mapping(node, deep)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A parameter file as read and checked: where it came from, its values, its matrix, its notebooks."""
+
+    path: Path
+    values: dict
+    matrix: dict
+    notebooks: tuple
+
+    @property
+    def run(self):
+        """The run's name, that of the parameter file."""
+        return self.path.stem
+
+    def combinations(self, names):
+        """Give the combinations of those matrix parameters that are among `names`, as a list of dicts."""
+        keys = [key for key in self.matrix if key in names]
+        return [dict(zip(keys, values)) for values in itertools.product(*(self.matrix[key] for key in keys))]
+
+
+def read(path, declarations, *, changes=()):
+    """Read and check a parameter file.
+
+    Parameters
+    ----------
+    path : Path
+        Flat YAML.
+    declarations : dict of str to (dict of str to Parameter)
+        For each notebook that exists, what it declares.
+    changes : sequence of (str, str)
+        Key and YAML value of each `--set`, which stand in for those of the file.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    InputError
+        For an unknown key, another type, a value outside its range; named with file, key and the nearest known key.
+    """
+    path = Path(path)
+    content = _load(path)
+    matrix = content.pop("matrix", None) or {}
+    if not isinstance(matrix, dict):
+        raise InputError(
+            f"{path}: 'matrix' should map a parameter to a list of its values, but is {matrix!r}."
+        )
+    for key, text in changes:
+        value = yaml.safe_load(text)
+        if key in matrix and isinstance(value, list):
+            matrix[key] = value
+        else:
+            matrix.pop(key, None)
+            content[key] = value
+    notebooks = _notebooks(content.pop("notebooks", None), declarations, path)
+    known = {name: p for notebook in declarations.values() for name, p in notebook.items() if name != "run"}
+    for key in [*content, *matrix]:
+        if key not in known:
+            hint = nearest(str(key), [*known, *FILE_KEYS])
+            raise InputError(
+                f"{path}: no notebook has a parameter '{key}'{hint or '; each report lists them at its end'}."
+            )
+    for key in matrix:
+        if key in content:
+            raise InputError(f"{path}: '{key}' stands both alone and under 'matrix'; keep one.")
+        if not isinstance(matrix[key], list) or not matrix[key]:
+            raise InputError(f"{path}: 'matrix: {key}' should be a list of values, but is {matrix[key]!r}.")
+        if len({json.dumps(value) for value in matrix[key]}) < len(matrix[key]):
+            raise InputError(f"{path}: 'matrix: {key}' names a value twice: {matrix[key]!r}; keep one.")
+    values = {key: known[key].check(value, path) for key, value in content.items()}
+    matrix = {key: [known[key].check(value, path) for value in given] for key, given in matrix.items()}
+    return Settings(path, values, matrix, notebooks)
+
+
+def _load(path):
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such parameter file; parameters/ holds examples.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        line = f", line {place.line + 1}" if place else ""
+        raise InputError(f"{path}{line}: this is not YAML; write one 'name: value' a line.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    except InputError as error:
+        raise InputError(f"{path}, {error}.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path}: a parameter file holds one 'name: value' a line, but this holds {content!r:.60}."
+        )
+    return content
+
+
+def _notebooks(names, declarations, path):
+    if names is None:
+        return ()
+    if not isinstance(names, list) or not names:
+        raise InputError(
+            f"{path}: 'notebooks' should be a list such as [1_explore, 3_train], but is {names!r}."
+        )
+    for name in names:
+        if name not in declarations:
+            hint = nearest(str(name), declarations) or f"; there are {', '.join(declarations)}"
+            raise InputError(f"{path}: there is no notebook '{name}'{hint}.")
+    return tuple(names)

@@ -1,0 +1,290 @@
+"""What else is in the field and is mistaken for a particle, or spoils one.
+
+Neighbours that overlap a particle or that its box cuts, broken membranes, micelles, dark spots, ice crystals,
+and the edge of the carbon film. How many there are is assumed; `Settings.confusers` scales it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from temlib.simulate import projection, shapes, vesicles
+from temlib.simulate.vesicles import Vesicle
+
+# Most vesicles find a free place within this many throws; a crowded field lets the rest overlap.
+_THROWS = 40
+# Thickness and potential of the carbon film, relative to ice; its phase is limited, for the weak-phase image
+# holds for small phases only.
+CARBON_NM, CARBON_STEP_V_NM, CARBON_GRAIN_V_NM2 = 12.0, 20.0, 4.0
+
+
+def largest_in(ice_nm):
+    """Return the largest diameter in nm of a vesicle that, pressed flat, ice of this thickness holds."""
+    return (ice_nm - 2 * shapes.FILM_NM) / shapes.FLATTEST
+
+
+class Crowd:
+    """The discs that are already taken in a field of (rows, columns) nm."""
+
+    def __init__(self, field_nm):
+        self.field_nm = field_nm
+        self.places, self.radii = np.empty((0, 2)), np.empty(0)
+
+    def clearance(self, places, radius):
+        """Return the distance from a disc's edge to the nearest other, in nm; negative where they overlap."""
+        away = np.hypot(
+            places[..., :1] - self.places[:, 0], places[..., 1:] - self.places[:, 1]
+        )  # (..., taken)
+        return (away - self.radii - radius).min(-1, initial=math.inf)
+
+    def take(self, place, radius):
+        """Mark a disc as taken."""
+        self.places, self.radii = np.vstack([self.places, place]), np.append(self.radii, radius)
+
+    def place(self, radius, room, rng):
+        """Return and take a place `room` nm or more inside the field: a free one, else the freest thrown."""
+        places = rng.uniform(room, np.maximum(room + 1e-6, self.field_nm - room), (_THROWS, 2))
+        best = int(np.argmax(self.clearance(places, radius) > 2.0))
+        if not self.clearance(places[best], radius) > 2.0:
+            best = int(np.argmax(self.clearance(places, radius)))
+        self.take(places[best], radius)
+        return places[best]
+
+
+@dataclass(frozen=True)
+class Debris:
+    """Anything that is no vesicle: solids, open membranes, crystals.
+
+    Attributes
+    ----------
+    kind : str
+        micelle, spot, broken or crystal.
+    place : (2,) ndarray
+        In nm.
+    radius_nm : float
+        Of the disc that it covers.
+    parts : tuple
+        What the painter of its kind takes.
+    """
+
+    kind: str
+    place: np.ndarray
+    radius_nm: float
+    parts: tuple
+
+
+@dataclass(frozen=True)
+class Carbon:
+    """The edge of the carbon film: everything outside a round hole.
+
+    Attributes
+    ----------
+    center : (2,) ndarray
+        Of the hole, in nm.
+    radius_nm : float
+        Of the hole.
+    """
+
+    center: np.ndarray
+    radius_nm: float
+
+
+def _sphere(place, radius, potential):
+    return np.array([[*place, radius**-2, 0.0, radius**-2, 2 * radius * potential]])
+
+
+def _broken(place, rng):
+    """Return an open piece of bilayer, a cap of a sphere."""
+    radius, half = rng.uniform(25, 60), rng.uniform(0.6, 2.2)
+    angle = np.linspace(0, half, 40)
+    meridian = radius * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    return Debris("broken", place, radius, (meridian, shapes.direction(rng), rng.uniform(3.6, 4.6)))
+
+
+def _crystal(place, rng):
+    """Return a crystal of contaminating ice: a few hexagonal plates grown together."""
+    size, plates = rng.uniform(10, 40), []
+    n = math.ceil(size) + 2
+    u, v = np.meshgrid(*[np.arange(-n, n + 1.0)] * 2, indexing="ij")
+    for _ in range(rng.integers(1, 4)):
+        wide = size * rng.uniform(0.5, 1.0)
+        edge = np.max(
+            [np.abs(u * math.cos(a) + v * math.sin(a)) for a in (0, math.pi / 3, 2 * math.pi / 3)], axis=0
+        )
+        section = (0.8 / (1 + np.exp((edge - 0.85 * wide) / 0.5))).astype(np.float32)
+        offset = rng.uniform(-0.5, 0.5, 2) * size
+        plates.append(
+            (offset, shapes.frame(shapes.direction(rng)), wide * rng.uniform(0.8, 1.6), section, 1.0)
+        )
+    return Debris("crystal", place, 1.5 * size, tuple(plates))
+
+
+def _neighbour(vesicle, crowd, settings, imaging, session, rng):
+    """Return a vesicle that overlaps a particle or touches its box."""
+    diameter = vesicle.diameter_nm * rng.uniform(0.6, 1.2)
+    diameter = min(diameter, largest_in(imaging.ice_nm), settings.diameter_nm[2])
+    other = vesicles.draw_vesicle(
+        (0.0, 0.0),
+        diameter,
+        imaging.ice_nm,
+        rng,
+        multilamellar=rng.uniform() < session.multilamellar,
+        filled=rng.uniform() < session.full,
+    )
+    reach = vesicle.extent.max() + other.extent.max()
+    angle, distance = rng.uniform(0, 2 * math.pi), reach * rng.uniform(0.55, 1.15)
+    place = vesicle.place + distance * np.array([math.sin(angle), math.cos(angle)])
+    crowd.take(place, other.extent.max())
+    return vesicles.at(other, place)
+
+
+def _stray(crowd, settings, imaging, session, rng):
+    """Return a vesicle that nobody picked, perhaps cut by the edge of the micrograph."""
+    diameter = min(
+        settings.diameter_nm[1] * math.exp(0.4 * rng.standard_normal()), largest_in(imaging.ice_nm)
+    )
+    diameter = max(diameter, 30.0)
+    other = vesicles.draw_vesicle(
+        (0.0, 0.0), diameter, imaging.ice_nm, rng, filled=rng.uniform() < session.full
+    )
+    reach = other.extent.max()
+    return vesicles.at(other, crowd.place(reach, -0.6 * reach, rng))
+
+
+def draw(settings, crowd, vesicles, imaging, session, rng):
+    """Draw all that is in the field beside the particles.
+
+    Parameters
+    ----------
+    settings, imaging, session : Settings, optics.Imaging, Session
+        Of the study and of this micrograph.
+    crowd : Crowd
+        What is taken by the particles.
+    vesicles : list of specimen.Vesicle
+        The particles.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    list of Vesicle, Debris and Carbon
+    """
+    much, area = settings.confusers, float(np.prod(crowd.field_nm)) / 1e6
+    if not much:
+        return []
+    others = [
+        _neighbour(vesicle, crowd, settings, imaging, session, rng)
+        for vesicle in vesicles
+        if rng.uniform() < 0.1 * much * session.crowding
+    ]
+    for _ in range(rng.poisson(0.2 * much * len(vesicles) * session.crowding)):
+        others.append(_stray(crowd, settings, imaging, session, rng))
+
+    def anywhere():
+        return rng.uniform(0, crowd.field_nm)
+
+    others += [_broken(anywhere(), rng) for _ in range(rng.poisson(0.8 * much * area))]
+    for _ in range(rng.poisson(6 * much * area)):
+        place, radius = anywhere(), rng.uniform(2.5, 5)
+        others.append(Debris("micelle", place, radius, (_sphere(place, radius, 0.8),)))
+    for _ in range(rng.poisson(2 * much * area)):
+        place, radius = anywhere(), rng.uniform(2, 5)
+        others.append(Debris("spot", place, radius, (_sphere(place, radius, 5.0),)))
+    others += [_crystal(anywhere(), rng) for _ in range(rng.poisson(0.5 * much * area))]
+    if rng.uniform() < 0.1 * much:
+        hole, side = rng.uniform(600, 1200), rng.uniform(0, 2 * math.pi)
+        inside = hole - crowd.field_nm.min() * rng.uniform(0.42, 0.65)
+        center = crowd.field_nm / 2 - inside * np.array([math.sin(side), math.cos(side)])
+        others.append(Carbon(center, hole))
+    return others
+
+
+def _on_carbon(shape, pixel_nm, carbon):
+    """Return how much of each pixel lies on the film, in [0, 1]."""
+    rows = (np.arange(shape[0], dtype=np.float32) * pixel_nm - carbon.center[0])[:, None]
+    columns = (np.arange(shape[1], dtype=np.float32) * pixel_nm - carbon.center[1])[None]
+    return np.clip((np.sqrt(rows**2 + columns**2) - np.float32(carbon.radius_nm)) / 4.0 + 0.5, 0, 1).astype(
+        np.float32
+    )
+
+
+def paint(image, pixel_nm, others, rng):
+    """Add the projected potential of `others` to `image`, in V nm; `rng` draws the grain of carbon."""
+    for other in others:
+        if isinstance(other, vesicles.Vesicle):
+            vesicles.paint(image, pixel_nm, other)
+        elif isinstance(other, Carbon):
+            film = _on_carbon(image.shape, pixel_nm, other)
+            grain = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(
+                CARBON_GRAIN_V_NM2 / pixel_nm
+            )
+            image += film * (grain + np.float32(CARBON_STEP_V_NM))
+        elif other.kind == "broken":
+            meridian, axis, head = other.parts
+            distance = np.arange(0.0, vesicles.HALF_RANGE_NM, 0.2)
+            table = projection.distances(meridian, False, other.radius_nm + vesicles.HALF_RANGE_NM)
+            profile = vesicles.bilayer(distance, head, 0.3 * pixel_nm)
+            extent = tuple(shapes.reach(meridian, axis) + vesicles.HALF_RANGE_NM)
+            projection.add_revolution(image, pixel_nm, other.place, axis, extent, table, profile, 0.0, 0.2)
+        elif other.kind == "crystal":
+            for offset, frame, length, section, spacing in other.parts:
+                projection.add_rod(
+                    image, pixel_nm, other.place + offset, frame, length, section, spacing, 0.0
+                )
+        else:
+            projection.add_ellipsoids(image, pixel_nm, other.parts[0])
+
+
+def attenuate(image, pixel_nm, others, mean_free_path_nm):
+    """Take from `image`, in place, the electrons that the carbon film scatters away."""
+    for other in others:
+        if isinstance(other, Carbon):
+            # Carbon is about twice as dense as ice and scatters accordingly (assumed).
+            image *= np.exp(
+                _on_carbon(image.shape, pixel_nm, other) * np.float32(-2 * CARBON_NM / mean_free_path_nm)
+            )
+
+
+def overlaps(vesicles, others):
+    """Return the share of each vesicle's disc that one other vesicle, piece of debris, or the carbon covers.
+
+    Each thing is taken for a disc, and the one that covers most counts.
+
+    Parameters
+    ----------
+    vesicles : list of specimen.Vesicle
+        The particles.
+    others : list
+        From `draw`.
+
+    Returns
+    -------
+    (n,) ndarray
+        In [0, 1].
+    """
+    discs = [(*v.place, v.extent.mean()) for v in vesicles]
+    discs += [(*o.place, o.extent.mean()) for o in others if isinstance(o, Vesicle)]
+    discs += [(*o.place, o.radius_nm) for o in others if isinstance(o, Debris)]
+    row, column, radius = np.array(discs).T
+    n = len(vesicles)
+    distance = np.hypot(row[:n, None] - row, column[:n, None] - column)
+    distance[np.arange(n), np.arange(n)] = np.inf
+    most = (_lens(radius[:n, None], radius, distance) / (math.pi * radius[:n, None] ** 2)).max(1)
+    for carbon in (other for other in others if isinstance(other, Carbon)):
+        away = np.hypot(row[:n] - carbon.center[0], column[:n] - carbon.center[1])
+        most = np.maximum(most, ((away + radius[:n] - carbon.radius_nm) / (2 * radius[:n])).clip(0, 1))
+    return most
+
+
+def _lens(one, two, distance):
+    """Return the area that discs of two radii share at a distance; arrays broadcast."""
+    away = np.clip(distance, np.abs(one - two) + 1e-9, one + two)
+    a = (away**2 + one**2 - two**2) / (2 * away)
+    b = away - a
+    return (
+        one**2 * np.arccos(np.clip(a / one, -1, 1))
+        - a * np.sqrt(np.maximum(0, one**2 - a**2))
+        + two**2 * np.arccos(np.clip(b / two, -1, 1))
+        - b * np.sqrt(np.maximum(0, two**2 - b**2))
+    )

@@ -1,0 +1,490 @@
+"""What lies in the ice: liposomes with their lamellae and payload, and what is mistaken for them.
+
+Draw, then paint: `draw_vesicle` settles every random choice (`confusers.draw` for the rest), `paint` adds the
+projected potential of what was drawn to an image in V nm. Potentials are relative to vitreous ice and stand
+for the mean of a few molecules; their values, like all shares of forms and payloads here, are assumptions
+unless a source is named. Lengths are nm, places (row, column).
+
+What a liposome carries: drug crystals with their fibres, bundles, dense and speckled interiors.
+
+Kinds, potentials and sizes are assumptions unless a source is named; lengths are nm, potentials V above ice.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numba import njit
+
+from temlib.simulate import projection, shapes
+
+# Distance between the fibres of a drug crystal, 3-3.5 nm by the literature on citrate-loaded doxorubicin.
+FIBRE_NM = 3.2
+# Spacing at which a crystal's cross-section is kept.
+SECTION_NM = 0.4
+KINDS = {"rod": 0.45, "bundle": 0.2, "dense": 0.15, "speckled": 0.2}
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a vesicle carries.
+
+    Attributes
+    ----------
+    kind : str
+        none, rod, bundle, dense or speckled.
+    fill : float
+        Share of what the lumen can hold of this kind, in [0, 1]: of a rod its length, of a ring its
+        cross-section, of parallel rods their number, of a dense or speckled interior its volume.
+    solids : (n, 6) ndarray
+        Ellipsoids as `projection.add_ellipsoids` takes them, about the vesicle's centre.
+    rods : tuple
+        (place, frame, length, crystal, taper) as `projection.add_rod` takes them, `crystal` what `_section`
+        takes.
+    rings : tuple
+        (axis, meridian, profile, lowest, spacing) of bodies of revolution.
+    strand : (float, float, float)
+        Radius in nm, potential in V and total projected length in nm of what it is made of, for its
+        visibility.
+    """
+
+    kind: str = "none"
+    fill: float = 0.0
+    solids: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))
+    rods: tuple = ()
+    rings: tuple = ()
+    strand: tuple = (1.0, 0.0, 0.0)
+
+
+NONE = Payload()
+
+
+@njit(cache=True, nogil=True)
+def _section(radius, potential, texture, turn):
+    """Return the cross-section of a drug crystal: a soft-edged disc of fibres on a hexagonal lattice."""
+    n = math.ceil((radius + 1) / SECTION_NM)
+    section = np.empty((2 * n + 1, 2 * n + 1), np.float32)
+    k = 2 * math.pi / (FIBRE_NM * math.sqrt(3) / 2)
+    for i in range(2 * n + 1):
+        for j in range(2 * n + 1):
+            u, v = (i - n) * SECTION_NM, (j - n) * SECTION_NM
+            waves = 0.0
+            for turned in (turn, turn + math.pi / 3, turn + 2 * math.pi / 3):
+                waves += math.cos(k * (u * math.cos(turned) + v * math.sin(turned)))
+            edge = 1.0 / (1.0 + math.exp((math.hypot(u, v) - radius) / 0.4))
+            section[i, j] = potential * edge * (1.0 + texture * waves / 1.5)
+    return section
+
+
+def _turned(axis, angle, rng):
+    """Return `axis` tilted by `angle` (rad) in a random direction."""
+    side = shapes.frame(axis) @ np.append(shapes.direction(rng)[:2], 0.0)
+    side /= np.linalg.norm(side)
+    return math.cos(angle) * axis + math.sin(angle) * side
+
+
+def _rods(count, width, tilt, lumen, rotation, fill, center, rng):
+    """Return rods along the last axis of the lumen, side by side when there are several."""
+    rods = []
+    for n in range(count):
+        off = np.zeros(3)
+        if count > 1:
+            angle = 2 * math.pi * (n + rng.uniform(-0.2, 0.2)) / count
+            away = 0.5 * max(0.0, min(lumen[0], lumen[1]) - width / 2)
+            off[:2] = away * math.cos(angle), away * math.sin(angle)
+        reach = math.hypot(off[0], off[1]) + width / 2
+        length = 2 * lumen[2] * math.sqrt(max(0.1, 1 - (reach / min(lumen[0], lumen[1])) ** 2)) * fill
+        slide = rng.uniform(-1, 1) * 0.5 * (1 - fill) * lumen[2]
+        axis = _turned(rotation[:, 2], tilt * rng.uniform(), rng) if tilt else rotation[:, 2]
+        place = rotation @ (off + [0, 0, slide])
+        crystal = (width / 2, rng.uniform(1.1, 2.0), rng.uniform(0.4, 0.9), rng.uniform(0, math.pi / 3))
+        taper = rng.uniform(0.4, 0.9)
+        rods.append((center + place[:2], shapes.frame(axis), max(length, 3.0), crystal, taper))
+    return tuple(rods)
+
+
+def _seen(rods):
+    """Return the summed projected length of rods, in nm; a rod seen end-on is a dot of its own width."""
+    return sum(max(length * math.hypot(frame[0, 2], frame[1, 2]), 4.0) for _, frame, length, *_ in rods)
+
+
+def _ring(lumen, fill, rng):
+    """Return a circular bundle: a torus with layers at the distance of the fibres."""
+    radius = rng.uniform(0.6, 0.8) * min(lumen)
+    minor = min(7.0, 0.35 * radius) * math.sqrt(fill)
+    angle = np.linspace(0, 2 * math.pi, 33)
+    meridian = np.stack([radius + minor * np.sin(angle), minor * np.cos(angle)], axis=1)
+    depth = np.arange(-minor - 0.5, 0.75, 0.25)
+    profile = (
+        rng.uniform(1.1, 2.0) * (1 + 0.6 * np.cos(2 * math.pi * depth / FIBRE_NM)) / (1 + np.exp(depth / 0.3))
+    )
+    return shapes.direction(rng), meridian, profile, float(depth[0]), 0.25
+
+
+def _grains(lumen, rotation, fill, center, rng):
+    """Return small dense grains scattered through the lumen's share `fill`."""
+    count = min(500, max(4, int(fill * np.prod(lumen) * 4.19 / 420)))
+    points = rng.standard_normal((count, 3))
+    points *= (rng.uniform(0, 1, count) ** (1 / 3) / np.linalg.norm(points, axis=1))[:, None]
+    places = center + ((points * lumen * 0.95) @ rotation.T)[:, :2]
+    radii, potential = rng.uniform(1.5, 3.2, count), rng.uniform(0.8, 2.2)
+    solids = np.zeros((count, 6))
+    solids[:, :2], solids[:, 2], solids[:, 4] = places, radii**-2, radii**-2
+    solids[:, 5] = 2 * radii * potential
+    return solids
+
+
+def draw_payload(kind, fill, lumen, rotation, center, rng):
+    """Draw a payload that fits a lumen.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    fill : float
+        Share of what the lumen can hold, in (0, 1].
+    lumen : (3,) ndarray
+        Half axes of the lumen, in nm.
+    rotation : (3, 3) ndarray
+        Directions of these.
+    center : (2,) ndarray
+        Row and column of the lumen's centre, relative to the vesicle's.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
+    order = np.argsort(lumen)  # the crystal grows along the longest axis
+    lumen, rotation = lumen[order], rotation[:, order]
+    narrow = lumen[0]
+    if kind == "rod":
+        width = min(rng.uniform(15, 25), 1.3 * narrow)
+        rods = _rods(1, width, 0.0, lumen, rotation, fill, center, rng)
+        return Payload(kind, fill, rods=rods, strand=(width / 2, 1.5, _seen(rods)))
+    if kind == "bundle" and rng.uniform() < 0.5 and narrow > 20:
+        ring = _ring(lumen, fill, rng)
+        wide = float(ring[1][:, 0].max() + ring[1][:, 0].min())
+        strand = (float(np.ptp(ring[1][:, 0])) / 2, 1.5, math.pi * wide / 2)
+        return Payload(kind, fill, rings=(ring,), strand=strand)
+    if kind == "bundle":
+        count = max(1, round(4 * fill))
+        width = min(rng.uniform(7, 11), 0.6 * narrow)
+        rods = _rods(count, width, 0.25, 0.9 * lumen, rotation, min(1.0, 4 * fill), center, rng)
+        return Payload(kind, fill, rods=rods, strand=(width / 2, 1.5, _seen(rods)))
+    if kind == "dense":
+        core = fill ** (1 / 3)
+        place = center + (rotation @ (shapes.direction(rng) * lumen * (1 - core)))[:2]
+        potential, axes = rng.uniform(0.3, 0.8), core * lumen
+        solids = projection.ellipsoids(place, axes[None], rotation, np.array([potential]))
+        return Payload(kind, fill, solids, strand=(float(axes.min()), potential, 1.6 * float(axes.min())))
+    solids = _grains(lumen, rotation, fill, center, rng)
+    # Grains on top of each other add as noise does, so they count as one strand of all their diameters.
+    radius = float(np.mean(solids[:, 2] ** -0.5))
+    return Payload(
+        kind, fill, solids, strand=(radius, float(solids[0, 5]) / 2 / radius, 1.6 * radius * len(solids))
+    )
+
+
+def add_payload(image, pixel_nm, payload, place):
+    """Add the projected potential of a payload to `image`, its vesicle's centre at `place` (in nm)."""
+    if len(payload.solids):
+        projection.add_ellipsoids(image, pixel_nm, payload.solids + np.append(place, np.zeros(4)))
+    for offset, frame, length, crystal, taper in payload.rods:
+        section = _section(*crystal)
+        projection.add_rod(image, pixel_nm, place + offset, frame, length, section, SECTION_NM, taper)
+    for axis, meridian, profile, lowest, spacing in payload.rings:
+        extent = tuple(shapes.reach(meridian, axis) + 1.0)
+        table = projection.distances(meridian, True, float(np.hypot(*meridian.T).max()) + 1.0)
+        projection.add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest, spacing)
+
+
+# Bilayer, relative to ice: head groups, chains, and the methyl trough (V). The order head > water > chains >
+# trough is that of the electron density of lipid bilayers; the values are assumed.
+HEAD_V, CHAIN_V, TROUGH_V = 1.2, -0.12, -0.36
+# FWHM of a head-group peak is .9 nm (.8 to 1).
+HEAD_SIGMA = 0.9 / 2.3548
+TROUGH_SIGMA = 0.5
+# Shells into which a bilayer is cut for projection.
+SHELL_NM = 0.25
+HALF_RANGE_NM = 3.75
+
+# Lamellae of a multilamellar vesicle, 2 to 6, and how likely (assumed).
+LAMELLAE = {2: 0.5, 3: 0.22, 4: 0.14, 5: 0.08, 6: 0.06}
+# Undulation of an outline, relative to its radius: standard deviations of the cosine and the sine of modes 3, 4
+# and 5, as heat drives them in a membrane of bending rigidity 20 kT without tension (Milner & Safran, Phys. Rev.
+# A 36 (1987) 4371, summed over the spherical harmonics seen at the equator).
+UNDULATION = np.array([0.0129, 0.0129, 0.0081, 0.0081, 0.0058, 0.0058])
+# Some vesicles are stiffer, some are faceted: a factor on the undulation (assumed).
+STIFFNESS = (0.5, 1.8)
+# The radius that must be left inside the innermost bilayer.
+LUMEN_NM = 11.0
+
+
+@dataclass(frozen=True)
+class Vesicle:
+    """A liposome in the ice; places of its parts are relative to `place`.
+
+    Attributes
+    ----------
+    place : (2,) ndarray
+        Row and column of the centre, in nm.
+    diameter_nm : float
+        Diameter of the sphere with the membrane area of the outermost bilayer.
+    form : forms.Form
+        Mid-plane of the outermost bilayer.
+    depths : (lamellae,) ndarray
+        How far inside the outermost bilayer each lamella lies; the first is 0.
+    shifts : (lamellae, 2) ndarray
+        Row and column of each lamella's centre.
+    head_nm : float
+        Head-to-head distance of the bilayer.
+    warp : (6,) ndarray
+        Undulation of the outline, see `projection.add_shells`; bodies of revolution have none.
+    peg_nm : float
+        Thickness of the corona of PEG, 0 for none.
+    payload : payloads.Payload
+        What it carries.
+    inner : tuple of Vesicle
+        Vesicles inside this one.
+    """
+
+    place: np.ndarray
+    diameter_nm: float
+    form: shapes.Form
+    depths: np.ndarray
+    shifts: np.ndarray
+    head_nm: float
+    warp: np.ndarray
+    peg_nm: float = 0.0
+    payload: Payload = NONE
+    inner: tuple = ()
+
+    @property
+    def extent(self):
+        """Half the extent along rows and columns, head groups included, in nm: (2,) ndarray."""
+        return self.form.extent[:2] * (1 + np.abs(self.warp).sum()) + self.head_nm / 2
+
+    @property
+    def gap_nm(self):
+        """The smallest distance between neighbouring lamellae, in nm; NaN for one lamella."""
+        return float(np.diff(self.depths).min()) if len(self.depths) > 1 else math.nan
+
+
+def at(vesicle, place):
+    """Return `vesicle` with its centre at `place`, row and column in nm."""
+    return replace(vesicle, place=np.asarray(place, float))
+
+
+def bilayer(distance, head_nm, blur_nm=0.0):
+    """Return the potential of a bilayer relative to ice.
+
+    Parameters
+    ----------
+    distance : ndarray
+        Distance from the mid-plane, in nm.
+    head_nm : float
+        Distance between the two head-group peaks.
+    blur_nm : float
+        Standard deviation of a Gaussian that stands for the pixel.
+
+    Returns
+    -------
+    ndarray
+        Potential in V.
+    """
+
+    def peak(center, sigma, height):
+        wide = math.hypot(sigma, blur_nm)
+        return height * sigma / wide * np.exp(-0.5 * ((distance - center) / wide) ** 2)
+
+    chains = 1.0 / (1.0 + np.exp((np.abs(distance) - head_nm / 2 + 0.6) / max(0.15, blur_nm)))
+    return (
+        peak(head_nm / 2, HEAD_SIGMA, HEAD_V)
+        + peak(-head_nm / 2, HEAD_SIGMA, HEAD_V)
+        + CHAIN_V * chains
+        + peak(0.0, TROUGH_SIGMA, TROUGH_V)
+    )
+
+
+def shells(head_nm, peg_nm, pixel_nm):
+    """Return a bilayer as steps of potential from the outside inwards.
+
+    Returns
+    -------
+    offsets, steps : (n,) ndarray
+        Distance of each step from the mid-plane (positive outwards) in nm, and by how much the potential
+        rises there.
+    """
+    reach = math.ceil(HALF_RANGE_NM / SHELL_NM)
+    edges = np.arange(-reach, reach + 1) * SHELL_NM
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    # A third of a pixel stands for the pixel's aperture (1/sqrt(12)), so that point samples do not alias.
+    levels = bilayer(middle, head_nm, 0.3 * pixel_nm)
+    offsets, steps = edges[::-1], np.diff(levels[::-1], prepend=0.0, append=0.0)
+    if peg_nm:
+        # A brush: .12 V near the head groups that thins out in three steps.
+        offsets = np.concatenate([head_nm / 2 + peg_nm * np.array([1.0, 0.65, 0.3, 0.0]), offsets])
+        steps = np.concatenate([[0.04, 0.04, 0.04, -0.12], steps])
+    return offsets, steps
+
+
+def _fill(filled, threshold, rng):
+    """Draw a fill fraction on the asked side of `threshold`; most are nothing at all, or plenty."""
+    if filled:
+        low = rng.uniform() < 0.12
+        return threshold + (1 - threshold) * (rng.uniform(0, 0.4) if low else rng.beta(6, 1.2))
+    return threshold * rng.uniform(0.1, 1.0) if rng.uniform() < 0.12 else 0.0
+
+
+def _lamellae(multilamellar, form, rng):
+    """Return depths and shifts of the lamellae that leave room for a lumen."""
+    if not multilamellar:
+        return np.zeros(1), np.zeros((1, 2))
+    tight = rng.uniform() < 0.6
+    repeat = rng.uniform(6, 8) if tight else rng.uniform(8, 20)
+    room = min(form.axes) - LUMEN_NM
+    repeat = min(repeat, max(6.0, room))
+    count = min(shapes.pick(LAMELLAE, rng), 1 + max(1, int(room / repeat)))
+    jitter = 0.2 if tight else 0.15 * repeat
+    gaps = np.maximum(5.8, repeat + jitter * rng.standard_normal(count - 1))
+    depths = np.concatenate([[0.0], np.cumsum(gaps)])
+    shifts = np.zeros((count, 2))
+    if not tight and form.meridian is None and rng.uniform() < 0.6:
+        # Loose lamellae are not concentric, but none touches its neighbour.
+        steps = 0.4 * np.maximum(0, gaps - 6) * np.sqrt(rng.uniform(0, 1, count - 1))
+        angles = rng.uniform(0, 2 * math.pi, count - 1)
+        shifts[1:] = np.cumsum(steps[:, None] * np.stack([np.sin(angles), np.cos(angles)], axis=1), axis=0)
+    return depths, shifts
+
+
+def draw_vesicle(place, diameter_nm, ice_nm, rng, *, multilamellar=False, filled=False, threshold=0.2):
+    """Draw a liposome.
+
+    Parameters
+    ----------
+    place : (2,) array_like
+        Row and column of its centre, in nm.
+    diameter_nm : float
+        Diameter of the sphere of the same membrane area.
+    ice_nm : float
+        Thickness of the ice that has to hold it.
+    rng : numpy.random.Generator
+        Source of randomness.
+    multilamellar, filled : bool
+        What it is; filled means a fill fraction above `threshold`.
+    threshold : float
+        In (0, 1).
+    """
+    fill = _fill(filled, threshold, rng)
+    kind = shapes.pick(KINDS, rng) if fill else "none"
+    name = shapes.pick(shapes.FORMS, rng)
+    if fill and name == "stomatocyte":
+        name = "sphere"
+    aspect = None
+    if kind == "rod" and name == "sphere" and fill > 0.5:
+        name, aspect = "prolate", rng.uniform(1.1, 1.6)  # the growing crystal stretches its vesicle
+    form = shapes.fit(shapes.draw(name, diameter_nm, aspect, rng), diameter_nm, ice_nm)
+    if multilamellar and (form.name == "stomatocyte" or min(form.axes) < LUMEN_NM + 6):
+        form = shapes.fit(shapes.draw("sphere", diameter_nm, None, rng), diameter_nm, ice_nm)
+    head = rng.uniform(3.6, 4.6)
+    depths, shifts = _lamellae(multilamellar, form, rng)
+    lumen = np.maximum(6.0, form.axes - depths[-1] - head / 2 - 1.0)
+    center = shifts[-1] + form.offset_nm * form.rotation[:2, 2]
+    inner = ()
+    if rng.uniform() < 0.06 and min(lumen) > 24 and form.name != "stomatocyte":
+        kind = "speckled" if fill else kind
+        inner = (_inner(lumen, center, head, rng),)
+    payload = draw_payload(kind, fill, lumen, form.rotation, center, rng) if fill else NONE
+    peg = rng.uniform(4, 6) if rng.uniform() < 0.5 else 0.0
+    warp = np.zeros(6)
+    if form.meridian is None:
+        warp = rng.uniform(*STIFFNESS) * UNDULATION * rng.standard_normal(6).clip(-2, 2)
+    return Vesicle(
+        np.asarray(place, float), diameter_nm, form, depths, shifts, head, warp, peg, payload, inner
+    )
+
+
+def _inner(lumen, center, head, rng):
+    """Return a small empty vesicle to one side of a lumen.
+
+    It is half as wide at most and lies nearer to the wall than to the middle, seen along the beam too: a
+    vesicle in the middle of another could not be told from a second lamella, and would be one by definition.
+    """
+    radius = max(10.0, rng.uniform(0.25, 0.5) * min(lumen))
+    angle = rng.uniform(0, 2 * math.pi)
+    away = (min(lumen) - radius - 4) * rng.uniform(0.6, 1) * np.array([math.sin(angle), math.cos(angle)])
+    form = shapes.draw("sphere", 2 * radius, None, rng)
+    return Vesicle(center + away, 2 * radius, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(6))
+
+
+def _membrane_solids(vesicle, pixel_nm):
+    """Return all shells of an ellipsoidal vesicle's lamellae as solids about its centre."""
+    parts = []
+    for depth, shift in zip(vesicle.depths, vesicle.shifts):
+        offsets, steps = shells(vesicle.head_nm, vesicle.peg_nm if depth == 0 else 0.0, pixel_nm)
+        axes = vesicle.form.axes - depth + offsets[:, None]
+        parts.append(projection.ellipsoids(shift, axes, vesicle.form.rotation, steps))
+    return np.concatenate(parts)
+
+
+def _paint_revolution(image, pixel_nm, place, vesicle):
+    """Paint the membranes of a vesicle that is a body of revolution; inner lamellae are parallel surfaces."""
+    lowest, spacing = -vesicle.depths[-1] - HALF_RANGE_NM, 0.2
+    distance = np.arange(lowest, HALF_RANGE_NM, spacing)
+    profile = sum(bilayer(distance + depth, vesicle.head_nm, 0.3 * pixel_nm) for depth in vesicle.depths)
+    reach = np.hypot(*vesicle.form.meridian.T).max() + HALF_RANGE_NM
+    table = projection.distances(vesicle.form.meridian, True, reach)
+    axis, extent = (
+        np.ascontiguousarray(vesicle.form.rotation[:, 2]),
+        tuple(vesicle.form.extent + HALF_RANGE_NM),
+    )
+    projection.add_revolution(image, pixel_nm, place, axis, extent, table, profile, float(lowest), spacing)
+
+
+def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
+    """Add the projected potential of a vesicle's membranes, and of the vesicles inside it, to `image`.
+
+    Parameters
+    ----------
+    image : (rows, columns) ndarray of float32
+        Projected potential in V nm, changed in place.
+    pixel_nm : float
+        Pixel size.
+    vesicle : Vesicle
+        What to paint.
+    origin : (2,) array_like
+        Row and column, in nm, of the image's first pixel.
+    """
+    place = vesicle.place - origin
+    if vesicle.form.meridian is None:
+        solids = _membrane_solids(vesicle, pixel_nm)
+        solids[:, :2] += place
+        projection.add_shells(image, pixel_nm, solids, vesicle.warp)
+    else:
+        _paint_revolution(image, pixel_nm, place, vesicle)
+    for inner in vesicle.inner:
+        paint_membrane(image, pixel_nm, inner, np.asarray(origin) - vesicle.place)
+
+
+def paint_payload(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
+    """Add the projected potential of a vesicle's payload to `image`; parameters as in `paint_membrane`."""
+    add_payload(image, pixel_nm, vesicle.payload, vesicle.place - origin)
+
+
+def paint(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
+    """Add the projected potential of a whole vesicle to `image`; parameters as in `paint_membrane`."""
+    paint_membrane(image, pixel_nm, vesicle, origin)
+    paint_payload(image, pixel_nm, vesicle, origin)
+
+
+# Amorphous ice: molecules per nm³ at .93 g/cm³, mean inner potential 3.5 V (assumed), and the structure
+# factor below the first peak of water, where the liquid's compressibility gives .06; .08 is assumed for the
+# frozen liquid.
+ICE_DENSITY, ICE_POTENTIAL, ICE_STRUCTURE = 31.4, 3.5, 0.08
+
+
+def ice_roughness(ice_nm, pixel_nm):
+    """Return the standard deviation of the ice's projected potential in one pixel, in V nm.
+
+    Molecules in a column fluctuate by sqrt(N S), each worth (inner potential / density) / pixel area; white
+    up to about 2 nm⁻¹, beyond any pixel here.
+    """
+    return ICE_POTENTIAL / ICE_DENSITY * math.sqrt(ICE_DENSITY * ice_nm * ICE_STRUCTURE) / pixel_nm

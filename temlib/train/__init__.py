@@ -1,0 +1,34 @@
+"""Networks, SVMs and the one protocol: folds, imbalance, out-of-fold predictions."""
+
+from temlib.train.attention import Sample
+from temlib.train.bundle import load
+from temlib.train.descriptors import POINTS, REACH, outline, thesis
+from temlib.train.descriptors import named as descriptor_names
+from temlib.train.networks import describe, summary
+from temlib.train.networks import names as network_names
+from temlib.train.protocol import Settings, Trained, check_models, cross_validate, misfits, split_fold
+from temlib.train.svm import features
+from temlib.train.svm import names as svm_names
+from temlib.train.svm import note as svm_note
+
+__all__ = [
+    "POINTS",
+    "REACH",
+    "Sample",
+    "Settings",
+    "Trained",
+    "check_models",
+    "cross_validate",
+    "describe",
+    "descriptor_names",
+    "features",
+    "load",
+    "misfits",
+    "network_names",
+    "outline",
+    "split_fold",
+    "summary",
+    "svm_names",
+    "svm_note",
+    "thesis",
+]

@@ -1,0 +1,325 @@
+"""Where a network looked: Grad-CAM, occlusion as its check, and on simulated particles a score of both.
+
+Notebook 3 has the models and makes the maps, for a fixed sample of particles; they are kept with small copies of the
+particles in one file, `examples.npz`, which notebook 4 shows. Keras is imported only where a map is made.
+"""
+
+import numpy as np
+import pandas as pd
+
+from temlib.files import InputError, replacing
+from temlib.train import networks, svm
+from temlib.train.fitting import BLOCK
+
+# What is kept for notebook 4: particles, and pixels a side of their copies.
+KEPT, KEPT_SIZE = 2000, 64
+# Explained particles of each class.
+PER_CLASS = 8
+# Share of the largest projected potential above which a pixel is membrane or payload: of a membrane, the rim.
+RIM = 0.5
+# Networks with shuffled weights that stand for having learnt nothing.
+SHUFFLES = 4
+# Held-out particles of a fold on which the importance of an SVM's descriptors is measured.
+IMPORTANCE = 1000
+# A map must be at least this fine: pixels of the image to one of the map.
+COARSEST = 6
+# Robust units that are black and white in the copies.
+LIMIT = 3.0
+
+
+def attention(model, images, classes):
+    """Return Grad-CAM maps: how much each place spoke for a class.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From (n, rows, columns, 1) images to (n, classes) logits.
+    images : (n, rows, columns) ndarray of float32
+        As the model sees them.
+    classes : (n,) ndarray of int
+        The class to explain, for each image.
+
+    Returns
+    -------
+    (n, rows, columns) ndarray of float32
+        ≥ 0, of sum 1 each; all 0 where nothing spoke for the class.
+
+    Notes
+    -----
+    The elementwise form (HiResCAM): the sum over channels of activation times gradient, at the last layer whose map
+    is fine enough; the same as Grad-CAM where only an average and a linear layer follow.
+
+    References
+    ----------
+    .. [1] R. Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74.
+    .. [2] R. Draelos, L. Carin, arXiv:2011.08891.
+    """
+    from PIL import Image
+
+    head, tail = _cut(model, images.shape[-1])
+    # What speaks for a class is its logit less the mean of the others': a softmax sees differences alone.
+    number = model.output_shape[-1]
+    weights = (np.eye(number)[classes] * number - 1).astype(np.float32) / max(number - 1, 1)
+    # Called directly: tracing a graph for a few images takes longer than computing them.
+    seen = [head([images[i : i + 64, ..., None]], training=False) for i in range(0, len(images), 64)]
+    features = np.concatenate([networks.backend().ops.convert_to_numpy(block) for block in seen])
+    gradients = _gradient(tail, features, weights)
+    coarse = np.maximum((features * gradients).sum(axis=-1), 0).astype(np.float32)
+    size = images.shape[:0:-1]
+    maps = [np.asarray(Image.fromarray(m).resize(size, Image.Resampling.BILINEAR)) for m in coarse]
+    return _normalised(np.stack(maps))
+
+
+def _normalised(maps):
+    """Return maps of sum 1; zeros stay zeros."""
+    total = maps.sum(axis=(1, 2), keepdims=True)
+    return np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
+
+
+def _cut(model, side):
+    """Divide a model at its last layer that is fine enough; the second part depends on that layer alone."""
+    keras = networks.backend()
+    outputs = [layer.output for layer in model.layers if not isinstance(layer.output, list | tuple)]
+    fine = [x for x in outputs if len(x.shape) == 4 and x.shape[1] * COARSEST >= side]
+    for x in reversed(fine):
+        try:
+            return keras.Model(model.inputs, x), keras.Model(x, model.output)
+        except ValueError:  # a branch goes around this layer
+            continue
+    raise InputError(f"{model.name}: no layer of this network divides it, so it cannot be explained.")
+
+
+def _gradient(tail, features, weights):
+    """Return d(weights · logits)/d(features), with whichever backend Keras runs on."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        x = tf.constant(features)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = tf.reduce_sum(tail(x, training=False) * weights)
+        return tape.gradient(value, x).numpy()
+    if keras.backend.backend() == "torch":
+        x = keras.ops.convert_to_tensor(features).detach().requires_grad_()
+        (tail(x, training=False) * keras.ops.convert_to_tensor(weights)).sum().backward()
+        return x.grad.cpu().numpy()
+    import jax
+
+    return np.asarray(jax.grad(lambda x: (tail(x, training=False) * weights).sum())(features))
+
+
+def occlusion(predict, images, classes, *, window=None):
+    """Return how much a class loses when a window of the image is blanked: a map that needs no gradient.
+
+    Parameters
+    ----------
+    predict : callable
+        From (n, rows, columns) images to (n, classes) logits.
+    images, classes
+        As for `attention`.
+    window : int, optional
+        Pixels a side of the blanked square; a fifth of the image by default. It moves by half its side.
+
+    Returns
+    -------
+    (n, rows, columns) ndarray of float32
+        ≥ 0, of sum 1 each. What is blanked takes the image's median.
+
+    References
+    ----------
+    .. [1] M. Zeiler, R. Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
+    """
+    n, size = images.shape[0], images.shape[-1]
+    window = window or max(2, size // 5)
+    starts = sorted({*range(0, size - window, max(1, window // 2)), size - window})
+    lost, seen = np.zeros(images.shape, np.float32), np.zeros(images.shape[1:], np.float32)
+
+    def support(x):
+        logits = np.asarray(predict(x), dtype=np.float64)
+        logits = logits.reshape(-1, n, logits.shape[-1])  # (copies, n, classes)
+        own = logits[:, np.arange(n), classes]
+        return own - (logits.sum(axis=-1) - own) / max(logits.shape[-1] - 1, 1)
+
+    whole = support(images)
+    middle = np.median(images, axis=(1, 2))[:, None, None]
+    for top in starts:
+        places = [np.s_[:, top : top + window, left : left + window] for left in starts]
+        blanked = np.tile(images, (len(places), 1, 1, 1))  # (copies, n, rows, columns)
+        for copy, place in zip(blanked, places):
+            copy[place] = middle
+        losses = np.maximum(whole - support(blanked.reshape(-1, *images.shape[1:])), 0)
+        for place, loss in zip(places, losses):
+            lost[place] += loss[:, None, None]
+            seen[place[1:]] += 1
+    return _normalised(lost / seen)
+
+
+def shuffled(model, seed, *, copy=None):
+    """Return a copy of a model whose weights have changed places within each tensor: it has learnt nothing.
+
+    An earlier `copy` of the same architecture is used again where it is given, which saves building it.
+    """
+    from temlib.train import networks
+
+    rng = np.random.default_rng(seed)
+    # A clone would also rebuild how the model was compiled, with a loss that Keras does not know by name.
+    copy = copy or networks.backend().Model.from_config(model.get_config())
+    copy.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in model.get_weights()])
+    return copy
+
+
+class Sample:
+    """The particles that are explained; hand it to `training.train(..., explain=…)`, then `save`.
+
+    Parameters
+    ----------
+    data : particles.Particles
+        Labelled for `task`.
+    task : str
+    count, seed : int
+        Those of the simulated particles, whose membranes and payloads are then known; `seed` also chooses.
+    """
+
+    def __init__(self, data, task, *, count, seed):
+        self.data, self.task, self.seed = data, task, seed
+        rng = np.random.default_rng(seed)
+        # The order of the particles, not their number, settles who is in: a few of each class.
+        places = data.table.reset_index(drop=True).groupby(task).indices.values()
+        self.chosen = np.sort(np.concatenate([rng.permutation(p)[:PER_CLASS] for p in places]))
+        self.targets = self._targets(count) if data.source == "simulated" else {}
+        self._copies = {}
+        self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
+        self.importance = pd.DataFrame(columns=["model", "descriptor", "unit", "loss"])
+
+    def __call__(self, name, model, index, see):
+        """Explain, by one fold's model, those of its test particles that are in the sample.
+
+        Parameters
+        ----------
+        name : str
+        model : keras.Model, or what `svm.fit` gives
+            Of an SVM the importance of its descriptors is measured.
+        index : (m,) ndarray of int
+            Positions of the test particles in the data.
+        see : callable
+            From positions to images as the network sees them, or to descriptors.
+        """
+        if hasattr(model, "predict_proba"):
+            index = np.random.default_rng(self.seed).permutation(index)[:IMPORTANCE]
+            labels = self.data.table[self.task].to_numpy()[index]
+            lost = svm.importance(model, see(index), labels, seed=self.seed).assign(model=name)
+            self.importance = (
+                lost if self.importance.empty else pd.concat([self.importance, lost], ignore_index=True)
+            )
+            return
+        index = np.intersect1d(index, self.chosen)
+        # Maps of a network that sees more than an image are not made.
+        if len(index) == 0 or len(model.inputs) > 1:
+            return
+        images = see(index)
+        logits = self._predict(model, images)
+        calls = logits.argmax(axis=1)
+        self.maps["gradcam"].append(attention(model, images, calls))
+        self.maps["occlusion"].append(occlusion(lambda x: self._predict(model, x), images, calls))
+        # The mean over several shuffles: a single one may look at the right place by luck.
+        nothing = []
+        for k in range(SHUFFLES):
+            self._copies[name] = shuffled(model, (self.seed, k), copy=self._copies.get(name))
+            nothing.append(attention(self._copies[name], images, calls))
+        self.maps["shuffled"].append(np.mean(nothing, axis=0))
+        names = np.array(sorted(self.data.table[self.task].unique()), dtype=object)
+        self.rows += [(name, int(i), str(names[k])) for i, k in zip(index, calls)]
+
+    @staticmethod
+    def _predict(model, images):
+        # Blocks of the size with which the network was tested: another one would be traced anew.
+        blocks = [
+            np.asarray(
+                model.predict_on_batch(
+                    np.resize(images[i : i + BLOCK], (BLOCK, *images.shape[1:]))[..., None]
+                )
+            )
+            for i in range(0, len(images), BLOCK)
+        ]
+        return np.concatenate(blocks)[: len(images)]
+
+    def _targets(self, count):
+        """Return {position: (membrane, payload)} masks at the geometry of the images, of the chosen particles."""
+        from temlib import simulate
+
+        study, table, size = (
+            simulate.study(count, seed=self.seed),
+            self.data.table,
+            self.data.images.shape[-1],
+        )
+        number = {name: i for i, name in enumerate(study.names)}
+        found = {}
+        for name, rows in table.iloc[self.chosen].groupby("micrograph"):
+            drawn = study.scene(number[name])
+            place = {(int(r), int(c)): k for k, (r, c, _) in enumerate(drawn.boxes)}
+            masks = simulate.regions(drawn, study.settings, RIM)
+            for i, row in zip(np.flatnonzero(table.index.isin(rows.index)), rows.itertuples()):
+                ratio = row.pixel_size_nm / self.data.pixel_nm if np.isfinite(self.data.pixel_nm) else None
+                pair = masks[place[int(row.row), int(row.column)]]
+                found[int(i)] = [_as_prepared(mask, size, ratio) for mask in pair]
+        return found
+
+    def save(self, path, predictions):
+        """Write `examples.npz`: maps, and small copies of the particles, the most doubtful ones where they are many."""
+        table, images = self.data.table, self.data.images
+        doubt = predictions.loc[predictions["role"] == "test"].copy()
+        columns = [name for name in doubt if name.startswith("p_")]
+        where = doubt["truth"].map({name[2:]: k for k, name in enumerate(columns)})
+        doubt["p"] = np.where(
+            where.isna(), 0, doubt[columns].to_numpy()[np.arange(len(doubt)), where.fillna(0).astype(int)]
+        )
+        least = doubt.groupby("particle")["p"].min().reindex(table["particle"]).to_numpy()
+        kept = np.union1d(np.argsort(least, kind="stable")[:KEPT], self.chosen)
+        copies, pixel_nm = _copies(images[kept], self.data.pixel_nm)
+        maps = {
+            k: np.concatenate(v).astype(np.float16) if v else np.zeros((0, 1, 1))
+            for k, v in self.maps.items()
+        }
+        blank = np.zeros(images.shape[1:], bool)
+        targets = [self.targets.get(i, (blank, blank)) for _, i, _ in self.rows]
+        content = {
+            "particle": table["particle"].to_numpy(str)[kept],
+            "images": copies,
+            "pixel_nm": pixel_nm,
+            "explained": np.array([table["particle"].iloc[i] for _, i, _ in self.rows], str),
+            "model": np.array([name for name, _, _ in self.rows], str),
+            "called": np.array([called for _, _, called in self.rows], str),
+            "membrane": np.array([m for m, _ in targets], bool).reshape(-1, *blank.shape),
+            "payload": np.array([p for _, p in targets], bool).reshape(-1, *blank.shape),
+            **maps,
+        }
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, **content)
+
+
+def _as_prepared(mask, size, ratio):
+    """Return a mask of a crop at the geometry of the prepared image (size, size); see `particles.prepare`."""
+    from scipy import ndimage
+
+    # Both are centred; a prepared pixel is 1 / ratio pixels of the crop, or a share of it where the crop fills the image.
+    steps = [1 / ratio if ratio else length / size for length in mask.shape]
+    places = [(n - 1) / 2 + (np.arange(size) - (size - 1) / 2) * step for n, step in zip(mask.shape, steps)]
+    share = ndimage.uniform_filter(
+        mask.astype(np.float32), [max(1, round(step)) for step in steps], mode="constant"
+    )
+    return ndimage.map_coordinates(share, np.meshgrid(*places, indexing="ij"), order=1) >= 0.5
+
+
+def _copies(images, pixel_nm):
+    """Return images as 8-bit copies of at most `KEPT_SIZE` pixels a side, and their pixel size."""
+    from PIL import Image
+
+    grey = ((np.clip(images, -LIMIT, LIMIT) + LIMIT) / (2 * LIMIT) * 255).round().astype(np.uint8)
+    size = images.shape[-1]
+    if size <= KEPT_SIZE:
+        return grey, pixel_nm
+    shape = (KEPT_SIZE, KEPT_SIZE)
+    small = [np.asarray(Image.fromarray(g).resize(shape, Image.Resampling.BICUBIC)) for g in grey]
+    return np.stack(small), pixel_nm * size / KEPT_SIZE

@@ -1,0 +1,73 @@
+"""The model bundle: a folder with the network (`.keras`), a JSON card, and checksums of both; nothing is unpickled."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from temlib.files import InputError, replacing, write_json
+from temlib.train import networks
+
+NETWORK, CARD, SUMS = "network.keras", "card.json", "checksums.json"
+
+
+def save(folder, model, card):
+    """Save a network and what is needed to apply it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is missing.
+    model : keras.Model
+    card : dict
+        Plain JSON values: task, classes in the order of the outputs, scale, pixel size, how it was trained.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / NETWORK) as temporary:
+        model.save(temporary)
+    write_json(folder / CARD, card)
+    write_json(folder / SUMS, {name: _sum(folder / name) for name in (NETWORK, CARD)})
+
+
+def load(folder):
+    """Load a bundle after checking that it is whole.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+    card : dict
+
+    Raises
+    ------
+    InputError
+        If a file is missing or is not the one that was saved.
+    """
+    folder = Path(folder)
+    for name in (SUMS, NETWORK, CARD):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder}: '{name}' is missing, so this is not a whole model bundle; save it again."
+            )
+    try:
+        sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
+    except ValueError:
+        sums = {}
+    for name in (NETWORK, CARD):
+        if sums.get(name) != _sum(folder / name):
+            raise InputError(
+                f"{folder}: '{name}' is not the file that was saved (its checksum differs); copy it again."
+            )
+    keras = networks.backend()
+    # Safe mode refuses layers that carry code.
+    model = keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True)
+    return model, json.loads((folder / CARD).read_text(encoding="utf-8"))
+
+
+def _sum(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

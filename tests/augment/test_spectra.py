@@ -1,0 +1,121 @@
+"""Spectra: the power of known images, the detail kept by splines, the noise before and after its cures."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from temlib.augment import CURES, Augmentation, detail_curves, noise_curves, power_curve, treated
+from temlib.files import InputError
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "real" / "apoferritin_cryoem"
+
+
+def noise(count, size=64, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, size, size)).astype("float32")
+
+
+def wide(curves, value="power_ratio"):
+    return curves.pivot(index="frequency", columns="method", values=value)
+
+
+@pytest.fixture(scope="module")
+def white():
+    return wide(noise_curves(noise(600), seed=1))
+
+
+@pytest.fixture(scope="module")
+def kept():
+    return wide(detail_curves(count=48, size=64))
+
+
+def test_white_noise_has_its_variance_at_every_frequency():
+    """Variance 4 is power 4 in each ring, within 5 standard errors of the thinnest one."""
+    curve = power_curve(2 * noise(300))
+    assert curve["power"].to_numpy() == pytest.approx(np.full(32, 4.0), rel=0.12)
+    assert curve["frequency"].iloc[[0, -1]].tolist() == [1 / 64, 0.5]
+
+
+def test_a_wave_has_its_power_at_its_frequency():
+    """Ten cycles over 64 pixels peak in ring ten, in either direction."""
+    wave = np.cos(2 * np.pi * 10 / 64 * np.arange(64))
+    for image in (np.tile(wave, (64, 1)), np.tile(wave[:, None], (1, 64))):
+        assert power_curve(image[None])["power"].idxmax() == 9  # ring 1 is row 0
+
+
+def test_the_spectrum_of_nothing_is_refused():
+    """A mean over no image is no number."""
+    with pytest.raises(InputError, match="at least one"):
+        power_curve(np.empty((0, 8, 8), "float32"))
+
+
+def test_one_cubic_rotation_keeps_nine_tenths_at_half_nyquist():
+    """Of the power of waves at half the Nyquist frequency .9 or more outlives a rotation by any angle."""
+    rotation = dataclasses.replace(Augmentation.preset("none"), rotation=(-180, 180))
+    curve = wide(detail_curves(rotation, count=48, size=64))
+    assert np.interp(0.25, curve.index, curve["cubic"]) >= 0.9
+
+
+def test_one_cubic_pass_of_all_transforms_keeps_more_than_the_others(kept):
+    """At half Nyquist one cubic pass keeps .9 or more; its chain, linear and linear chain less and less."""
+    at_half = {method: np.interp(0.25, kept.index, kept[method]) for method in kept}
+    assert at_half["cubic"] >= 0.9
+    assert at_half["cubic"] > at_half["cubic, chained"] > at_half["linear"] > at_half["linear, chained"]
+
+
+def test_slow_waves_outlive_every_method(kept):
+    """At .02 cycles per pixel all keep .97, and none gains."""
+    assert kept.iloc[0].between(0.97, 1.001).all()
+
+
+def test_resampling_lowers_the_power_of_noise(white):
+    """Untreated, augmented white noise has lost about a sixth of its power at every frequency."""
+    middle = white.loc[0.1:0.4, "untreated"]
+    assert middle.between(0.75, 0.9).all()
+
+
+def test_conditioning_makes_the_noise_of_training_and_prediction_agree(white):
+    """Not .6 as far from plain noise as untreated; below .2 cycles per pixel what zoom does (.9² of the power) remains."""
+    deviation = (white - 1).abs()
+    assert deviation["conditioned"].loc[0.25:].max() < 0.1
+    assert deviation["conditioned"].mean() < 0.6 * deviation["untreated"].mean()
+    assert white["conditioned"].iloc[0] == pytest.approx(0.9**2, abs=0.06)
+
+
+def test_conditioning_makes_the_spread_agree():
+    """Augmented noise has .87 of the spread of plain noise untreated, at least .95 conditioned."""
+    images, augmentation = noise(200), Augmentation()
+    transforms = augmentation.draw(200, 1)
+    plain, varied = treated(images, transforms, augmentation, "untreated")
+    assert varied.std() / plain.std() == pytest.approx(0.87, abs=0.02)
+    plain, varied = treated(images, transforms, augmentation, "conditioned")
+    assert 0.95 < varied.std() / plain.std() < 1.01
+
+
+def test_every_cure_is_compared():
+    """The table holds each cure at each frequency, with both powers and their ratio."""
+    curves = noise_curves(noise(4, 16))
+    assert list(curves.columns) == ["frequency", "method", "plain", "augmented", "power_ratio"]
+    assert curves["method"].unique().tolist() == list(CURES) and len(curves) == 8 * len(CURES)
+    assert np.allclose(curves["power_ratio"], curves["augmented"] / curves["plain"])
+
+
+def test_an_unknown_cure_is_refused():
+    """The message lists the cures."""
+    with pytest.raises(InputError, match="conditioned"):
+        treated(noise(1), Augmentation().draw(1, 1), Augmentation(), "prayer")
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.exists(), reason="the real crops are not beside the checkout")
+def test_conditioning_makes_the_noise_of_real_crops_agree():
+    """Of 400 low-dose cryo-EM backgrounds the conditioned power is nearer to the plain one at every frequency above .1."""
+    from PIL import Image
+
+    files = sorted((REAL / "background").glob("*.png"))[:400]
+    crops = np.stack([np.asarray(Image.open(name), "float32") for name in files])
+    curves = wide(noise_curves(crops, seed=1)).loc[0.1:]
+    assert (curves["untreated"] - 1).abs().min() > 0.1
+    assert ((curves["conditioned"] - 1).abs() < (curves["untreated"] - 1).abs()).all()
+    assert (curves["conditioned"].loc[0.25:] - 1).abs().max() < 0.1

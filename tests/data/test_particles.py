@@ -1,0 +1,297 @@
+import subprocess
+import sys
+
+import mrcfile
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from temlib import data, explore
+from temlib.data import crops, particles, prepare
+from temlib.data import open as open_data
+from temlib.files import InputError
+
+
+def changed(study, **columns):
+    """Rewrite columns of the manifest."""
+    pd.read_csv(study).assign(**columns).to_csv(study, index=False)
+    return study
+
+
+def test_a_manifest_opens(study):
+    """Rows, labels and images of a manifest stay together, at one scale."""
+    data = open_data(study, pixel_nm=2.0, input_size=24)
+    assert data.images.shape == (48, 24, 24) and data.scale == "physical" and data.tasks == ["content"]
+    bright = data.images[:, 8:16, 8:16].mean(axis=(1, 2))
+    assert bright[1::2].min() > bright[::2].max()
+
+
+def test_class_folders_open(study):
+    """Sub-folders are classes, and the missing micrographs are said."""
+    for i, name in enumerate(["plain", "bright"] * 24):
+        (study.parent / name).mkdir(exist_ok=True)
+        (study.parent / f"{i:02d}.png").rename(study.parent / name / f"{i:02d}.png")
+    study.unlink()
+    data = open_data(study.parent, input_size=16)
+    assert data.table["class"].value_counts().to_dict() == {"plain": 24, "bright": 24}
+    assert any("does not say which particles share a micrograph" in note for note in data.notes)
+
+
+def test_prepared_images_have_median_0_and_spread_1():
+    """Brightness and contrast of a crop do not reach a network."""
+    crop = np.random.default_rng(0).normal(5000, 300, (32, 32))
+    low, middle, high = np.percentile(prepare.prepare(crop, 32), (16, 50, 84))
+    assert middle == pytest.approx(0, abs=1e-5) and (high - low) / 2 == pytest.approx(1, abs=1e-5)
+
+
+def test_physical_scale_keeps_sizes():
+    """At half the pixel size an object has half the pixels a side; beyond the crop there is its median."""
+    crop = np.random.default_rng(0).normal(0, 1, (40, 40))
+    crop[10:30, 10:30] += 100
+    prepared = prepare.prepare(crop, 40, ratio=0.5)
+    assert np.abs(np.count_nonzero(prepared > prepared.max() / 2) - 100) <= 4
+    assert np.ptp(prepared[:8]) == 0
+
+
+def test_padding_does_not_count_in_the_spread():
+    """The noise of a padded crop has unit spread where there is noise."""
+    crop = np.random.default_rng(0).normal(0, 1, (40, 40))
+    prepared = prepare.prepare(crop, 120, ratio=1.0)
+    assert prepared[40:80, 40:80].std() == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [(np.zeros((8, 8)), "all pixels have the value 0"), (np.full((8, 8), np.nan), "NaN")],
+)
+def test_useless_images_are_refused(pixels, message):
+    """A constant image and NaN are named, not learnt."""
+    with pytest.raises(InputError, match=message):
+        prepare.prepare(pixels, 8, name="a.png")
+
+
+def test_a_truncated_image_is_refused_by_name(study):
+    """The message names the file and its row."""
+    image = study.parent / "03.png"
+    image.write_bytes(image.read_bytes()[:60])
+    with pytest.raises(InputError, match=r"line 5: 03\.png cannot be read"):
+        data.open(study)
+
+
+def test_a_missing_image_is_refused_by_name(study):
+    """The message names the file and its row."""
+    (study.parent / "03.png").unlink()
+    with pytest.raises(InputError, match=r"line 5: '03\.png' is not in"):
+        data.open(study)
+
+
+def test_duplicate_ids_are_refused(study):
+    """Two rows with one id would be counted twice."""
+    with pytest.raises(InputError, match="line 3: the particle x occurs twice"):
+        data.open(changed(study, particle="x"))
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/a.png"])
+def test_paths_that_leave_the_folder_are_refused(study, name):
+    """A manifest names images of its own folder only."""
+    with pytest.raises(InputError, match="line 2: the image path"):
+        data.open(changed(study, image=name))
+
+
+def test_links_that_leave_the_folder_are_refused(study):
+    """A link is followed before it is judged."""
+    (study.parent / "00.png").unlink()
+    (study.parent / "00.png").symlink_to("/etc/hostname")
+    with pytest.raises(InputError, match="leaves the folder .* not a link"):
+        data.open(study)
+
+
+@pytest.mark.parametrize(
+    ("task", "folds", "message"),
+    [("contnt", 2, "could be a task are content"), ("content", 9, "8 micrographs but 'folds' is 9")],
+)
+def test_a_task_that_cannot_be_evaluated_is_refused(study, task, folds, message):
+    """A missing column lists those that exist; too few micrographs are counted."""
+    with pytest.raises(InputError, match=message):
+        data.check_task(data.open(study).table, task, folds=folds)
+
+
+def test_one_class_is_refused(study):
+    """Nothing can be learnt from one class."""
+    with pytest.raises(InputError, match="only the class 'bright'"):
+        data.check_task(data.open(changed(study, content="bright")).table, "content")
+
+
+def test_folds_keep_micrographs_whole(study):
+    """No micrograph lies in two folds, and every particle is held out once."""
+    table = data.open(study).table
+    folds = data.split(table, "content", folds=4, seed=1)
+    assert set(folds) == {1, 2, 3, 4}
+    assert table.groupby("micrograph").apply(lambda part: len(set(folds[part.index]))).eq(1).all()
+
+
+def test_leaking_folds_of_the_user_are_refused_by_name(study):
+    """Folds that divide a micrograph stop the run."""
+    table = data.open(changed(study, fold=["1", "2"] * 24)).table
+    with pytest.raises(InputError, match="8 micrographs lie in several folds .m0, m1, m2"):
+        data.split(table, "content", folds=2, seed=1)
+
+
+def test_a_copy_in_another_micrograph_is_found(study):
+    """The same image under two micrographs is a leak."""
+    (study.parent / "00.png").write_bytes((study.parent / "46.png").read_bytes())
+    data = open_data(study)
+    first = explore.near_duplicates(data).iloc[0]
+    assert (first["first"], first["second"]) == ("00.png", "46.png") and first["correlation"] > 0.9999
+    assert explore.identical(data) == [["00.png", "46.png"]]
+
+
+def test_one_image_under_two_labels_is_refused(study):
+    """At least one of the two labels is wrong, whatever the files are called."""
+    (study.parent / "00.png").write_bytes((study.parent / "47.png").read_bytes())
+    with pytest.raises(
+        InputError, match="line 49: this image equals that of line 2, but 'content' is 'bright'"
+    ):
+        data.open(study)
+
+
+def test_a_corrected_label_or_image_is_seen(study):
+    """What is kept between two openings follows the files: new labels, then a new image."""
+    before = data.open(study, input_size=24)
+    labels = ["bright", "plain"] * 24
+    assert data.open(changed(study, content=labels), input_size=24).table["content"].tolist() == labels
+    image = np.random.default_rng(9).integers(0, 255, (24, 24)).astype(np.uint8)
+    Image.fromarray(image).save(study.parent / "00.png")
+    after = data.open(study, input_size=24)
+    np.testing.assert_array_equal(after.images[0], prepare.prepare(image, 24, ratio=1.0))
+    np.testing.assert_array_equal(after.images[1:], before.images[1:])
+
+
+def test_pixel_sizes_known_for_some_only_are_refused(study):
+    """Some crops at scale and others filling their box would be told apart by their size."""
+    sizes = ["2.0"] * 47 + [""]
+    with pytest.raises(
+        InputError, match="line 49: the pixel size is unknown here and known elsewhere .1 of 48"
+    ):
+        data.open(changed(study, pixel_size_nm=sizes))
+    assert data.open(study, scale="fill").scale == "fill"
+
+
+def test_different_pixel_sizes_come_to_one_scale(study):
+    """At physical scale a pixel of 1 nm fills a quarter of the area that one of 2 nm does (and its blur); fill says it."""
+    changed(study, pixel_size_nm=["1.0", "2.0"] * 24)
+    data = open_data(study, pixel_nm=2.0, input_size=24)
+    filled = (np.abs(data.images - data.images[:, :1, :1]) > 1e-3).mean(axis=(1, 2))
+    assert filled[::2].max() < 0.5 and filled[1::2].min() > 0.9
+    assert any("Pixel sizes differ (1 to 2 nm)" in note for note in open_data(study, scale="fill").notes)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_saturated_images_are_refused(study, value):
+    """Where most pixels have one value there is no spread to scale by."""
+    image = np.full((24, 24), value, np.uint8)
+    image[:4] = 100
+    Image.fromarray(image).save(study.parent / "03.png")
+    with pytest.raises(
+        InputError, match=f"line 5: 83% of the pixels have the value {value}, so the image is sat"
+    ):
+        data.open(study)
+
+
+def test_many_images_are_selected_without_a_copy(study, monkeypatch):
+    """A selection too large to copy reads its rows when they are asked for, in every way that arrays are asked."""
+    data = open_data(study, input_size=24)
+    keep = np.arange(1, 48, 2)
+    copied = data.rows(keep).images
+    monkeypatch.setattr(prepare, "COPIED", 0)
+    late = data.rows(keep).images
+    assert not isinstance(late, np.ndarray) and late.shape == copied.shape and len(late) == 24
+    for key in (
+        3,
+        -1,
+        slice(2, 9),
+        [4, 1],
+        np.array([True, False] * 12),
+        (slice(0, 3), 5),
+        (2, slice(1, 4), 0),
+    ):
+        np.testing.assert_array_equal(late[key], copied[key])
+    np.testing.assert_array_equal(np.asarray(late), copied)
+    np.testing.assert_array_equal(np.concatenate(list(data.rows(keep).blocks())), copied)
+
+
+def test_simulated_particles_are_the_same_when_opened_again(monkeypatch):
+    """The second opening simulates nothing and gives the same table and images; annotators come with them."""
+    first = data.open("simulated", count=50, input_size=24, pixel_nm=5)
+    monkeypatch.setattr(crops.Simulated, "_make", None)
+    again = data.open("simulated", count=50, input_size=24, pixel_nm=5)
+    pd.testing.assert_frame_equal(first.table, again.table)
+    np.testing.assert_array_equal(first.images, again.images)
+    assert again.tasks == ["lamellarity", "encapsulation"] and -1 <= again.agreement("lamellarity").kappa <= 1
+
+
+def test_simulated_crops_need_not_be_kept(monkeypatch):
+    """Too many crops are simulated again instead of written, with the same result."""
+    kept = data.open("simulated", count=50, seed=2, input_size=24, pixel_nm=5)
+    monkeypatch.setattr(crops, "KEPT_CROPS", 0)
+    monkeypatch.setattr(particles.cache, "key", lambda *parts: f"streamed{abs(hash(str(parts)))}")
+    np.testing.assert_array_equal(
+        data.open("simulated", count=50, seed=2, input_size=24, pixel_nm=5).images, kept.images
+    )
+
+
+MEMORY = """
+import sys, threading, time
+import numpy as np
+from temlib import data as particles
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) * 1024
+
+particles.open(sys.argv[1], pixel_nm=2.0, input_size=64)  # libraries and caches of the first time
+before, peak = anonymous(), [0]
+def watch():
+    while True:
+        peak[0] = max(peak[0], anonymous())
+        time.sleep(0.01)
+threading.Thread(target=watch, daemon=True).start()
+data = particles.open(sys.argv[2], pixel_nm=2.0, input_size=64)
+assert len(data) == 8000 and np.isfinite(sum(float(block.sum()) for block in data.blocks()))
+print((peak[0] - before) / data.images.nbytes)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="anonymous memory is told by Linux")
+def test_images_do_not_live_in_memory(tmp_path):
+    """Preparing and reading 8,000 images takes far less anonymous memory than the images (131 MB)."""
+    rng = np.random.default_rng(0)
+    for name, count in (("few", 100), ("many", 8000)):
+        with mrcfile.new(tmp_path / f"{name}.mrcs") as stack:
+            stack.set_data(rng.integers(-99, 99, (count, 16, 16)).astype(np.int8))
+            stack.set_image_stack()
+        lines = "".join(f"{name}.mrcs,{i},m{i // 50},{'xy'[i % 2]},2\n" for i in range(count))
+        (tmp_path / f"{name}.csv").write_text("image,index,micrograph,label,pixel_size_nm\n" + lines)
+    arguments = [sys.executable, "-c", MEMORY, str(tmp_path / "few.csv"), str(tmp_path / "many.csv")]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 0.4
+
+
+def test_processes_and_threads_prepare_the_same(tmp_path, monkeypatch):
+    """Many files are prepared by other processes, with the same images, and the same sentence for the same fault."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 255, (20, 30)).astype(np.uint8)).save(tmp_path / f"{i}.png")
+    (tmp_path / "m.csv").write_text("image\n" + "".join(f"{i}.png\n" for i in range(40)))
+    alone = data.open(tmp_path / "m.csv", input_size=12)
+    for name, value in (("WORTH", 2), ("TOGETHER", 8), ("_cores", lambda: 2)):
+        monkeypatch.setattr(prepare, name, value)
+    monkeypatch.setattr(prepare, "prepare_part", None)  # not by this process
+    monkeypatch.setenv("TEMLIB_CACHE", str(tmp_path / "cache"))
+    together = data.open(tmp_path / "m.csv", input_size=12)
+    np.testing.assert_array_equal(alone.images, together.images)
+    assert alone.notes == together.notes and alone.table.equals(together.table)
+    (tmp_path / "33.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(300))
+    with pytest.raises(InputError, match="line 35: 33.png cannot be read"):
+        data.open(tmp_path / "m.csv", input_size=12)

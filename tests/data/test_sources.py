@@ -1,0 +1,277 @@
+import os
+import shutil
+
+import mrcfile
+import numpy as np
+import pytest
+from PIL import Image
+
+from temlib import data
+from temlib.data import open as open_data
+from temlib.data import prepare, sources
+from temlib.files import InputError
+
+IMAGE = np.random.default_rng(0).normal(0, 10, (50, 60)).astype(np.float32)
+BOXES = "8 16 8 8\n30 20 8 8\n20 2 8 8\n"
+STAR = """data_particles
+
+loop_
+_rlnMicrographName #1
+_rlnCoordinateX #2
+_rlnCoordinateY #3
+a.mrc 10 20
+a.mrc 30 40
+b.mrc 12 22
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two micrographs of 50 x 60 pixels of 2 nm and a stack of three crops of unknown pixel size."""
+    for name in ("a.mrc", "b.mrc"):
+        with mrcfile.new(tmp_path / name) as mrc:
+            mrc.set_data(IMAGE)
+            mrc.voxel_size = 20.0
+    with mrcfile.new(tmp_path / "s.mrcs") as mrc:
+        mrc.set_data(np.stack([IMAGE[:12, k : k + 12] for k in range(3)]))
+        mrc.set_image_stack()
+    return tmp_path
+
+
+def read(folder, name, text, encoding="utf-8"):
+    (folder / name).write_text(text, encoding=encoding)
+    return sources.read(folder / name)
+
+
+def opened(folder, name, text, **options):
+    (folder / name).write_text(text, encoding="utf-8")
+    return data.open(folder / name, **{"input_size": 8, "pixel_nm": 2.0, **options})
+
+
+def refused(match, call, *arguments, **options):
+    """Assert that a call is refused in one sentence."""
+    with pytest.raises(InputError, match=match) as caught:
+        call(*arguments, **options)
+    text = str(caught.value)
+    assert text.isprintable() and text.endswith((".", "?")) and len(text) < 700
+
+
+def test_crops_are_cut_from_micrographs(folder):
+    """Centre, box and pixel size: at the micrograph's own pixel size the crop is the window itself, scaled in grey."""
+    text = "image;row;column;box_nm;class\na.mrc;20,0;10;16;x\nb.mrc;30;40;16,0;y\n"
+    data = opened(folder, "m.csv", text)
+    assert data.table["micrograph"].tolist() == ["a.mrc", "b.mrc"] and data.table["pixel_size_nm"].eq(2).all()
+    for image, (row, column) in zip(data.images, [(20, 10), (30, 40)]):
+        window = IMAGE[row - 4 : row + 4, column - 4 : column + 4]
+        np.testing.assert_allclose(image, prepare.prepare(window, 8), atol=1e-6)
+
+
+def test_a_window_that_no_one_states_is_that_of_the_prepared_image(folder):
+    """At physical scale the network's window is cut; without a scale the question is asked."""
+    data = opened(folder, "m.csv", "image,row,column\na.mrc,20,10\n", input_size=4, pixel_nm=4.0)
+    np.testing.assert_allclose(data.images[0], prepare.prepare(IMAGE[16:24, 6:14], 4, ratio=0.5), atol=1e-6)
+    text = "image,row,column\na.mrc,20,10\na.mrc,9,9\n"
+    refused("line 2: how large is the particle's window", opened, folder, "n.csv", text, scale="fill")
+
+
+def test_a_crop_that_names_its_place_is_not_cut_again(folder):
+    """A manifest of finished crops may say where in the micrograph they were, as the simulator's does."""
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(folder / "c.png")
+    data = opened(folder, "m.csv", "image,micrograph,row,column,box_px\nc.png,m1,900,900,8\n")
+    np.testing.assert_allclose(data.images[0], prepare.prepare(np.arange(64).reshape(8, 8), 8), atol=1e-6)
+
+
+def test_border_is_filled_and_said(folder):
+    """A window beyond the border is cut by the stated rule and counted."""
+    data = opened(folder, "m.csv", "image,row,column,box_px\na.mrc,1,1,8\na.mrc,20,20,8\n")
+    assert any(
+        note.startswith("Particles so close to the border") and note.endswith(": 1.") for note in data.notes
+    )
+
+
+def test_images_of_a_stack(folder):
+    """`index` counts from 0; the stack's particles have no micrograph, which is said."""
+    data = opened(folder, "m.csv", "image,index,pixel_size_A\ns.mrcs,2,20\ns.mrcs,0,20\n", input_size=12)
+    np.testing.assert_allclose(data.images[0], prepare.prepare(IMAGE[:12, 2:14], 12), atol=1e-6)
+    assert data.table["pixel_size_nm"].eq(2).all() and any("no column 'micrograph'" in n for n in data.notes)
+
+
+def test_a_table_that_contradicts_its_files_is_believed_and_said(folder):
+    """Å taken for nm shows: the files say 2 nm and the table 20."""
+    data = opened(folder, "m.csv", "image,row,column,box_px,pixel_size_nm\na.mrc,20,20,8,20\n", pixel_nm=20.0)
+    assert data.table["pixel_size_nm"].eq(20).all() and any(
+        "another pixel size than the table" in n for n in data.notes
+    )
+    plain = opened(folder, "n.csv", "image,row,column,box_px\na.mrc,20,20,8\n")
+    assert any("2 nm, as the files say" in n for n in plain.notes) and not any(
+        "another" in n for n in plain.notes
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_of_any_program(folder, encoding, separator):
+    """Encoding and separator are found and said; names with spaces and umlauts stay, backslashes become slashes."""
+    (folder / "großes Bild").mkdir()
+    shutil.copy(folder / "a.mrc", folder / "großes Bild")
+    rows = ["image", "row", "column", "class"], ["großes Bild\\a.mrc", "20", "20", "x"]
+    found = read(folder, "m.csv", "".join(separator.join(row) + "\n" for row in rows), encoding)
+    assert found.table["image"].tolist() == ["großes Bild/a.mrc"] and encoding in found.notes[0]
+
+
+def test_numbers_of_the_user_become_numbers_and_codes_stay_text(folder):
+    """Decimal commas are read; names and class codes of whole numbers are not touched; no number is a task."""
+    text = "image;row;column;diameter;code;particle\na.mrc;1;2;4,5;01;007\na.mrc;3;4;5,0;02;008\na.mrc;5;4;;02;009\n"
+    table = read(folder, "m.csv", text).table
+    assert table["diameter"].dropna().tolist() == [4.5, 5] and table["code"].tolist() == ["01", "02", "02"]
+    assert table["particle"].tolist() == ["007", "008", "009"] and data.tasks_of(table) == []
+
+
+def test_annotators_become_one_label(folder):
+    """More than half decide; else `uncertain` where that is a class; the agreement is kept with the particles."""
+    text = "image,row,column,l@a,l@b,l@c\na.mrc,9,9,full,full,empty\na.mrc,9,20,full,empty,uncertain\na.mrc,9,30,empty,,\n"
+    data = opened(folder, "m.csv", text)
+    assert data.table["l"].tolist() == ["full", "uncertain", "empty"] and data.tasks == ["l"]
+    agreement = data.agreement("l")
+    assert agreement.annotators == ("a", "b", "c") and len(agreement.disagreements) == 2
+    assert any("what more than half of the annotators a, b, c say" in note for note in data.notes)
+
+
+def test_positions_join_labels_by_number_or_name(folder):
+    """A STAR with a table of its name, either of them named: the rows meet whatever their order; unlabelled stay."""
+    (folder / "p.star").write_text(STAR)
+    by_number = "micrograph;number;class\nb;1;x\na.mrc;2;y\n"
+    data = [opened(folder, "p.csv", by_number), open_data(folder / "p.star", input_size=8)]
+    data.append(opened(folder, "p.csv", "particle,class\nb.mrc:1,x\na.mrc:2,y\n"))
+    for one in data:
+        assert one.table["particle"].tolist() == ["a.mrc:1", "a.mrc:2", "b.mrc:1"]
+        assert one.table["class"].fillna("").tolist() == ["", "y", "x"] and len(one.labelled("class")) == 2
+    assert any("1 of 3 positions have no row in p.csv" in note for note in data[0].notes)
+
+
+def test_a_folder_of_boxes_and_one_table(folder):
+    """One .box a micrograph, one table of labels: the folder opens; rows of an MRC file count from the lowest."""
+    for name in "ab":
+        (folder / f"{name}.box").write_text(BOXES)
+    lines = "".join(f"{m},{k},{'xy'[k % 2]}\n" for m in "ab" for k in (1, 2, 3))
+    (folder / "labels.csv").write_text("micrograph,number,class\n" + lines)
+    data = open_data(folder, input_size=8, pixel_nm=2.0)
+    assert data.table["class"].tolist() == list("yxyyxy") and data.table["micrograph"].nunique() == 2
+    np.testing.assert_allclose(data.images[0], prepare.prepare(IMAGE[16:24, 8:16], 8), atol=1e-6)
+
+
+def test_star_of_a_stack_takes_its_own_pixel_size(folder):
+    """The STAR's pixel size wins over a header that has none."""
+    text = "data_\n\nloop_\n_rlnImageName #1\n_rlnPixelSize #2\n3@s.mrcs 20\n1@s.mrcs 20\n"
+    data = opened(folder, "p.star", text, input_size=12)
+    assert data.scale == "physical" and data.table["pixel_size_nm"].eq(2).all()
+    np.testing.assert_allclose(data.images[0], prepare.prepare(IMAGE[:12, 2:14], 12), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text, match",
+    [
+        ("", "empty"),
+        ("image,row,column\n", "no row below it"),
+        ("image\n\n", "no row below it"),
+        ("picture,label\na.mrc,x\n", "has no column 'image', and no positions"),
+        ("image,row,column\na.mrc,,2\n", "line 2: the position is empty"),
+        ("image,row,column,box_px\na.mrc,1,2,-3\n", "line 2: box_px is not a positive"),
+        ("image,row,column,pixel_size_nm\na.mrc,1,2,0\n", "line 2: pixel_size_nm is not a positive"),
+        ("image,row,column,pixel_size_nm\na.mrc,1,2,x\n", "line 2: 'x' is not a finite number"),
+        ("image,pixel_size_A,pixel_size_nm\na.mrc,1,2\n", "both 'pixel_size_A' and 'pixel_size_nm'"),
+        ("image,row,column\n../a.mrc,1,2\n", "line 2: the image path '../a.mrc' leaves"),
+        ("image,row,column\n/etc/passwd,1,2\n", "line 2: the image path '/etc/passwd' leaves"),
+        ("image,row,column\nC:\\a.mrc,1,2\n", "line 2: the image path 'C:/a.mrc' leaves"),
+        ("image,row,column\n.,1,2\n", "line 2: '.' is no image"),
+        ("image,row,column\n,1,2\n", "line 2: 'image' is empty"),
+        ("image,row,column\nm.csv,1,2\n", "line 2: 'm.csv' is no image"),
+        ("image,row,column\nsub.mrc,1,2\n", "no regular file"),
+        ("image,row,column,box_px\nc.mrc,9,9,4\n", "line 2: 'c.mrc' is not in"),
+        ('image,row,column,box_px\n"c\n.mrc",9,9,4\n', "line 2: .*is not in"),
+        ("image,row,column,box_px\na.mrc,9,60,4\n", "line 2, a.mrc: .* column at 60, outside the micrograph"),
+        (
+            "image,row,column,box_px\na.mrc,9,9,4\na.mrc,9,9,4\n",
+            "line 3: 'a.mrc' is the particle of line 2 again",
+        ),
+        ("image,particle,l\na.mrc,1,x\na.mrc,2,y\n", "line 3: 'a.mrc' is the particle of line 2 again"),
+        ("image,index\ns.mrcs,1.5\n", "line 2: the index counts images"),
+        ("image,index\ns.mrcs,3\n", "line 2: s.mrcs holds 3 images"),
+        ("image\ns.mrcs\n", "line 2: s.mrcs is a stack of 3 images"),
+        ("image,micrograph\na.mrc,\n", "line 2: 'micrograph' is empty"),
+        ("image,l\na.mrc,full\nb.mrc,Full\n", "line 3: 'Full' looks like a typing error of 'full'"),
+        ("image,l@a,l@b\na.mrc,full,full\nb.mrc,empty,ful l\n", "looks like a typing error"),
+        ("image,l,l@a,l@b\na.mrc,x,x,x\nb.mrc,y,y,y\n", "keep one or the other"),
+    ],
+)
+def test_bad_manifests_are_refused_in_one_sentence(folder, text, match):
+    """Each fault is named with its line and its cure."""
+    (folder / "sub.mrc").mkdir()
+    refused(match, opened, folder, "m.csv", text)
+
+
+def test_bad_labels_of_positions_are_refused(folder):
+    """A row about no position, two about one, and a table that does not say what it is about."""
+    (folder / "p.star").write_text(STAR)
+    refused(
+        "line 3: there is no position for c:1", opened, folder, "p.csv", "micrograph,number,l\na,1,x\nc,1,y\n"
+    )
+    refused(
+        "line 3: the particle occurs twice",
+        opened,
+        folder,
+        "p.csv",
+        "micrograph,number,l\na,1,x\na.mrc,1,y\n",
+    )
+    refused("does not say which particle", opened, folder, "p.csv", "l\nx\n")
+    (folder / "p.txt").write_text("particle,l\na.mrc:1,x\n")
+    refused("which table holds the labels, p.csv, p.txt", data.open, folder / "p.star")
+
+
+def test_what_cannot_be_particles_is_refused(tmp_path):
+    """Nothing there, an empty folder, another file, a pipe."""
+    refused("no such file or folder", sources.read, tmp_path / "none")
+    refused("neither class folders with images, nor a manifest", sources.read, tmp_path)
+    (tmp_path / "a.xlsx").write_bytes(b"PK\3\4")
+    refused("particles are named by a table or positions", sources.read, tmp_path / "a.xlsx")
+    (tmp_path / "a.csv").write_bytes(b"PK\3\4" * 9)
+    refused("workbook or another ZIP", sources.read, tmp_path / "a.csv")
+    os.mkfifo(tmp_path / "p.csv")
+    refused("a pipe or a device", sources.read, tmp_path / "p.csv")
+
+
+def test_links_are_followed_before_they_are_judged(folder, tmp_path_factory):
+    """A link that leaves the folder, one to a device, and a circle are refused; one within is read."""
+    outside = tmp_path_factory.mktemp("outside") / "x.mrc"
+    shutil.copy(folder / "a.mrc", outside)
+    for name, target in (("out.mrc", outside), ("zero.mrc", "/dev/zero"), ("circle.mrc", "circle.mrc")):
+        (folder / name).symlink_to(target)
+        fault = "leaves the folder|cannot be followed|is not in|no regular file"
+        refused(fault, opened, folder, "m.csv", f"image,row,column,box_px\n{name},9,9,8\n")
+    os.mkfifo(folder / "pipe.mrc")
+    refused("no regular file", opened, folder, "m.csv", "image,row,column,box_px\npipe.mrc,9,9,8\n")
+    (folder / "in.mrc").symlink_to("a.mrc")
+    assert len(opened(folder, "m.csv", "image,row,column,box_px\nin.mrc,9,9,8\n")) == 1
+
+
+def test_missing_reader_is_refused_with_its_reason(folder):
+    """A DM4 micrograph without rosettasciio is refused in a sentence that names it, its licence and its place."""
+    (folder / "m.dm4").write_bytes(b"\0\0\0\x04" + bytes(300))
+    try:
+        import rsciio  # noqa: F401
+    except ImportError:
+        refused(
+            "line 2: m.dm4 needs rosettasciio.*GPL-3.0",
+            opened,
+            folder,
+            "m.csv",
+            "image,row,column,box_px\nm.dm4,9,9,8\n",
+        )
+    else:
+        refused(
+            "line 2: m.dm4 cannot be read as DM4",
+            opened,
+            folder,
+            "m.csv",
+            "image,row,column,box_px\nm.dm4,9,9,8\n",
+        )

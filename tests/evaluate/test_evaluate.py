@@ -1,0 +1,220 @@
+"""Notebook 4 as a whole: run cell by cell on tables made here, and read what it shows."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from temlib import evaluate, figures
+from temlib.files import write_csv, write_json, write_text
+from temlib.report import html, notebook
+
+CLASSES = ["empty", "full", "uncertain"]
+
+
+def drawn(models, *, particles=240, micrographs=24, seed=0, classes=CLASSES, quality=(1.6, 0.8, 1.1)):
+    """Return predictions and particles of models that differ in quality."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(
+        len(classes), particles, p=np.array([6, 3, 1][: len(classes)]) / sum([6, 3, 1][: len(classes)])
+    )
+    micrograph = rng.integers(0, micrographs, particles)
+    names, rows = np.array(classes, object), []
+    table = pd.DataFrame(
+        {"particle": [f"p{i:04d}" for i in range(particles)], "micrograph": [f"m{i:02d}" for i in micrograph]}
+    )
+    for model, good in zip(models, quality):
+        logits = rng.normal(size=(particles, len(classes))) + good * np.eye(len(classes))[truth]
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        part = table.assign(
+            model=model,
+            fold=micrograph % 3 + 1,
+            role="test",
+            truth=names[truth],
+            predicted=names[p.argmax(1)],
+        )
+        rows.append(part.assign(**{f"p_{c}": p[:, k] for k, c in enumerate(classes)}))
+    return pd.concat(rows, ignore_index=True), table.assign(content=names[truth])
+
+
+def write(folder, predictions, particles):
+    """Write what notebook 3 leaves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / "predictions.csv", predictions)
+    write_csv(folder / "particles.csv", particles)
+    models = predictions["model"].unique()
+    write_csv(folder / "costs.csv", pd.DataFrame({"model": models, "fold": 1, "training_s": 1.0}))
+
+
+def shown(reports, monkeypatch, **values):
+    """Run notebook 4 and return all that it shows, pictures as their numbers and words."""
+    monkeypatch.setenv("TEMLIB_REPORTS", str(reports))
+    texts = []
+
+    def display(thing):
+        if isinstance(thing, figures.Picture):
+            thing.plot()
+            texts.append(
+                "\n".join([thing.alt, thing.caption, thing.frame().to_csv(index=False, float_format="%.9g")])
+            )
+        elif thing is not None:
+            texts.append(thing._repr_html_() if hasattr(thing, "_repr_html_") else str(thing))
+
+    space = {"display": display}
+    cells = json.loads((notebook.NOTEBOOKS / "4_evaluate.ipynb").read_text(encoding="utf-8"))["cells"]
+    for cell in (c for c in cells if c["cell_type"] == "code"):
+        body = ast.parse("".join(cell["source"])).body
+        last = body.pop() if isinstance(body[-1], ast.Expr) else None
+        exec(compile(ast.Module(body, []), "cell", "exec"), space)
+        if "parameters" in cell["metadata"].get("tags", []):
+            space |= values
+        elif last is not None:
+            display(eval(compile(ast.Expression(last.value), "cell", "eval"), space))
+    return texts
+
+
+def exchanged(text):
+    """Return a text with two models' names exchanged."""
+    return text.replace("alpha", "\0").replace("gamma", "alpha").replace("\0", "gamma")
+
+
+def test_exchanging_two_models_rows_exchanges_everything_that_is_said(tmp_path, monkeypatch):
+    """Every sentence, headline, table, caption, alternative text and the index card follow the rows, never the names."""
+    predictions, particles = drawn(["alpha", "beta", "gamma"])
+    pages, cards = [], []
+    for name, rows, primary in (
+        ("one", predictions, "alpha"),
+        ("two", predictions.assign(model=predictions["model"].map(exchanged)), "gamma"),
+    ):
+        write(tmp_path / name, rows, particles)
+        pages.append(shown(tmp_path, monkeypatch, run=name, task="content", primary=primary))
+        write_json(tmp_path / name / "provenance.json", {})
+        write_text(tmp_path / name / "parameters.yaml", "")
+        html.write_run_index(tmp_path / name)
+        cards.append(
+            (tmp_path / name / "index.html")
+            .read_text(encoding="utf-8")
+            .split("</h1>", 1)[1]
+            .split("<h2>Tables", 1)[0]
+        )
+    assert len(pages[0]) == len(pages[1]) > 25
+    for one, two in zip(*pages):
+        assert exchanged(one) == two
+    assert exchanged(cards[0]) == cards[1]
+    said = json.loads((tmp_path / "one" / "answer.json").read_text(encoding="utf-8"))
+    assert len({row["value"] for row in said["headline"]}) == 3  # or exchanging would change nothing
+
+
+def test_the_declared_model_stays_the_headline_when_it_becomes_the_worse_one(tmp_path, monkeypatch):
+    """With rows exchanged but not the declaration, the headline names the same model with the other's numbers."""
+    predictions, particles = drawn(["alpha", "gamma"])
+    found = []
+    for name, rows in (
+        ("one", predictions),
+        ("two", predictions.assign(model=predictions["model"].map(exchanged))),
+    ):
+        write(tmp_path / name, rows, particles)
+        shown(tmp_path, monkeypatch, run=name, task="content", primary="alpha")
+        found.append(json.loads((tmp_path / name / "answer.json").read_text(encoding="utf-8")))
+    values = [
+        {row["model"]: (row["value"], row["interval"]) for row in answer["headline"]} for answer in found
+    ]
+    assert values[0]["alpha"] == values[1]["gamma"] != values[1]["alpha"] == values[0]["gamma"]
+    assert all("alpha (declared primary)" in answer["sentences"][0] for answer in found)
+    assert "optimistic" in " ".join(found[1]["sentences"]) and "optimistic" not in " ".join(
+        found[0]["sentences"]
+    )
+
+
+def test_numbers_in_the_sentences_are_those_of_the_tables(tmp_path, monkeypatch):
+    """The headline and each class's sentence carry the value and interval of measures.csv."""
+    predictions, particles = drawn(["alpha", "svm_texture"])
+    write(tmp_path / "r", predictions, particles)
+    shown(tmp_path, monkeypatch, run="r", task="content", primary="alpha")
+    said = json.loads((tmp_path / "r" / "answer.json").read_text(encoding="utf-8"))["sentences"]
+    table = pd.read_csv(tmp_path / "r" / "measures.csv").set_index(["model", "measure", "class"])
+    pairs = pd.read_csv(tmp_path / "r" / "comparisons.csv").set_index(
+        ["model_a", "model_b", "measure", "class"]
+    )
+    wanted = [("balanced accuracy", "all"), *(("TPR", c) for c in CLASSES)]
+    for sentence, (measure, label) in zip(said, wanted):
+        for model in ("alpha", "svm_texture"):
+            row = table.loc[(model, measure, label)]
+            assert f"{100 * row['value']:.0f} % ({100 * row['low']:.0f}–{100 * row['high']:.0f})" in sentence
+        row = pairs.loc[("alpha", "svm_texture", measure, label)]
+        numbers = [
+            f"{100 * row[k]:.0f}".replace("-0", "0").replace("-", "−") for k in ("difference", "low", "high")
+        ]
+        assert re.search(rf"difference {numbers[0]} points? \({numbers[1]} to {numbers[2]}\)", sentence)
+
+
+def test_notebook_4_imports_no_tensorflow_and_trains_nothing(tmp_path):
+    """In a fresh interpreter, on 1,000 particles."""
+    predictions, particles = drawn(["residual", "svm_texture"], particles=1000, micrographs=40)
+    write(tmp_path / "r", predictions, particles)
+    code = (
+        "import sys; sys.path.insert(0, '.'); import pytest\nfrom pathlib import Path\nfrom tests.evaluate.test_evaluate import shown\n"
+        f"shown(Path({str(tmp_path)!r}), pytest.MonkeyPatch(), run='r', task='content', primary='residual')\n"
+        "assert not {'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=notebook.CHECKOUT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def _damaged(kind):
+    predictions, particles = drawn(["alpha", "svm_texture"])
+    mine = predictions["model"] == "alpha"
+    if kind == "class absent from a fold":
+        predictions = predictions[(predictions["fold"] != 1) | (predictions["truth"] != "uncertain")]
+    elif kind == "class absent from the test rows":
+        predictions = predictions[predictions["truth"] != "uncertain"]
+    elif kind == "class never predicted":
+        predictions.loc[mine & (predictions["predicted"] == "uncertain"), "predicted"] = "full"
+    elif kind == "single micrograph":
+        predictions, particles = predictions.assign(micrograph="m"), particles.assign(micrograph="m")
+    elif kind == "probabilities do not sum to 1":
+        predictions.loc[mine, ["p_empty", "p_full", "p_uncertain"]] *= 2
+    elif kind == "no probabilities":
+        predictions = predictions.drop(columns=["p_empty", "p_full", "p_uncertain"])
+    elif kind == "the primary model is missing":
+        predictions = predictions[~mine]
+    elif kind == "one model, always wrong":
+        predictions = predictions[mine].assign(predicted="uncertain")
+        predictions = predictions[predictions["truth"] != "uncertain"]
+    return predictions, particles
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("class absent from a fold", "finds"),
+        ("class absent from the test rows", "a class has no particle"),
+        ("class never predicted", "no particle is called uncertain"),
+        ("single micrograph", "1 micrographs are fewer than 20"),
+        ("probabilities do not sum to 1", "do not sum to 1"),
+        ("no probabilities", "No model gives probabilities"),
+        ("the primary model is missing", "has no predictions, so there is no answer"),
+        ("one model, always wrong", "0 %"),
+    ],
+)
+def test_the_report_comes_and_says_what_cannot_be_computed(kind, words, tmp_path, monkeypatch):
+    """Whatever is missing, the notebook ends, and the reason stands in it."""
+    write(tmp_path / "r", *_damaged(kind))
+    page = "\n".join(shown(tmp_path, monkeypatch, run="r", task="content", primary="alpha"))
+    assert words in page
+    assert "nan %" not in page and ">nan<" not in page.lower()
+
+
+def test_opponent_is_of_the_other_kind_whatever_the_results():
+    """A network against the stronger SVM, an SVM against the first network, else the first other model."""
+    assert (
+        evaluate.comparator(["lipnet4", "residual", "svm_thesis", "svm_texture"], "residual") == "svm_texture"
+    )
+    assert evaluate.comparator(["lipnet4", "residual", "svm_texture"], "svm_texture") == "lipnet4"
+    assert evaluate.comparator(["a", "b"], "b") == "a"
+    assert evaluate.comparator(["a"], "a") is None

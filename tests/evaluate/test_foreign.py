@@ -1,0 +1,129 @@
+"""Predictions of other software join without being counted twice, and what is wrong with them is said."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from temlib import evaluate
+from temlib.files import InputError
+from tests.evaluate.test_evaluate import CLASSES, drawn, shown, write
+
+
+@pytest.fixture
+def own():
+    """One model of temlib's."""
+    return drawn(["residual"])[0]
+
+
+def _joined(own, tmp_path, text):
+    path = tmp_path / "theirs.csv"
+    path.write_text(text, encoding="utf-8")
+    return evaluate.join(own, path, classes=CLASSES)
+
+
+def _good(own):
+    return own[["particle", "predicted", "p_empty", "p_full", "p_uncertain"]]
+
+
+def test_the_same_predictions_under_another_name_measure_the_same(own, tmp_path):
+    """Truth, micrograph and fold come from the run."""
+    joined, notes = _joined(own, tmp_path, _good(own).to_csv(index=False))
+    table = evaluate.table(joined, task="t").set_index(["model", "measure", "class"])[
+        ["value", "low", "high"]
+    ]
+    pd.testing.assert_frame_equal(table.loc["theirs"], table.loc["residual"])
+    assert notes == []
+
+
+def test_spreadsheets_of_other_countries_are_read(own, tmp_path):
+    """Semicolons, decimal commas, a byte order mark, capitals."""
+    rows = _good(own).assign(predicted=own["predicted"].str.upper())
+    joined, notes = _joined(own, tmp_path, "\ufeff" + rows.to_csv(index=False, sep=";", decimal=","))
+    assert (
+        notes == []
+        and (
+            joined.loc[joined["model"] == "theirs", "predicted"].to_numpy() == own["predicted"].to_numpy()
+        ).all()
+    )
+
+
+def test_missing_unknown_and_duplicate_particles_are_said_and_counted_once(own, tmp_path):
+    """Ten missing, two unknown, three twice (with another call): each particle counts once, by its first row."""
+    rows = _good(own).iloc[10:]
+    twice = rows.head(3).assign(predicted="uncertain")
+    unknown = rows.head(2).assign(particle=["x1", "x2"])
+    joined, notes = _joined(own, tmp_path, pd.concat([rows, twice, unknown]).to_csv(index=False))
+    theirs = joined[joined["model"] == "theirs"]
+    assert theirs["particle"].is_unique and len(theirs) == 230
+    assert (theirs["predicted"].head(3).to_numpy() == rows["predicted"].head(3).to_numpy()).all()
+    said = " ".join(notes)
+    assert "2 rows name no held-out particle" in said and "'x1'" in said
+    assert "3 rows repeat a particle" in said and "10 of the 240 held-out particles are missing" in said
+    table = evaluate.table(joined, task="t")
+    assert table.loc[(table["model"] == "theirs") & (table["measure"] == "accuracy"), "n"].item() == 230
+
+
+def test_probabilities_that_do_not_sum_to_1_are_said(own, tmp_path):
+    """Their order still counts, no log loss is claimed."""
+    rows = _good(own).assign(p_full=own["p_full"] * 3)
+    joined, notes = _joined(own, tmp_path, rows.to_csv(index=False))
+    assert "do not sum to 1" in notes[0]
+    table = evaluate.table(joined, task="t").set_index(["model", "measure", "class"])["value"]
+    assert pd.isna(table[("theirs", "log loss", "all")]) and table[("theirs", "AUC", "full")] > 0.5
+
+
+def test_calls_alone_join_and_their_limits_are_said(own, tmp_path):
+    """No probabilities, or not of every class."""
+    assert "no probabilities" in _joined(own, tmp_path, _good(own).iloc[:, :2].to_csv(index=False))[1][0]
+    assert (
+        "'p_uncertain' is missing" in _joined(own, tmp_path, _good(own).iloc[:, :4].to_csv(index=False))[1][0]
+    )
+
+
+def test_several_models_in_one_file_and_a_name_that_is_taken(own, tmp_path):
+    """A model called as one of the run's gets the file's name added."""
+    rows = pd.concat([_good(own).assign(model="residual"), _good(own).assign(model="")])
+    joined, _ = _joined(own, tmp_path, rows.to_csv(index=False))
+    assert list(joined["model"].unique()) == ["residual", "residual (theirs)", "theirs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("particle,call\na,full\n", "there is no column 'predicted'"),
+        ("particle,predicted\nzz,full\n", "no row names a held-out particle"),
+        (
+            "particle,predicted\np0001,fool\n",
+            "no row names a held-out particle of this run and one of empty, full",
+        ),
+        (
+            "particle,predicted,p_empty,p_full,p_uncertain\np0001,full,much,0,0\n",
+            "'much' is not a finite number",
+        ),
+        ("", "is empty"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_sentence(own, tmp_path, text, words):
+    """The sentence names the file or the column and what is wrong."""
+    with pytest.raises(InputError, match=words):
+        _joined(own, tmp_path, text)
+
+
+def test_notebook_4_shows_them_beside_its_own(own, tmp_path, monkeypatch):
+    """The parameter `predictions` adds a model to every table; what is wrong stands under the answer."""
+    predictions, particles = drawn(["residual"])
+    write(tmp_path / "r", predictions, particles)
+    _good(own).iloc[5:].to_csv(tmp_path / "theirs.csv", index=False)
+    page = "\n".join(
+        shown(
+            tmp_path,
+            monkeypatch,
+            run="r",
+            task="content",
+            primary="residual",
+            predictions=str(tmp_path / "theirs.csv"),
+        )
+    )
+    assert re.search(r"theirs \d+ % \(", page) and "5 of the 240 held-out particles are missing" in page
+    assert set(pd.read_csv(tmp_path / "r" / "measures.csv")["model"]) == {"residual", "theirs"}

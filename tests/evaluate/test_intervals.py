@@ -1,0 +1,298 @@
+"""Intervals and paired tests: against libraries, literal formulas, and small simulations."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from temlib.evaluate import intervals
+from temlib.evaluate.measures import call_values
+
+
+def _shares(hits, sizes, independent=False):
+    return intervals.of_shares(
+        np.array(hits, float)[:, None], np.array(sizes, float)[:, None], independent=independent
+    )
+
+
+def test_wilson_equals_statsmodels():
+    """All counts of up to 30 particles agree."""
+    for n in range(1, 31):
+        ours = intervals.wilson(np.arange(n + 1), n)
+        theirs = proportion_confint(np.arange(n + 1), n, method="wilson")
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+def test_wilson_of_nothing_is_undefined():
+    """No particle, no interval."""
+    assert np.isnan(intervals.wilson(0, 0)).all()
+
+
+def test_linearised_influence_of_a_share_is_its_known_derivative():
+    """For k of n the influence of a micrograph with k_i of n_i is (k_i - p n_i) / n."""
+    counts = np.array([[[3.0, 1], [0, 0]], [[2, 2], [0, 0]]])
+    found = intervals.linearised(
+        lambda c: c[..., 0, :1] / c[..., 0, :].sum(-1, keepdims=True), counts, np.ones(2)
+    )
+    np.testing.assert_allclose(found[:, 0], [(3 - 4 * 5 / 8) / 8, (2 - 4 * 5 / 8) / 8])
+
+
+def test_linearised_influences_sum_to_zero():
+    """Every measure of calls is homogeneous, so Euler's theorem holds."""
+    counts = np.random.default_rng(0).integers(1, 9, (12, 3, 3)).astype(float)
+    np.testing.assert_allclose(
+        intervals.linearised(call_values, counts, np.ones(12)).sum(axis=0), 0, atol=1e-14
+    )
+
+
+def test_linearised_influences_are_finite_differences():
+    """The complex step agrees with a small real step for all measures."""
+    counts = np.random.default_rng(1).integers(1, 9, (4, 3, 3)).astype(float)
+    total, found = counts.sum(axis=0), intervals.linearised(call_values, counts, np.ones(4))
+    step = (call_values(total + 1e-5 * counts[2]) - call_values(total - 1e-5 * counts[2])) / 2e-5
+    np.testing.assert_allclose(found[2], step, atol=1e-9)
+
+
+def test_effective_units_of_equal_sizes_is_their_number():
+    """Equal micrographs count fully, a single full one among empty ones counts one."""
+    sizes = np.array([[5.0, 9], [5, 0], [5, 0]])
+    np.testing.assert_allclose(intervals.effective_units(sizes, np.ones(3)), [3, 1])
+
+
+def test_logit_interval_is_symmetric_on_the_logit_scale():
+    """Half-width on that scale is t se / (p (1 - p))."""
+    low, high = intervals.logit_t(np.array([0.8]), np.array([0.0016]), np.array([10.0]))
+    half = stats.t.isf(0.025, 10) * 0.04 / (0.8 * 0.2)
+    expected = 1 / (1 + np.exp(-(np.log(4) + np.array([-half, half]))))
+    np.testing.assert_allclose([low[0], high[0]], expected)
+
+
+def test_log_interval_serves_values_without_an_upper_end():
+    """The log loss has only 0 as its end."""
+    low, high = intervals.logit_t(np.array([0.5]), np.array([0.01]), np.array([np.inf]), upper=np.inf)
+    np.testing.assert_allclose([low[0], high[0]], 0.5 * np.exp([-1.95996398 * 0.2, 1.95996398 * 0.2]))
+
+
+def test_clustering_widens_the_interval():
+    """The same 60 of 80, once spread evenly and once concentrated, have other intervals."""
+    even = _shares([6] * 5 + [6] * 5, [8] * 10)
+    lumped = _shares([8] * 5 + [4] * 5, [8] * 10)
+    assert even[0] == lumped[0]
+    assert lumped[2] - lumped[1] > 0.2 and "Wilson" in even[3][0]
+
+
+@pytest.mark.parametrize("hits", [0, 10])
+def test_all_alike_never_gives_an_interval_of_no_width(hits):
+    """At 0 % and 100 % of 200 particles in 20 micrographs the assumed design effect widens Wilson's interval."""
+    value, low, high, method = _shares([hits] * 20, [10] * 20)
+    plain = intervals.wilson(20 * hits, 200)
+    assert low <= value <= high and high - low > plain[1] - plain[0]
+    assert f"ICC {intervals.ASSUMED_ICC} assumed" in method[0]
+    expected = intervals.wilson(20 * hits / 3.7, 200 / 3.7)  # 1 + (10 - 1) .3
+    np.testing.assert_allclose([low[0], high[0]], expected)
+
+
+def test_independent_particles_get_wilsons_interval():
+    """One particle a unit: the plain interval."""
+    _, low, high, method = _shares([1] * 30 + [0] * 10, [1] * 40, independent=True)
+    np.testing.assert_allclose([low[0], high[0]], intervals.wilson(30, 40))
+    assert "Wilson" in method[0]
+
+
+def test_single_micrograph_has_a_value_and_no_interval():
+    """Its particles say nothing of the variation between micrographs."""
+    value, low, high, method = _shares([7], [10])
+    assert value[0] == 0.7 and np.isnan([low[0], high[0]]).all()
+    assert method[0] == "no interval: one micrograph"
+
+
+def test_share_of_nothing_is_undefined():
+    """0 of 0 is no number."""
+    value, low, high, method = _shares([0, 0], [0, 0])
+    assert np.isnan([value[0], low[0], high[0]]).all() and method[0] == "undefined: no particle"
+
+
+def _drawn_scores(seed, n=120):
+    rng = np.random.default_rng(seed)
+    positive = rng.random(n) < 0.4
+    return np.round(rng.normal(size=n) + positive, 1), positive
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_auc_and_average_precision_equal_scikit_learn(seed):
+    """Ties included."""
+    scores, positive = _drawn_scores(seed)
+    assert intervals.auc_influences(scores, positive)[0] == pytest.approx(
+        metrics.roc_auc_score(positive, scores), abs=1e-12
+    )
+    assert intervals.average_precision_influences(scores, positive)[0] == pytest.approx(
+        metrics.average_precision_score(positive, scores), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (intervals.auc_influences, metrics.roc_auc_score),
+        (intervals.average_precision_influences, metrics.average_precision_score),
+    ],
+)
+def test_influence_is_the_derivative_by_a_particles_weight(ours, theirs):
+    """scikit-learn with one particle's weight raised by 1e-6 changes by 1e-6 times its influence."""
+    scores, positive = _drawn_scores(0)
+    value, influences = ours(scores, positive)
+    for k in range(0, len(scores), 7):
+        weight = np.ones(len(scores))
+        weight[k] += 1e-6
+        change = (theirs(positive, scores, sample_weight=weight) - value) / 1e-6
+        assert influences[k] == pytest.approx(change, abs=1e-6)
+
+
+def test_auc_variance_is_delongs():
+    """Squared influences with each kind's n / (n - 1) sum to DeLong's variance, computed from all pairs."""
+    scores, positive = _drawn_scores(3)
+    pairs = np.sign(scores[positive][:, None] - scores[~positive]) / 2 + 0.5
+    m, n = pairs.shape
+    delong = np.var(pairs.mean(axis=1), ddof=1) / m + np.var(pairs.mean(axis=0), ddof=1) / n
+    influences = intervals.auc_influences(scores, positive)[1]
+    found = (influences * intervals.spread(np.where(positive, m, n))) ** 2
+    assert found.sum() == pytest.approx(delong, rel=1e-12)
+
+
+def test_exact_mcnemar_equals_statsmodels():
+    """All discordant counts up to 12."""
+    for a, b in product(range(13), repeat=2):
+        theirs = mcnemar([[0, a], [b, 0]], exact=True).pvalue if a + b else 1.0
+        assert intervals.mcnemar_exact(a, b) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_holm_equals_statsmodels():
+    """Ties and values that end above 1 included."""
+    p = np.array([0.01, 0.04, 0.04, 0.5, 0.9])
+    np.testing.assert_allclose(intervals.holm(p), multipletests(p, method="holm")[1])
+
+
+def test_holm_leaves_undefined_tests_out():
+    """A NaN is no test: it stays NaN and does not raise the others."""
+    np.testing.assert_allclose(intervals.holm([0.02, np.nan, 0.03]), [0.04, np.nan, 0.04])
+
+
+def _accuracy(counts):
+    right = np.trace(counts, axis1=-2, axis2=-1)
+    return (right / counts.sum((-2, -1)))[..., None]
+
+
+def _counts(right, wrong):
+    """Return (micrographs, 2, 2) counts with so many right and wrong calls."""
+    return np.array([[[r, w], [0, 0]] for r, w in zip(right, wrong)], float)
+
+
+def test_exchange_of_three_micrographs_by_hand():
+    """Differences 3, 2, 1: of 8 sign patterns two reach the sum of 6; differences 3, 2, -1 are reached by four."""
+    one = _counts([3, 2, 1], [0, 0, 0])
+    p = intervals.exchange_test(_accuracy, one, _counts([0, 0, 0], [3, 2, 1]), np.ones(3))
+    assert p[0] == 2 / 8
+    one, two = _counts([3, 2, 0], [0, 0, 1]), _counts([0, 0, 1], [3, 2, 0])
+    assert intervals.exchange_test(_accuracy, one, two, np.ones(3))[0] == 4 / 8
+
+
+def test_exchange_of_equal_classifiers_finds_nothing():
+    """No micrograph differs: p is 1."""
+    counts = _counts([3, 2, 1], [1, 1, 1])
+    assert intervals.exchange_test(_accuracy, counts, counts, np.ones(3))[0] == 1
+
+
+def test_random_exchange_agrees_with_all_exchanges():
+    """With fewer flips allowed than patterns, p differs by simulation error only."""
+    rng = np.random.default_rng(0)
+    one, two = (rng.integers(0, 9, (12, 2, 2)).astype(float) for _ in range(2))
+    every = intervals.exchange_test(call_values, one, two, np.ones(12), flips=4096)
+    drawn = intervals.exchange_test(call_values, one, two, np.ones(12), flips=4000)
+    np.testing.assert_allclose(drawn, every, atol=0.04)
+    assert (drawn != every).any()
+
+
+def test_exchange_of_single_particles_is_mcnemar():
+    """14 particles right for one alone and 5 for the other, exchanged one by one, give the exact test's p value."""
+    one, two = _counts([1, 0, 1], [0, 1, 0]), _counts([0, 1, 1], [1, 0, 0])
+    p = intervals.exchange_test(_accuracy, one, two, np.array([14.0, 5, 40]), flips=20_000, seed=1)
+    assert p[0] == pytest.approx(intervals.mcnemar_exact(14, 5), abs=0.01)
+
+
+def test_exchange_is_the_same_by_seed():
+    """The same seed gives the same p values."""
+    rng = np.random.default_rng(0)
+    one, two = (rng.integers(0, 9, (40, 2, 2)).astype(float) for _ in range(2))
+    runs = [intervals.exchange_test(call_values, one, two, np.ones(40), flips=500, seed=3) for _ in range(2)]
+    np.testing.assert_array_equal(*runs)
+
+
+def _estimates(influences, value=0.0, lower=-1.0, upper=1.0):
+    """Return one estimate on units of ten particles."""
+    n = len(influences)
+    one = np.ones((n, 1))
+    column = np.array(influences, float)[:, None]
+    fields = (
+        np.array([value]),
+        column,
+        10 * one,
+        10 * one,
+        np.array([10.0 * n]),
+        np.array([lower]),
+        np.array([upper]),
+    )
+    return intervals.Estimates(*fields, np.ones(n), False, np.array([False]))
+
+
+def test_difference_interval_is_t_times_standard_error():
+    """Plain t on the scale of the difference."""
+    low, high, method = intervals.of_differences(_estimates([0.01, -0.01, 0.02, -0.02], 0.05))
+    half = stats.t.isf(0.025, 3) * np.sqrt(0.001)
+    np.testing.assert_allclose([low[0], high[0]], [0.05 - half, 0.05 + half])
+    assert "3.0 df" in method[0]
+
+
+def test_no_disagreement_still_leaves_room():
+    """Two classifiers that agree everywhere are equal within what Wilson's limit for 0 of n allows."""
+    estimates = _estimates([0.0] * 10)
+    low, high, method = intervals.of_differences(estimates)
+    room = intervals.wilson(0, 100 / 3.7)[1]
+    np.testing.assert_allclose([low[0], high[0]], [-room, room])
+    assert "no disagreement seen" in method[0]
+
+
+def test_no_disagreement_without_a_range_has_no_interval():
+    """A log loss has no largest difference."""
+    low, high, method = intervals.of_differences(_estimates([0.0] * 10, lower=-np.inf, upper=np.inf))
+    assert np.isnan([low[0], high[0]]).all() and method[0].startswith("no interval")
+
+
+def test_differences_stay_within_their_range():
+    """A wide interval ends at -1 and 1."""
+    low, high, _ = intervals.of_differences(_estimates([0.9, -0.9]))
+    assert (low[0], high[0]) == (-1, 1)
+
+
+def test_estimate_of_one_unit_has_no_interval():
+    """A single micrograph cannot vary."""
+    estimates = replace(_estimates([0.0]), value=np.array([0.3]))
+    assert np.isnan(intervals.of_values(estimates)[:2]).all()
+
+
+def test_nominal_95_percent_holds_for_clustered_shares():
+    """40 micrographs of about 15, ICC .1, true share .9: 1,000 intervals hold it in 93-97 %, to 3 standard errors."""
+    rng = np.random.default_rng(0)
+    sizes = rng.poisson(15, (40, 1000)).astype(float)
+    share = rng.beta(0.9 * 9, 0.1 * 9, sizes.shape)
+    hits = rng.binomial(sizes.astype(int), share).astype(float)
+    _, low, high, _ = intervals.of_shares(hits, sizes, independent=False)
+    inside = np.mean((low <= 0.9) & (high >= 0.9))
+    assert 0.93 - 0.02 <= inside <= 0.97 + 0.02
+    naive = intervals.wilson(hits.sum(axis=0), sizes.sum(axis=0))
+    assert np.mean((naive[0] <= 0.9) & (naive[1] >= 0.9)) < 0.85

@@ -1,0 +1,136 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from temlib import evaluate, figures
+from temlib.evaluate import sweeps
+from temlib.files import InputError
+
+
+def measured():
+    """Two seeds of one model at three shares of the labels; the score is 1 − labels^(−1/2) / 5, plus or minus .01."""
+    rows = []
+    for labels in ("0.1", "0.25", "1.0"):
+        for seed, off in (("1", 0.01), ("2", -0.01)):
+            value = 1 - 0.2 * (1000 * float(labels)) ** -0.5 * 10 + off
+            for label, measure, n in (
+                ("all", "balanced accuracy", 500),
+                ("all", "accuracy", 500),
+                ("a", "TPR", 450),
+                ("b", "TPR", 50),
+                ("b", "PPV", 60),
+                ("b", "Brier score", 500),
+            ):
+                rows.append(
+                    ("t", "net", label, measure, value, value - 0.1, value + 0.1, n, 20, "x", labels, seed)
+                )
+    columns = [
+        "task",
+        "model",
+        "class",
+        "measure",
+        "value",
+        "low",
+        "high",
+        "n",
+        "micrographs",
+        "method",
+        "labels",
+        "seed",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_a_particle_counts_once_however_many_seeds():
+    """Values are means over seeds, n is the number of particles, and intervals do not shrink with seeds."""
+    found = evaluate.sweep(measured(), "labels")
+    assert evaluate.axes(measured()) == ["labels"]
+    assert (
+        found["labels"].tolist() == [0.1, 0.25, 1.0]
+        and (found["n"] == 500).all()
+        and (found["seeds"] == 2).all()
+    )
+    assert np.allclose(found["high"] - found["low"], 0.2) and np.allclose(
+        found["most"] - found["least"], 0.02
+    )
+
+
+def test_what_is_not_swept_is_refused():
+    """The sentence names what is swept, or which measures there are."""
+    with pytest.raises(InputError, match="those that do are labels"):
+        evaluate.sweep(measured(), "input_size")
+    with pytest.raises(InputError, match="there are accuracy, balanced accuracy"):
+        evaluate.sweep(measured(), "labels", measure="F7")
+
+
+def test_the_rarest_class_is_that_with_the_fewest_particles():
+    """b has 50 of 500; its three measures stand in one row per share of labels."""
+    found = evaluate.rarest(measured())
+    assert found["class"].unique().tolist() == ["b"] and len(found) == 3
+    assert {"TPR", "PPV", "Brier score"} <= set(found.columns)
+
+
+def test_the_power_law_is_recovered():
+    """Points on 1 − 3 n^(−.5) give 3 and .5, and 900 labels for .9."""
+    n = np.array([50, 200, 800])
+    a, b = sweeps.power_law(n, 1 - 3 * n**-0.5)
+    assert a == pytest.approx(3) and b == pytest.approx(0.5)
+    curve = pd.DataFrame({"task": "t", "model": "net", "labelled": n, "value": 1 - 3 * n**-0.5})
+    row = evaluate.labels_needed(curve, target=0.9).iloc[0]
+    assert row["labels needed"] == pytest.approx(900, abs=1) and row["how"] == "extrapolated"
+    few = evaluate.labels_needed(curve, target=0.4).iloc[0]
+    assert np.isnan(few["labels needed"]) and "fewer than the 50" in few["how"]
+    far = evaluate.labels_needed(curve, target=0.99).iloc[0]
+    assert np.isnan(far["labels needed"]) and "ten times" in far["how"]
+
+
+def test_two_points_are_no_curve():
+    """Two numbers of labels give no fit, and the table says so."""
+    curve = pd.DataFrame({"task": "t", "model": "net", "labelled": [10, 20], "value": [0.5, 0.6]})
+    assert "three" in evaluate.labels_needed(curve).iloc[0]["how"]
+
+
+def test_learning_curves_are_means_over_folds_and_seeds_beside_their_score():
+    """A panel for each value holds both losses and the balanced accuracy with its interval, of each other parameter."""
+    grid = [
+        (name, labels, seed, fold, epoch)
+        for name in ("slides", "none")
+        for labels in ("0.3", "1.0")
+        for seed in (1, 2)
+        for fold in (1, 2)
+        for epoch in (1, 2)
+    ]
+    history = pd.DataFrame(grid, columns=["augmentation", "labels", "seed", "fold", "epoch"]).assign(
+        model="net"
+    )
+    history["loss"], history["validation_loss"] = history["fold"] + history["seed"], 1.0 * history["epoch"]
+    history["validation_accuracy"], history["task"] = 0.5, "t"
+    curves = evaluate.learning(history, "augmentation")
+    assert curves.columns.tolist() == ["model", "augmentation", "labels", "epoch", "loss", "validation_loss"]
+    assert (
+        len(curves) == 8
+        and (curves["loss"] == 3).all()
+        and (curves["validation_loss"] == curves["epoch"]).all()
+    )
+    scores = pd.concat(
+        [
+            measured()[lambda rows: rows["labels"] != "0.1"]
+            .assign(augmentation=name)
+            .replace({"labels": {"0.25": "0.3"}})
+            for name in ("slides", "none")
+        ]
+    )
+    table = evaluate.sweep(scores, "augmentation")
+    picture = figures.learning(curves, table, "augmentation")
+    panels = picture.plot().axes
+    assert [panel.get_title() for panel in panels] == ["slides", "none"]
+    value = table.iloc[0]["value"]
+    assert panels[0].texts[0].get_text() == f"labels 0.3: {value:.2f} ({value - 0.1:.2f}–{value + 0.1:.2f})"
+    assert len(panels[0].lines) == 4
+    with pytest.raises(InputError, match="not swept"):
+        evaluate.learning(history, "imbalance")
+    alone = evaluate.learning(history[history["augmentation"] == "slides"], "labels")
+    by_labels = evaluate.sweep(scores[scores["augmentation"] == "slides"], "labels")
+    (first, second) = figures.learning(alone, by_labels, "labels").plot().axes
+    assert [text.get_text() for text in first.texts] == [f"{value:.2f} ({value - 0.1:.2f}–{value + 0.1:.2f})"]
+    assert len(second.texts) == 1

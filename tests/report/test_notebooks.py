@@ -1,0 +1,141 @@
+import ast
+import json
+import re
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from temlib.__main__ import main
+from temlib.report import notebook, parameters
+
+NOTEBOOKS = sorted(notebook.NOTEBOOKS.glob("[0-9]_*.ipynb"))
+# Anything in a page that a browser would fetch.
+REQUEST = re.compile(
+    r"""(?:src|href)\s*=\s*["'](?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import|<script|<link"""
+)
+
+# The quick run as small as it still learns something.
+TINY = [
+    word
+    for pair in (
+        "count=240",
+        "epochs=1",
+        "folds=2",
+        "models=[residual, svm_texture]",
+        "primary=residual",
+        "input_size=24",
+        "pixel_nm=5",
+    )
+    for word in ("--set", pair)
+]
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """The quick run with tiny parameters, by the real runner."""
+    folder = tmp_path_factory.mktemp("reports")
+    result = CliRunner().invoke(main, ["run", "parameters/quick.yaml", *TINY, "--output", str(folder)])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_is_prose_calls_and_figures(path):
+    """No outputs, no definitions, no long cells; each notebook declares `run` and begins under its own name."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    assert not any(c.get("outputs") or c.get("execution_count") for c in cells)
+    # The parameters cell holds one declaration a line, as many as there are.
+    calls = [s for s in sources if not s.startswith("# What may be changed")]
+    assert len(calls) == len(sources) - 1 and all(len(s.splitlines()) <= 15 for s in calls)
+    nodes = [node for s in sources for node in ast.walk(ast.parse(s))]
+    assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in nodes)
+    assert "run" in parameters.declared(path)
+    assert any(f'report.begin("{path.stem}", globals())' in s for s in sources)
+
+
+def test_shared_parameters_are_the_same_in_all_notebooks():
+    """A parameter that several notebooks declare is declared alike."""
+    seen = {}
+    for path in NOTEBOOKS:
+        for name, parameter in parameters.declared(path).items():
+            assert seen.setdefault(name, parameter) == parameter, f"{path.stem}: {name}"
+
+
+def test_the_run_leaves_tables_and_pages(reports):
+    """Every notebook leaves its page, every task its tables, and the index links to what exists."""
+    run = reports / "quick"
+    for task in ("lamellarity", "encapsulation"):
+        for name in ("predictions.csv", "measures.csv", "answer.json", "3_train.html", "4_evaluate.html"):
+            assert (run / f"task={task}" / name).exists()
+    assert set(pd.read_csv(run / "measures.csv")["task"]) == {"lamellarity", "encapsulation"}
+    page = (run / "index.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="([^"#]+)"', page)
+    assert len(links) >= 9 and all((run / link).exists() for link in links)
+    assert "Simulated data" in page
+
+
+def test_pages_ask_nothing_of_the_network(reports):
+    """No page fetches anything, every picture has its words, and a page can be mailed."""
+    pages = list(reports.rglob("*.html"))
+    assert len(pages) >= 9
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert not REQUEST.search(re.sub(r"data:image/png;base64,[^\"]*", "", text)), page
+        assert all(re.search(r'alt="[^"]{15,}"', image) for image in re.findall(r"<img[^>]*>", text)), page
+        assert page.stat().st_size <= 5e6
+
+
+@pytest.mark.browser
+def test_the_frames_of_notebook_2_move_offline(reports, chromium):
+    """In the report, without network or scripts, a click below the picture shows another frame."""
+    (path,) = reports.rglob("2_augment.html")
+    context = chromium.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    film = page.get_by_role("radiogroup", name="zoom")
+    before = film.locator(".window").first.screenshot()
+    film.get_by_role("radio").first.click()
+    assert film.locator(".window").first.screenshot() != before
+    context.close()
+
+
+def test_pages_of_simulated_particles_say_so(reports):
+    """A report about simulated particles says it."""
+    for page in [*reports.rglob("[1-4]_*.html")]:
+        assert "Simulated data" in page.read_text(encoding="utf-8"), page
+
+
+def test_an_unchanged_run_is_kept(reports):
+    """A second run with the same parameters executes nothing."""
+    before = {p: p.stat().st_mtime_ns for p in reports.rglob("7_*.ipynb")}
+    result = CliRunner().invoke(
+        main, ["run", "parameters/quick.yaml", *TINY, "--only", "7", "--output", str(reports)]
+    )
+    assert result.exit_code == 0 and {p: p.stat().st_mtime_ns for p in reports.rglob("7_*.ipynb")} == before
+
+
+def test_bad_data_stop_before_any_notebook(study, tmp_path):
+    """A misspelt task ends with status 2, one sentence, and nothing written."""
+    (tmp_path / "mine.yaml").write_text("particles: manifest.csv\ntask: contnt\nfolds: 2\n")
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "mine.yaml"), "--output", str(tmp_path / "out")])
+    assert result.exit_code == 2 and "content" in result.output and not (tmp_path / "out").exists()
+
+
+def test_a_failed_notebook_keeps_its_page_and_tells(study, tmp_path):
+    """Without predictions notebook 4 fails, keeps its page with the error on top, and the index says so."""
+    (tmp_path / "mine.yaml").write_text("particles: manifest.csv\ntask: content\nfolds: 2\n")
+    result = CliRunner().invoke(
+        main, ["run", str(tmp_path / "mine.yaml"), "--only", "4", "--output", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 2
+    page = (tmp_path / "out" / "mine" / "4_evaluate.html").read_text(encoding="utf-8")
+    assert "stopped with an error" in page and "run the notebook 3_train first" in page
+    assert "did not finish" in (tmp_path / "out" / "mine" / "index.html").read_text(encoding="utf-8")
+
+
+def test_check_knows_a_good_file():
+    """`check` lists what would run."""
+    result = CliRunner().invoke(main, ["check", "parameters/quick.yaml"])
+    assert result.exit_code == 0 and "3_train task=lamellarity" in result.output

@@ -1,0 +1,146 @@
+"""The microscope against theory that is written out here."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+from temlib import simulate
+from temlib.files import InputError
+from temlib.simulate import microscope
+
+# Relativistic wavelengths in nm, from h / sqrt(2 m e V (1 + e V / 2 m c²)).
+WAVELENGTH = {100: 3.701e-3, 120: 3.349e-3, 200: 2.508e-3, 300: 1.969e-3}
+
+
+def _ice(kv, imaging, side=1024, pixel=0.4):
+    """A micrograph of white phase noise at high dose, envelopes on, by a counting camera."""
+    scope = replace(simulate.PRESETS["talos200"], kv=float(kv))
+    rng = np.random.default_rng(7)
+    phase = 0.02 * rng.standard_normal((side, side), dtype=np.float32)
+    image = microscope.contrast(phase, microscope.transfer((side, side), pixel, scope, imaging))
+    counts = microscope.shot_noise(microscope.expected_counts(image, pixel, scope, imaging), rng)
+    return microscope.take(counts, scope, None), scope
+
+
+def _power(image):
+    return np.abs(np.fft.fftshift(np.fft.fft2(image / image.mean() - 1))) ** 2
+
+
+@pytest.mark.parametrize("kv", WAVELENGTH)
+def test_wavelength(kv):
+    """Wavelengths are those of the tables, to four digits."""
+    assert microscope.wavelength_nm(kv) == pytest.approx(WAVELENGTH[kv], rel=5e-4)
+
+
+@pytest.mark.parametrize(("kv", "sigma"), [(100, 9.24e-3), (120, 8.64e-3), (200, 7.29e-3), (300, 6.53e-3)])
+def test_interaction_constant(kv, sigma):
+    """The interaction constant is that of the tables, in rad/(V nm)."""
+    assert microscope.interaction_constant(kv) == pytest.approx(sigma, rel=1e-3)
+
+
+@pytest.mark.parametrize(("kv", "defocus_um"), [(300, 2.0), (200, 1.0), (120, 1.5), (100, 2.5)])
+def test_first_three_zeros_of_a_micrograph(kv, defocus_um):
+    """The minima of the radial power spectrum lie within 1 % of π λ Δf k² - ½ π Cs λ³ k⁴ + arcsin w = n π."""
+    side, pixel, w, cs = 1024, 0.4, 0.08, 2.7e6
+    image, _ = _ice(kv, microscope.Imaging(defocus_um=defocus_um, dose=1000.0, drift_nm=0.2), side, pixel)
+    rows, columns = np.indices(image.shape) - side // 2
+    radius = np.hypot(rows, columns)
+    ring = np.rint(radius).astype(int).ravel()
+    k = np.bincount(ring, radius.ravel()) / np.bincount(ring) / (side * pixel)
+    power = np.bincount(ring, _power(image).ravel()) / np.bincount(ring)
+
+    def chi(q):
+        wave = WAVELENGTH[kv]
+        return math.pi * wave * defocus_um * 1e3 * q**2 - 0.5 * math.pi * cs * wave**3 * q**4 + math.asin(w)
+
+    for n in (1, 2, 3):
+        theory = optimize.brentq(lambda q: chi(q) - n * math.pi, 1e-3, 1.2)  # noqa: B023
+        near = np.abs(k / theory - 1) < 0.12 / n
+        fit = np.polynomial.Polynomial.fit(k[near], power[near], 4)
+        fine = np.linspace(k[near].min(), k[near].max(), 2000)
+        assert fine[fit(fine).argmin()] == pytest.approx(theory, rel=0.01)
+
+
+@pytest.mark.parametrize(("astigmatism", "angle"), [(60.0, 30.0), (150.0, 110.0)])
+def test_astigmatism_is_recovered_by_a_fit(astigmatism, angle):
+    """Fitting sin²(χ(k, θ)) to the power spectrum gives the astigmatism within 10 nm."""
+    side, pixel, wave = 512, 0.4, WAVELENGTH[200]
+    taken = microscope.Imaging(defocus_um=1.5, astigmatism_nm=astigmatism, astigmatism_deg=angle, dose=1000.0)
+    image, _ = _ice(200, taken, side, pixel)
+    kr, kc = (np.indices(image.shape) - side // 2) / (side * pixel)
+    k2 = kr**2 + kc**2
+    band = (k2 > 0.3**2) & (k2 < 0.8**2) & (kr >= 0)
+    power, theta, k2 = _power(image)[band], np.arctan2(kr, kc)[band], k2[band]
+    # Envelope and floor vary slowly with k: a polynomial takes each, weighted by the local level.
+    level = np.polynomial.Polynomial.fit(k2, power, 5)(k2)
+    powers = np.stack([(k2 / 0.64) ** n for n in range(4)])
+
+    def mismatch(numbers):
+        local = numbers[0] + numbers[1] * np.cos(2 * theta) + numbers[2] * np.sin(2 * theta)
+        chi = math.pi * wave * local * k2 - 0.5 * math.pi * 2.7e6 * wave**3 * k2**2 + math.asin(0.08)
+        basis = np.concatenate([powers * np.sin(chi) ** 2, powers[:2]]) / level
+        weights = np.linalg.solve(basis @ basis.T, basis @ (power / level))
+        return float(((power / level - weights @ basis) ** 2).mean())
+
+    starts = [(1500, a * math.cos(t), a * math.sin(t)) for a in (40, 120) for t in np.arange(0, 6.2, 0.8)]
+    best = min(starts, key=mismatch)
+    found = optimize.minimize(mismatch, best, method="Nelder-Mead", options={"xatol": 0.5, "fatol": 1e-6}).x
+    assert math.hypot(found[1], found[2]) == pytest.approx(astigmatism, abs=10)
+    assert math.degrees(math.atan2(found[2], found[1])) / 2 % 180 == pytest.approx(angle, abs=5)
+    assert found[0] == pytest.approx(1500, abs=10)
+
+
+def test_transfer_at_zero_frequency_is_amplitude_contrast():
+    """A uniform phase φ is seen as -2 w φ."""
+    scope = simulate.PRESETS["talos200"]
+    transferred = microscope.transfer((64, 64), 1.0, scope, microscope.Imaging(defocus_um=2.0))
+    assert transferred[0, 0] == pytest.approx(-2 * scope.amplitude_contrast, rel=1e-5)
+
+
+def test_specimen_is_dark_under_focus():
+    """A ball of positive potential is darker than its surroundings under focus, and brighter over focus."""
+    rows, columns = np.indices((128, 128)) - 64
+    phase = (0.1 * np.exp(-(rows**2 + columns**2) / 8)).astype(np.float32)
+    scope = simulate.PRESETS["talos200"]
+    under, over = (
+        microscope.contrast(phase, microscope.transfer(phase.shape, 1.0, scope, microscope.Imaging(d)))
+        for d in (2, -2)
+    )
+    assert under[64, 64] < 1 < over[64, 64]
+    assert under[0, 0] == pytest.approx(1, abs=0.01)
+
+
+def test_temporal_envelope_is_that_of_the_textbook():
+    """exp(-½ (π λ δ k²)²), δ = Cc · ΔE/E · (1 + E/mc²) / (1 + E/2mc²), damps the transfer."""
+    sharp = replace(simulate.PRESETS["krios300"], kv=300.0, energy_spread_ev=0.0, convergence_mrad=0.0)
+    spread = replace(sharp, energy_spread_ev=2.0)
+    imaging = microscope.Imaging(defocus_um=0.5)
+    one, two = (microscope.transfer((256, 256), 0.3, scope, imaging) for scope in (sharp, spread))
+    k = 100 / (256 * 0.3)
+    delta = 2.7e6 * (2.0 / 2.3548 / 300e3) * (1 + 300 / 511) / (1 + 300 / 1022)
+    expected = math.exp(-0.5 * (math.pi * WAVELENGTH[300] * delta * k**2) ** 2)
+    assert two[0, 100] / one[0, 100] == pytest.approx(expected, rel=2e-3)
+
+
+def test_drift_damps_along_its_own_direction():
+    """A drift of 2 nm along columns takes out k = ½ nm⁻¹ there and leaves rows alone."""
+    scope, still = simulate.PRESETS["talos200"], microscope.Imaging(2.0)
+    moved = microscope.Imaging(2.0, drift_nm=2.0, drift_deg=0.0)
+    one, two = (microscope.transfer((128, 128), 0.5, scope, imaging) for imaging in (still, moved))
+    assert abs(two[0, 32]) < 1e-3 * abs(one[0, 32]) + 1e-6
+    assert two[32, 0] == pytest.approx(one[32, 0])
+
+
+def test_mean_free_path_is_the_measured_one_at_300_kv():
+    """395 nm at 300 kV, shorter below."""
+    assert microscope.mean_free_path_nm(300) == pytest.approx(395)
+    assert 240 < microscope.mean_free_path_nm(200) < 330
+
+
+def test_unknown_preset_is_refused():
+    """The message names the presets that exist."""
+    with pytest.raises(InputError, match="krios300, talos200, ccd120, thesis2016"):
+        microscope.preset("titan")

@@ -1,0 +1,85 @@
+import importlib.util
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from temlib import train
+from temlib.files import InputError
+from temlib.train import bundle, networks
+
+# Loads the bundles in a folder under the backend of the environment and writes what they make of the same images.
+ELSEWHERE = """
+import sys, pathlib, numpy as np
+from temlib import models
+folder = pathlib.Path(sys.argv[1])
+for bundle in (folder / "bundles").iterdir():
+    network, _ = models.load(bundle)
+    np.save(folder / f"{bundle.name}.npy", np.asarray(network.predict(np.load(folder / "images.npy"), verbose=0)))
+"""
+
+
+@pytest.mark.parametrize("name", train.network_names())
+def test_a_network_gives_one_logit_a_class_and_its_layers_hold_all_its_weights(name):
+    """Three logits for each of two images, and the table of layers adds up to the whole."""
+    model = networks.build(name, input_size=24, classes=3, seed=1)
+    assert model.predict_on_batch(np.zeros((2, 24, 24, 1), np.float32)).shape == (2, 3)
+    table = train.describe(name, input_size=24, classes=3, pixel_nm=2.0)
+    assert table["parameters"].sum() == model.count_params()
+    assert np.allclose(table["receptive_field_nm"], 2 * table["receptive_field_px"])
+
+
+def test_the_dihedral_network_works_at_most_twice_as_much_as_the_residual_one():
+    """Shared kernels, not eight networks: counted in multiply-adds at the sizes that are used."""
+    for size in (28, 40, 64):
+        work = train.summary(["residual", "dihedral"], input_size=size, classes=2)["multiply_adds"]
+        assert work[1] <= 2 * work[0]
+
+
+@pytest.mark.parametrize("size", [24, 25])
+def test_a_strided_dihedral_convolution_turns_with_its_image(size):
+    """Turning the image turns the maps and permutes their orientations, at even and odd sides, and not for other kernels."""
+    keras = networks.backend()
+    from temlib.train import layers
+
+    layer = layers.DihedralConv2D(2, 6 - size % 2, strides=2, lift=True)
+    image = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
+    maps = np.asarray(layer(image[None, ..., None]))[0]
+    assert maps.shape == (-(-size // 2), -(-size // 2), 16)
+    turned = np.asarray(layer(np.rot90(image)[None, ..., None]))[0].reshape(*maps.shape[:2], 8, 2)
+    # A quarter turn is element 1 of the group: orientation g of the image becomes orientation 1·g of the turned one.
+    back = np.rot90(turned, -1).reshape(*maps.shape[:2], 8, 2)
+    expected = maps.reshape(*maps.shape[:2], 8, 2)
+    order = [
+        int(np.argmin([np.abs(back[:, :, k] - expected[:, :, g]).max() for k in range(8)])) for g in range(8)
+    ]
+    assert sorted(order) == list(range(8)) and np.abs(back[:, :, order] - expected).max() < 1e-4
+    with pytest.raises(ValueError, match="both even or both odd"):
+        layers.DihedralConv2D(2, 5 + size % 2, strides=2, lift=True)(keras.ops.zeros((1, size, size, 1)))
+
+
+def test_images_that_are_too_small_and_unknown_names_are_refused():
+    """The sentence names the parameter, or what there is."""
+    with pytest.raises(InputError, match="12 pixels at least"):
+        networks.build("lipnet4", input_size=10, classes=2, seed=1)
+    with pytest.raises(InputError, match="there is no network 'NoNet5'"):
+        networks.build("NoNet5", input_size=32, classes=2, seed=1)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_give_the_same_numbers(backend, tmp_path):
+    """Every saved network predicts alike on every backend of Keras."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"the backend {backend} is not installed")
+    images = np.random.default_rng(0).normal(size=(4, 24, 24, 1)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    built = {name: networks.build(name, input_size=24, classes=3, seed=1) for name in train.network_names()}
+    for name, model in built.items():
+        bundle.save(tmp_path / "bundles" / name, model, {})
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    subprocess.run([sys.executable, "-c", ELSEWHERE, str(tmp_path)], check=True, env=environment)
+    for name, model in built.items():
+        elsewhere = np.load(tmp_path / f"{name}.npy")
+        assert np.abs(elsewhere - model.predict_on_batch(images)).max() < 1e-4, name
