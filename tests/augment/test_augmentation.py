@@ -1,21 +1,16 @@
-"""Augmentation: the geometry against hand-made images and numpy, the splines against scipy, the noise."""
+"""Augmentation: the geometry against hand-made images and numpy, the draws, the low-pass, bad input."""
 
 import dataclasses
 import math
-import subprocess
-import sys
 
 import numpy as np
-import pandas as pd
 import pytest
-from scipy import ndimage
 
-from temlib import augment
-from temlib.augment import NEUTRAL, Augmentation, affine_matrices, averaged, lowpass, on_device
+from temlib.augment import Augmentation, affine_matrices, averaged, lowpass
 from temlib.augment.augmentation import single_steps
 from temlib.files import InputError
+from tests.augment.conftest import SLIDES, noise, still
 
-SLIDES = Augmentation()
 RANGES = {
     "rotation_deg": (-180, 180),
     "shear_rad": (0, 0.2),
@@ -23,14 +18,6 @@ RANGES = {
     "shift_columns": (-0.1, 0.1),
     "zoom_rows": (0.8, 1),
 }
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def still(count, **changed):
-    return pd.DataFrame(NEUTRAL, index=range(count)).assign(**changed)
 
 
 def spot(row, column, size=61):
@@ -77,14 +64,6 @@ def test_quarter_turns_equal_rot90(size, turns):
     images = noise(2, size, size)
     turned = SLIDES.apply(images, still(2, rotation_deg=90.0 * turns))
     assert np.array_equal(turned, np.rot90(images, turns, axes=(1, 2)))
-
-
-@pytest.mark.parametrize("fill", ["mirror", "nearest"])
-def test_the_spline_alone_gives_the_quarter_turn_too(fill):
-    """Near 90°, where no pixel is copied, the compiled spline agrees with rot90 to rounding."""
-    images = noise(2, 16, 16)
-    turned = Augmentation(fill=fill).apply(images, still(2, rotation_deg=90 + 1e-6))
-    assert np.abs(turned - np.rot90(images, axes=(1, 2))).max() < 1e-5
 
 
 def test_positive_rotation_is_counter_clockwise_as_displayed():
@@ -160,84 +139,6 @@ def test_fill_mirror_and_nearest_continue_the_image_as_drawn():
     shift = still(1, shift_columns=0.5)
     assert SLIDES.apply(image, shift)[0].tolist() == [[3, 2, 1, 2], [7, 6, 5, 6]]
     assert Augmentation(fill="nearest").apply(image, shift)[0].tolist() == [[1, 1, 1, 2], [5, 5, 5, 6]]
-
-
-# The splines
-
-
-@pytest.mark.parametrize("fill", ["mirror", "nearest"])
-@pytest.mark.parametrize("order", [0, 1, 3])
-@pytest.mark.parametrize("shape", [(2, 3), (5, 8), (31, 31), (96, 96), (64, 97), (300, 201)])
-def test_every_pixel_agrees_with_scipy(shape, order, fill):
-    """Draws over all parameters, wider than the slides', agree with scipy to 1e-6 of the range."""
-    wide = Augmentation(shear=(-0.5, 0.5), zoom=(0.4, 2), order=order, fill=fill, separate_zoom=True)
-    images, transforms = noise(6, *shape), wide.draw(6, 3)
-    matrices = affine_matrices(transforms, shape)
-    oracle = [
-        ndimage.affine_transform(image.astype(float), m[:, :2], m[:, 2], order=order, mode=fill)
-        for image, m in zip(images, matrices)
-    ]
-    assert np.abs(wide.apply(images, transforms) - oracle).max() < 1e-6 * np.ptp(images)
-
-
-def test_prepared_images_give_what_apply_gives():
-    """Prefiltered once and picked by index, repeats included, the result is that of `apply`."""
-    images, index = noise(5, 20, 20), np.array([4, 0, 4])
-    transforms = SLIDES.draw(3, 1)
-    prepared = SLIDES.prepare(images)
-    assert np.array_equal(
-        SLIDES.apply_prepared(prepared, transforms, index), SLIDES.apply(images[index], transforms)
-    )
-
-
-def test_apply_is_deterministic_and_leaves_its_input():
-    """Two calls give the same bits; the images given are not written to."""
-    images, transforms = noise(40, 33, 33), SLIDES.draw(40, 1)
-    before = images.copy()
-    first = SLIDES.apply(images, transforms)
-    assert first.dtype == np.float32
-    assert np.array_equal(first, SLIDES.apply(images, transforms))
-    assert np.array_equal(images, before)
-
-
-@pytest.mark.parametrize("fill", ["mirror", "nearest"])
-@pytest.mark.parametrize("order", [0, 1, 3])
-def test_the_device_implementation_agrees(order, fill):
-    """keras.ops gives the same pixels in single precision, to 1e-4 of the range; two nearest pixels may tie."""
-    images, varied = noise(4, 24, 31), Augmentation(order=order, fill=fill)
-    transforms, prepared = varied.draw(4, 5), varied.prepare(images)
-    matrices = affine_matrices(transforms, (24, 31))
-    result = on_device.resample(prepared.samples, matrices, (24, 31), order=order, fill=fill)
-    error = np.abs(np.asarray(result) - varied.apply(images, transforms)) / np.ptp(images)
-    assert (error > 1e-4).mean() <= (0.001 if order == 0 else 0)
-
-
-def test_a_network_is_trained_by_augmentation_in_its_own_step():
-    """The joined model sees what the CPU path makes, and its training moves the network's own weights."""
-    import keras
-
-    images = noise(6, 16, 16)
-    prepared, index, gain = SLIDES.prepare(images), np.array([5, 0, 5]), np.array([1, -1, 1])
-    transforms = SLIDES.draw(3, 2)
-    network = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
-    joined = augment.within(network, 8, (16, 16), SLIDES)
-    augment.hold(joined, prepared)
-    fed = augment.batch(index, affine_matrices(transforms, (16, 16)), gain)
-    varied = SLIDES.apply_prepared(prepared, transforms, index) * gain[:, None, None]
-    expected = network(varied[..., None])
-    assert np.allclose(joined(fed), expected, atol=1e-3)
-    before = network.get_weights()[0]
-    joined.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    joined.train_on_batch(fed, np.array([0, 1, 0]))
-    assert not np.array_equal(network.get_weights()[0], before)
-    assert [v.path for v in joined.trainable_variables] == [v.path for v in network.trainable_variables]
-
-
-def test_importing_the_module_does_not_import_numba():
-    """numba is imported with the first image, TensorFlow and Keras not at all."""
-    code = "import sys, temlib.augment; print({'numba', 'keras', 'tensorflow'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
 
 
 # The draws
@@ -452,20 +353,6 @@ def test_tables_that_do_not_fit_are_refused():
         SLIDES.apply(noise(2, 8, 8), still(1))
     with pytest.raises(InputError, match="zoom_rows"):
         SLIDES.apply(noise(2, 8, 8), still(2).drop(columns="zoom_rows"))
-
-
-@pytest.mark.parametrize("index", [[-1], [3], [0.5], [[0]]])
-def test_an_index_outside_the_prepared_images_is_refused(index):
-    """The compiled loop never reads beyond the array."""
-    prepared = SLIDES.prepare(noise(3, 8, 8))
-    with pytest.raises(InputError, match="index"):
-        SLIDES.apply_prepared(prepared, still(1), index)
-
-
-def test_images_prepared_otherwise_are_refused():
-    """Coefficients of order 3 are no pixels."""
-    with pytest.raises(InputError, match="prepare them again"):
-        Augmentation(order=1).apply_prepared(SLIDES.prepare(noise(1, 8, 8)), still(1))
 
 
 @pytest.mark.parametrize("count", [-1, 2.5, True, None])

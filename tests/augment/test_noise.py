@@ -1,4 +1,4 @@
-"""Spectra: the power of known images, the detail kept by splines, the noise before and after its cures."""
+"""The power of known images, the detail kept by splines, the noise before and after its cures."""
 
 import dataclasses
 from pathlib import Path
@@ -8,12 +8,9 @@ import pytest
 
 from temlib.augment import CURES, Augmentation, detail_curves, noise_curves, power_curve, treated
 from temlib.files import InputError
+from tests.augment.conftest import SLIDES, noise
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "real" / "apoferritin_cryoem"
-
-
-def noise(count, size=64, seed=0):
-    return np.random.default_rng(seed).normal(size=(count, size, size)).astype("float32")
 
 
 def wide(curves, value="power_ratio"):
@@ -22,7 +19,7 @@ def wide(curves, value="power_ratio"):
 
 @pytest.fixture(scope="module")
 def white():
-    return wide(noise_curves(noise(600), seed=1))
+    return wide(noise_curves(noise(600, 64, 64), seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +29,7 @@ def kept():
 
 def test_white_noise_has_its_variance_at_every_frequency():
     """Variance 4 is power 4 in each ring, within 5 standard errors of the thinnest one."""
-    curve = power_curve(2 * noise(300))
+    curve = power_curve(2 * noise(300, 64, 64))
     assert curve["power"].to_numpy() == pytest.approx(np.full(32, 4.0), rel=0.12)
     assert curve["frequency"].iloc[[0, -1]].tolist() == [1 / 64, 0.5]
 
@@ -85,17 +82,16 @@ def test_conditioning_makes_the_noise_of_training_and_prediction_agree(white):
 
 def test_conditioning_makes_the_spread_agree():
     """Augmented noise has .87 of the spread of plain noise untreated, at least .95 conditioned."""
-    images, augmentation = noise(200), Augmentation()
-    transforms = augmentation.draw(200, 1)
-    plain, varied = treated(images, transforms, augmentation, "untreated")
+    images, transforms = noise(200, 64, 64), SLIDES.draw(200, 1)
+    plain, varied = treated(images, transforms, SLIDES, "untreated")
     assert varied.std() / plain.std() == pytest.approx(0.87, abs=0.02)
-    plain, varied = treated(images, transforms, augmentation, "conditioned")
+    plain, varied = treated(images, transforms, SLIDES, "conditioned")
     assert 0.95 < varied.std() / plain.std() < 1.01
 
 
 def test_every_cure_is_compared():
     """The table holds each cure at each frequency, with both powers and their ratio."""
-    curves = noise_curves(noise(4, 16))
+    curves = noise_curves(noise(4, 16, 16))
     assert list(curves.columns) == ["frequency", "method", "plain", "augmented", "power_ratio"]
     assert curves["method"].unique().tolist() == list(CURES) and len(curves) == 8 * len(CURES)
     assert np.allclose(curves["power_ratio"], curves["augmented"] / curves["plain"])
@@ -104,7 +100,7 @@ def test_every_cure_is_compared():
 def test_an_unknown_cure_is_refused():
     """The message lists the cures."""
     with pytest.raises(InputError, match="conditioned"):
-        treated(noise(1), Augmentation().draw(1, 1), Augmentation(), "prayer")
+        treated(noise(1, 64, 64), SLIDES.draw(1, 1), SLIDES, "prayer")
 
 
 @pytest.mark.real
