@@ -1,42 +1,45 @@
 """What resampling does to detail and to noise, as curves over spatial frequency.
 
-Frequencies are in cycles per pixel, from 0 to .5 (Nyquist; half of it is .25), and are radial: all
-directions together.
+Frequencies are in cycles per pixel, up to 0.5 (Nyquist; half of it is 0.25), and radial: all directions
+together. Images are (n, rows, columns) floating-point ndarrays, tables of transforms have n rows.
 """
 
 import numpy as np
 import pandas as pd
 
-from temlib.augment.augmentation import (
-    NEUTRAL,
-    Augmentation,
-    affine_matrices,
-    checked_images,
-    lowpass,
-    single_steps,
-)
+from temlib.augment.augmentation import NEUTRAL, Augmentation, affine_matrices, checked_images, lowpass
 from temlib.files import InputError
 
-# Each cure for the noise that training and prediction do not share, in the order of a figure.
+# Cures for the noise that training and prediction do not share, in the order of a figure: images as they are; each
+# brought to zero mean and unit spread; the same once plain images, too, have been resampled, by half a pixel and the
+# mean zoom; the same once both have been low-passed, after augmentation; low-passed before augmentation, as in training.
 CURES = ("untreated", "renormalised", "resampled too", "low-pass after", "conditioned")
+# What the columns of each step of a transform begin with, in the order of the steps.
+STEPS = ("flip", "zoom", "shear", "rotation", "shift")
 
 
-def power_curve(images):
-    """Average the power spectrum of images over rings of equal frequency, and over the images.
-
-    Each image is freed of its mean and tapered by a Hann window, without which the jump between opposite
-    borders would leak into every frequency.
+def radial_power(images, *, half_plane=False):
+    """Average the power spectrum of each image over rings of equal frequency.
 
     Parameters
     ----------
     images : (n, rows, columns) floating-point ndarray
         Finite; n at least 1.
+    half_plane : bool, optional
+        Compute on the half plane of `numpy.fft.rfft2` and in single precision, which takes less time; frequencies
+        without a part along the columns then count twice in their rings.
 
     Returns
     -------
-    DataFrame
-        `frequency`, centre of the ring in cycles per pixel, one ring per cycle along the shorter side, up to
-        .5; `power`, in squared units of the pixels: white noise of variance v has power v at every frequency.
+    (k,) float64 ndarray
+        Centres of the rings in cycles per pixel, one per cycle along the shorter side, up to 0.5.
+    (n, k) float64 ndarray
+        Power in squared units of the pixels: white noise of variance v has power v at every frequency.
+
+    Notes
+    -----
+    Power is |FFT(w (x - mean x))|² with a Hann window w, Σ w² = 1, without which the jump between opposite borders
+    would leak into every frequency.
     """
     images = checked_images(images)
     if len(images) == 0:
@@ -44,74 +47,48 @@ def power_curve(images):
     rows, columns = images.shape[1:]
     window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
     window /= np.sqrt(np.sum(window**2))
-    mean = images.mean(axis=(1, 2), keepdims=True)
-    power = np.mean([np.abs(np.fft.fft2(image * window)) ** 2 for image in images - mean], axis=0)
-    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns))
+    transform, across = np.fft.fft2, np.fft.fftfreq(columns)
+    if half_plane:
+        transform, across, window = np.fft.rfft2, np.fft.rfftfreq(columns), window.astype(np.float32)
     shorter = min(rows, columns)
-    ring = np.round(frequency * shorter).astype(int).ravel()
-    total, count = np.bincount(ring, power.ravel()), np.bincount(ring)
+    ring = np.round(np.hypot(np.fft.fftfreq(rows)[:, None], across) * shorter).astype(int).ravel()
+    tapered = ((image - image.mean()) * window for image in images)
+    sums = np.stack([np.bincount(ring, np.abs(transform(image)).ravel() ** 2) for image in tapered])
     kept = np.arange(1, shorter // 2 + 1)  # ring 0 is the mean, which was taken out
-    return pd.DataFrame({"frequency": kept / shorter, "power": total[kept] / count[kept]})
+    return kept / shorter, sums[:, kept] / np.bincount(ring)[kept]
+
+
+def power_curve(images):
+    """Return the mean of `radial_power` over images, as a table of `frequency` and `power`."""
+    frequency, power = radial_power(images)
+    return pd.DataFrame({"frequency": frequency, "power": power.mean(axis=0)})
 
 
 def noise_curves(images, augmentation=None, *, seed=0):
-    """Compare the noise of augmented images with that of plain ones, for each cure of the difference.
-
-    1. "untreated": as they are.
-    2. "renormalised": each image brought to zero mean and unit spread.
-    3. "resampled too": plain images go through the spline as well, by half a pixel and the mean zoom;
-       renormalised.
-    4. "low-pass after": augmented, then slightly blurred, renormalised.
-    5. "conditioned": `temlib.augment.condition`, then augmented; the default of training and prediction.
-
-    Parameters
-    ----------
-    images : (n, rows, columns) floating-point ndarray
-        Of noise, or of particles in noise.
-    augmentation : Augmentation, optional
-        Default: that of the slides.
-    seed : int or numpy.random.Generator
-
-    Returns
-    -------
-    DataFrame
-        `frequency` (cycles per pixel), `method`, `plain`, `augmented` (power) and `power_ratio`, augmented to
-        plain.
-    """
+    """Return the power of plain and of augmented images, and its `power_ratio`, by frequency and by cure."""
     augmentation = augmentation or Augmentation()
     transforms = augmentation.draw(len(images), seed)
     tables = []
     for method in CURES:
-        plain, varied = treated(images, transforms, augmentation, method)
-        table = power_curve(plain).rename(columns={"power": "plain"})
-        table.insert(1, "method", method)
-        tables.append(table.assign(augmented=power_curve(varied)["power"]))
+        plain, varied = map(power_curve, treated(images, transforms, augmentation, method))
+        table = {"frequency": plain["frequency"], "method": method, "plain": plain["power"]}
+        tables.append(pd.DataFrame({**table, "augmented": varied["power"]}))
     curves = pd.concat(tables, ignore_index=True)
     return curves.assign(power_ratio=curves["augmented"] / curves["plain"])
 
 
 def treated(images, transforms, augmentation, method):
-    """Return (plain, augmented) images, each as a network would see them, under one of `CURES`.
-
-    Parameters
-    ----------
-    images : (n, rows, columns) floating-point ndarray
-    transforms : DataFrame
-        n rows, for the augmented half.
-    augmentation : Augmentation
-    method : str
-        One of `CURES`, see `noise_curves`.
-
-    Returns
-    -------
-    tuple of two (n, rows, columns) float32 ndarrays
-    """
+    """Return (plain, augmented) images, each as a network would see them, under one of `CURES`."""
     if method not in CURES:
         raise InputError(f"there is no cure {method!r}; choose one of {', '.join(CURES)}.")
     images = lowpass(images) if method == "conditioned" else checked_images(images)
     plain, varied = images, augmentation.apply(images, transforms)
     if method == "resampled too":
-        plain = augmentation.apply(images, _like_training(images, augmentation))
+        rows, columns = images.shape[1:]
+        # Half a pixel is the offset that interpolation changes most.
+        alike = {"shift_rows": 0.5 / rows, "shift_columns": 0.5 / columns}
+        alike |= dict.fromkeys(("zoom_rows", "zoom_columns"), np.mean(augmentation.zoom))
+        plain = augmentation.apply(images, pd.DataFrame(NEUTRAL | alike, index=range(len(images))))
     if method == "low-pass after":
         plain, varied = lowpass(plain), lowpass(varied)
     if method in ("renormalised", "resampled too", "low-pass after"):
@@ -126,70 +103,31 @@ def _renormalised(images):
     return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0).astype(np.float32)
 
 
-def _like_training(images, augmentation):
-    """Return transforms by half a pixel, the offset that interpolation changes most, and by the mean zoom."""
-    zoom = np.mean(augmentation.zoom)
-    rows, columns = images.shape[1:]
-    still = pd.DataFrame(NEUTRAL, index=range(len(images)))
-    return still.assign(zoom_rows=zoom, zoom_columns=zoom, shift_rows=0.5 / rows, shift_columns=0.5 / columns)
-
-
 def spread(images, transforms, augmentation):
-    """Compare the spread of plain and augmented images, untreated and conditioned.
-
-    Parameters
-    ----------
-    images : (n, rows, columns) floating-point ndarray
-    transforms : DataFrame
-        n rows.
-    augmentation : Augmentation
-
-    Returns
-    -------
-    DataFrame
-        Rows "plain", "augmented" and their ratio; columns "untreated" and "conditioned": mean over the images of
-        the standard deviation of an image's pixels.
-    """
-    ways = {
-        name: [float(x.std(axis=(1, 2)).mean()) for x in treated(images, transforms, augmentation, name)]
-        for name in ("untreated", "conditioned")
-    }
-    table = pd.DataFrame(ways, index=["plain", "augmented"])
+    """Return the mean spread (standard deviation) of plain and augmented images, untreated and conditioned."""
+    table = pd.DataFrame(index=["plain", "augmented"])
+    for method in ("untreated", "conditioned"):
+        pair = treated(images, transforms, augmentation, method)
+        table[method] = [float(x.std(axis=(1, 2)).mean()) for x in pair]
     table.loc["ratio"] = table.loc["augmented"] / table.loc["plain"]
     return table.round(3)
 
 
 def detail_curves(augmentation=None, *, count=64, size=96, seed=0):
-    """Measure how much of a wave of each frequency outlives augmentation, in one pass and in a chain.
+    """Return which part of a wave's power (`power_ratio`) outlives augmentation, by `frequency` and `method`.
 
-    Plane waves of random direction and phase are transformed; each result is compared with the wave that the
-    same transform makes of the formula, in the central disc that no border reaches. What is kept is the part
-    in phase with it: nearest-pixel resampling keeps the power of noise but not its place, and counts as loss.
-
-    Parameters
-    ----------
-    augmentation : Augmentation, optional
-        Default: that of the slides. Its order is not used.
-    count : int
-        Waves per frequency.
-    size : int
-        Rows and columns of the images, 48 or more.
-    seed : int or numpy.random.Generator
-
-    Returns
-    -------
-    DataFrame
-        `frequency` of the wave in the image that is resampled (cycles per pixel); `power_ratio`, the part of
-        its power kept, 1 for all of it; `method`: "cubic", "linear", "nearest" (one pass), "linear, chained"
-        and "cubic, chained" (flip, zoom, shear, rotation and shift resampled one after the other).
+    At each frequency `count` plane waves of random direction and phase, on `size` × `size` pixels (48 or more), are
+    transformed in all `resampled_ways` and compared with the wave that the same transform makes of the formula, in the
+    central disc that no border reaches. What is kept is the part in phase with it: nearest-pixel resampling keeps the
+    power of noise but not its place, and counts as loss.
     """
     augmentation = augmentation or Augmentation()
     random = np.random.default_rng(seed)
     transforms = augmentation.draw(count, random)
     direction, phase = random.uniform(0, 2 * np.pi, (2, count))
     grid = np.indices((size, size)).reshape(2, -1).astype(float)
-    source = affine_matrices(transforms, (size, size))
-    source = source[:, :, :2] @ grid + source[:, :, 2:]  # (count, 2, size²)
+    matrices = affine_matrices(transforms, (size, size))
+    source = matrices[:, :, :2] @ grid + matrices[:, :, 2:]  # (count, 2, size²)
     disc = np.hypot(*(grid - (size - 1) / 2)) < 0.2 * size
     rows = []
     for frequency in np.arange(0.02, 0.5, 0.02):
@@ -209,19 +147,7 @@ def detail_curves(augmentation=None, *, count=64, size=96, seed=0):
 
 
 def resampled_ways(images, transforms):
-    """Resample images in one pass of each order, and as a chain of single transforms.
-
-    Parameters
-    ----------
-    images : (n, rows, columns) floating-point ndarray
-    transforms : DataFrame
-        n rows.
-
-    Yields
-    ------
-    (str, (n, rows, columns) float32 ndarray)
-        Name and result of each of "cubic", "linear", "nearest", "linear, chained" and "cubic, chained".
-    """
+    """Yield the name and the result of resampling in one pass of each order, and in a chain of single transforms."""
     for name, order in (("cubic", 3), ("linear", 1), ("nearest", 0)):
         yield name, Augmentation(order=order).apply(images, transforms)
     for name, order in (("linear, chained", 1), ("cubic, chained", 3)):
@@ -229,3 +155,9 @@ def resampled_ways(images, transforms):
         for step in single_steps(transforms):
             chained = Augmentation(order=order).apply(chained, step)
         yield name, chained
+
+
+def single_steps(transforms):
+    """Return the tables of flip, zoom, shear, rotation and shift alone, which chained make the same map."""
+    neutral = pd.DataFrame(NEUTRAL, index=transforms.index)
+    return [neutral.assign(**transforms.filter(like=step)) for step in STEPS]

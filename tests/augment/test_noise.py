@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from temlib.augment import CURES, Augmentation, detail_curves, noise_curves, power_curve, treated
+from temlib.augment import (
+    CURES,
+    Augmentation,
+    detail_curves,
+    noise_curves,
+    power_curve,
+    radial_power,
+    treated,
+)
 from temlib.files import InputError
 from tests.augment.conftest import SLIDES, noise
 
@@ -27,11 +35,26 @@ def kept():
     return wide(detail_curves(count=48, size=64))
 
 
-def test_white_noise_has_its_variance_at_every_frequency():
+@pytest.mark.parametrize("half_plane", [False, True])
+def test_white_noise_has_its_variance_at_every_frequency(half_plane):
     """Variance 4 is power 4 in each ring, within 5 standard errors of the thinnest one."""
-    curve = power_curve(2 * noise(300, 64, 64))
-    assert curve["power"].to_numpy() == pytest.approx(np.full(32, 4.0), rel=0.12)
-    assert curve["frequency"].iloc[[0, -1]].tolist() == [1 / 64, 0.5]
+    frequency, power = radial_power(2 * noise(300, 64, 64), half_plane=half_plane)
+    assert power.shape == (300, 32) and frequency[[0, -1]].tolist() == [1 / 64, 0.5]
+    assert power.mean(axis=0) == pytest.approx(np.full(32, 4.0), rel=0.12)
+
+
+def test_the_shorter_side_sets_the_rings():
+    """Sides that differ, and odd ones: rings are those of the shorter side, up to Nyquist or just below."""
+    frequency, power = radial_power(noise(2, 33, 20))
+    assert frequency.tolist() == (np.arange(1, 11) / 20).tolist() and power.shape == (2, 10)
+    assert radial_power(noise(1, 9, 12), half_plane=True)[0].tolist() == (np.arange(1, 5) / 9).tolist()
+
+
+def test_both_planes_agree_on_a_mean_over_directions():
+    """The half plane sees each frequency once or twice; the rings of noise differ by no more than that explains."""
+    images = noise(200, 64, 64)
+    full, half = (radial_power(images, half_plane=flag)[1].mean(axis=0) for flag in (False, True))
+    assert half == pytest.approx(full, rel=0.05)
 
 
 def test_a_wave_has_its_power_at_its_frequency():
