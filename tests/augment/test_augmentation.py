@@ -6,8 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from temlib.augment import Augmentation, affine_matrices, averaged, lowpass
-from temlib.augment.augmentation import single_steps
+from temlib.augment import Augmentation, averaged, lowpass
 from temlib.files import InputError
 from tests.augment.conftest import SLIDES, noise, still
 
@@ -122,17 +121,6 @@ def test_composition_is_flip_zoom_shear_rotation_shift():
     assert seen == pytest.approx([row + 0.02 * 61, column - 0.03 * 61], abs=0.03)
 
 
-def test_single_steps_compose_to_the_whole():
-    """Without interpolation the chain of single transforms is the one affine map."""
-    transforms = Augmentation(separate_zoom=True).draw(20, 4)
-    whole = np.tile(np.eye(3), (20, 1, 1))
-    for step in single_steps(transforms):
-        matrix = np.tile(np.eye(3), (20, 1, 1))
-        matrix[:, :2] = affine_matrices(step, (31, 40))
-        whole = whole @ matrix
-    assert np.allclose(whole[:, :2], affine_matrices(transforms, (31, 40)), atol=1e-10)
-
-
 def test_fill_mirror_and_nearest_continue_the_image_as_drawn():
     """Shifted by two columns, (a b c d) becomes (c b | a b) mirrored, (a a | a b) with the edge held."""
     image = np.array([[[1, 2, 3, 4], [5, 6, 7, 8]]], "float32")
@@ -218,7 +206,7 @@ def test_a_preset_without_a_transform(left_out):
 
 
 def test_averaging_is_the_mean_over_the_same_transforms_of_every_image():
-    """Each image is conditioned and seen once under each transform; its neighbours do not change its result."""
+    """Each image is low-passed and seen once under each transform; its neighbours do not change its result."""
     images, seen = noise(3, 12, 12), []
 
     def predict(x):
@@ -242,14 +230,14 @@ def test_averaging_over_no_transform_is_predicting_once():
 @pytest.mark.parametrize("draws", [0, 1.5, True])
 def test_a_senseless_number_to_average_over_is_refused(draws):
     """It is a whole number from 1."""
-    with pytest.raises(InputError, match="average"):
+    with pytest.raises(InputError, match="number of transforms"):
         averaged(lambda x: x[:, 0, :2], noise(1, 8, 8), SLIDES, draws=draws)
 
 
 # The noise
 
 
-def test_conditioning_passes_what_a_gaussian_passes():
+def test_the_lowpass_passes_what_a_gaussian_passes():
     """A wave keeps exp(-(2 π f σ)² / 2) of its amplitude; the offset and contrast of an image stay."""
     phase = 2 * np.pi * np.arange(64) / 8
     image = 300 + 5 * np.cos(phase) * np.ones((64, 1))
@@ -258,14 +246,12 @@ def test_conditioning_passes_what_a_gaussian_passes():
     assert np.abs(kept - 5 * expected * np.cos(phase[8:56])).max() < 0.02
 
 
-def test_conditioning_leaves_the_images_alone():
-    """What it returns is new memory, also without a blur."""
+def test_the_lowpass_leaves_the_images_alone():
+    """What it returns is new memory."""
     images = noise(2, 8, 8)
     before = images.copy()
-    for blur in (0, 0.6):
-        conditioned = lowpass(images, blur=blur)
-        conditioned *= 0
-        assert np.array_equal(images, before)
+    lowpass(images)[:] = 0
+    assert np.array_equal(images, before)
 
 
 def test_a_constant_image_stays_constant():
@@ -360,13 +346,6 @@ def test_a_senseless_number_of_draws_is_refused(count):
     """Counts are whole numbers from 0."""
     with pytest.raises(InputError, match="number of transforms"):
         SLIDES.draw(count, 1)
-
-
-@pytest.mark.parametrize("blur", [-0.1, 6, float("nan"), "1"])
-def test_a_senseless_blur_is_refused(blur):
-    """A width below 0 or beyond 5 px is no slight low-pass."""
-    with pytest.raises(InputError, match="blur"):
-        lowpass(noise(1, 8, 8), blur=blur)
 
 
 def test_an_unknown_preset_is_refused():
