@@ -14,12 +14,16 @@ from temlib.files import InputError
 # brought to zero mean and unit spread; the same once plain images, too, have been resampled, by half a pixel and the
 # mean zoom; the same once both have been low-passed, after augmentation; low-passed before augmentation, as in training.
 CURES = ("untreated", "renormalised", "resampled too", "low-pass after", "conditioned")
+SLIDES = Augmentation()
 # What the columns of each step of a transform begin with, in the order of the steps.
 STEPS = ("flip", "zoom", "shear", "rotation", "shift")
 
 
 def radial_power(images, *, half_plane=False):
     """Average the power spectrum of each image over rings of equal frequency.
+
+    Power is |FFT(w (x - mean x))|². Without the Hann window w, Σ w² = 1, the jump between opposite borders would leak into
+    every frequency.
 
     Parameters
     ----------
@@ -36,10 +40,10 @@ def radial_power(images, *, half_plane=False):
     (n, k) float64 ndarray
         Power in squared units of the pixels: white noise of variance v has power v at every frequency.
 
-    Notes
-    -----
-    Power is |FFT(w (x - mean x))|² with a Hann window w, Σ w² = 1, without which the jump between opposite borders
-    would leak into every frequency.
+    Raises
+    ------
+    InputError
+        No image, or none that is finite and floating-point.
     """
     images = checked_images(images)
     if len(images) == 0:
@@ -64,9 +68,8 @@ def power_curve(images):
     return pd.DataFrame({"frequency": frequency, "power": power.mean(axis=0)})
 
 
-def noise_curves(images, augmentation=None, *, seed=0):
+def noise_curves(images, augmentation=SLIDES, *, seed=0):
     """Return the power of plain and of augmented images, and its `power_ratio`, by frequency and by cure."""
-    augmentation = augmentation or Augmentation()
     transforms = augmentation.draw(len(images), seed)
     tables = []
     for method in CURES:
@@ -113,7 +116,7 @@ def spread(images, transforms, augmentation):
     return table.round(3)
 
 
-def detail_curves(augmentation=None, *, count=64, size=96, seed=0):
+def detail_curves(augmentation=SLIDES, *, count=64, size=96, seed=0):
     """Return which part of a wave's power (`power_ratio`) outlives augmentation, by `frequency` and `method`.
 
     At each frequency `count` plane waves of random direction and phase, on `size` × `size` pixels (48 or more), are
@@ -121,7 +124,6 @@ def detail_curves(augmentation=None, *, count=64, size=96, seed=0):
     central disc that no border reaches. What is kept is the part in phase with it: nearest-pixel resampling keeps the
     power of noise but not its place, and counts as loss.
     """
-    augmentation = augmentation or Augmentation()
     random = np.random.default_rng(seed)
     transforms = augmentation.draw(count, random)
     direction, phase = random.uniform(0, 2 * np.pi, (2, count))
@@ -129,15 +131,12 @@ def detail_curves(augmentation=None, *, count=64, size=96, seed=0):
     matrices = affine_matrices(transforms, (size, size))
     source = matrices[:, :, :2] @ grid + matrices[:, :, 2:]  # (count, 2, size²)
     disc = np.hypot(*(grid - (size - 1) / 2)) < 0.2 * size
+    points = np.stack([np.broadcast_to(grid, source.shape), source])
     rows = []
     for frequency in np.arange(0.02, 0.5, 0.02):
         wave_number = 2 * np.pi * frequency * np.stack([np.sin(direction), np.cos(direction)], axis=1)
-        images, truth = (
-            np.cos(np.einsum("ia,iap->ip", wave_number, np.broadcast_to(p, source.shape)) + phase[:, None])
-            for p in (grid, source)
-        )
-        images = images.reshape(count, size, size)
-        for method, result in resampled_ways(images, transforms):
+        images, truth = np.cos(np.einsum("ia,wiap->wip", wave_number, points) + phase[:, None])
+        for method, result in resampled_ways(images.reshape(count, size, size), transforms):
             seen = result.reshape(count, -1)[:, disc]
             kept = np.sum(seen * truth[:, disc]) / np.sum(truth[:, disc] ** 2)
             rows.append((frequency, kept**2, method))
@@ -150,14 +149,10 @@ def resampled_ways(images, transforms):
     """Yield the name and the result of resampling in one pass of each order, and in a chain of single transforms."""
     for name, order in (("cubic", 3), ("linear", 1), ("nearest", 0)):
         yield name, Augmentation(order=order).apply(images, transforms)
+    neutral = pd.DataFrame(NEUTRAL, index=transforms.index)
     for name, order in (("linear, chained", 1), ("cubic, chained", 3)):
         chained = images
-        for step in single_steps(transforms):
-            chained = Augmentation(order=order).apply(chained, step)
+        for step in STEPS:
+            alone = neutral.assign(**transforms.filter(like=step))
+            chained = Augmentation(order=order).apply(chained, alone)
         yield name, chained
-
-
-def single_steps(transforms):
-    """Return the tables of flip, zoom, shear, rotation and shift alone, which chained make the same map."""
-    neutral = pd.DataFrame(NEUTRAL, index=transforms.index)
-    return [neutral.assign(**transforms.filter(like=step)) for step in STEPS]
