@@ -1,7 +1,7 @@
-"""The compiled loop of `temlib.augment`: one affine resampling, parallel over images.
+"""The compiled loop of augmentation: one affine resampling, parallel over images.
 
-Importing this module imports numba, so `temlib.augment` does it when the first image is touched. The
-compiled code is cached beside the file (or in numba's cache folder where that cannot be written).
+Importing this module imports numba, so it is done when the first image is transformed. The compiled code is cached
+beside the file (or in numba's cache folder where that cannot be written).
 """
 
 import math
@@ -23,9 +23,8 @@ _ONE = np.float32(1)
 def _fold(position, pad, least, most, period):
     """Bring a coordinate into the stored samples: mirrored about the outermost pixel centres, or held there.
 
-    Both kinds of border go through the same arithmetic, since a branch in the loop over pixels costs a third
-    of the speed: a mirrored one has infinite bounds and pad 0, a held one has bounds from 0 and a period
-    beyond them.
+    Both go through the same arithmetic, since a branch in the loop over pixels costs a third of the speed: a mirrored
+    border has infinite bounds and pad 0, a held one has bounds from 0 and a period beyond them.
     """
     position = min(max(position + pad, least), most)
     return abs(position - period * np.rint(position * (1 / period)))
@@ -74,20 +73,10 @@ def _gather(samples, width, first, down, across, out):
 def resample(samples, index, matrices, order, mirror, pad, out):
     """Write to `out[i]` the image `samples[index[i]]` seen through the affine map `matrices[i]`.
 
-    Parameters
-    ----------
-    samples : (m, rows + 2 pad + 3, columns + 2 pad + 3) float32 ndarray
-        Spline coefficients (order 3) or pixels (orders 0 and 1), extended by pad + 1 before and pad + 2
-        after, so that no support of 4 × 4 samples ever needs a test for the border.
-    index : (n,) int64 ndarray
-        Which image each output is made from, checked by the caller.
-    matrices : (n, 2, 3) float64 ndarray
-        From output to input pixel, see `temlib.affine.affine_matrices`.
-    order, mirror, pad : int, bool, int
-        Spline order (0, 1, 3), the kind of border, and how far the samples go on beyond it where it is not
-        mirrored.
-    out : (n, rows, columns) float32 ndarray
-    """
+    Samples are spline coefficients (order 3) or pixels (orders 0 and 1), continued by `pad` beyond a border that is not
+    mirrored, and by 1 before and 2 after that, so that no support of 4 × 4 samples ever needs a test for the border. The
+    caller has checked that `index`, (n,) int64, lies within them. Matrices are those of `affine_matrices`.
+    """  # samples: (m, rows + 2 pad + 3, columns + 2 pad + 3) float32; out: (n, rows, columns) float32
     n, rows, columns = out.shape
     width = samples.shape[2]
     least, y_most, x_most = -np.inf, np.inf, np.inf
