@@ -231,21 +231,19 @@ class Augmentation:
 
         Row k of `transforms` transforms image `index[k]`, which may come again, or image k without an index.
         """
+        from temlib.augment import splines
+
         if (prepared.order, prepared.fill) != (self.order, self.fill):
             made_for = f"order {prepared.order} and fill {prepared.fill!r}"
             raise InputError(f"these images were prepared for {made_for}; prepare them again.")
         index = _checked_index(index, len(prepared.images))
         matrices = affine_matrices(transforms, prepared.images.shape[1:])
-        if len(matrices) != len(index):
-            raise InputError(f"{len(index)} images need as many transforms; received {len(matrices)}.")
+        wanted = f"{len(index)}, one for each image"
+        _require(len(matrices) == len(index), "the number of transforms", wanted, len(matrices))
         out = np.empty((len(index), *prepared.images.shape[1:]), np.float32)
-        if len(index):
-            from temlib.augment import splines
-
-            mirror = self.fill == "mirror"
-            pad = 0 if mirror else PAD
-            with _ONE_AT_A_TIME:
-                splines.resample(prepared.samples, index, matrices, self.order, mirror, pad, out)
+        mirror = self.fill == "mirror"
+        with _ONE_AT_A_TIME:
+            splines.resample(prepared.samples, index, matrices, self.order, mirror, 0 if mirror else PAD, out)
         if self.order == 3:
             # On pixels the spline is the pixel itself, but for rounding.
             for i in np.flatnonzero((matrices == np.round(matrices)).all(axis=(1, 2))):
@@ -342,12 +340,10 @@ def _checked_transforms(transforms):
     """Return the columns of a table of transforms as float arrays, each value within its limits."""
     values = {}
     for column, (_, _, least, most) in COLUMNS.items():
-        if column not in transforms:
-            raise InputError(f"transforms must have the column {column!r}; received {list(transforms)}.")
+        _require(column in transforms, "transforms", f"a table with the column {column}", list(transforms))
         values[column] = value = transforms[column].to_numpy(dtype=float)
         bad = value[~((value >= least) & (value <= most))]  # NaN too
-        if bad.size:
-            raise InputError(f"{column} must lie within {least:g} to {most:g}; received {bad[0]:g}.")
+        _require(not bad.size, column, f"within {least:g} to {most:g}", bad[:1].tolist())
     return values
 
 

@@ -335,7 +335,7 @@ def test_a_table_with_senseless_values_is_refused(fault):
 
 def test_tables_that_do_not_fit_are_refused():
     """Too few rows, and a missing column."""
-    with pytest.raises(InputError, match="2 images need"):
+    with pytest.raises(InputError, match="number of transforms must be 2"):
         SLIDES.apply(noise(2, 8, 8), still(1))
     with pytest.raises(InputError, match="zoom_rows"):
         SLIDES.apply(noise(2, 8, 8), still(2).drop(columns="zoom_rows"))
