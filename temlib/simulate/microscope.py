@@ -1,18 +1,18 @@
-"""Image formation in the microscope: presets, contrast transfer, and partial coherence.
+"""The microscope and its camera: contrast transfer, partial coherence, dose, shot noise, and grey levels.
 
-Lengths are nm unless a name says otherwise; spatial frequencies are 1/nm. Defocus is positive under focus, so
-that with positive potential the specimen is dark, as in a cryo-TEM micrograph. The image is formed in the
+Lengths are nm unless a name says otherwise, spatial frequencies 1/nm; images are (rows, columns) arrays of float32.
+Defocus is positive under focus, so that a specimen of positive potential is dark. The image is formed in the
 weak-phase approximation,
 
     I(k) = δ(k) − 2 φ(k) sin(χ(k) + arcsin w) E(k),   χ = π λ Δf(θ) k² − ½ π Cs λ³ k⁴,
 
-with the phase φ = σ V of the projected potential V, amplitude contrast w and envelope E [1]_.
+with the phase φ = σ V of the projected potential V, amplitude contrast w and envelope E [1]_. The camera's
+modulation enters as sqrt(DQE(k)/DQE(0)) before the shot noise and its noise transfer after it, so that signal and
+noise each have the spectrum that MTF and DQE demand.
 
 References
 ----------
 .. [1] R. Erickson, A. Klug, Phil. Trans. R. Soc. B 261 (1971) 105, doi:10.1098/rstb.1971.0040.
-
-From an exit wave's intensity to grey levels: attenuation by ice, dose, shot noise, and the camera.
 """
 
 import io
@@ -25,9 +25,14 @@ from scipy import constants, fft
 
 from temlib.files import InputError
 
-# Inelastic mean free path of vitreous ice at 300 kV; other voltages are scaled with β², which is an
-# assumption.
+# Inelastic mean free path of vitreous ice at 300 kV, in nm.
 MEAN_FREE_PATH_300 = 395.0
+# Share of a CCD's noise that is white, because it arises after the scintillator (assumed).
+CCD_WHITE_NOISE = 0.2
+# From this expected count on, a normal law with the mean, variance and skewness of the Poisson law stands in for it.
+NORMAL_FROM = 64.0
+# Distance over which the thickness of the ice changes unevenly (assumed).
+UNEVEN_NM = 80.0
 
 
 @dataclass(frozen=True)
@@ -37,32 +42,22 @@ class Preset:
     Attributes
     ----------
     kv, cs_mm, cc_mm, energy_spread_ev, convergence_mrad : float
-        Acceleration voltage, spherical and chromatic aberration, energy spread (FWHM), half angle of
-        illumination.
+        Acceleration voltage, spherical and chromatic aberration, energy spread (FWHM), half angle of illumination.
     amplitude_contrast : float
         The share w of amplitude contrast, in [0, 1).
-    pixel_nm : float
-        Pixel of the simulation and of the camera.
-    shape : (int, int)
-        Rows and columns of a micrograph on that grid.
+    pixel_nm, shape : float, (int, int)
+        Pixel, and rows and columns of a micrograph, of the simulation and of the camera.
     binning : int
         Pixels of the camera, per side, that are averaged into one pixel of the finished micrograph.
     defocus_um, dose, ice_nm : (float, float)
-        Range of session means: defocus in µm, dose in e/Å², ice in nm.
-    dqe0 : float
-        Detective quantum efficiency at frequency 0; 1 is the ideal camera.
-    mtf_nyquist : float or None
-        Modulation transfer of a CCD at Nyquist; None for a counting camera.
-    gain : float
-        Grey levels per detected electron.
-    gain_error : float
-        Standard deviation of the gain that is left after correction, pixel by pixel.
-    hot_pixels : float
-        Share of hot pixels.
-    bits : int
-        Depth of the finished image: 0 keeps 32-bit float, 8 quantises the micrograph.
-    jpeg : int
-        Quality of JPEG compression, 0 for none.
+        Range of session means: defocus in µm, dose in e⁻/Å², ice in nm.
+    dqe0, mtf_nyquist : float, float or None
+        Detective quantum efficiency at frequency 0 (1 is ideal); modulation transfer of a CCD at Nyquist, None for a
+        counting camera.
+    gain, gain_error, hot_pixels : float
+        Grey levels per detected electron, standard deviation of what the gain correction leaves, share of hot pixels.
+    bits, jpeg : int
+        8 quantises the micrograph, 0 keeps 32-bit float; quality of JPEG compression, 0 for none.
     """
 
     kv: float
@@ -86,8 +81,8 @@ class Preset:
     jpeg: int = 0
 
 
-# Ranges of use are assumptions of the field (FACTS: dose 10-60 e/Å², defocus .5-5 µm, ice 30-150 nm); the
-# CCD's numbers too.
+# Ranges of use are those of the field (dose 10 to 60 e⁻/Å², defocus 0.5 to 5 µm, ice 30 to 150 nm); the CCD's
+# numbers are assumed.
 _CCD = {"mtf_nyquist": 0.15, "gain": 4.0, "convergence_mrad": 0.1, "energy_spread_ev": 1.5}
 PRESETS = {
     "krios300": Preset(
@@ -119,13 +114,7 @@ PRESETS = {
 
 
 def preset(name):
-    """Return the preset called `name`.
-
-    Raises
-    ------
-    InputError
-        If there is no such preset.
-    """
+    """Return the preset called `name`; raise InputError, with the names there are, for another."""
     if name not in PRESETS:
         raise InputError(f"preset: {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
     return PRESETS[name]
@@ -155,28 +144,12 @@ def mean_free_path_nm(kv):
 
 @dataclass(frozen=True)
 class Imaging:
-    """How one micrograph was taken.
+    """How one micrograph is taken.
 
-    Attributes
-    ----------
-    defocus_um : float
-        Mean defocus, positive under focus.
-    astigmatism_nm, astigmatism_deg : float
-        Half the difference of the two principal defoci, and the angle of the larger from the columns' axis to
-        the rows'.
-    dose : float
-        Electrons per Å² on the specimen.
-    ice_nm : float
-        Thickness of the ice in the middle.
-    wedge : (3,) tuple
-        Relative change of thickness over the field along rows, along columns, and from middle to corner
-        (meniscus).
-    beam : (3,) tuple
-        Relative change of illumination, likewise.
-    unevenness : float
-        Standard deviation of the ice's relative thickness over distances of `camera.UNEVEN_NM`.
-    drift_nm, drift_deg : float
-        Length and angle of the drift during the exposure.
+    `astigmatism_nm` is half the difference of the two principal defoci, `astigmatism_deg` the angle of the larger from
+    the columns' axis to the rows'; `dose` is in e⁻/Å². `wedge` and `beam` are the relative changes of ice thickness
+    and of illumination over the field along rows, along columns, and from middle to corner; `unevenness` is the
+    standard deviation of the relative thickness over distances of `UNEVEN_NM`.
     """
 
     defocus_um: float
@@ -209,9 +182,9 @@ def _sine(angle):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _transfer(row, column, spherical, crossed, damps, step):
-    """Return −2 sin(χ + phase) times what damps it, on the half plane of `rfft2`.
+    """Return −2 sin(χ + arcsin w) times what damps it, on the half plane of `rfft2`.
 
-    `row` and `column` hold the frequency, the part of χ + phase that depends on it alone, and its share of the
+    `row` and `column` hold the frequency, the part of χ + arcsin w that depends on it alone, and its share of the
     drift's angle; `spherical` and `crossed` are the weights of k⁴ and of the product of the two frequencies in χ.
     `damps` is the damping at multiples of `step` 1/nm.
     """
@@ -231,10 +204,6 @@ def _transfer(row, column, spherical, crossed, damps, step):
     return out
 
 
-# Share of a CCD's noise that is white, because it arises after the scintillator (assumed).
-CCD_WHITE_NOISE = 0.2
-
-
 def mtf_width(microscope):
     """Return q0 of the CCD's MTF 1 / (1 + (q/q0)²), with q = 1 at Nyquist; 0 for a counting camera."""
     if microscope.mtf_nyquist is None:
@@ -243,30 +212,7 @@ def mtf_width(microscope):
 
 
 def transfer(shape, pixel_nm, microscope, imaging):
-    """Return what the microscope and its camera make of each spatial frequency of the phase.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Rows and columns of the image.
-    pixel_nm : float
-        Pixel size.
-    microscope : Preset
-        Voltage, aberrations, coherence and camera.
-    imaging : Imaging
-        Defocus, astigmatism and drift.
-
-    Returns
-    -------
-    (rows, columns // 2 + 1) ndarray of float32
-        −2 sin(χ + arcsin w) E(k) sqrt(DQE(k)/DQE(0)), on the half plane of `rfft2`.
-
-    Notes
-    -----
-    The camera's modulation enters as sqrt(DQE(k)/DQE(0)) before the shot noise and its noise transfer after
-    it, so that signal and noise each have the spectrum that MTF and DQE demand. A counting camera's noise is
-    white; its DQE runs through .95, .71 and .32 at 0, half Nyquist and Nyquist.
-    """
+    """Return −2 sin(χ + arcsin w) E sqrt(DQE(k)/DQE(0)) on the half plane of `rfft2`, float32."""
     wave = wavelength_nm(microscope.kv)
     twice, drift = math.radians(2 * imaging.astigmatism_deg), math.radians(imaging.drift_deg)
     along, across = (imaging.astigmatism_nm * f(twice) for f in (math.cos, math.sin))
@@ -276,21 +222,11 @@ def transfer(shape, pixel_nm, microscope, imaging):
     # Half a step below the field's own frequencies: between its nodes the damping is straight.
     step = min(0.5 * step, 2e-3)
     nodes = step * np.arange(int(math.hypot(np.abs(row).max(), column[-1]) / step) + 3)
+    chi = math.pi * wave * np.array([defocus - along, defocus + along])
+    shift = math.pi * imaging.drift_nm * np.array([math.sin(drift), math.cos(drift)])
     return _transfer(
-        np.stack(
-            [
-                row,
-                math.pi * wave * (defocus - along) * row**2 + phase,
-                math.pi * imaging.drift_nm * math.sin(drift) * row,
-            ]
-        ),
-        np.stack(
-            [
-                column,
-                math.pi * wave * (defocus + along) * column**2,
-                math.pi * imaging.drift_nm * math.cos(drift) * column,
-            ]
-        ),
+        np.stack([row, chi[0] * row**2 + phase, shift[0] * row]),
+        np.stack([column, chi[1] * column**2, shift[1] * column]),
         0.5e6 * math.pi * microscope.cs_mm * wave**3,
         2 * math.pi * wave * across,
         _damping(nodes, pixel_nm, microscope, defocus).astype(np.float32),
@@ -314,25 +250,18 @@ def _damping(k, pixel_nm, microscope, defocus_nm):
     if microscope.mtf_nyquist is not None:
         mtf2 = (1.0 + (q / mtf_width(microscope)) ** 2) ** -2
         damps *= np.sqrt(mtf2 / ((1.0 - CCD_WHITE_NOISE) * mtf2 + CCD_WHITE_NOISE))
-    elif microscope.dqe0 < 1.0:
+    elif microscope.dqe0 < 1.0:  # 0.95, 0.71 and 0.32 at 0, half Nyquist and Nyquist
         damps *= np.sqrt(np.maximum(0.02, 0.95 - 0.33 * q - 0.30 * q**2) / 0.95)
     return damps
 
 
 def contrast(phase, transferred):
-    """Return the relative intensity I of a phase in rad, given `transfer`'s result, floored at .02."""
+    """Return the relative intensity I of a phase in rad, given `transfer`'s result, floored at 0.02."""
     spectrum = fft.rfft2(phase)
     spectrum *= transferred
     image = fft.irfft2(spectrum, s=phase.shape, overwrite_x=True)
     image += 1.0
     return np.maximum(image, np.float32(0.02), out=image)
-
-
-# Below this expected count a pixel's count is drawn from the Poisson law itself; above, from a normal law
-# with the Poisson law's mean, variance and skewness.
-NORMAL_FROM = 64.0
-# Distance over which the thickness of the ice changes unevenly (assumed).
-UNEVEN_NM = 80.0
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -367,23 +296,9 @@ def _slopes(shape, slopes):
 
 
 def expected_counts(image, pixel_nm, microscope, imaging, rng=None):
-    """Turn relative intensity into expected counts, in place.
+    """Turn relative intensity behind the objective into expected counts times DQE(0), in place.
 
-    Parameters
-    ----------
-    image : (rows, columns) ndarray of float32
-        Relative intensity behind the objective, 1 where the specimen is only ice.
-    pixel_nm : float
-        Pixel size.
-    microscope, imaging : Preset, Imaging
-        Dose, ice, illumination, and DQE(0).
-    rng : numpy.random.Generator, optional
-        Draws the unevenness of the ice; left out, the ice is as smooth as `imaging.wedge` says.
-
-    Returns
-    -------
-    (rows, columns) ndarray of float32
-        Expected effective counts: electrons that reach the camera, times DQE(0).
+    `rng` draws the unevenness of the ice; without it the ice is as smooth as `imaging.wedge` says.
     """
     level = imaging.dose * 100.0 * pixel_nm**2 * microscope.dqe0
     spacing = UNEVEN_NM / pixel_nm
@@ -414,24 +329,10 @@ def _normal_counts(expected, normal):
 
 
 def shot_noise(expected, rng):
-    """Draw counts of electrons.
+    """Draw counts of electrons, whole numbers as float32; `expected` (≥ 0) may be overwritten.
 
-    Parameters
-    ----------
-    expected : (rows, columns) ndarray of float32
-        Expected counts, ≥ 0; may be overwritten.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    (rows, columns) ndarray of float32
-        Whole numbers.
-
-    Notes
-    -----
-    Where every pixel expects at least 64 electrons the Cornish–Fisher expansion to second order stands in for
-    the Poisson law: mean and skewness agree, and the variance exceeds the mean by 1/18 + 1/12 (0.22 % at 64).
+    Where every pixel expects at least 64 electrons the Cornish–Fisher expansion to second order stands in for the
+    Poisson law: mean and skewness agree, and the variance exceeds the mean by 1/18 + 1/12 (0.22 % at 64).
     """
     if expected.min() < NORMAL_FROM:
         return rng.poisson(expected).astype(np.float32)
@@ -440,21 +341,9 @@ def shot_noise(expected, rng):
 
 
 def take(counts, microscope, gains):
-    """Return the camera's image of counts of electrons.
+    """Return the camera's image of effective counts, in grey levels, binned; `counts` may be overwritten.
 
-    Parameters
-    ----------
-    counts : (rows, columns) ndarray of float32
-        Effective counts; may be overwritten.
-    microscope : Preset
-        MTF, gain, binning, bits and JPEG quality.
-    gains : (rows, columns) ndarray of float32 or None
-        What is left of the gain errors, see `gain_map`; None for a perfect correction.
-
-    Returns
-    -------
-    (rows // binning, columns // binning) ndarray of float32
-        Grey levels.
+    `gains` is what `gain_map` returns, or None for a perfect correction.
     """
     if microscope.mtf_nyquist is not None:
         counts = _blur_noise(counts, microscope)
@@ -469,7 +358,7 @@ def take(counts, microscope, gains):
 
 
 def _blur_noise(counts, microscope):
-    """Give the noise of a CCD its spectrum: what the scintillator spreads, plus a white part."""
+    """Return counts whose noise has a CCD's spectrum: what the scintillator spreads, plus a white part."""
     rows, columns = counts.shape
     k2 = np.fft.fftfreq(rows)[:, None] ** 2 + np.fft.rfftfreq(columns)[None] ** 2
     mtf2 = (1.0 + 4.0 * k2 / mtf_width(microscope) ** 2) ** -2
@@ -478,22 +367,7 @@ def _blur_noise(counts, microscope):
 
 
 def gain_map(shape, microscope, rng):
-    """Draw the gain errors of a session's camera: a factor for each pixel, with its hot pixels.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Rows and columns of the camera.
-    microscope : Preset
-        Gain error and share of hot pixels.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    (rows, columns) ndarray of float32
-        Factors around 1.
-    """
+    """Draw the gain errors of a session's camera: a factor around 1 for each pixel, with its hot pixels."""
     gains = rng.standard_normal(shape, dtype=np.float32)
     gains *= np.float32(microscope.gain_error)
     gains += 1.0
@@ -510,14 +384,9 @@ def bin_mean(image, factor):
 
 
 def quantize(image, jpeg=0):
-    """Return `image` in whole grey levels 0 to 255 (float32), black and white at the .1 and 99.9 percentiles.
+    """Return `image` in whole grey levels 0 to 255 (float32), black and white at the 0.1 and 99.9 percentiles.
 
-    Parameters
-    ----------
-    image : (rows, columns) ndarray
-        Any finite values.
-    jpeg : int
-        Quality of a JPEG compression on the way, 1 to 95; 0 for none.
+    `jpeg` is the quality of a JPEG compression on the way, 1 to 95; 0 for none.
     """
     low, high = np.percentile(image[::4, ::4], (0.1, 99.9))
     levels = np.clip((image - low) * (255.0 / max(high - low, 1e-6)), 0, 255).round().astype(np.uint8)
