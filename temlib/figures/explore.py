@@ -454,7 +454,7 @@ def thon_rings(data, *, seed=1):
 
     if not data.simulated:
         return base.Note([_NOT])
-    zeros = simulate.thon_rings(seed=seed, side=1024)
+    zeros = simulate.thon_rings(seed=seed)
     spectrum = zeros.attrs["spectrum"]
 
     def draw(table):

@@ -1,18 +1,17 @@
-"""People who label simulated particles: certain where the image shows it, at odds where it does not.
+"""People who label simulated particles: certain where the image shows the truth, at odds where it does not.
 
-What an image shows is measured by the detectability of an ideal observer, d′ = |difference of the two
-noise-free images| / noise: for lamellarity the image with its own number of lamellae against the image with
-the nearest other number, for encapsulation the image with against without payload. People use little of it;
-their evidence grows with log d′. Each annotator adds noise of his own and all share some, so that even a
-unanimous panel is sometimes wrong. The constants are assumptions, set so that the default study reaches the
-agreement that is usual for such tasks (mean kappa .6 to .85).
+What an image shows is measured by the detectability of an ideal observer, d′ = |difference of the two noise-free
+images| / noise: for lamellarity the image with its own number of lamellae against that with the nearest other number,
+for encapsulation the image with payload against that without. People use little of it; their evidence grows with
+log d′. Each annotator adds noise of his or her own and all share some, so that even a unanimous panel is sometimes
+wrong. The constants are assumptions, set so that the default study reaches the agreement that is usual for such tasks
+(mean kappa 0.6 to 0.85). Labels are 0 for a task's first class, 1 for the second, 2 for uncertain.
 """
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numba import njit
 from scipy import fft
 
@@ -22,11 +21,10 @@ from temlib.simulate.microscope import interaction_constant, mean_free_path_nm, 
 TASKS = {"lamellarity": ("unilamellar", "multilamellar"), "encapsulation": ("empty", "full")}
 UNCERTAIN = "uncertain"
 
-# The d′ that counts as little: evidence is log(1 + d′ / LITTLE). Payload is one spot, a second membrane is a
-# whole contour that the eye has to follow.
-LITTLE = {"lamellarity": 12.0, "encapsulation": 5.5}
-# Standard deviations of the noise that all annotators share, of each one's own, and of their lean towards a
-# class.
+# Evidence is log(1 + d′ / scale). Payload is one spot; a second membrane is a whole contour that the eye has to
+# follow.
+EVIDENCE_SCALE = {"lamellarity": 12.0, "encapsulation": 5.5}
+# Standard deviations of the noise that all annotators share, of each one's own, and of each one's lean towards a class.
 SHARED, PRIVATE, HABIT = 0.5, 0.4, 0.12
 # Evidence below which the median annotator says uncertain.
 MARGIN = {"lamellarity": 0.65, "encapsulation": 0.55}
@@ -40,16 +38,8 @@ _LINE = 512
 class Sight:
     """What can be seen in one micrograph.
 
-    Attributes
-    ----------
-    transferred : (n,) ndarray
-        Transfer along one direction of frequency.
-    sigma : float
-        Interaction constant in rad/(V nm).
-    noise : float
-        Standard deviation of a pixel over its mean, by shot noise and ice.
-    pixel_nm : float
-        Pixel size.
+    `transferred` (n,) is the transfer along one direction of frequency, `sigma` the interaction constant in
+    rad/(V nm), and `noise` the standard deviation of a pixel over its mean, by shot noise and ice.
     """
 
     transferred: np.ndarray
@@ -59,7 +49,7 @@ class Sight:
 
 
 def sight(microscope, imaging, pixel_nm):
-    """Return what can be seen under these conditions: a `Sight`."""
+    """Return what can be seen under these conditions."""
     line = transfer((1, _LINE), pixel_nm, microscope, imaging)[0]
     plane = transfer((64, 64), pixel_nm, microscope, imaging)
     sigma = interaction_constant(microscope.kv)
@@ -90,20 +80,10 @@ def _shell_profile(radius, depths, offsets, steps, x):
 
 
 def detectability(vesicle, seen):
-    """Return how well an ideal observer tells a vesicle from what it could be taken for.
+    """Return d′ of a vesicle's lamellarity and of its payload, and its signal-to-noise ratio.
 
-    Parameters
-    ----------
-    vesicle : specimen.Vesicle
-        Treated as a ball, its rim as straight.
-    seen : Sight
-        The micrograph's conditions.
-
-    Returns
-    -------
-    lamellae, payload, snr : float
-        d′ of its lamellarity and of its payload (of a typical payload for an empty vesicle), and the rms of
-        its noise-free image over the rms noise of a pixel.
+    The vesicle is treated as a ball and its rim as straight; an empty one is asked about a typical payload. The last
+    number is the rms of its noise-free image over the rms noise of a pixel.
     """
     x = (np.arange(_LINE) - _LINE // 2) * seen.pixel_nm
     radius = vesicle.diameter_nm / 2
@@ -122,23 +102,9 @@ def detectability(vesicle, seen):
 
 
 def evidence(vesicle, seen, overlap, threshold):
-    """Return the evidence that people have for the truth of each task, and the particle's SNR.
+    """Return the evidence (≥ 0) that people have for a vesicle's lamellarity and encapsulation, and its SNR.
 
-    Parameters
-    ----------
-    vesicle : specimen.Vesicle
-        The particle.
-    seen : Sight
-        The micrograph's conditions.
-    overlap : float
-        Share of its disc that other things cover, in [0, 1].
-    threshold : float
-        Fill fraction that separates empty from full.
-
-    Returns
-    -------
-    lamellarity, encapsulation, snr : float
-        Evidence ≥ 0 in units of the panel's noise; SNR as in `detectability`.
+    `overlap` is the share of its disc that other things cover, `threshold` the fill that separates empty from full.
     """
     lamellae, payload, snr = detectability(vesicle, seen)
     clear = 1.0 - 0.8 * min(1.0, overlap)
@@ -148,35 +114,22 @@ def evidence(vesicle, seen, overlap, threshold):
     )
     margin = abs(vesicle.payload.fill - threshold)
     near = margin / (margin + NEAR)
-    lamellarity = math.log1p(lamellae / LITTLE["lamellarity"]) * clear * doubt
-    return lamellarity, math.log1p(payload / LITTLE["encapsulation"]) * clear * near, snr
+    lamellarity = math.log1p(lamellae / EVIDENCE_SCALE["lamellarity"]) * clear * doubt
+    return lamellarity, math.log1p(payload / EVIDENCE_SCALE["encapsulation"]) * clear * near, snr
 
 
 def habits(annotators, task, rng):
-    """Draw the annotators' habits in a task: lean to the second class, and the evidence each wants; (annotators, 2)."""
+    """Draw each annotator's lean to the second class and the evidence that he or she wants."""  # (annotators, 2)
     lean = HABIT * rng.standard_normal(annotators)
     return np.stack([lean, MARGIN[task] * np.exp(0.25 * rng.standard_normal(annotators))], axis=1)
 
 
 def judge(second, strength, habit, rng):
-    """Draw the labels that a panel gives to particles in one task.
+    """Draw the labels of a panel in one task.
 
-    Parameters
-    ----------
-    second : (n,) ndarray of bool
-        Whether the truth is the task's second class.
-    strength : (n,) ndarray
-        Evidence for the truth, from `evidence`.
-    habit : (annotators, 2) ndarray
-        From `habits`.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    (n, annotators) ndarray of int
-        0 first class, 1 second class, 2 uncertain.
-    """
+    `second` tells whether the truth is the task's second class, `strength` is the evidence for the truth, and `habit`
+    comes from `habits`.
+    """  # (n,), (n,), (annotators, 2) -> (n, annotators)
     n, annotators = len(second), len(habit)
     felt = np.where(second, 1.0, -1.0) * strength + SHARED * rng.standard_normal(n)
     felt = felt[:, None] + PRIVATE * rng.standard_normal((n, annotators)) + habit[:, 0]
@@ -184,46 +137,6 @@ def judge(second, strength, habit, rng):
 
 
 def consensus(labels):
-    """Return the label that more than half of a panel gave, else 2 (uncertain): (n,) ndarray of int."""
+    """Return the label that more than half of a panel gave, else uncertain."""  # (n, annotators) -> (n,)
     counts = np.stack([(labels == k).sum(1) for k in range(3)], axis=1)
     return np.where(2 * counts.max(1) > labels.shape[1], counts.argmax(1), 2)
-
-
-def cohen_kappa(one, two):
-    """Return Cohen's kappa of two sequences of labels; NaN where chance alone agrees fully."""
-    table = pd.crosstab(pd.Series(np.asarray(one)), pd.Series(np.asarray(two)), normalize=True)
-    names = table.index.union(table.columns)
-    table = table.reindex(index=names, columns=names, fill_value=0.0).to_numpy()
-    chance = float(table.sum(0) @ table.sum(1))
-    return (float(np.trace(table)) - chance) / (1 - chance) if chance < 1 else math.nan
-
-
-def agreement(labels, table):
-    """Return how well a panel agrees, and how well its consensus meets the truth.
-
-    Parameters
-    ----------
-    labels : pandas.DataFrame
-        `Study.panel`: columns `<task>@a1` and so on.
-    table : pandas.DataFrame
-        `Study.table`, rows in the same order.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a task: `kappa` (mean of Cohen's kappa over the pairs), `uncertain` (share of the consensus),
-        `balanced_accuracy` of the consensus against truth over all particles (uncertain counts as wrong), and
-        `balanced_accuracy_decided` over those not labelled uncertain.
-    """
-    rows = []
-    for task, names in TASKS.items():
-        given = labels[[column for column in labels if column.startswith(f"{task}@")]]
-        pairs = [(a, b) for i, a in enumerate(given) for b in list(given)[:i]]
-        kappa = np.mean([cohen_kappa(given[a], given[b]) for a, b in pairs]) if pairs else math.nan
-        truth, label = table[f"truth_{task}"], table[task]
-        right, sure = label == truth, label != UNCERTAIN
-        every = np.mean([right[truth == name].mean() for name in names])
-        decided = np.mean([right[(truth == name) & sure].mean() for name in names])
-        rows.append((task, kappa, 1 - sure.mean(), every, decided, len(table)))
-    columns = ["task", "kappa", "uncertain", "balanced_accuracy", "balanced_accuracy_decided", "n"]
-    return pd.DataFrame(rows, columns=columns)

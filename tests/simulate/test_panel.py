@@ -1,10 +1,10 @@
 """The panel of annotators."""
 
-import math
+from itertools import combinations
 
 import numpy as np
-import pandas as pd
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from temlib import simulate
 from temlib.simulate import annotators, microscope, vesicles
@@ -24,18 +24,6 @@ def test_consensus_needs_more_than_half():
     """Two of three decide; three different labels are uncertain."""
     votes = np.array([[0, 0, 1], [1, 1, 1], [0, 1, 2], [2, 2, 0]])
     np.testing.assert_array_equal(annotators.consensus(votes), [0, 1, 2, 2])
-
-
-def test_kappa_of_a_known_table():
-    """20 and 15 agreements, 5 and 10 disagreements: kappa .4 (the textbook's example)."""
-    one = ["y"] * 25 + ["n"] * 25
-    two = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
-    assert annotators.cohen_kappa(one, two) == pytest.approx(0.4)
-
-
-def test_kappa_is_undefined_when_all_say_the_same():
-    """Chance agrees fully, so that nothing is left to measure."""
-    assert math.isnan(annotators.cohen_kappa(["a", "a"], ["a", "a"]))
 
 
 def test_strong_evidence_is_labelled_as_the_truth():
@@ -74,22 +62,11 @@ def test_overlap_and_a_fill_near_the_threshold_weaken_evidence():
     assert near < far
 
 
-def test_agreement_counts_uncertain_as_wrong_over_all():
-    """Two tasks of four particles, worked out by hand."""
-    table = pd.DataFrame(
-        {
-            "truth_lamellarity": ["unilamellar", "unilamellar", "multilamellar", "multilamellar"],
-            "lamellarity": ["unilamellar", "uncertain", "multilamellar", "multilamellar"],
-            "truth_encapsulation": ["empty", "empty", "full", "full"],
-            "encapsulation": ["empty", "empty", "full", "empty"],
-        }
-    )
-    given = {f"{task}@a{a}": table[task] for task in simulate.TASKS for a in (1, 2)}
-    result = annotators.agreement(pd.DataFrame(given), table).set_index("task")
-    assert result.loc["lamellarity", ["kappa", "uncertain", "balanced_accuracy"]].tolist() == [
-        1.0,
-        0.25,
-        0.75,
-    ]
-    assert result.loc["lamellarity", "balanced_accuracy_decided"] == 1
-    assert result.loc["encapsulation", "balanced_accuracy"] == 0.75
+def test_the_default_panel_agrees_as_people_do():
+    """At the defaults mean kappa lies in 0.6 to 0.85 in both tasks, and the majority does not always meet the truth."""
+    study = simulate.study(600, seed=1)
+    for task in simulate.TASKS:
+        given = [study.panel[column] for column in study.panel if column.startswith(f"{task}@")]
+        assert 0.6 < np.mean([cohen_kappa_score(*pair) for pair in combinations(given, 2)]) < 0.85
+        right = study.table[task] == study.table[f"truth_{task}"]
+        assert 0.85 < right.groupby(study.table[f"truth_{task}"]).mean().mean() < 0.99
