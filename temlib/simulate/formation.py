@@ -1,31 +1,25 @@
-"""The simulation explained and checked: one particle through every stage, and Thon rings against theory."""
+"""How the image of one particle forms, stage by stage, and Thon rings against theory."""
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from scipy import fft
+from scipy import fft, ndimage
 
 from temlib.simulate import microscope, vesicles
 
 # Side of the field in which one particle is shown, in pixels.
 _FIELD = 192
+# Thon rings are measured on a micrograph of plain ice of this many pixels a side, pixel in nm and dose in e⁻/Å² (high,
+# so that the rings are seen), at this many zeros.
+_SIDE, _PIXEL_NM, _DOSE, _ZEROS = 1024, 0.4, 1000.0, 3
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step on the way from a specimen to a particle's crop.
-
-    Attributes
-    ----------
-    name, sentence : str
-        What it is, and what happens there.
-    image : (rows, columns) ndarray of float32
-        The result of the step.
-    unit : str
-        Of the image's values.
-    """
+    """One step on the way from a specimen to a particle's crop: its name, what happens, the result and its unit."""
 
     name: str
     sentence: str
@@ -41,12 +35,13 @@ def stages(seed=1, *, preset="talos200"):
     seed : int or numpy.random.Generator
         Draws the particle and its noise.
     preset : str
-        One of `optics.PRESETS`.
+        One of `PRESETS`.
 
     Returns
     -------
     list of Stage
-        In the order of the beam's way; all but the last at the pixel of the simulation.
+        `name`, `sentence`, `image` (rows, columns) and the `unit` of its values, in the order of the beam's way; all
+        but the last two at the pixel of the simulation.
     """
     rng, scope = np.random.default_rng(seed), microscope.preset(preset)
     scope = replace(scope, shape=(_FIELD, _FIELD))
@@ -69,92 +64,60 @@ def stages(seed=1, *, preset="talos200"):
     taken = microscope.take(counts.copy(), scope, microscope.gain_map(scope.shape, scope, rng))
     box = min(taken.shape[0], 2 * math.ceil(1.2 * vesicle.extent.max() / scope.pixel_nm / scope.binning))
     edge = (taken.shape[0] - box) // 2
-    crop = taken[edge : edge + box, edge : edge + box]
-    return [
-        Stage("specimen", "The potential of lipid and payload is summed along the beam.", body, "V nm"),
-        Stage(
-            "ice", "The molecules of the frozen film add a potential that is never smooth.", frozen, "V nm"
-        ),
-        Stage(
+    crop, counted = taken[edge : edge + box, edge : edge + box], "electrons/pixel"
+    steps = [
+        ("specimen", "The potential of lipid and payload is summed along the beam.", body, "V nm"),
+        ("ice", "The molecules of the frozen film add a potential that is never smooth.", frozen, "V nm"),
+        (
             "contrast",
             "The defocused lens turns phase into contrast: dark membranes, bright fringes.",
             image,
             "relative",
         ),
-        Stage(
+        (
             "attenuation",
             "Ice scatters electrons away, more where it is thicker; the dose is finite.",
             expected,
-            "electrons/pixel",
+            counted,
         ),
-        Stage(
-            "shot noise",
-            "Electrons arrive one by one: counts scatter by their square root.",
-            counts,
-            "electrons/pixel",
-        ),
-        Stage("camera", "The camera blurs, and each pixel has a gain of its own.", taken, "grey levels"),
-        Stage(
-            "crop", "A box follows the particle's size; a classifier sees nothing else.", crop, "grey levels"
-        ),
+        ("shot noise", "Electrons arrive one by one: counts scatter by their square root.", counts, counted),
+        ("camera", "The camera blurs, and each pixel has a gain of its own.", taken, "grey levels"),
+        ("crop", "A box follows the particle's size; a classifier sees nothing else.", crop, "grey levels"),
     ]
+    return [Stage(*step) for step in steps]
 
 
 def radial_power(image, pixel_nm):
-    """Return the mean power of `image` on rings of spatial frequency.
-
-    Parameters
-    ----------
-    image : (n, n) ndarray
-        Square image.
-    pixel_nm : float
-        Pixel size.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `frequency_per_nm` and `power` (of the image over its mean), from the first ring to Nyquist.
-    """
-    n = image.shape[0]
-    power = np.abs(fft.rfft2(image / image.mean() - 1)) ** 2 / image.size
-    radius = np.hypot(np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None]) * n
-    ring = np.rint(radius).astype(int).ravel()
-    # Columns other than the first and last stand for their mirror images, too.
-    twice = np.full(power.shape, 2.0)
-    twice[:, 0] = 1.0
-    twice[:, -1] = 1.0 if n % 2 == 0 else 2.0
-    total = np.bincount(ring, (twice * power).ravel())
-    weight = np.bincount(ring, twice.ravel())
-    center = np.bincount(ring, (twice * radius).ravel()) / weight
-    keep = slice(1, n // 2)
-    return pd.DataFrame({"frequency_per_nm": center[keep] / (n * pixel_nm), "power": (total / weight)[keep]})
+    """Return the mean power of a square image, relative to its mean, on rings of spatial frequency, up to Nyquist."""
+    n = len(image)
+    power = np.abs(fft.fft2(image / image.mean() - 1)) ** 2 / image.size
+    radius = np.hypot(np.fft.fftfreq(n)[:, None], np.fft.fftfreq(n)) * n
+    ring = np.rint(radius).astype(int)
+    radius, power = (ndimage.mean(values, ring, np.arange(1, n // 2)) for values in (radius, power))
+    return pd.DataFrame({"frequency_per_nm": radius / (n * pixel_nm), "power": power})
 
 
-def zeros_per_nm(kv, defocus_um, cs_mm, amplitude_contrast, count):
+def zeros_per_nm(scope, defocus_um, count):
     """Return the first `count` zeros of the contrast transfer, in 1/nm, from χ(k) + arcsin w = nπ."""
-    wave = microscope.wavelength_nm(kv)
+    wave = microscope.wavelength_nm(scope.kv)
     # ½ Cs λ³ k⁴ − λ Δf k² + (n − arcsin w / π) = 0, a quadratic in k²; its smaller root in a form that does
     # not cancel.
-    a, b = 0.5 * cs_mm * 1e6 * wave**3, wave * defocus_um * 1e3
-    orders = np.arange(1, count + 1) - math.asin(amplitude_contrast) / math.pi
+    a, b = 0.5 * scope.cs_mm * 1e6 * wave**3, wave * defocus_um * 1e3
+    orders = np.arange(1, count + 1) - math.asin(scope.amplitude_contrast) / math.pi
     return np.sqrt(2 * orders / (b + np.sqrt(b * b - 4 * a * orders)))
 
 
-def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0, pixel_nm=0.4, dose=1000.0, side=1024, zeros=3):
-    """Compare the zeros of a simulated micrograph's power spectrum with theory.
+def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0):
+    """Compare the first three zeros of a simulated micrograph's power spectrum with theory.
 
     Parameters
     ----------
     seed : int or numpy.random.Generator
         Draws ice and shot noise.
     preset : str
-        Microscope, one of `optics.PRESETS`.
-    defocus_um, pixel_nm, dose : float
-        Defocus in µm (under focus, > 0), pixel in nm, dose in e/Å² (high, to see the rings).
-    side : int
-        Rows and columns of the micrograph of plain ice.
-    zeros : int
-        How many.
+        Microscope, one of `PRESETS`.
+    defocus_um : float
+        Defocus in µm, under focus positive.
 
     Returns
     -------
@@ -162,27 +125,23 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0, pixel_nm=0.4, dose=
         One row a zero: `zero`, `theory_nm`, `measured_nm` (1/frequency), and `relative_error`; the radial power
         spectrum is its `attrs["spectrum"]`.
     """
-    rng, scope = (
-        np.random.default_rng(seed),
-        replace(microscope.preset(preset), shape=(side, side), pixel_nm=pixel_nm),
-    )
-    spectrum = radial_power(
-        _plain_ice(scope, microscope.Imaging(defocus_um=defocus_um, dose=dose), rng), pixel_nm
-    )
-    theory = zeros_per_nm(scope.kv, defocus_um, scope.cs_mm, scope.amplitude_contrast, zeros + 1)
+    scope = replace(microscope.preset(preset), shape=(_SIDE, _SIDE), pixel_nm=_PIXEL_NM)
+    imaging = microscope.Imaging(defocus_um=defocus_um, dose=_DOSE)
+    spectrum = radial_power(_plain_ice(scope, imaging, np.random.default_rng(seed)), _PIXEL_NM)
+    theory = zeros_per_nm(scope, defocus_um, _ZEROS + 1)
     k, power = spectrum["frequency_per_nm"].to_numpy(), spectrum["power"].to_numpy()
     found = []
-    for n in range(zeros):
-        half = 0.35 * (theory[n + 1] - theory[n])
-        near = np.abs(k - theory[n]) < half
-        # Around a zero the power is its floor plus a parabola; a cubic takes the envelope's slope.
+    for zero, following in pairwise(theory):
+        half = 0.35 * (following - zero)
+        near = np.abs(k - zero) < half
+        # Around a zero the power is its floor plus a parabola; higher orders take the envelope's slope.
         fit = np.polynomial.Polynomial.fit(k[near], power[near], 4)
-        fine = np.linspace(theory[n] - half, theory[n] + half, 2001)
+        fine = np.linspace(zero - half, zero + half, 2001)
         found.append(fine[np.argmin(fit(fine))])
-    measured = 1 / np.array(found)
     table = pd.DataFrame(
-        {"zero": np.arange(1, zeros + 1), "theory_nm": 1 / theory[:zeros], "measured_nm": measured}
+        {"zero": range(1, _ZEROS + 1), "theory_nm": 1 / theory[:_ZEROS], "measured_nm": found}
     )
+    table["measured_nm"] = 1 / table["measured_nm"]
     table["relative_error"] = table["measured_nm"] / table["theory_nm"] - 1
     table.attrs["spectrum"] = spectrum
     return table
