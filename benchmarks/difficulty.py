@@ -18,8 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from temlib import simulate
 from temlib.data import prepare
-from temlib.simulate import studies
 from temlib.train import Settings, features, fitting
 
 # Every window is this wide, so that input size changes the pixel and nothing else; vesicles fit into it.
@@ -27,6 +27,12 @@ WINDOW_NM = 128.0
 SIZES = (28, 52, 64, 96)
 DIAMETERS = (40.0, 65.0, 90.0)
 EVEN = {"unilamellar": 0.5, "multilamellar": 0.5}
+
+
+def simulated(count, **options):
+    """Return a study's table and its crops in the same order; options as in `simulate.study`."""
+    study = simulate.study(count, **options)
+    return study.table, [crop for _, crops in study.crops() for crop in crops]
 
 
 def images_of(crops, table, size):
@@ -61,7 +67,7 @@ class Data:
 
     def __init__(self, count, *, folds=3, seed=1, **options):
         options = {"diameter_nm": DIAMETERS, "prevalence": EVEN, "micrographs": count // 30} | options
-        self.table, self.crops = studies.crops(count, seed=seed, **options)
+        self.table, self.crops = simulated(count, seed=seed, **options)
         self.truth = (self.table["truth_lamellarity"] == "multilamellar").to_numpy().astype(int)
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         self.folds = list(splitter.split(self.truth, self.truth, self.table["micrograph"]))
@@ -103,8 +109,8 @@ def report(what, learner, data, size, **options):
 
 
 def noise_free():
-    """Without noise and confusers, at 2 nm a pixel: every gap of 5.8 nm or more spans 2 pixels."""
-    data = Data(4000, folds=5, noise=False, confusers=0.0)
+    """Without noise and artefacts, at 2 nm/pixel: every gap of 5.8 nm or more spans 2 pixels."""
+    data = Data(4000, folds=5, noise=False, artefacts=0.0)
     report("noise-free", by_svm, data, 64)
     wrong = data.table[report("noise-free", by_network, data, 64, epochs=16)["calls"] != data.truth]
     shown = ["truth_lamellae", "truth_gap_nm", "truth_diameter_nm", "truth_form", "truth_multivesicular"]
@@ -130,11 +136,11 @@ def input_size():
 def conditions():
     """Dose and defocus, one at a time."""
     for dose in (1.0, 4.0, 16.0, 60.0):
-        data = Data(900, dose=dose, defocus_um=1.5, ice_nm=(90.0, 110.0), confusers=0.0)
-        report(f"dose {dose:g} e/Å²", by_svm, data, 64)
-        report(f"dose {dose:g} e/Å²", by_network, data, 64, epochs=10)
+        data = Data(900, dose=(dose, dose), defocus_um=(1.5, 1.5), ice_nm=(90.0, 110.0), artefacts=0.0)
+        report(f"dose {dose:g} e⁻/Å²", by_svm, data, 64)
+        report(f"dose {dose:g} e⁻/Å²", by_network, data, 64, epochs=10)
     for defocus in (0.1, 0.4, 1.5, 4.0):
-        data = Data(900, dose=4.0, defocus_um=defocus, ice_nm=(90.0, 110.0), confusers=0.0)
+        data = Data(900, dose=(4.0, 4.0), defocus_um=(defocus, defocus), ice_nm=(90.0, 110.0), artefacts=0.0)
         report(f"defocus {defocus:g} µm", by_svm, data, 64)
         report(f"defocus {defocus:g} µm", by_network, data, 64, epochs=10)
 
@@ -160,7 +166,7 @@ def leakage(seeds=range(11, 21)):
     """
     rows = []
     for seed in seeds:
-        table, crops = studies.crops(1500, seed=seed)
+        table, crops = simulated(1500, seed=seed)
         values = np.array([border(crop) for crop in crops])
         for task, name in (("lamellarity", "multilamellar"), ("encapsulation", "full")):
             truth = (table[f"truth_{task}"] == name).to_numpy().astype(int)

@@ -1,7 +1,7 @@
-"""What else is in the field and is mistaken for a particle, or spoils one.
+"""Artefacts: what else is in the field and is mistaken for a particle, or spoils one.
 
-Neighbours that overlap a particle or that its box cuts, broken membranes, micelles, dark spots, ice crystals,
-and the edge of the carbon film. How many there are is assumed; `Settings.confusers` scales it.
+Neighbours that overlap a particle or that its box cuts, broken membranes, micelles, dark spots, ice crystals, and the
+edge of the carbon film. How many there are is assumed; `Settings.artefacts` scales it. Lengths are nm.
 """
 
 import math
@@ -12,10 +12,10 @@ import numpy as np
 from temlib.simulate import projection, shapes, vesicles
 from temlib.simulate.vesicles import Vesicle
 
-# Most vesicles find a free place within this many throws; a crowded field lets the rest overlap.
+# Most vesicles find a free place within this many throws; in a crowded field the rest overlap.
 _THROWS = 40
-# Thickness and potential of the carbon film, relative to ice; its phase is limited, for the weak-phase image
-# holds for small phases only.
+# Thickness and potential of the carbon film, relative to ice; its phase is limited, for the weak-phase image holds for
+# small phases only.
 CARBON_NM, CARBON_STEP_V_NM, CARBON_GRAIN_V_NM2 = 12.0, 20.0, 4.0
 
 
@@ -54,19 +54,7 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Debris:
-    """Anything that is no vesicle: solids, open membranes, crystals.
-
-    Attributes
-    ----------
-    kind : str
-        micelle, spot, broken or crystal.
-    place : (2,) ndarray
-        In nm.
-    radius_nm : float
-        Of the disc that it covers.
-    parts : tuple
-        What the painter of its kind takes.
-    """
+    """A micelle, spot, broken membrane or crystal, the disc that it covers, and what `paint_artefacts` needs of it."""
 
     kind: str
     place: np.ndarray
@@ -76,15 +64,7 @@ class Debris:
 
 @dataclass(frozen=True)
 class Carbon:
-    """The edge of the carbon film: everything outside a round hole.
-
-    Attributes
-    ----------
-    center : (2,) ndarray
-        Of the hole, in nm.
-    radius_nm : float
-        Of the hole.
-    """
+    """The edge of the carbon film: everything outside a round hole."""
 
     center: np.ndarray
     radius_nm: float
@@ -125,7 +105,6 @@ def _neighbour(vesicle, crowd, settings, imaging, session, rng):
     diameter = vesicle.diameter_nm * rng.uniform(0.6, 1.2)
     diameter = min(diameter, largest_in(imaging.ice_nm), settings.diameter_nm[2])
     other = vesicles.draw_vesicle(
-        (0.0, 0.0),
         diameter,
         imaging.ice_nm,
         rng,
@@ -136,7 +115,7 @@ def _neighbour(vesicle, crowd, settings, imaging, session, rng):
     angle, distance = rng.uniform(0, 2 * math.pi), reach * rng.uniform(0.55, 1.15)
     place = vesicle.place + distance * np.array([math.sin(angle), math.cos(angle)])
     crowd.take(place, other.extent.max())
-    return vesicles.at(other, place)
+    return other.moved_to(place)
 
 
 def _stray(crowd, settings, imaging, session, rng):
@@ -145,52 +124,32 @@ def _stray(crowd, settings, imaging, session, rng):
         settings.diameter_nm[1] * math.exp(0.4 * rng.standard_normal()), largest_in(imaging.ice_nm)
     )
     diameter = max(diameter, 30.0)
-    other = vesicles.draw_vesicle(
-        (0.0, 0.0), diameter, imaging.ice_nm, rng, filled=rng.uniform() < session.full
-    )
+    other = vesicles.draw_vesicle(diameter, imaging.ice_nm, rng, filled=rng.uniform() < session.full)
     reach = other.extent.max()
-    return vesicles.at(other, crowd.place(reach, -0.6 * reach, rng))
+    return other.moved_to(crowd.place(reach, -0.6 * reach, rng))
 
 
-def draw(settings, crowd, vesicles, imaging, session, rng):
-    """Draw all that is in the field beside the particles.
-
-    Parameters
-    ----------
-    settings, imaging, session : Settings, optics.Imaging, Session
-        Of the study and of this micrograph.
-    crowd : Crowd
-        What is taken by the particles.
-    vesicles : list of specimen.Vesicle
-        The particles.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    list of Vesicle, Debris and Carbon
-    """
-    much, area = settings.confusers, float(np.prod(crowd.field_nm)) / 1e6
+def draw_artefacts(settings, crowd, particles, imaging, session, rng):
+    """Draw all that is in the field beside the particles: a list of Vesicle, Debris and Carbon."""
+    much, area = settings.artefacts, float(np.prod(crowd.field_nm)) / 1e6
     if not much:
         return []
     others = [
         _neighbour(vesicle, crowd, settings, imaging, session, rng)
-        for vesicle in vesicles
+        for vesicle in particles
         if rng.uniform() < 0.1 * much * session.crowding
     ]
-    for _ in range(rng.poisson(0.2 * much * len(vesicles) * session.crowding)):
+    for _ in range(rng.poisson(0.2 * much * len(particles) * session.crowding)):
         others.append(_stray(crowd, settings, imaging, session, rng))
 
     def anywhere():
         return rng.uniform(0, crowd.field_nm)
 
     others += [_broken(anywhere(), rng) for _ in range(rng.poisson(0.8 * much * area))]
-    for _ in range(rng.poisson(6 * much * area)):
-        place, radius = anywhere(), rng.uniform(2.5, 5)
-        others.append(Debris("micelle", place, radius, (_sphere(place, radius, 0.8),)))
-    for _ in range(rng.poisson(2 * much * area)):
-        place, radius = anywhere(), rng.uniform(2, 5)
-        others.append(Debris("spot", place, radius, (_sphere(place, radius, 5.0),)))
+    for kind, number, least, potential in (("micelle", 6, 2.5, 0.8), ("spot", 2, 2.0, 5.0)):
+        for _ in range(rng.poisson(number * much * area)):
+            place, radius = anywhere(), rng.uniform(least, 5)
+            others.append(Debris(kind, place, radius, (_sphere(place, radius, potential),)))
     others += [_crystal(anywhere(), rng) for _ in range(rng.poisson(0.5 * much * area))]
     if rng.uniform() < 0.1 * much:
         hole, side = rng.uniform(600, 1200), rng.uniform(0, 2 * math.pi)
@@ -209,11 +168,11 @@ def _on_carbon(shape, pixel_nm, carbon):
     )
 
 
-def paint(image, pixel_nm, others, rng):
+def paint_artefacts(image, pixel_nm, others, rng):
     """Add the projected potential of `others` to `image`, in V nm; `rng` draws the grain of carbon."""
     for other in others:
         if isinstance(other, vesicles.Vesicle):
-            vesicles.paint(image, pixel_nm, other)
+            vesicles.paint_vesicle(image, pixel_nm, other)
         elif isinstance(other, Carbon):
             film = _on_carbon(image.shape, pixel_nm, other)
             grain = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(
@@ -246,28 +205,13 @@ def attenuate(image, pixel_nm, others, mean_free_path_nm):
             )
 
 
-def overlaps(vesicles, others):
-    """Return the share of each vesicle's disc that one other vesicle, piece of debris, or the carbon covers.
-
-    Each thing is taken for a disc, and the one that covers most counts.
-
-    Parameters
-    ----------
-    vesicles : list of specimen.Vesicle
-        The particles.
-    others : list
-        From `draw`.
-
-    Returns
-    -------
-    (n,) ndarray
-        In [0, 1].
-    """
-    discs = [(*v.place, v.extent.mean()) for v in vesicles]
+def overlaps(particles, others):
+    """Return the share of each particle's disc that the one thing covers which covers most of it, in [0, 1]."""  # (n,)
+    discs = [(*v.place, v.extent.mean()) for v in particles]
     discs += [(*o.place, o.extent.mean()) for o in others if isinstance(o, Vesicle)]
     discs += [(*o.place, o.radius_nm) for o in others if isinstance(o, Debris)]
     row, column, radius = np.array(discs).T
-    n = len(vesicles)
+    n = len(particles)
     distance = np.hypot(row[:n, None] - row, column[:n, None] - column)
     distance[np.arange(n), np.arange(n)] = np.inf
     most = (_lens(radius[:n, None], radius, distance) / (math.pi * radius[:n, None] ** 2)).max(1)

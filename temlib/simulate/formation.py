@@ -50,11 +50,10 @@ def stages(seed=1, *, preset="talos200"):
     )
     middle = (_FIELD // 2) * scope.pixel_nm
     diameter = 0.5 * _FIELD * scope.pixel_nm
-    vesicle = vesicles.draw_vesicle(
-        (middle, middle), diameter, imaging.ice_nm, rng, multilamellar=True, filled=True
-    )
+    vesicle = vesicles.draw_vesicle(diameter, imaging.ice_nm, rng, multilamellar=True, filled=True)
+    vesicle = vesicle.moved_to((middle, middle))
     body = np.zeros(scope.shape, np.float32)
-    vesicles.paint(body, scope.pixel_nm, vesicle)
+    vesicles.paint_vesicle(body, scope.pixel_nm, vesicle)
     ice = vesicles.ice_roughness(imaging.ice_nm, scope.pixel_nm)
     frozen = body + np.float32(ice) * rng.standard_normal(scope.shape, dtype=np.float32)
     phase = frozen * np.float32(microscope.interaction_constant(scope.kv))

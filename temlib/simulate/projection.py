@@ -1,14 +1,12 @@
 """Line integrals of a specimen's potential along the beam, added to an image where each body lies.
 
-Every function adds to `image`, a `(rows, columns)` float32 array of projected potential in V nm whose pixel
-`(i, j)` is centred at `(i, j) * pixel_nm`. The beam runs along the third axis, so a body's place is `(row,
-column)` in nm and its directions are unit vectors `(row, column, beam)`. A body that the image cuts is cut,
-never wrapped.
+Every `add_…` function adds to `image`, a `(rows, columns)` float32 array of projected potential in V nm whose pixel
+`(i, j)` is centred at `(i, j) * pixel_nm`. The beam runs along the third axis, so a body's place is `(row, column)` in
+nm and its directions are unit vectors `(row, column, beam)`. A body that the image cuts is cut, never wrapped.
 
-Shells are sums of solid ellipsoids, whose line integrals are known in closed form: a density that changes by
-steps from shell to shell is the sum of its steps, each times one solid. Bodies of revolution (pears, tubes,
-stomatocytes) are marched through instead, with the signed distance to their surface as the length of a safe
-step.
+Shells are sums of solid ellipsoids, whose line integrals are known in closed form: a density that changes by steps
+from shell to shell is the sum of its steps, each times one solid. Bodies of revolution (pears, tubes, stomatocytes)
+are marched through instead, with the signed distance to their surface as the length of a safe step.
 """
 
 import math
@@ -16,40 +14,21 @@ import math
 import numpy as np
 from numba import njit
 
-# Length of a step along the beam inside a body, in nm. A sum over a Gaussian peak, as head groups are (sigma
-# .4 nm or more with the pixel's blur), differs from its integral by 2 exp(-2 (pi sigma / step)^2), here .002
-# at the worst.
+# Length of a step along the beam inside a body, in nm. A sum over a Gaussian peak, as head groups are (sigma 0.4 nm or
+# more with the pixel's blur), differs from its integral by 2 exp(-2 (pi sigma / step)^2), here 0.002 at the worst.
 STEP_NM = 0.65
-# Spacing of the table of distances to a surface of revolution, in nm; distances are smooth, so 1 nm
-# interpolates well.
+# Spacing of the table of distances to a surface of revolution, in nm; distances are smooth, so 1 nm interpolates well.
 TABLE_NM = 1.0
 
 
 def ellipsoids(center, axes, rotation, weights):
-    """Return the rows that `add_ellipsoids` takes for concentric solid ellipsoids.
+    """Return concentric solid ellipsoids as `add_ellipsoids` takes them; overlapping solids add up.
 
-    Parameters
-    ----------
-    center : (2,) array_like
-        Row and column of the common centre, in nm.
-    axes : (n, 3) ndarray
-        Half axes in nm, all positive.
-    rotation : (3, 3) ndarray
-        Columns are the directions of the three half axes.
-    weights : (n,) ndarray
-        Potential inside each solid, in V; overlapping solids add up.
-
-    Returns
-    -------
-    (n, 6) ndarray
-        Row, column, the quadratic form of the outline (row-row, row-column, column-column, in 1/nm²), and the
-        projected potential at the centre, in V nm.
-
-    Notes
-    -----
-    Inside `xᵀ M x < 1` a ray along the beam runs `2 sqrt((1 − Q(row, column)) / M_bb)`, where Q is the Schur
-    complement of the beam's entry of M.
-    """
+    `axes` (n, 3) are half axes in nm along the columns of `rotation`, `weights` (n,) potentials in V. A row holds the
+    centre's row and column, the quadratic form Q of the outline (row-row, row-column, column-column, in 1/nm²), and the
+    projected potential at the centre. Inside xᵀ M x < 1 a ray along the beam runs 2 sqrt((1 − Q(row, column)) / M_bb),
+    where Q is the Schur complement of the beam's entry of M.
+    """  # (n, 6)
     form = np.einsum("ij,nj,kj->nik", rotation, 1.0 / axes**2, rotation)
     along = form[:, 2, 2]
     solids = np.empty((len(axes), 6))
@@ -89,20 +68,11 @@ def add_ellipsoids(image, pixel_nm, solids):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def add_shells(image, pixel_nm, solids, warp):
-    """Add the projections of ellipsoids around one place to `image`, their outlines undulating.
+    """Add the projections of ellipsoids around one place, the largest first, their outlines undulating.
 
-    Parameters
-    ----------
-    image : (rows, columns) ndarray of float32
-        Projected potential in V nm, changed in place.
-    pixel_nm : float
-        Pixel size in nm.
-    solids : (n, 6) ndarray
-        What `ellipsoids` returns, the largest first. Their places may differ by less than their size.
-    warp : (6,) ndarray
-        Weights of cos 3θ, sin 3θ, cos 4θ, sin 4θ, cos 5θ, sin 5θ, with θ from the columns' axis to the rows'
-        about the first solid's place; they sum to δ(θ), and what lay at distance r lies at r (1 + δ). Modes 0 to
-        2 are size, place and ellipse. Bilayers are stretched by δ only, so they keep their thickness.
+    `warp` holds the weights of cos 3θ, sin 3θ, cos 4θ, sin 4θ, cos 5θ and sin 5θ, with θ from the columns' axis to the
+    rows' about the first solid's place; they sum to δ(θ), and what lay at distance r lies at r (1 + δ). Modes 0 to 2
+    are size, place and ellipse. Bilayers are stretched by δ only, so they keep their thickness.
     """
     rows, columns = image.shape
     row, column = solids[0, 0], solids[0, 1]
@@ -147,22 +117,12 @@ def add_shells(image, pixel_nm, solids, warp):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def distances(curve, closed, radius_nm):
-    """Return the distances to the surface that a meridian curve sweeps around the axis of revolution.
+    """Return a table of the distances to the surface that a meridian sweeps around its axis, in nm.
 
-    Parameters
-    ----------
-    curve : (m, 2) ndarray
-        The meridian as a polyline of (distance from the axis, height along the axis), in nm.
-    closed : bool
-        Whether the surface closes at the axis; then distances inside are negative.
-    radius_nm : float
-        Half the height, and the radius, of the cylinder that the table covers.
-
-    Returns
-    -------
-    (nr, nh) ndarray of float32
-        Distance in nm at `(i, j - (nh - 1) / 2) * TABLE_NM`.
-    """
+    `curve` (m, 2) is a polyline of (distance from the axis, height); where the surface is `closed`, distances inside
+    are negative. Entry (i, j) is the distance at `(i, j - (nh - 1) / 2) * TABLE_NM`, in a cylinder whose radius and
+    half height are `radius_nm`.
+    """  # (nr, nh)
     radial = math.ceil(radius_nm / TABLE_NM) + 2
     table = np.empty((radial, 2 * radial - 1), np.float32)
     for i in range(radial):
@@ -187,24 +147,8 @@ def distances(curve, closed, radius_nm):
 def add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest, spacing):
     """Add the projection of a body of revolution whose potential depends on the distance to its surface.
 
-    Parameters
-    ----------
-    image : (rows, columns) ndarray of float32
-        Projected potential in V nm, changed in place.
-    pixel_nm : float
-        Pixel size in nm.
-    place : (2,) ndarray
-        Row and column of the body's origin, in nm.
-    axis : (3,) ndarray
-        Unit vector of the axis of revolution.
-    extent : (float, float, float)
-        Half the extent along rows, columns and beam, in nm; nothing is added beyond.
-    table : (nr, nh) ndarray
-        What `distances` returns.
-    profile : (n,) ndarray
-        Potential in V at the distances `lowest + spacing * arange(n)`; 0 outside these.
-    lowest, spacing : float
-        First distance and spacing of `profile`, in nm.
+    Nothing is added beyond `extent`, half the extent along rows, columns and beam. `table` comes from `distances`;
+    `profile` holds the potential in V at distances from `lowest` on in steps of `spacing`, and is 0 elsewhere.
     """
     rows, columns = image.shape
     radial = table.shape[0]
@@ -247,24 +191,9 @@ def add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest,
 def add_rod(image, pixel_nm, place, frame, length_nm, section, spacing, taper):
     """Add the projection of a straight rod with a given cross-section.
 
-    Parameters
-    ----------
-    image : (rows, columns) ndarray of float32
-        Projected potential in V nm, changed in place.
-    pixel_nm : float
-        Pixel size in nm.
-    place : (2,) ndarray
-        Row and column of the rod's middle, in nm.
-    frame : (3, 3) ndarray
-        Columns are the two directions of the cross-section and the rod's axis.
-    length_nm : float
-        Length in nm.
-    section : (n, n) ndarray
-        Potential in V over the cross-section, n odd, the axis at its middle; 0 outside the inscribed circle.
-    spacing : float
-        Spacing of `section`, in nm.
-    taper : float
-        By how much of its width the rod narrows towards its ends, in [0, 1); 0 cuts it square.
+    The columns of `frame` are the two directions of the cross-section and the rod's axis. `section` (n, n), n odd, is
+    the potential in V over the cross-section at `spacing` nm, 0 outside the inscribed circle. `taper` in [0, 1) is by
+    how much of its width the rod narrows towards its ends; 0 cuts it square.
     """
     rows, columns = image.shape
     n = section.shape[0]

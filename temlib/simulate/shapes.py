@@ -1,8 +1,8 @@
 """Forms of closed membranes: near-spheres, ellipsoids, and bodies of revolution given by their meridian.
 
-A form is scaled so that its membrane has the area of the sphere whose diameter is asked for: a lipid bilayer
-bends easily but hardly stretches, so vesicles change form at constant area. Lengths are nm; directions are
-(row, column, beam).
+A form is scaled so that its membrane has the area of the sphere whose diameter is asked for: a lipid bilayer bends
+easily but hardly stretches, so vesicles change form at constant area. Lengths are nm; directions are unit vectors
+(row, column, beam); a meridian is a polyline (m, 2) of (distance from the axis of revolution, height).
 """
 
 import math
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Points of a meridian; at 100 nm diameter a segment is about 3 nm long and leaves the true curve by less than
-# .05 nm.
+# Points of a meridian; at 100 nm diameter a segment is about 3 nm long and leaves the true curve by less than 0.05 nm.
 _POINTS = 60
 
 # Forms and their shares where nothing else decides (assumed; the kinds are those that CryoVIA reports).
@@ -28,18 +27,9 @@ FILM_NM = 2.0
 class Form:
     """The mid-plane of an outermost bilayer.
 
-    Attributes
-    ----------
-    name : str
-        One of `FORMS`.
-    axes : (3,) ndarray
-        Half axes of the ellipsoid; for other forms, of the largest ellipsoid that stays inside.
-    rotation : (3, 3) ndarray
-        Columns are the directions of the half axes; the last is the axis of revolution.
-    offset_nm : float
-        Place of that inner ellipsoid along the axis of revolution.
-    meridian : (m, 2) ndarray or None
-        Polyline of (distance from the axis, height); None for ellipsoids.
+    `axes` are the half axes along the columns of `rotation`; the last is the axis of revolution. Bodies of revolution
+    have a `meridian`; their `axes` are those of the largest ellipsoid that stays inside, and `offset_nm` is its place
+    along the axis.
     """
 
     name: str
@@ -83,8 +73,8 @@ def direction(rng):
 
 def pick(shares, rng):
     """Draw a key of `shares`, a dict of shares that sum to 1 (`Generator.choice` takes ten times longer)."""
-    at = int(np.searchsorted(np.cumsum(list(shares.values())), rng.uniform(), side="right"))
-    return list(shares)[min(at, len(shares) - 1)]
+    index = int(np.searchsorted(np.cumsum(list(shares.values())), rng.uniform(), side="right"))
+    return list(shares)[min(index, len(shares) - 1)]
 
 
 def area_ellipsoid(axes):
@@ -106,30 +96,14 @@ def _arc(radius, height, start, stop, points):
 
 
 def pear(small, distance):
-    """Return the meridian of two balls, radii 1 and `small`, `distance` apart, in one skin that touches both.
-
-    Parameters
-    ----------
-    small : float
-        Radius of the smaller ball, in (0, 1].
-    distance : float
-        Distance of the centres, > 1 − small. With `small` 1 this is a tube with round ends.
-    """
+    """Return the meridian of balls of radii 1 and `small`, `distance` apart, in one skin; a tube where `small` is 1."""
     tilt = math.acos((1.0 - small) / distance)  # of the skin's normal, from the axis towards the small ball
     top = _arc(small, distance, 0.0, tilt, _POINTS // 2)
     return np.concatenate([top, _arc(1.0, 0.0, tilt, math.pi, _POINTS // 2)])
 
 
 def stomatocyte(mouth, bowl):
-    """Return the meridian of a ball of radius 1 that is dented through a narrow mouth.
-
-    Parameters
-    ----------
-    mouth : float
-        Angle of the mouth's rim from the axis, in rad.
-    bowl : float
-        Radius of the dent, in (0, 1).
-    """
+    """Return the meridian of a ball of radius 1 with a dent of radius `bowl` behind a mouth of `mouth` rad."""
     inner, depth = 0.6, 0.15
     outside = _arc(1.0, 0.0, math.pi, mouth, _POINTS // 2)
     inside = _arc(bowl, depth, inner, math.pi, _POINTS // 2)
@@ -155,65 +129,30 @@ def _revolution(name, meridian, radius, rng):
     return Form(name, axes, frame(direction(rng)), offset, meridian)
 
 
-def _ellipsoid(name, axes, rotation, radius):
-    axes = np.asarray(axes) * (radius * math.sqrt(4 * math.pi / area_ellipsoid(axes)))
-    return Form(name, axes, rotation)
-
-
-def draw(name, diameter_nm, aspect, rng):
-    """Draw a form.
-
-    Parameters
-    ----------
-    name : str
-        One of `FORMS`.
-    diameter_nm : float
-        Diameter of the sphere with the same membrane area.
-    aspect : float or None
-        Long half axis over short, of a prolate; None draws it.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def draw_form(name, diameter_nm, rng, *, aspect=None):
+    """Draw a form of `FORMS`; `aspect` is the long half axis of a prolate over its short one, drawn when None."""
     radius = diameter_nm / 2
-    if name == "sphere":
-        return _ellipsoid(
-            name, 1.0 + 0.03 * rng.standard_normal(3).clip(-2, 2), frame(direction(rng)), radius
-        )
-    if name == "prolate":
-        aspect = rng.uniform(1.25, 1.9) if aspect is None else aspect
-        return _ellipsoid(
-            name, (1.0, 1.0 + 0.02 * rng.standard_normal(), aspect), frame(direction(rng)), radius
-        )
-    if name == "flattened":
-        axis = direction(rng) * (0.3, 0.3, 1.0)
-        return _ellipsoid(
-            name, (1.0, 1.0, rng.uniform(0.5, 0.75)), frame(axis / np.linalg.norm(axis)), radius
-        )
     if name == "pear":
         small = rng.uniform(0.35, 0.6)
         return _revolution(name, pear(small, rng.uniform(0.95, 1.35)), radius, rng)
     if name == "tube":
         return _revolution(name, pear(1.0, rng.uniform(2.0, 4.5)), radius, rng)
-    return _revolution(name, stomatocyte(rng.uniform(0.42, 0.58), rng.uniform(0.5, 0.6)), radius, rng)
+    if name == "stomatocyte":
+        return _revolution(name, stomatocyte(rng.uniform(0.42, 0.58), rng.uniform(0.5, 0.6)), radius, rng)
+    if name == "sphere":
+        axes, axis = 1.0 + 0.03 * rng.standard_normal(3).clip(-2, 2), direction(rng)
+    elif name == "prolate":
+        aspect = rng.uniform(1.25, 1.9) if aspect is None else aspect
+        axes, axis = (1.0, 1.0 + 0.02 * rng.standard_normal(), aspect), direction(rng)
+    else:
+        axis = direction(rng) * (0.3, 0.3, 1.0)
+        axes, axis = (1.0, 1.0, rng.uniform(0.5, 0.75)), axis / np.linalg.norm(axis)
+    axes = np.asarray(axes) * (radius * math.sqrt(4 * math.pi / area_ellipsoid(axes)))
+    return Form(name, axes, frame(axis))
 
 
-def fit(form, diameter_nm, ice_nm):
-    """Return `form` as ice of this thickness lets it be: long ones laid down, wide ones flattened.
-
-    Parameters
-    ----------
-    form : Form
-        As drawn in free solution.
-    diameter_nm : float
-        Diameter of the sphere with the same membrane area.
-    ice_nm : float
-        Thickness of the ice.
-
-    Returns
-    -------
-    Form
-        With an extent along the beam that leaves `FILM_NM` of water on either side.
-    """
+def fit_to_ice(form, diameter_nm, ice_nm):
+    """Return `form` with `FILM_NM` of water on either side: long ones are laid down, wide ones pressed flat."""
     room = ice_nm / 2 - FILM_NM
     if form.extent[2] <= room:
         return form

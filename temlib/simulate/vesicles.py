@@ -1,13 +1,9 @@
-"""What lies in the ice: liposomes with their lamellae and payload, and what is mistaken for them.
+"""Liposomes in the ice with their lamellae, and what they carry: crystals, bundles, dense and speckled interiors.
 
-Draw, then paint: `draw_vesicle` settles every random choice (`confusers.draw` for the rest), `paint` adds the
-projected potential of what was drawn to an image in V nm. Potentials are relative to vitreous ice and stand
-for the mean of a few molecules; their values, like all shares of forms and payloads here, are assumptions
-unless a source is named. Lengths are nm, places (row, column).
-
-What a liposome carries: drug crystals with their fibres, bundles, dense and speckled interiors.
-
-Kinds, potentials and sizes are assumptions unless a source is named; lengths are nm, potentials V above ice.
+Draw, then paint: `draw_vesicle` settles every random choice, `paint_vesicle` adds the projected potential of what was
+drawn to an image in V nm. Potentials are in V relative to vitreous ice and stand for the mean of a few molecules; their
+values, like all shares and sizes here, are assumptions unless a source is named. Lengths are nm, places (row, column);
+those of a vesicle's parts are relative to its centre.
 """
 
 import math
@@ -27,25 +23,21 @@ KINDS = {"rod": 0.45, "bundle": 0.2, "dense": 0.15, "speckled": 0.2}
 
 @dataclass(frozen=True)
 class Payload:
-    """What a vesicle carries.
+    """What a vesicle carries: none, rod, bundle, dense or speckled.
 
     Attributes
     ----------
-    kind : str
-        none, rod, bundle, dense or speckled.
     fill : float
-        Share of what the lumen can hold of this kind, in [0, 1]: of a rod its length, of a ring its
-        cross-section, of parallel rods their number, of a dense or speckled interior its volume.
+        Share of what the lumen can hold of this kind, in [0, 1]: of a rod its length, of a ring its cross-section, of
+        parallel rods their number, of a dense or speckled interior its volume.
     solids : (n, 6) ndarray
-        Ellipsoids as `projection.add_ellipsoids` takes them, about the vesicle's centre.
+        Ellipsoids as `projection.add_ellipsoids` takes them.
     rods : tuple
-        (place, frame, length, crystal, taper) as `projection.add_rod` takes them, `crystal` what `_section`
-        takes.
+        (place, frame, length, arguments of `_section`, taper) as `projection.add_rod` takes them.
     rings : tuple
         (axis, meridian, profile, lowest, spacing) of bodies of revolution.
     strand : (float, float, float)
-        Radius in nm, potential in V and total projected length in nm of what it is made of, for its
-        visibility.
+        Radius in nm, potential in V and projected length in nm of what it is made of, for its visibility.
     """
 
     kind: str = "none"
@@ -135,23 +127,7 @@ def _grains(lumen, rotation, fill, center, rng):
 
 
 def draw_payload(kind, fill, lumen, rotation, center, rng):
-    """Draw a payload that fits a lumen.
-
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`.
-    fill : float
-        Share of what the lumen can hold, in (0, 1].
-    lumen : (3,) ndarray
-        Half axes of the lumen, in nm.
-    rotation : (3, 3) ndarray
-        Directions of these.
-    center : (2,) ndarray
-        Row and column of the lumen's centre, relative to the vesicle's.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+    """Draw a payload of one of `KINDS` for a lumen with the half axes `lumen` along the columns of `rotation`."""
     order = np.argsort(lumen)  # the crystal grows along the longest axis
     lumen, rotation = lumen[order], rotation[:, order]
     narrow = lumen[0]
@@ -183,8 +159,9 @@ def draw_payload(kind, fill, lumen, rotation, center, rng):
     )
 
 
-def add_payload(image, pixel_nm, payload, place):
-    """Add the projected potential of a payload to `image`, its vesicle's centre at `place` (in nm)."""
+def paint_payload(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
+    """Add the projected potential of a vesicle's payload to `image`; parameters as in `paint_membrane`."""
+    payload, place = vesicle.payload, vesicle.place - origin
     if len(payload.solids):
         projection.add_ellipsoids(image, pixel_nm, payload.solids + np.append(place, np.zeros(4)))
     for offset, frame, length, crystal, taper in payload.rods:
@@ -199,7 +176,7 @@ def add_payload(image, pixel_nm, payload, place):
 # Bilayer, relative to ice: head groups, chains, and the methyl trough (V). The order head > water > chains >
 # trough is that of the electron density of lipid bilayers; the values are assumed.
 HEAD_V, CHAIN_V, TROUGH_V = 1.2, -0.12, -0.36
-# FWHM of a head-group peak is .9 nm (.8 to 1).
+# FWHM of a head-group peak is 0.9 nm (0.8 to 1).
 HEAD_SIGMA = 0.9 / 2.3548
 TROUGH_SIGMA = 0.5
 # Shells into which a bilayer is cut for projection.
@@ -220,7 +197,7 @@ LUMEN_NM = 11.0
 
 @dataclass(frozen=True)
 class Vesicle:
-    """A liposome in the ice; places of its parts are relative to `place`.
+    """A liposome in the ice.
 
     Attributes
     ----------
@@ -228,19 +205,17 @@ class Vesicle:
         Row and column of the centre, in nm.
     diameter_nm : float
         Diameter of the sphere with the membrane area of the outermost bilayer.
-    form : forms.Form
+    form : shapes.Form
         Mid-plane of the outermost bilayer.
-    depths : (lamellae,) ndarray
-        How far inside the outermost bilayer each lamella lies; the first is 0.
-    shifts : (lamellae, 2) ndarray
-        Row and column of each lamella's centre.
+    depths, shifts : (lamellae,) and (lamellae, 2) ndarray
+        How far inside the outermost bilayer each lamella lies (the first is 0), and its centre.
     head_nm : float
         Head-to-head distance of the bilayer.
     warp : (6,) ndarray
         Undulation of the outline, see `projection.add_shells`; bodies of revolution have none.
     peg_nm : float
         Thickness of the corona of PEG, 0 for none.
-    payload : payloads.Payload
+    payload : Payload
         What it carries.
     inner : tuple of Vesicle
         Vesicles inside this one.
@@ -267,29 +242,13 @@ class Vesicle:
         """The smallest distance between neighbouring lamellae, in nm; NaN for one lamella."""
         return float(np.diff(self.depths).min()) if len(self.depths) > 1 else math.nan
 
-
-def at(vesicle, place):
-    """Return `vesicle` with its centre at `place`, row and column in nm."""
-    return replace(vesicle, place=np.asarray(place, float))
+    def moved_to(self, place):
+        """Return this vesicle with its centre at `place`, row and column in nm."""
+        return replace(self, place=np.asarray(place, float))
 
 
 def bilayer(distance, head_nm, blur_nm=0.0):
-    """Return the potential of a bilayer relative to ice.
-
-    Parameters
-    ----------
-    distance : ndarray
-        Distance from the mid-plane, in nm.
-    head_nm : float
-        Distance between the two head-group peaks.
-    blur_nm : float
-        Standard deviation of a Gaussian that stands for the pixel.
-
-    Returns
-    -------
-    ndarray
-        Potential in V.
-    """
+    """Return the potential of a bilayer at distances from its mid-plane, blurred by a Gaussian that is the pixel."""
 
     def peak(center, sigma, height):
         wide = math.hypot(sigma, blur_nm)
@@ -305,14 +264,7 @@ def bilayer(distance, head_nm, blur_nm=0.0):
 
 
 def shells(head_nm, peg_nm, pixel_nm):
-    """Return a bilayer as steps of potential from the outside inwards.
-
-    Returns
-    -------
-    offsets, steps : (n,) ndarray
-        Distance of each step from the mid-plane (positive outwards) in nm, and by how much the potential
-        rises there.
-    """
+    """Return where the potential of a bilayer steps, from the outside inwards, and by how much it rises there."""
     reach = math.ceil(HALF_RANGE_NM / SHELL_NM)
     edges = np.arange(-reach, reach + 1) * SHELL_NM
     middle = 0.5 * (edges[1:] + edges[:-1])
@@ -320,7 +272,7 @@ def shells(head_nm, peg_nm, pixel_nm):
     levels = bilayer(middle, head_nm, 0.3 * pixel_nm)
     offsets, steps = edges[::-1], np.diff(levels[::-1], prepend=0.0, append=0.0)
     if peg_nm:
-        # A brush: .12 V near the head groups that thins out in three steps.
+        # A brush: 0.12 V near the head groups that thins out in three steps.
         offsets = np.concatenate([head_nm / 2 + peg_nm * np.array([1.0, 0.65, 0.3, 0.0]), offsets])
         steps = np.concatenate([[0.04, 0.04, 0.04, -0.12], steps])
     return offsets, steps
@@ -355,24 +307,8 @@ def _lamellae(multilamellar, form, rng):
     return depths, shifts
 
 
-def draw_vesicle(place, diameter_nm, ice_nm, rng, *, multilamellar=False, filled=False, threshold=0.2):
-    """Draw a liposome.
-
-    Parameters
-    ----------
-    place : (2,) array_like
-        Row and column of its centre, in nm.
-    diameter_nm : float
-        Diameter of the sphere of the same membrane area.
-    ice_nm : float
-        Thickness of the ice that has to hold it.
-    rng : numpy.random.Generator
-        Source of randomness.
-    multilamellar, filled : bool
-        What it is; filled means a fill fraction above `threshold`.
-    threshold : float
-        In (0, 1).
-    """
+def draw_vesicle(diameter_nm, ice_nm, rng, *, multilamellar=False, filled=False, threshold=0.2):
+    """Draw a liposome, its centre at (0, 0), that this thickness of ice holds; filled means above `threshold`."""
     fill = _fill(filled, threshold, rng)
     kind = shapes.pick(KINDS, rng) if fill else "none"
     name = shapes.pick(shapes.FORMS, rng)
@@ -381,9 +317,9 @@ def draw_vesicle(place, diameter_nm, ice_nm, rng, *, multilamellar=False, filled
     aspect = None
     if kind == "rod" and name == "sphere" and fill > 0.5:
         name, aspect = "prolate", rng.uniform(1.1, 1.6)  # the growing crystal stretches its vesicle
-    form = shapes.fit(shapes.draw(name, diameter_nm, aspect, rng), diameter_nm, ice_nm)
+    form = shapes.fit_to_ice(shapes.draw_form(name, diameter_nm, rng, aspect=aspect), diameter_nm, ice_nm)
     if multilamellar and (form.name == "stomatocyte" or min(form.axes) < LUMEN_NM + 6):
-        form = shapes.fit(shapes.draw("sphere", diameter_nm, None, rng), diameter_nm, ice_nm)
+        form = shapes.fit_to_ice(shapes.draw_form("sphere", diameter_nm, rng), diameter_nm, ice_nm)
     head = rng.uniform(3.6, 4.6)
     depths, shifts = _lamellae(multilamellar, form, rng)
     lumen = np.maximum(6.0, form.axes - depths[-1] - head / 2 - 1.0)
@@ -397,9 +333,7 @@ def draw_vesicle(place, diameter_nm, ice_nm, rng, *, multilamellar=False, filled
     warp = np.zeros(6)
     if form.meridian is None:
         warp = rng.uniform(*STIFFNESS) * UNDULATION * rng.standard_normal(6).clip(-2, 2)
-    return Vesicle(
-        np.asarray(place, float), diameter_nm, form, depths, shifts, head, warp, peg, payload, inner
-    )
+    return Vesicle(np.zeros(2), diameter_nm, form, depths, shifts, head, warp, peg, payload, inner)
 
 
 def _inner(lumen, center, head, rng):
@@ -411,7 +345,7 @@ def _inner(lumen, center, head, rng):
     radius = max(10.0, rng.uniform(0.25, 0.5) * min(lumen))
     angle = rng.uniform(0, 2 * math.pi)
     away = (min(lumen) - radius - 4) * rng.uniform(0.6, 1) * np.array([math.sin(angle), math.cos(angle)])
-    form = shapes.draw("sphere", 2 * radius, None, rng)
+    form = shapes.draw_form("sphere", 2 * radius, rng)
     return Vesicle(center + away, 2 * radius, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(6))
 
 
@@ -442,16 +376,7 @@ def _paint_revolution(image, pixel_nm, place, vesicle):
 def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
     """Add the projected potential of a vesicle's membranes, and of the vesicles inside it, to `image`.
 
-    Parameters
-    ----------
-    image : (rows, columns) ndarray of float32
-        Projected potential in V nm, changed in place.
-    pixel_nm : float
-        Pixel size.
-    vesicle : Vesicle
-        What to paint.
-    origin : (2,) array_like
-        Row and column, in nm, of the image's first pixel.
+    `origin` is the row and column, in nm, of the image's first pixel.
     """
     place = vesicle.place - origin
     if vesicle.form.meridian is None:
@@ -464,20 +389,14 @@ def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
         paint_membrane(image, pixel_nm, inner, np.asarray(origin) - vesicle.place)
 
 
-def paint_payload(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
-    """Add the projected potential of a vesicle's payload to `image`; parameters as in `paint_membrane`."""
-    add_payload(image, pixel_nm, vesicle.payload, vesicle.place - origin)
+def paint_vesicle(image, pixel_nm, vesicle):
+    """Add the projected potential of a whole vesicle to `image`."""
+    paint_membrane(image, pixel_nm, vesicle)
+    paint_payload(image, pixel_nm, vesicle)
 
 
-def paint(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
-    """Add the projected potential of a whole vesicle to `image`; parameters as in `paint_membrane`."""
-    paint_membrane(image, pixel_nm, vesicle, origin)
-    paint_payload(image, pixel_nm, vesicle, origin)
-
-
-# Amorphous ice: molecules per nm³ at .93 g/cm³, mean inner potential 3.5 V (assumed), and the structure
-# factor below the first peak of water, where the liquid's compressibility gives .06; .08 is assumed for the
-# frozen liquid.
+# Amorphous ice: molecules per nm³ at 0.93 g/cm³, mean inner potential 3.5 V (assumed), and the structure factor below
+# the first peak of water, where the liquid's compressibility gives 0.06; 0.08 is assumed for the frozen liquid.
 ICE_DENSITY, ICE_POTENTIAL, ICE_STRUCTURE = 31.4, 3.5, 0.08
 
 

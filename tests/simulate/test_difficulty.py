@@ -15,13 +15,13 @@ def test_splitting_by_particle_leaks():
 
 
 def test_more_pixels_and_more_dose_are_easier():
-    """True lamellarity by the SVM: 64 pixels beat 28 in the same window, 60 e/Å² beat 1 e/Å²."""
+    """True lamellarity by the SVM: 64 pixels beat 28 in the same window, 60 e⁻/Å² beat 1 e⁻/Å²."""
     default = difficulty.Data(600)
     few, many = (default.score(difficulty.by_svm, size)[0] for size in (28, 64))
     faint, bright = (
-        difficulty.Data(600, dose=dose, defocus_um=1.5, ice_nm=(90.0, 110.0), confusers=0.0).score(
-            difficulty.by_svm, 64
-        )[0]
+        difficulty.Data(
+            600, dose=(dose, dose), defocus_um=(1.5, 1.5), ice_nm=(90.0, 110.0), artefacts=0.0
+        ).score(difficulty.by_svm, 64)[0]
         for dose in (1.0, 60.0)
     )
     assert few + 0.03 < many and faint + 0.1 < bright and np.isfinite([few, many, faint, bright]).all()

@@ -45,7 +45,7 @@ def test_shells_without_warp_are_their_ellipsoids():
 
 
 def test_warp_makes_the_outline_undulate_by_its_formula():
-    """With δ = .1 cos 3θ a ball of radius 30.3 ends at 33.3 where θ = 0 and at 27.3 where θ = 180°."""
+    """With δ = 0.1 cos 3θ a ball of radius 30.3 ends at 33.3 where θ = 0 and at 27.3 where θ = 180°."""
     image = _image()
     solids = projection.ellipsoids((64.0, 64.0), np.array([[30.3] * 3]), np.eye(3), np.ones(1))
     projection.add_shells(image, 1.0, solids, np.array([0.1, 0, 0, 0, 0, 0]))

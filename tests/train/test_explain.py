@@ -76,7 +76,7 @@ def test_masks_lie_where_the_prepared_particle_is():
     """In simulated particles without noise what the masks hold is darker than its surroundings."""
     from temlib import simulate
 
-    study = simulate.study(30, seed=3, noise=False, confusers=0.0)
+    study = simulate.study(30, seed=3, noise=False, artefacts=0.0)
     crops = [image for _, part in study.crops() for image in part]
     table = study.table
     ready = [prepare.prepare(c, 40, ratio=table["pixel_size_nm"][i] / 3.0) for i, c in enumerate(crops)]

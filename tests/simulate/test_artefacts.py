@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from temlib import simulate
 from temlib.simulate import artefacts, shapes, vesicles
 
 
@@ -55,7 +56,7 @@ def test_carbon_darkens_and_grains_its_side_only():
     carbon = artefacts.Carbon(np.array([64.0, 0.0]), 64.0)
     bright, body = np.ones((128, 128), np.float32), np.zeros((128, 128), np.float32)
     artefacts.attenuate(bright, 1.0, [carbon], 300.0)
-    artefacts.paint(body, 1.0, [carbon], np.random.default_rng(0))
+    artefacts.paint_artefacts(body, 1.0, [carbon], np.random.default_rng(0))
     assert bright[64, 10] == 1
     assert bright[64, 100] == pytest.approx(math.exp(-2 * artefacts.CARBON_NM / 300))
     assert body[:, 100:].std() > 1
@@ -63,7 +64,5 @@ def test_carbon_darkens_and_grains_its_side_only():
 
 
 def test_nothing_is_added_when_nothing_is_asked_for():
-    """A study without confusers has particles only."""
-    from temlib import simulate
-
-    assert simulate.study(20, confusers=0.0).scene(0).others == []
+    """A study without artefacts has particles only."""
+    assert simulate.study(20, artefacts=0.0).scene(0).others == []

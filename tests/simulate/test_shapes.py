@@ -11,7 +11,7 @@ from temlib.simulate import shapes
 @pytest.mark.parametrize("name", list(shapes.FORMS))
 def test_form_has_the_area_of_its_sphere(name):
     """Whatever the form, its membrane has the area of the sphere of the same diameter."""
-    form = shapes.draw(name, 90.0, None, np.random.default_rng(2))
+    form = shapes.draw_form(name, 90.0, np.random.default_rng(2))
     area = (
         shapes.area_ellipsoid(form.axes) if form.meridian is None else shapes.area_revolution(form.meridian)
     )
@@ -43,13 +43,13 @@ def test_fit_leaves_water_above_and_below(name):
     """In ice of 60 nm every vesicle of 100 nm is brought to at most 56 nm of height."""
     rng = np.random.default_rng(5)
     for _ in range(20):
-        form = shapes.fit(shapes.draw(name, 100.0, None, rng), 100.0, 60.0)
+        form = shapes.fit_to_ice(shapes.draw_form(name, 100.0, rng), 100.0, 60.0)
         assert form.extent[2] <= 28 + 1e-6
 
 
 def test_pressing_keeps_the_area():
     """A sphere pressed into thin ice is an oblate with the same membrane."""
-    form = shapes.fit(shapes.draw("sphere", 100.0, None, np.random.default_rng(1)), 100.0, 60.0)
+    form = shapes.fit_to_ice(shapes.draw_form("sphere", 100.0, np.random.default_rng(1)), 100.0, 60.0)
     assert form.name == "flattened"
     assert shapes.area_ellipsoid(form.axes) == pytest.approx(math.pi * 1e4, rel=0.01)
 

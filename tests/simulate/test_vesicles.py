@@ -24,15 +24,15 @@ def _radial(image, pixel, center):
 
 @pytest.mark.parametrize("head", [3.6, 3.96, 4.6])
 def test_radial_average_shows_the_head_groups_at_their_distance(head):
-    """The two peaks of a projected sphere lie the head-to-head distance apart, within .2 nm."""
+    """The two peaks of a projected sphere lie the head-to-head distance apart, within 0.2 nm."""
     image = np.zeros((600, 600), np.float32)
-    vesicles.paint(image, 0.2, _ball(100.0, head))
+    vesicles.paint_vesicle(image, 0.2, _ball(100.0, head))
     radius, mean = _radial(image, 0.2, 60.0)
     inner = (radius > 50 - head / 2 - 1.2) & (radius < 50)
     outer = (radius > 50) & (radius < 50 + head / 2 + 1.2)
     first, second = (radius[part][mean[part].argmax()] for part in (inner, outer))
     assert second - first == pytest.approx(head, abs=0.2)
-    # A projected shell peaks less than a peak's width (sigma .38 nm) inside its own radius.
+    # A projected shell peaks less than a peak's width (sigma 0.38 nm) inside its own radius.
     assert 50 + head / 2 - 0.5 < second <= 50 + head / 2
 
 
@@ -56,7 +56,7 @@ def test_multilamellar_has_two_to_six_lamellae_with_water_between():
     """No gap is below 5.8 nm, none of the lamellae meets the lumen's end."""
     rng = np.random.default_rng(0)
     for _ in range(100):
-        vesicle = vesicles.draw_vesicle((0, 0), 90.0, 120.0, rng, multilamellar=True)
+        vesicle = vesicles.draw_vesicle(90.0, 120.0, rng, multilamellar=True)
         assert 2 <= len(vesicle.depths) <= 6
         assert vesicle.gap_nm >= 5.8
         assert vesicle.depths[-1] < min(vesicle.form.axes)
@@ -67,8 +67,7 @@ def test_fill_lies_on_the_asked_side_of_the_threshold(filled):
     """Filled means above the threshold, else at most the threshold."""
     rng = np.random.default_rng(0)
     fills = [
-        vesicles.draw_vesicle((0, 0), 80.0, 120.0, rng, filled=filled, threshold=0.3).payload.fill
-        for _ in range(200)
+        vesicles.draw_vesicle(80.0, 120.0, rng, filled=filled, threshold=0.3).payload.fill for _ in range(200)
     ]
     assert all((fill > 0.3) == filled for fill in fills)
 
@@ -83,7 +82,7 @@ def test_payload_lies_inside_its_lumen(kind):
         payload = vesicles.draw_payload(
             kind, 0.9, lumen, shapes.frame(shapes.direction(rng)), np.zeros(2), rng
         )
-        vesicles.add_payload(image, 1.0, payload, np.array([60.0, 60.0]))
+        vesicles.paint_payload(image, 1.0, _ball(60.0, 4.0, payload=payload))
     rows, columns = np.indices(image.shape) - 60
     far = np.hypot(rows, columns) > 33
     assert image[~far].sum() > 20 * np.abs(image[far]).sum()
@@ -95,7 +94,7 @@ def test_fuller_payload_is_heavier():
     for fill in (0.25, 0.5):
         image, rng = np.zeros((121, 121), np.float32), np.random.default_rng(1)
         payload = vesicles.draw_payload("dense", fill, np.full(3, 40.0), np.eye(3), np.zeros(2), rng)
-        vesicles.add_payload(image, 1.0, payload, np.array([60.0, 60.0]))
+        vesicles.paint_payload(image, 1.0, _ball(80.0, 4.0, payload=payload))
         masses.append(image.sum())
     assert masses[1] / masses[0] == pytest.approx(2, rel=0.02)
 
@@ -103,7 +102,7 @@ def test_fuller_payload_is_heavier():
 def test_stomatocytes_carry_nothing():
     """The thin lumen of a stomatocyte holds no payload."""
     rng = np.random.default_rng(0)
-    drawn = [vesicles.draw_vesicle((0, 0), 80.0, 150.0, rng, filled=True) for _ in range(300)]
+    drawn = [vesicles.draw_vesicle(80.0, 150.0, rng, filled=True) for _ in range(300)]
     assert not [vesicle for vesicle in drawn if vesicle.form.name == "stomatocyte"]
 
 

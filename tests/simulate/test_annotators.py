@@ -12,7 +12,7 @@ from temlib.simulate import annotators, microscope, vesicles
 
 def _vesicle(lamellae, seed=0, **options):
     rng = np.random.default_rng(seed)
-    return vesicles.draw_vesicle((0, 0), 90.0, 120.0, rng, multilamellar=lamellae > 1, **options)
+    return vesicles.draw_vesicle(90.0, 120.0, rng, multilamellar=lamellae > 1, **options)
 
 
 def _sight(**changes):

@@ -21,8 +21,18 @@ def made():
 
 @pytest.fixture(scope="module")
 def small():
-    """Thirty particles in memory."""
-    return studies.crops(30, seed=4, micrographs=2)
+    """Thirty particles and their crops."""
+    study = simulate.study(30, seed=4, micrographs=2)
+    return study, _crops(study)
+
+
+def _crops(study):
+    return [image for _, images in study.crops() for image in images]
+
+
+def _masks(study):
+    scenes = [study.scene(i) for i in range(len(study.names))]
+    return [pair for scene in scenes for pair in simulate.regions(scene, study.settings)]
 
 
 def _digest(study):
@@ -116,9 +126,9 @@ def test_micrographs_can_be_made_alone():
 
 def test_crops_are_windows_of_their_micrographs(small):
     """Crop i is cut around row i's place from row i's micrograph."""
-    table, images = small
-    whole = dict(simulate.study(30, seed=4, micrographs=2).micrographs())
-    for row, image in zip(table.itertuples(), images):
+    study, images = small
+    whole = dict(study.micrographs())
+    for row, image in zip(study.table.itertuples(), images):
         half = row.box_px // 2
         assert image.shape == (row.box_px, row.box_px)
         assert image.dtype == np.float32
@@ -127,17 +137,15 @@ def test_crops_are_windows_of_their_micrographs(small):
 
 def test_particles_are_darker_than_their_surroundings(small):
     """Membranes, found by their masks, are darker than the rest of the crop in nearly every particle."""
-    study = simulate.study(30, seed=4, micrographs=2)
-    masks = [pair for _, pairs in study.regions() for pair in pairs]
-    darker = [image[mask].mean() < image[~mask].mean() for image, (mask, _) in zip(small[1], masks)]
+    study, images = small
+    darker = [image[mask].mean() < image[~mask].mean() for image, (mask, _) in zip(images, _masks(study))]
     assert np.mean(darker) > 0.9
 
 
 def test_regions_match_crops_and_truth(small):
     """Masks have the shape of their crops; only particles that carry something have a payload mask."""
-    table, images = small
-    masks = [pair for _, pairs in simulate.study(30, seed=4, micrographs=2).regions() for pair in pairs]
-    for (membrane, payload), image, fill in zip(masks, images, table["truth_fill"]):
+    study, images = small
+    for (membrane, payload), image, fill in zip(_masks(study), images, study.table["truth_fill"]):
         assert membrane.shape == payload.shape == image.shape
         assert membrane.any()
         assert payload.any() == (fill > 0)
@@ -145,23 +153,23 @@ def test_regions_match_crops_and_truth(small):
 
 def test_noise_free_images_have_no_noise():
     """Without noise and neighbours the border of a crop is smooth."""
-    _, images = studies.crops(4, seed=1, noise=False, confusers=0.0)
+    images = _crops(simulate.study(4, seed=1, noise=False, artefacts=0.0))
     assert all(np.abs(np.diff(image[0]))[:3].max() < 0.02 * image.mean() for image in images)
 
 
 def test_more_dose_means_less_relative_noise():
-    """The border of crops scatters less at 60 than at 5 e/Å²."""
+    """The border of crops scatters less at 60 than at 5 e⁻/Å²."""
 
     def scatter(dose):
-        _, images = studies.crops(10, seed=3, dose=dose, confusers=0.0)
+        images = _crops(simulate.study(10, seed=3, dose=(dose, dose), artefacts=0.0))
         return np.median([np.diff(image[:3]).std() / image.mean() for image in images])
 
     assert scatter(60.0) < 0.6 * scatter(5.0)
 
 
 def test_less_dose_leaves_more_uncertain():
-    """Annotators are less certain at 1 than at 60 e/Å²."""
-    few, many = (simulate.study(300, seed=3, dose=dose).table for dose in (1.0, 60.0))
+    """Annotators are less certain at 1 than at 60 e⁻/Å²."""
+    few, many = (simulate.study(300, seed=3, dose=(dose, dose)).table for dose in (1.0, 60.0))
     for task in simulate.TASKS:
         assert (few[task] == "uncertain").mean() > (many[task] == "uncertain").mean()
 
@@ -185,24 +193,21 @@ def test_binning_makes_coarser_crops_of_the_same_field():
 def test_particles_are_centred_in_their_boxes():
     """Averaged over particles, the membrane masks are centred in their boxes within 3 %."""
     study = simulate.study(50, seed=8, binning=2)
-    offsets = []
-    for _, pairs in study.regions():
-        for membrane, _ in pairs:
-            offsets.append([np.mean(index) / membrane.shape[0] - 0.5 for index in np.nonzero(membrane)])
+    offsets = [[np.mean(index) / len(mask) - 0.5 for index in np.nonzero(mask)] for mask, _ in _masks(study)]
     assert np.abs(np.mean(offsets, axis=0)).max() < 0.03
 
 
 def test_thesis_preset_is_eight_bit():
     """The preset of 2016 gives grey levels 0 to 255 at 2 nm."""
-    table, images = studies.crops(10, seed=1, preset="thesis2016")
-    assert all(np.array_equal(image, np.rint(image)) and image.max() <= 255 for image in images)
-    assert (table["pixel_size_nm"] == 2).all()
+    study = simulate.study(10, seed=1, preset="thesis2016")
+    assert all(np.array_equal(image, np.rint(image)) and image.max() <= 255 for image in _crops(study))
+    assert (study.table["pixel_size_nm"] == 2).all()
 
 
 @pytest.mark.parametrize("preset", ["krios300", "ccd120"])
 def test_other_presets_make_images(preset):
     """Every preset gives finite, positive images."""
-    _, images = studies.crops(5, seed=1, preset=preset)
+    images = _crops(simulate.study(5, seed=1, preset=preset))
     assert all(np.isfinite(image).all() and image.min() >= 0 for image in images)
 
 
@@ -212,9 +217,10 @@ def test_other_presets_make_images(preset):
         ({"pixel_nm": 1.5}, "binning"),
         ({"pixel_nm": 0.0}, "pixel_nm"),
         ({"dose": (-5.0, 20.0)}, "dose"),
-        ({"dose": 0.0}, "dose"),
+        ({"dose": 20.0}, "2 numbers"),
+        ({"dose": (0.0, 20.0)}, "dose"),
         ({"dose": (30.0, 20.0)}, "smaller first"),
-        ({"dose": float("nan")}, "dose"),
+        ({"dose": (float("nan"), 20.0)}, "dose"),
         ({"prevalence": {"empty": 0.5}}, "sum to 1"),
         ({"prevalence": {"empty": 1.2, "full": -0.2}}, r"\[0, 1\]"),
         ({"prevalence": {"half": 0.2}}, "unknown"),
@@ -227,6 +233,11 @@ def test_other_presets_make_images(preset):
         ({"micrographs": 200}, "nest"),
         ({"sessions": 30}, "nest"),
         ({"annotators": 0}, "annotators"),
+        ({"annotators": 2.5}, "whole"),
+        ({"shape": (1024,)}, "shape"),
+        ({"binning": 0}, "binning"),
+        ({"artefacts": -1.0}, "artefacts"),
+        ({"threads": 0}, "threads"),
         ({"shape": (1024, 1024), "micrographs": 1, "diameter_nm": (40.0, 100.0, 250.0)}, "more micrographs"),
     ],
 )
@@ -272,20 +283,3 @@ def test_folder_that_holds_something_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
         simulate.write(tmp_path, 3)
-
-
-def test_stages_follow_one_particle():
-    """Seven named steps: potential without noise, counts that are whole, a crop smaller than the field."""
-    steps = {stage.name: stage for stage in simulate.stages(1)}
-    assert list(steps) == ["specimen", "ice", "contrast", "attenuation", "shot noise", "camera", "crop"]
-    assert steps["specimen"].image[0, 0] == 0
-    assert np.array_equal(steps["shot noise"].image, np.rint(steps["shot noise"].image))
-    assert steps["crop"].image.shape < steps["camera"].image.shape
-    assert all(stage.sentence.endswith(".") and stage.unit for stage in steps.values())
-
-
-def test_thon_rings_agree_with_theory():
-    """The table for the notebook shows three zeros within 1 %."""
-    table = simulate.thon_rings()
-    assert table["zero"].tolist() == [1, 2, 3]
-    assert table["relative_error"].abs().max() < 0.01
