@@ -36,15 +36,11 @@ _LINE = 512
 
 @dataclass(frozen=True)
 class Sight:
-    """What can be seen in one micrograph.
+    """What can be seen in one micrograph."""
 
-    `transferred` (n,) is the transfer along one direction of frequency, `sigma` the interaction constant in
-    rad/(V nm), and `noise` the standard deviation of a pixel over its mean, by shot noise and ice.
-    """
-
-    transferred: np.ndarray
-    sigma: float
-    noise: float
+    transferred: np.ndarray  # (n,) transfer along one direction of frequency
+    sigma: float  # interaction constant in rad/(V nm)
+    noise: float  # standard deviation of a pixel over its mean, by shot noise and ice
     pixel_nm: float
 
 
@@ -109,9 +105,8 @@ def evidence(vesicle, seen, overlap, threshold):
     lamellae, payload, snr = detectability(vesicle, seen)
     clear = 1.0 - 0.8 * min(1.0, overlap)
     # A vesicle inside, or a dent, shows a second contour; the eye has to reason it away.
-    doubt = (
-        0.45 if len(vesicle.depths) == 1 and (vesicle.inner or vesicle.form.name == "stomatocyte") else 1.0
-    )
+    two_contours = vesicle.inner or vesicle.form.name == "stomatocyte"
+    doubt = 0.45 if two_contours and len(vesicle.depths) == 1 else 1.0
     margin = abs(vesicle.payload.fill - threshold)
     near = margin / (margin + NEAR)
     lamellarity = math.log1p(lamellae / EVIDENCE_SCALE["lamellarity"]) * clear * doubt
@@ -119,7 +114,7 @@ def evidence(vesicle, seen, overlap, threshold):
 
 
 def habits(annotators, task, rng):
-    """Draw each annotator's lean to the second class and the evidence that he or she wants."""  # (annotators, 2)
+    """Draw each annotator's lean to the second class, and the evidence below which each says uncertain."""  # (annotators, 2)
     lean = HABIT * rng.standard_normal(annotators)
     return np.stack([lean, MARGIN[task] * np.exp(0.25 * rng.standard_normal(annotators))], axis=1)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from temlib.simulate import projection, shapes, vesicles
-from temlib.simulate.vesicles import Vesicle
 
 # Most vesicles find a free place within this many throws; in a crowded field the rest overlap.
 _THROWS = 40
@@ -33,9 +32,11 @@ class Crowd:
 
     def clearance(self, places, radius):
         """Return the distance from a disc's edge to the nearest other, in nm; negative where they overlap."""
-        away = np.hypot(
-            places[..., :1] - self.places[:, 0], places[..., 1:] - self.places[:, 1]
+        rows, columns = (
+            places[..., :1] - self.places[:, 0],
+            places[..., 1:] - self.places[:, 1],
         )  # (..., taken)
+        away = np.hypot(rows, columns)
         return (away - self.radii - radius).min(-1, initial=math.inf)
 
     def take(self, place, radius):
@@ -70,10 +71,6 @@ class Carbon:
     radius_nm: float
 
 
-def _sphere(place, radius, potential):
-    return np.array([[*place, radius**-2, 0.0, radius**-2, 2 * radius * potential]])
-
-
 def _broken(place, rng):
     """Return an open piece of bilayer, a cap of a sphere."""
     radius, half = rng.uniform(25, 60), rng.uniform(0.6, 2.2)
@@ -89,14 +86,12 @@ def _crystal(place, rng):
     u, v = np.meshgrid(*[np.arange(-n, n + 1.0)] * 2, indexing="ij")
     for _ in range(rng.integers(1, 4)):
         wide = size * rng.uniform(0.5, 1.0)
-        edge = np.max(
-            [np.abs(u * math.cos(a) + v * math.sin(a)) for a in (0, math.pi / 3, 2 * math.pi / 3)], axis=0
-        )
+        angles = (0, math.pi / 3, 2 * math.pi / 3)
+        edge = np.max([np.abs(u * math.cos(a) + v * math.sin(a)) for a in angles], axis=0)
         section = (0.8 / (1 + np.exp((edge - 0.85 * wide) / 0.5))).astype(np.float32)
         offset = rng.uniform(-0.5, 0.5, 2) * size
-        plates.append(
-            (offset, shapes.frame(shapes.direction(rng)), wide * rng.uniform(0.8, 1.6), section, 1.0)
-        )
+        frame = shapes.frame(shapes.direction(rng))
+        plates.append((offset, frame, wide * rng.uniform(0.8, 1.6), section, 1.0, 0.0))
     return Debris("crystal", place, 1.5 * size, tuple(plates))
 
 
@@ -120,10 +115,8 @@ def _neighbour(vesicle, crowd, settings, imaging, session, rng):
 
 def _stray(crowd, settings, imaging, session, rng):
     """Return a vesicle that nobody picked, perhaps cut by the edge of the micrograph."""
-    diameter = min(
-        settings.diameter_nm[1] * math.exp(0.4 * rng.standard_normal()), largest_in(imaging.ice_nm)
-    )
-    diameter = max(diameter, 30.0)
+    diameter = settings.diameter_nm[1] * math.exp(0.4 * rng.standard_normal())
+    diameter = max(30.0, min(diameter, largest_in(imaging.ice_nm)))
     other = vesicles.draw_vesicle(diameter, imaging.ice_nm, rng, filled=rng.uniform() < session.full)
     reach = other.extent.max()
     return other.moved_to(crowd.place(reach, -0.6 * reach, rng))
@@ -149,7 +142,8 @@ def draw_artefacts(settings, crowd, particles, imaging, session, rng):
     for kind, number, least, potential in (("micelle", 6, 2.5, 0.8), ("spot", 2, 2.0, 5.0)):
         for _ in range(rng.poisson(number * much * area)):
             place, radius = anywhere(), rng.uniform(least, 5)
-            others.append(Debris(kind, place, radius, (_sphere(place, radius, potential),)))
+            solid = [*place, radius**-2, 0.0, radius**-2, 2 * radius * potential]
+            others.append(Debris(kind, place, radius, (solid,)))
     others += [_crystal(anywhere(), rng) for _ in range(rng.poisson(0.5 * much * area))]
     if rng.uniform() < 0.1 * much:
         hole, side = rng.uniform(600, 1200), rng.uniform(0, 2 * math.pi)
@@ -163,9 +157,8 @@ def _on_carbon(shape, pixel_nm, carbon):
     """Return how much of each pixel lies on the film, in [0, 1]."""
     rows = (np.arange(shape[0], dtype=np.float32) * pixel_nm - carbon.center[0])[:, None]
     columns = (np.arange(shape[1], dtype=np.float32) * pixel_nm - carbon.center[1])[None]
-    return np.clip((np.sqrt(rows**2 + columns**2) - np.float32(carbon.radius_nm)) / 4.0 + 0.5, 0, 1).astype(
-        np.float32
-    )
+    outside = np.sqrt(rows**2 + columns**2) - np.float32(carbon.radius_nm)
+    return np.clip(outside / 4.0 + 0.5, 0, 1).astype(np.float32)
 
 
 def paint_artefacts(image, pixel_nm, others, rng):
@@ -175,24 +168,19 @@ def paint_artefacts(image, pixel_nm, others, rng):
             vesicles.paint_vesicle(image, pixel_nm, other)
         elif isinstance(other, Carbon):
             film = _on_carbon(image.shape, pixel_nm, other)
-            grain = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(
-                CARBON_GRAIN_V_NM2 / pixel_nm
-            )
+            grain = rng.standard_normal(image.shape, dtype=np.float32)
+            grain *= np.float32(CARBON_GRAIN_V_NM2 / pixel_nm)
             image += film * (grain + np.float32(CARBON_STEP_V_NM))
         elif other.kind == "broken":
             meridian, axis, head = other.parts
             distance = np.arange(0.0, vesicles.HALF_RANGE_NM, 0.2)
-            table = projection.distances(meridian, False, other.radius_nm + vesicles.HALF_RANGE_NM)
             profile = vesicles.bilayer(distance, head, 0.3 * pixel_nm)
-            extent = tuple(shapes.reach(meridian, axis) + vesicles.HALF_RANGE_NM)
-            projection.add_revolution(image, pixel_nm, other.place, axis, extent, table, profile, 0.0, 0.2)
+            vesicles.add_body(image, pixel_nm, other.place, axis, meridian, profile, 0.0, 0.2, closed=False)
         elif other.kind == "crystal":
-            for offset, frame, length, section, spacing in other.parts:
-                projection.add_rod(
-                    image, pixel_nm, other.place + offset, frame, length, section, spacing, 0.0
-                )
+            for offset, *rod in other.parts:
+                projection.add_rod(image, pixel_nm, other.place + offset, *rod)
         else:
-            projection.add_ellipsoids(image, pixel_nm, other.parts[0])
+            projection.add_ellipsoids(image, pixel_nm, np.array(other.parts))
 
 
 def attenuate(image, pixel_nm, others, mean_free_path_nm):
@@ -200,15 +188,14 @@ def attenuate(image, pixel_nm, others, mean_free_path_nm):
     for other in others:
         if isinstance(other, Carbon):
             # Carbon is about twice as dense as ice and scatters accordingly (assumed).
-            image *= np.exp(
-                _on_carbon(image.shape, pixel_nm, other) * np.float32(-2 * CARBON_NM / mean_free_path_nm)
-            )
+            path = np.float32(-2 * CARBON_NM / mean_free_path_nm)
+            image *= np.exp(_on_carbon(image.shape, pixel_nm, other) * path)
 
 
 def overlaps(particles, others):
-    """Return the share of each particle's disc that the one thing covers which covers most of it, in [0, 1]."""  # (n,)
+    """Return the largest share of each particle's disc that any one other thing covers, in [0, 1]."""  # (n,)
     discs = [(*v.place, v.extent.mean()) for v in particles]
-    discs += [(*o.place, o.extent.mean()) for o in others if isinstance(o, Vesicle)]
+    discs += [(*o.place, o.extent.mean()) for o in others if isinstance(o, vesicles.Vesicle)]
     discs += [(*o.place, o.radius_nm) for o in others if isinstance(o, Debris)]
     row, column, radius = np.array(discs).T
     n = len(particles)

@@ -15,6 +15,16 @@ _FIELD = 192
 # Thon rings are measured on a micrograph of plain ice of this many pixels a side, pixel in nm and dose in e⁻/Å² (high,
 # so that the rings are seen), at this many zeros.
 _SIDE, _PIXEL_NM, _DOSE, _ZEROS = 1024, 0.4, 1000.0, 3
+_COUNTS = "electrons/pixel"
+_STAGES = (
+    ("specimen", "The potential of lipid and payload is summed along the beam.", "V nm"),
+    ("ice", "The molecules of the frozen film add a potential that is never smooth.", "V nm"),
+    ("contrast", "The defocused lens turns phase into contrast: dark membranes, bright fringes.", "relative"),
+    ("attenuation", "Ice scatters electrons away, more where it is thicker; the dose is finite.", _COUNTS),
+    ("shot noise", "Electrons arrive one by one: counts scatter by their square root.", _COUNTS),
+    ("camera", "The camera blurs, and each pixel has a gain of its own.", "grey levels"),
+    ("crop", "A box follows the particle's size; a classifier sees nothing else.", "grey levels"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,31 +69,13 @@ def stages(seed=1, *, preset="talos200"):
     phase = frozen * np.float32(microscope.interaction_constant(scope.kv))
     image = microscope.contrast(phase, microscope.transfer(scope.shape, scope.pixel_nm, scope, imaging))
     expected = microscope.expected_counts(image.copy(), scope.pixel_nm, scope, imaging, rng)
-    counts = microscope.shot_noise(expected.copy(), rng)
+    counts = microscope.shot_noise(expected, rng)
     taken = microscope.take(counts.copy(), scope, microscope.gain_map(scope.shape, scope, rng))
     box = min(taken.shape[0], 2 * math.ceil(1.2 * vesicle.extent.max() / scope.pixel_nm / scope.binning))
     edge = (taken.shape[0] - box) // 2
-    crop, counted = taken[edge : edge + box, edge : edge + box], "electrons/pixel"
-    steps = [
-        ("specimen", "The potential of lipid and payload is summed along the beam.", body, "V nm"),
-        ("ice", "The molecules of the frozen film add a potential that is never smooth.", frozen, "V nm"),
-        (
-            "contrast",
-            "The defocused lens turns phase into contrast: dark membranes, bright fringes.",
-            image,
-            "relative",
-        ),
-        (
-            "attenuation",
-            "Ice scatters electrons away, more where it is thicker; the dose is finite.",
-            expected,
-            counted,
-        ),
-        ("shot noise", "Electrons arrive one by one: counts scatter by their square root.", counts, counted),
-        ("camera", "The camera blurs, and each pixel has a gain of its own.", taken, "grey levels"),
-        ("crop", "A box follows the particle's size; a classifier sees nothing else.", crop, "grey levels"),
-    ]
-    return [Stage(*step) for step in steps]
+    crop = taken[edge : edge + box, edge : edge + box]
+    images = (body, frozen, image, expected, counts, taken, crop)
+    return [Stage(*words, image, unit) for (*words, unit), image in zip(_STAGES, images)]
 
 
 def radial_power(image, pixel_nm):

@@ -6,7 +6,7 @@ the finished micrograph, whose pixel (0, 0) has its centre at half a pixel from 
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -25,77 +25,45 @@ PREVALENCE = {"unilamellar": 0.9, "multilamellar": 0.1, "empty": 0.3, "full": 0.
 # How far, in logits, the shares of sessions and of micrographs scatter. Without that, a micrograph would tell nothing
 # about its particles and no split could leak. The widths are assumed.
 LEAN_SESSION, LEAN_MICROGRAPH = 0.7, 0.8
-# Limits of numbers: how many there are, least, most, unit and reason. Whole numbers have whole limits.
+# Limits: how many numbers (ascending, but for a shape), the least and the largest, unit and reason. Whole numbers are
+# needed where the limits are whole. What has no entry is a number of things, from 1 on.
 LIMITS = {
     "pixel_nm": (
         1,
         0.01,
         1.0,
-        "nm: coarser pixels lose the two leaflets of a bilayer; use `binning` for coarser crops",
+        "nm; coarser pixels lose a bilayer's leaflets, for coarser crops use `binning`",
     ),
     "shape": (2, 64, 65536, "pixels"),
     "binning": (1, 1, 64, "pixels a side"),
-    "defocus_um": (2, -20.0, 20.0, "µm, under focus positive, smaller first"),
-    "dose": (2, 1e-3, 1e5, "e⁻/Å², smaller first"),
-    "ice_nm": (2, 5.0, 1000.0, "nm, smaller first"),
-    "fill_threshold": (1, 1e-6, 1 - 1e-6, "of what a lumen can hold"),
-    "diameter_nm": (
-        3,
-        24.0,
-        2000.0,
-        "nm: smallest, median and largest; less than 24 nm does not close round a lumen",
-    ),
-    "artefacts": (1, 0.0, 1000.0, "times the usual number"),
-    "annotators": (1, 1, 1000, "people"),
-    "count": (1, 1, 10**9, "particles"),
-    "micrographs": (1, 1, 10**9, ""),
-    "sessions": (1, 1, 10**9, ""),
-    "threads": (1, 1, 1000, ""),
+    "defocus_um": (2, -20.0, 20.0, "µm, under focus positive"),
+    "dose": (2, 1e-3, 1e5, "e⁻/Å²"),
+    "ice_nm": (2, 5.0, 1000.0, "nm"),
+    "fill_threshold": (1, 0.001, 0.999, "of what a lumen can hold"),
+    "diameter_nm": (3, 24.0, 2000.0, "nm (smallest, median, largest); below 24 nm there is no lumen"),
+    "artefacts": (1, 0.0, math.inf, ""),
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a study is asked to be.
-
-    Attributes
-    ----------
-    microscope : Preset
-        Microscope and camera, with the ranges of defocus, dose and ice.
-    prevalence : dict
-        Shares of `unilamellar` and `multilamellar`, and of `empty` and `full`; each pair sums to 1. Sessions and
-        micrographs scatter around.
-    fill_threshold : float
-        Fill fraction above which a particle is full, in (0, 1).
-    diameter_nm, diameter_spread : (float, float, float), float
-        Smallest, median and largest diameter; lognormal between, with this standard deviation of its logarithm.
-    artefacts : float
-        How much else is in the field: 0 nothing, 1 as usual.
-    noise : bool
-        False leaves out ice, shot noise and gain errors.
-    annotators : int
-        Size of the panel.
-    """
+    """What a study is asked to be."""
 
     microscope: microscope.Preset
-    prevalence: dict = field(default_factory=PREVALENCE.copy, hash=False)
-    fill_threshold: float = 0.2
-    diameter_nm: tuple = (40.0, 80.0, 250.0)
-    diameter_spread: float = 0.28
-    artefacts: float = 1.0
-    noise: bool = True
-    annotators: int = 3
+    prevalence: dict = field(default_factory=PREVALENCE.copy)  # sessions and micrographs scatter around
+    fill_threshold: float = 0.2  # fill fraction above which a particle is full
+    diameter_nm: tuple = (40.0, 80.0, 250.0)  # smallest, median and largest; lognormal between
+    diameter_spread: float = 0.28  # standard deviation of the diameter's logarithm
+    artefacts: float = 1.0  # how much else is in the field: 0 nothing, 1 as usual
+    noise: bool = True  # False leaves out ice, shot noise and gain errors
+    annotators: int = 3  # size of the panel
 
 
 @dataclass(frozen=True)
 class Session:
     """What the micrographs of one session share, and the shares of classes in one of its micrographs."""
 
-    defocus_um: float
-    dose: float
-    ice_nm: float
-    astigmatism_nm: float
-    astigmatism_deg: float
+    imaging: microscope.Imaging
     crowding: float
     multilamellar: float
     full: float
@@ -103,40 +71,34 @@ class Session:
 
 @dataclass(frozen=True)
 class Scene:
-    """A micrograph before it is taken: its conditions, its particles with their boxes, and everything else.
-
-    `boxes` (n, 3) are row, column and side in pixels of the finished micrograph; `others` come from
-    `artefacts.draw_artefacts`.
-    """
+    """A micrograph before it is taken."""
 
     imaging: microscope.Imaging
-    vesicles: list
-    boxes: np.ndarray
-    others: list
+    vesicles: list  # the particles
+    boxes: np.ndarray  # (n, 3) row, column and side of their boxes, in pixels of the finished micrograph
+    others: list  # everything else in the field, from `artefacts.draw_artefacts`
 
 
 def check_limits(**values):
-    """Refuse numbers outside their limits."""
+    """Refuse numbers outside their `LIMITS`."""
     for name, value in values.items():
-        size, least, most, unit = LIMITS[name]
-        numbers = np.atleast_1d(value)
+        size, least, most, unit = LIMITS.get(name, (1, 1, math.inf, ""))
+        numbers, whole, ascending = np.atleast_1d(value), isinstance(least, int), size > 1 and name != "shape"
         right = numbers.shape == (size,) and bool(((least <= numbers) & (numbers <= most)).all())
-        whole = not isinstance(least, int) or numbers.dtype.kind in "iu"
-        rising = ("first" not in unit and "smallest" not in unit) or bool((np.diff(numbers) >= 0).all())
-        if not (right and whole and rising):
-            what = f"{size} {'whole ' * isinstance(least, int)}number{'s' * (size > 1)}"
+        right &= numbers.dtype.kind in "iu" or not whole
+        if not right or (ascending and (np.diff(numbers) < 0).any()):
+            asked = f"a {'whole ' * whole}number" if size == 1 else f"{size} {'whole ' * whole}numbers"
+            limits = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g} {unit}"
             raise InputError(
-                f"{name}: {what} from {least:g} to {most:g} {unit}".rstrip() + f". Received: {value!r}."
+                f"{name}: {asked}{', smaller first,' * ascending} {limits}. Received: {value!r}."
             )
 
 
 def check(settings, per_micrograph):
     """Refuse settings that describe what cannot exist, or micrographs too small or too full for their particles."""
     scope = settings.microscope
-    of_scope = ("pixel_nm", "shape", "binning", "defocus_um", "dose", "ice_nm")
-    of_study = ("fill_threshold", "diameter_nm", "artefacts", "annotators")
-    check_limits(**{name: getattr(scope, name) for name in of_scope})
-    check_limits(**{name: getattr(settings, name) for name in of_study})
+    values = vars(scope) | vars(settings)
+    check_limits(annotators=settings.annotators, **{name: values[name] for name in LIMITS})
     _check_shares(settings.prevalence)
     _, median, largest = settings.diameter_nm
     for which, diameter, ice in (("median", median, scope.ice_nm[0]), ("largest", largest, scope.ice_nm[1])):
@@ -194,30 +156,26 @@ def draw_shares(share, sessions, counts, rng):
 def draw_session(settings, rng, multilamellar, full):
     """Draw a session; the two shares are those of one of its micrographs."""
     scope = settings.microscope
-    return Session(
+    imaging = microscope.Imaging(
         defocus_um=rng.uniform(*scope.defocus_um),
         dose=rng.uniform(*scope.dose),
         ice_nm=rng.uniform(*scope.ice_nm),
         astigmatism_nm=min(200.0, rng.exponential(40)),
         astigmatism_deg=rng.uniform(0, 180),
-        crowding=rng.uniform(0.7, 1.3),
-        multilamellar=float(multilamellar),
-        full=float(full),
     )
+    return Session(imaging, rng.uniform(0.7, 1.3), float(multilamellar), float(full))
 
 
-def draw_imaging(settings, session, rng):
-    """Draw the conditions of one micrograph around those of its session."""
-    low, high = settings.microscope.ice_nm
-    defocus, dose = settings.microscope.defocus_um, settings.microscope.dose
-    return microscope.Imaging(
-        defocus_um=float(
-            np.clip(session.defocus_um + 0.25 * np.ptp(defocus) * rng.standard_normal(), *defocus)
-        ),
-        astigmatism_nm=session.astigmatism_nm,
-        astigmatism_deg=session.astigmatism_deg,
-        dose=float(np.clip(session.dose * math.exp(0.05 * rng.standard_normal()), *dose)),
-        ice_nm=float(np.clip(session.ice_nm * math.exp(0.12 * rng.standard_normal()), low, high)),
+def draw_imaging(scope, usual, rng):
+    """Draw the conditions of one micrograph around the `usual` ones of its session."""
+    defocus_um = usual.defocus_um + 0.25 * np.ptp(scope.defocus_um) * rng.standard_normal()
+    dose = usual.dose * math.exp(0.05 * rng.standard_normal())
+    ice_nm = usual.ice_nm * math.exp(0.12 * rng.standard_normal())
+    return replace(
+        usual,
+        defocus_um=float(np.clip(defocus_um, *scope.defocus_um)),
+        dose=float(np.clip(dose, *scope.dose)),
+        ice_nm=float(np.clip(ice_nm, *scope.ice_nm)),
         wedge=(*(0.15 * rng.standard_normal(2)), rng.uniform(0.0, 0.25)),
         beam=(*(0.04 * rng.standard_normal(2)), -rng.uniform(0.0, 0.08)),
         unevenness=rng.uniform(0.01, 0.03),
@@ -239,8 +197,8 @@ def _diameter(settings, ice_nm, rng):
 
 def draw_scene(settings, session, count, rng):
     """Draw a micrograph with `count` particles."""
-    imaging = draw_imaging(settings, session, rng)
     scope = settings.microscope
+    imaging = draw_imaging(scope, session.imaging, rng)
     field_nm = np.array(scope.shape) * scope.pixel_nm
     pixel = scope.pixel_nm * scope.binning
     taken, particles, boxes = artefacts.Crowd(field_nm), [], []
@@ -295,36 +253,33 @@ def truths(scene, settings):
                 "truth_snr": snr,
             }
         )
-    table = pd.DataFrame(rows).assign(truth_kv=scope.kv, truth_defocus_um=imaging.defocus_um)
-    for name in ("astigmatism_nm", "astigmatism_deg", "dose", "ice_nm", "drift_nm"):
-        table[f"truth_{name}".replace("dose", "dose_e_per_A2")] = getattr(imaging, name)
+    table = pd.DataFrame(rows).assign(
+        truth_kv=scope.kv,
+        truth_defocus_um=imaging.defocus_um,
+        truth_astigmatism_nm=imaging.astigmatism_nm,
+        truth_astigmatism_deg=imaging.astigmatism_deg,
+        truth_dose_e_per_A2=imaging.dose,
+        truth_ice_nm=imaging.ice_nm,
+        truth_drift_nm=imaging.drift_nm,
+    )
     return table, np.array(strengths)
-
-
-def potential(scene, settings, rng):
-    """Return the projected potential of a scene, ice included, in V nm."""  # (rows, columns) float32
-    scope = settings.microscope
-    if settings.noise:
-        image = rng.standard_normal(scope.shape, dtype=np.float32)
-        image *= np.float32(vesicles.ice_roughness(scene.imaging.ice_nm, scope.pixel_nm))
-    else:
-        image = np.zeros(scope.shape, np.float32)
-    for vesicle in scene.vesicles:
-        vesicles.paint_vesicle(image, scope.pixel_nm, vesicle)
-    artefacts.paint_artefacts(image, scope.pixel_nm, scene.others, rng)
-    return image
 
 
 def render(scene, settings, gains, rng):
     """Return the finished micrograph of a scene."""  # (rows, columns) float32
     scope, imaging = settings.microscope, scene.imaging
-    image = potential(scene, settings, rng)
+    image = np.zeros(scope.shape, np.float32)  # the projected potential in V nm
+    if settings.noise:
+        rng.standard_normal(dtype=np.float32, out=image)
+        image *= np.float32(vesicles.ice_roughness(imaging.ice_nm, scope.pixel_nm))
+    for vesicle in scene.vesicles:
+        vesicles.paint_vesicle(image, scope.pixel_nm, vesicle)
+    artefacts.paint_artefacts(image, scope.pixel_nm, scene.others, rng)
     image *= np.float32(microscope.interaction_constant(scope.kv))
     image = microscope.contrast(image, microscope.transfer(scope.shape, scope.pixel_nm, scope, imaging))
     artefacts.attenuate(image, scope.pixel_nm, scene.others, microscope.mean_free_path_nm(scope.kv))
-    counts = microscope.expected_counts(
-        image, scope.pixel_nm, scope, imaging, rng if settings.noise else None
-    )
+    uneven = rng if settings.noise else None
+    counts = microscope.expected_counts(image, scope.pixel_nm, scope, imaging, uneven)
     if settings.noise:
         counts = microscope.shot_noise(counts, rng)
     return microscope.take(counts, scope, gains)

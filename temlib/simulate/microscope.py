@@ -17,7 +17,7 @@ References
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -37,79 +37,40 @@ UNEVEN_NM = 80.0
 
 @dataclass(frozen=True)
 class Preset:
-    """A microscope with its camera, and the ranges in which people use it.
+    """A microscope with its camera, and the ranges in which people use it."""
 
-    Attributes
-    ----------
-    kv, cs_mm, cc_mm, energy_spread_ev, convergence_mrad : float
-        Acceleration voltage, spherical and chromatic aberration, energy spread (FWHM), half angle of illumination.
-    amplitude_contrast : float
-        The share w of amplitude contrast, in [0, 1).
-    pixel_nm, shape : float, (int, int)
-        Pixel, and rows and columns of a micrograph, of the simulation and of the camera.
-    binning : int
-        Pixels of the camera, per side, that are averaged into one pixel of the finished micrograph.
-    defocus_um, dose, ice_nm : (float, float)
-        Range of session means: defocus in µm, dose in e⁻/Å², ice in nm.
-    dqe0, mtf_nyquist : float, float or None
-        Detective quantum efficiency at frequency 0 (1 is ideal); modulation transfer of a CCD at Nyquist, None for a
-        counting camera.
-    gain, gain_error, hot_pixels : float
-        Grey levels per detected electron, standard deviation of what the gain correction leaves, share of hot pixels.
-    bits, jpeg : int
-        8 quantises the micrograph, 0 keeps 32-bit float; quality of JPEG compression, 0 for none.
-    """
-
-    kv: float
-    pixel_nm: float = 1.0
-    shape: tuple = (1024, 1024)
-    binning: int = 1
-    cs_mm: float = 2.7
-    cc_mm: float = 2.7
-    energy_spread_ev: float = 0.7
-    convergence_mrad: float = 0.05
-    amplitude_contrast: float = 0.08
-    defocus_um: tuple = (1.2, 3.0)
-    dose: tuple = (10.0, 30.0)
-    ice_nm: tuple = (75.0, 150.0)
-    dqe0: float = 0.95
-    mtf_nyquist: float | None = None
-    gain: float = 1.0
-    gain_error: float = 0.004
-    hot_pixels: float = 5e-6
-    bits: int = 0
-    jpeg: int = 0
+    kv: float  # acceleration voltage
+    pixel_nm: float = 1.0  # of the simulation and of the camera
+    shape: tuple = (1024, 1024)  # rows and columns of a micrograph on that grid
+    binning: int = 1  # camera pixels a side that are averaged into one pixel of the finished micrograph
+    cs_mm: float = 2.7  # spherical aberration
+    cc_mm: float = 2.7  # chromatic aberration
+    energy_spread_ev: float = 0.7  # FWHM
+    convergence_mrad: float = 0.05  # half angle of illumination
+    amplitude_contrast: float = 0.08  # the share w, in [0, 1)
+    defocus_um: tuple = (1.2, 3.0)  # range of session means
+    dose: tuple = (10.0, 30.0)  # likewise, e⁻/Å²
+    ice_nm: tuple = (75.0, 150.0)  # likewise
+    dqe0: float = 0.95  # detective quantum efficiency at frequency 0; 1 is the ideal camera
+    mtf_nyquist: float | None = None  # modulation transfer of a CCD at Nyquist; None for a counting camera
+    gain: float = 1.0  # grey levels per detected electron
+    gain_error: float = 0.004  # standard deviation of the gain that is left after correction
+    hot_pixels: float = 5e-6  # share of them
+    bits: int = 0  # depth of the finished image: 0 keeps 32-bit float, 8 quantises the micrograph
+    jpeg: int = 0  # quality of JPEG compression, 0 for none
 
 
 # Ranges of use are those of the field (dose 10 to 60 e⁻/Å², defocus 0.5 to 5 µm, ice 30 to 150 nm); the CCD's
 # numbers are assumed.
-_CCD = {"mtf_nyquist": 0.15, "gain": 4.0, "convergence_mrad": 0.1, "energy_spread_ev": 1.5}
+_KRIOS = Preset(kv=300.0, pixel_nm=0.6, shape=(1728, 1728), defocus_um=(0.8, 2.5), dose=(25.0, 50.0))
+_CCD = Preset(kv=120.0, defocus_um=(1.5, 4.0), dose=(12.0, 30.0), dqe0=0.4, mtf_nyquist=0.15, gain=4.0)
+_CCD = replace(_CCD, convergence_mrad=0.1, energy_spread_ev=1.5, gain_error=0.01, hot_pixels=2e-5)
+_OLDER = replace(_CCD, dose=(10.0, 25.0), dqe0=0.35, gain_error=0.015, hot_pixels=3e-5)
 PRESETS = {
-    "krios300": Preset(
-        kv=300.0,
-        pixel_nm=0.6,
-        shape=(1728, 1728),
-        defocus_um=(0.8, 2.5),
-        dose=(25.0, 50.0),
-        convergence_mrad=0.03,
-        gain_error=0.003,
-    ),
+    "krios300": replace(_KRIOS, convergence_mrad=0.03, gain_error=0.003),
     "talos200": Preset(kv=200.0),
-    "ccd120": Preset(
-        kv=120.0, defocus_um=(1.5, 4.0), dose=(12.0, 30.0), dqe0=0.4, gain_error=0.01, hot_pixels=2e-5, **_CCD
-    ),
-    "thesis2016": Preset(
-        kv=120.0,
-        defocus_um=(1.5, 4.0),
-        dose=(10.0, 25.0),
-        dqe0=0.35,
-        gain_error=0.015,
-        hot_pixels=3e-5,
-        binning=2,
-        bits=8,
-        jpeg=80,
-        **_CCD,
-    ),
+    "ccd120": _CCD,
+    "thesis2016": replace(_OLDER, binning=2, bits=8, jpeg=80),
 }
 
 
@@ -144,31 +105,25 @@ def mean_free_path_nm(kv):
 
 @dataclass(frozen=True)
 class Imaging:
-    """How one micrograph is taken.
+    """How one micrograph is taken."""
 
-    `astigmatism_nm` is half the difference of the two principal defoci, `astigmatism_deg` the angle of the larger from
-    the columns' axis to the rows'; `dose` is in e⁻/Å². `wedge` and `beam` are the relative changes of ice thickness
-    and of illumination over the field along rows, along columns, and from middle to corner; `unevenness` is the
-    standard deviation of the relative thickness over distances of `UNEVEN_NM`.
-    """
-
-    defocus_um: float
-    astigmatism_nm: float = 0.0
-    astigmatism_deg: float = 0.0
-    dose: float = 20.0
-    ice_nm: float = 60.0
-    wedge: tuple = (0.0, 0.0, 0.0)
-    beam: tuple = (0.0, 0.0, 0.0)
-    unevenness: float = 0.0
-    drift_nm: float = 0.0
-    drift_deg: float = 0.0
+    defocus_um: float  # mean, positive under focus
+    astigmatism_nm: float = 0.0  # half the difference of the two principal defoci
+    astigmatism_deg: float = 0.0  # angle of the larger, from the columns' axis to the rows'
+    dose: float = 20.0  # e⁻/Å² on the specimen
+    ice_nm: float = 60.0  # thickness in the middle
+    wedge: tuple = (0.0, 0.0, 0.0)  # its relative change along rows, along columns, from middle to corner
+    beam: tuple = (0.0, 0.0, 0.0)  # relative change of illumination, likewise
+    unevenness: float = 0.0  # standard deviation of the relative thickness over distances of `UNEVEN_NM`
+    drift_nm: float = 0.0  # length of the drift during the exposure
+    drift_deg: float = 0.0  # its angle
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _sine(angle):
     """Return sin(angle) to single precision, by a polynomial that compilers vectorise, unlike math.sin."""
     turns = angle / (2.0 * math.pi)
-    x = np.float32(turns - math.floor(turns + 0.5))  # [-.5, .5)
+    x = np.float32(turns - math.floor(turns + 0.5))  # in [-0.5, 0.5)
     x = min(x, np.float32(0.5) - x)
     x = max(x, np.float32(-0.5) - x) * np.float32(2.0 * math.pi)
     y = x * x
@@ -205,9 +160,7 @@ def _transfer(row, column, spherical, crossed, damps, step):
 
 
 def mtf_width(microscope):
-    """Return q0 of the CCD's MTF 1 / (1 + (q/q0)²), with q = 1 at Nyquist; 0 for a counting camera."""
-    if microscope.mtf_nyquist is None:
-        return 0.0
+    """Return q0 of a CCD's MTF 1 / (1 + (q/q0)²), with q = 1 at Nyquist."""
     return 1.0 / math.sqrt(1.0 / microscope.mtf_nyquist - 1.0)
 
 
@@ -318,26 +271,17 @@ def expected_counts(image, pixel_nm, microscope, imaging, rng=None):
     return image
 
 
-@njit(cache=True, nogil=True)
-def _normal_counts(expected, normal):
-    """Turn `expected` into counts in place, by a normal law corrected for the Poisson law's skewness."""
-    for i in range(expected.shape[0]):
-        for j in range(expected.shape[1]):
-            z = normal[i, j]
-            mean = expected[i, j]
-            expected[i, j] = math.floor(mean + math.sqrt(mean) * z + (z * z - 1.0) / 6.0 + 0.5)
-
-
 def shot_noise(expected, rng):
-    """Draw counts of electrons, whole numbers as float32; `expected` (≥ 0) may be overwritten.
+    """Draw counts of electrons, whole numbers as float32.
 
     Where every pixel expects at least 64 electrons the Cornish–Fisher expansion to second order stands in for the
     Poisson law: mean and skewness agree, and the variance exceeds the mean by 1/18 + 1/12 (0.22 % at 64).
     """
     if expected.min() < NORMAL_FROM:
         return rng.poisson(expected).astype(np.float32)
-    _normal_counts(expected, rng.standard_normal(expected.shape, dtype=np.float32))
-    return expected
+    normal = rng.standard_normal(expected.shape, dtype=np.float32)
+    skew = (np.square(normal).astype(float) - 1.0) / 6.0
+    return np.floor(expected + np.sqrt(expected) * normal + skew + 0.5).astype(np.float32)
 
 
 def take(counts, microscope, gains):

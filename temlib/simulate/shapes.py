@@ -6,7 +6,7 @@ easily but hardly stretches, so vesicles change form at constant area. Lengths a
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,29 +25,24 @@ FILM_NM = 2.0
 
 @dataclass(frozen=True)
 class Form:
-    """The mid-plane of an outermost bilayer.
+    """The mid-plane of an outermost bilayer."""
 
-    `axes` are the half axes along the columns of `rotation`; the last is the axis of revolution. Bodies of revolution
-    have a `meridian`; their `axes` are those of the largest ellipsoid that stays inside, and `offset_nm` is its place
-    along the axis.
-    """
-
-    name: str
-    axes: np.ndarray
-    rotation: np.ndarray
-    offset_nm: float = 0.0
-    meridian: np.ndarray | None = None
+    name: str  # one of `FORMS`
+    axes: np.ndarray  # (3,) half axes of the ellipsoid; of other forms, of the largest one that stays inside
+    rotation: np.ndarray  # (3, 3) columns are the directions of the half axes, the last that of revolution
+    offset_nm: float = 0.0  # place of that inner ellipsoid along the axis of revolution
+    meridian: np.ndarray | None = None  # of bodies of revolution
 
     @property
     def extent(self):
-        """Half the extent along rows, columns and beam: (3,) ndarray, in nm."""
+        """Half the extent along rows, columns and beam."""  # (3,)
         if self.meridian is None:
             return np.sqrt((self.rotation**2) @ self.axes**2)
         return reach(self.meridian, self.rotation[:, 2])
 
 
 def reach(meridian, axis):
-    """Return half the extent (rows, columns, beam) of what a meridian sweeps around `axis`: (3,) ndarray."""
+    """Return half the extent (rows, columns, beam) of what a meridian sweeps around `axis`."""  # (3,)
     across = np.sqrt(np.maximum(0.0, 1.0 - axis**2))
     return (meridian[:, :1] * across + np.abs(meridian[:, 1:] * axis)).max(0)
 
@@ -65,7 +60,7 @@ def frame(axis):
 
 
 def direction(rng):
-    """Draw a direction, uniform on the sphere: (3,) ndarray."""
+    """Draw a direction, uniform on the sphere."""  # (3,)
     height, angle = rng.uniform(-1, 1), rng.uniform(0, 2 * math.pi)
     across = math.sqrt(1 - height * height)
     return np.array([across * math.sin(angle), across * math.cos(angle), height])
@@ -91,6 +86,7 @@ def area_revolution(meridian):
 
 
 def _arc(radius, height, start, stop, points):
+    """Return an arc of a meridian around `height` on the axis."""
     angle = np.linspace(start, stop, points)
     return np.stack([radius * np.sin(angle), height + radius * np.cos(angle)], axis=1)
 
@@ -159,7 +155,7 @@ def fit_to_ice(form, diameter_nm, ice_nm):
     in_plane = form.rotation[:, 2] * (1.0, 1.0, 0.0)
     if form.name in ("prolate", "tube", "pear") and np.linalg.norm(in_plane) > 1e-6:
         flat = frame(in_plane / np.linalg.norm(in_plane))
-        laid = Form(form.name, form.axes, flat, form.offset_nm, form.meridian)
+        laid = replace(form, rotation=flat)
         if laid.extent[2] <= room:
             return laid
     return _pressed(diameter_nm / 2, room, form.rotation)
@@ -170,12 +166,10 @@ def _pressed(radius, room, rotation):
     low, high = radius, 2.0 * radius
     for _ in range(30):
         wide = 0.5 * (low + high)
-        low, high = (
-            (wide, high) if area_ellipsoid((wide, wide, room)) < 4 * math.pi * radius**2 else (low, wide)
-        )
+        too_narrow = area_ellipsoid((wide, wide, room)) < 4 * math.pi * radius**2
+        low, high = (wide, high) if too_narrow else (low, wide)
     angle = math.atan2(rotation[0, 0], rotation[1, 0])
-    turned = np.array(
-        [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1.0]]
-    )
+    c, s = math.cos(angle), math.sin(angle)
+    turned = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
     name = "sphere" if room > 0.8 * wide else "flattened"
     return Form(name, np.array([wide * 1.01, wide * 0.99, room]), turned)

@@ -26,7 +26,7 @@ PER_MICROGRAPH = 25
 KEPT_SCENES = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
     """A simulated study; made by `study`."""
 
@@ -36,17 +36,12 @@ class Study:
     counts: tuple = field(repr=False)
     sessions: tuple = field(repr=False)
     threads: int = 2
-    _scenes: dict = field(default_factory=dict, repr=False, compare=False)
+    _scenes: dict = field(default_factory=dict, repr=False)
 
     @property
     def names(self):
         """The micrographs' names."""
         return [f"m{i + 1:04d}" for i in range(len(self.counts))]
-
-    @property
-    def pixel_size_nm(self):
-        """Pixel size of the finished micrographs and crops."""
-        return self.settings.microscope.pixel_nm * self.settings.microscope.binning
 
     def scene(self, index):
         """Return what lies in micrograph `index` and how it is imaged: a `micrograph.Scene`."""
@@ -61,17 +56,15 @@ class Study:
         return drawn
 
     def _rng(self, *key):
+        """Return a stream of its own for each thing that is drawn."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
     @cached_property
     def _shares(self):
         """Shares of multilamellar and of full in each micrograph."""  # (2, micrographs)
         asked = [self.settings.prevalence[name] for name in ("multilamellar", "full")]
-        shares = [
-            micrograph.draw_shares(share, self.sessions, self.counts, self._rng(7, i))
-            for i, share in enumerate(asked)
-        ]
-        return np.array(shares)
+        where = self.sessions, self.counts
+        return np.array([micrograph.draw_shares(asked[i], *where, self._rng(7, i)) for i in range(2)])
 
     @cached_property
     def _tables(self):
@@ -108,7 +101,7 @@ class Study:
         return self._tables[1]
 
     def micrograph(self, index):
-        """Return the finished micrograph `index`: (rows, columns) ndarray of float32."""
+        """Return the finished micrograph `index`."""  # (rows, columns) float32
         gains = _gains(self, self.sessions[index])
         return micrograph.render(self.scene(index), self.settings, gains, self._rng(2, index))
 
@@ -139,7 +132,20 @@ def _gains(study, session):
 
 
 def crop(image, row, column, box):
-    """Return the square window of `box` pixels whose pixel (`box // 2`, `box // 2`) is (`row`, `column`)."""
+    """Cut a particle out of its micrograph.
+
+    Parameters
+    ----------
+    image : (rows, columns) ndarray
+        The micrograph.
+    row, column, box : int
+        The window's pixel (`box // 2`, `box // 2`) is the micrograph's (`row`, `column`), and it lies inside.
+
+    Returns
+    -------
+    (box, box) ndarray
+        A copy.
+    """
     top, left = row - box // 2, column - box // 2
     return image[top : top + box, left : left + box].copy()
 
@@ -160,8 +166,9 @@ def study(count, *, seed=1, preset="talos200", micrographs=None, sessions=None, 
     threads : int
         Threads that make micrographs.
     **options
-        Fields of `Settings`, or of the preset's `Preset`, that shall differ, such as `artefacts=0.0` or
-        `dose=(4.0, 4.0)`; of `prevalence` one task is enough.
+        Fields of `micrograph.Settings`, or of the preset (`microscope.Preset`), that shall differ, such as
+        `artefacts=0.0` or `dose=(4.0, 4.0)`. `prevalence` holds the shares of `unilamellar` and `multilamellar`, or of
+        `empty` and `full`, or of all four; each pair sums to 1.
 
     Returns
     -------
@@ -172,12 +179,11 @@ def study(count, *, seed=1, preset="talos200", micrographs=None, sessions=None, 
     InputError
         If the numbers describe what cannot exist, or what the simulation cannot hold.
     """
-    own = {each.name for each in fields(micrograph.Settings)} & set(options)
-    scope = {name: value for name, value in options.items() if name not in own}
-    settings = micrograph.Settings(
-        replace(microscope.preset(preset), **scope), **{name: options[name] for name in own}
-    )
-    settings = replace(settings, prevalence=micrograph.PREVALENCE | settings.prevalence)
+    known = {each.name for each in fields(micrograph.Settings)}
+    own = {name: value for name, value in options.items() if name in known}
+    scope = {name: value for name, value in options.items() if name not in known}
+    own["prevalence"] = micrograph.PREVALENCE | own.get("prevalence", {})
+    settings = micrograph.Settings(replace(microscope.preset(preset), **scope), **own)
     micrograph.check_limits(count=count, threads=threads)
     micrographs = math.ceil(count / PER_MICROGRAPH) if micrographs is None else micrographs
     sessions = max(1, min(6, micrographs // 4)) if sessions is None else sessions
@@ -237,7 +243,7 @@ def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **opti
             cut = crop(image, row.row, row.column, row.box_px)
             _write_png(folder / images[-1], cut, made.settings.microscope.bits)
         if micrographs:
-            _write_mrc(folder / "micrographs" / f"{name}.mrc", image, made.pixel_size_nm)
+            _write_mrc(folder / "micrographs" / f"{name}.mrc", image, table["pixel_size_nm"].iloc[0])
     if micrographs:
         _write_star(folder / "particles.star", table, made.settings.microscope)
     write_csv(folder / "panel.csv", made.panel)

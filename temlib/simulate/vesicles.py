@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numba import njit
 
 from temlib.simulate import projection, shapes
 
@@ -18,54 +17,62 @@ from temlib.simulate import projection, shapes
 FIBRE_NM = 3.2
 # Spacing at which a crystal's cross-section is kept.
 SECTION_NM = 0.4
+# Payloads, and how likely (assumed).
 KINDS = {"rod": 0.45, "bundle": 0.2, "dense": 0.15, "speckled": 0.2}
+# Bilayer: head groups, chains, and the methyl trough (V). The order head > water > chains > trough is that of the
+# electron density of lipid bilayers; the values are assumed.
+HEAD_V, CHAIN_V, TROUGH_V = 1.2, -0.12, -0.36
+# FWHM of a head-group peak is 0.9 nm (0.8 to 1).
+HEAD_SIGMA = 0.9 / 2.3548
+TROUGH_SIGMA = 0.5
+# Thickness of the shells into which a bilayer is cut for projection, and how far from its mid-plane they reach.
+SHELL_NM = 0.25
+HALF_RANGE_NM = 3.75
+
+# Lamellae of a multilamellar vesicle, 2 to 6, and how likely (assumed).
+LAMELLAE = {2: 0.5, 3: 0.22, 4: 0.14, 5: 0.08, 6: 0.06}
+# Undulation of an outline, relative to its radius: standard deviations of the cosine and the sine of modes 3, 4
+# and 5, as heat drives them in a membrane of bending rigidity 20 kT without tension (Milner & Safran, Phys. Rev.
+# A 36 (1987) 4371, summed over the spherical harmonics seen at the equator).
+UNDULATION = np.array([0.0129, 0.0129, 0.0081, 0.0081, 0.0058, 0.0058])
+# Some vesicles are stiffer, some are faceted: a factor on the undulation (assumed).
+STIFFNESS = (0.5, 1.8)
+# The radius that must be left inside the innermost bilayer.
+LUMEN_NM = 11.0
+# Amorphous ice: molecules per nm³ at 0.93 g/cm³, mean inner potential 3.5 V (assumed), and the structure factor below
+# the first peak of water, where the liquid's compressibility gives 0.06; 0.08 is assumed for the frozen liquid.
+ICE_DENSITY, ICE_POTENTIAL, ICE_STRUCTURE = 31.4, 3.5, 0.08
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What a vesicle carries: none, rod, bundle, dense or speckled.
+    """What a vesicle carries, drawn as solids, rods and rings."""
 
-    Attributes
-    ----------
-    fill : float
-        Share of what the lumen can hold of this kind, in [0, 1]: of a rod its length, of a ring its cross-section, of
-        parallel rods their number, of a dense or speckled interior its volume.
-    solids : (n, 6) ndarray
-        Ellipsoids as `projection.add_ellipsoids` takes them.
-    rods : tuple
-        (place, frame, length, arguments of `_section`, taper) as `projection.add_rod` takes them.
-    rings : tuple
-        (axis, meridian, profile, lowest, spacing) of bodies of revolution.
-    strand : (float, float, float)
-        Radius in nm, potential in V and projected length in nm of what it is made of, for its visibility.
-    """
-
-    kind: str = "none"
+    kind: str = "none"  # or one of `KINDS`
+    # Share of what the lumen can hold of this kind, in [0, 1]: of a rod its length, of a ring its cross-section, of
+    # parallel rods their number, of a dense or speckled interior its volume.
     fill: float = 0.0
+    # What `projection.add_ellipsoids` takes; (place, frame, length, section, spacing, taper) for `projection.add_rod`;
+    # (axis, meridian, profile, lowest, spacing) for `add_body`.
     solids: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))
     rods: tuple = ()
     rings: tuple = ()
+    # Radius in nm, potential in V and projected length in nm of what it is made of, for its visibility.
     strand: tuple = (1.0, 0.0, 0.0)
 
 
 NONE = Payload()
 
 
-@njit(cache=True, nogil=True)
 def _section(radius, potential, texture, turn):
     """Return the cross-section of a drug crystal: a soft-edged disc of fibres on a hexagonal lattice."""
     n = math.ceil((radius + 1) / SECTION_NM)
-    section = np.empty((2 * n + 1, 2 * n + 1), np.float32)
+    u, v = np.mgrid[-n : n + 1, -n : n + 1] * SECTION_NM
     k = 2 * math.pi / (FIBRE_NM * math.sqrt(3) / 2)
-    for i in range(2 * n + 1):
-        for j in range(2 * n + 1):
-            u, v = (i - n) * SECTION_NM, (j - n) * SECTION_NM
-            waves = 0.0
-            for turned in (turn, turn + math.pi / 3, turn + 2 * math.pi / 3):
-                waves += math.cos(k * (u * math.cos(turned) + v * math.sin(turned)))
-            edge = 1.0 / (1.0 + math.exp((math.hypot(u, v) - radius) / 0.4))
-            section[i, j] = potential * edge * (1.0 + texture * waves / 1.5)
-    return section
+    turns = (turn, turn + math.pi / 3, turn + 2 * math.pi / 3)
+    waves = sum(np.cos(k * (u * math.cos(angle) + v * math.sin(angle))) for angle in turns)
+    edge = 1.0 / (1.0 + np.exp((np.hypot(u, v) - radius) / 0.4))
+    return (potential * edge * (1.0 + texture * waves / 1.5)).astype(np.float32)
 
 
 def _turned(axis, angle, rng):
@@ -89,9 +96,9 @@ def _rods(count, width, tilt, lumen, rotation, fill, center, rng):
         slide = rng.uniform(-1, 1) * 0.5 * (1 - fill) * lumen[2]
         axis = _turned(rotation[:, 2], tilt * rng.uniform(), rng) if tilt else rotation[:, 2]
         place = rotation @ (off + [0, 0, slide])
-        crystal = (width / 2, rng.uniform(1.1, 2.0), rng.uniform(0.4, 0.9), rng.uniform(0, math.pi / 3))
-        taper = rng.uniform(0.4, 0.9)
-        rods.append((center + place[:2], shapes.frame(axis), max(length, 3.0), crystal, taper))
+        potential, texture, turn = rng.uniform(1.1, 2.0), rng.uniform(0.4, 0.9), rng.uniform(0, math.pi / 3)
+        section, taper = _section(width / 2, potential, texture, turn), rng.uniform(0.4, 0.9)
+        rods.append((center + place[:2], shapes.frame(axis), max(length, 3.0), section, SECTION_NM, taper))
     return tuple(rods)
 
 
@@ -164,82 +171,35 @@ def paint_payload(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
     payload, place = vesicle.payload, vesicle.place - origin
     if len(payload.solids):
         projection.add_ellipsoids(image, pixel_nm, payload.solids + np.append(place, np.zeros(4)))
-    for offset, frame, length, crystal, taper in payload.rods:
-        section = _section(*crystal)
-        projection.add_rod(image, pixel_nm, place + offset, frame, length, section, SECTION_NM, taper)
-    for axis, meridian, profile, lowest, spacing in payload.rings:
-        extent = tuple(shapes.reach(meridian, axis) + 1.0)
-        table = projection.distances(meridian, True, float(np.hypot(*meridian.T).max()) + 1.0)
-        projection.add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest, spacing)
-
-
-# Bilayer, relative to ice: head groups, chains, and the methyl trough (V). The order head > water > chains >
-# trough is that of the electron density of lipid bilayers; the values are assumed.
-HEAD_V, CHAIN_V, TROUGH_V = 1.2, -0.12, -0.36
-# FWHM of a head-group peak is 0.9 nm (0.8 to 1).
-HEAD_SIGMA = 0.9 / 2.3548
-TROUGH_SIGMA = 0.5
-# Shells into which a bilayer is cut for projection.
-SHELL_NM = 0.25
-HALF_RANGE_NM = 3.75
-
-# Lamellae of a multilamellar vesicle, 2 to 6, and how likely (assumed).
-LAMELLAE = {2: 0.5, 3: 0.22, 4: 0.14, 5: 0.08, 6: 0.06}
-# Undulation of an outline, relative to its radius: standard deviations of the cosine and the sine of modes 3, 4
-# and 5, as heat drives them in a membrane of bending rigidity 20 kT without tension (Milner & Safran, Phys. Rev.
-# A 36 (1987) 4371, summed over the spherical harmonics seen at the equator).
-UNDULATION = np.array([0.0129, 0.0129, 0.0081, 0.0081, 0.0058, 0.0058])
-# Some vesicles are stiffer, some are faceted: a factor on the undulation (assumed).
-STIFFNESS = (0.5, 1.8)
-# The radius that must be left inside the innermost bilayer.
-LUMEN_NM = 11.0
+    for offset, *rod in payload.rods:
+        projection.add_rod(image, pixel_nm, place + offset, *rod)
+    for ring in payload.rings:
+        add_body(image, pixel_nm, place, *ring, margin=1.0)
 
 
 @dataclass(frozen=True)
 class Vesicle:
-    """A liposome in the ice.
+    """A liposome in the ice."""
 
-    Attributes
-    ----------
-    place : (2,) ndarray
-        Row and column of the centre, in nm.
-    diameter_nm : float
-        Diameter of the sphere with the membrane area of the outermost bilayer.
-    form : shapes.Form
-        Mid-plane of the outermost bilayer.
-    depths, shifts : (lamellae,) and (lamellae, 2) ndarray
-        How far inside the outermost bilayer each lamella lies (the first is 0), and its centre.
-    head_nm : float
-        Head-to-head distance of the bilayer.
-    warp : (6,) ndarray
-        Undulation of the outline, see `projection.add_shells`; bodies of revolution have none.
-    peg_nm : float
-        Thickness of the corona of PEG, 0 for none.
-    payload : Payload
-        What it carries.
-    inner : tuple of Vesicle
-        Vesicles inside this one.
-    """
-
-    place: np.ndarray
-    diameter_nm: float
-    form: shapes.Form
-    depths: np.ndarray
-    shifts: np.ndarray
-    head_nm: float
-    warp: np.ndarray
-    peg_nm: float = 0.0
+    place: np.ndarray  # (2,) row and column of the centre
+    diameter_nm: float  # of the sphere with the membrane area of the outermost bilayer
+    form: shapes.Form  # mid-plane of the outermost bilayer
+    depths: np.ndarray  # (lamellae,) how far inside the outermost bilayer each lies; the first is 0
+    shifts: np.ndarray  # (lamellae, 2) row and column of each lamella's centre
+    head_nm: float  # head-to-head distance of the bilayer
+    warp: np.ndarray  # (6,) undulation, see `projection.add_shells`; bodies of revolution have none
+    peg_nm: float = 0.0  # thickness of the corona of PEG
     payload: Payload = NONE
-    inner: tuple = ()
+    inner: tuple = ()  # vesicles inside this one
 
     @property
     def extent(self):
-        """Half the extent along rows and columns, head groups included, in nm: (2,) ndarray."""
+        """Half the extent along rows and columns, head groups included."""  # (2,)
         return self.form.extent[:2] * (1 + np.abs(self.warp).sum()) + self.head_nm / 2
 
     @property
     def gap_nm(self):
-        """The smallest distance between neighbouring lamellae, in nm; NaN for one lamella."""
+        """The smallest distance between neighbouring lamellae; NaN for one lamella."""
         return float(np.diff(self.depths).min()) if len(self.depths) > 1 else math.nan
 
     def moved_to(self, place):
@@ -359,18 +319,14 @@ def _membrane_solids(vesicle, pixel_nm):
     return np.concatenate(parts)
 
 
-def _paint_revolution(image, pixel_nm, place, vesicle):
-    """Paint the membranes of a vesicle that is a body of revolution; inner lamellae are parallel surfaces."""
-    lowest, spacing = -vesicle.depths[-1] - HALF_RANGE_NM, 0.2
-    distance = np.arange(lowest, HALF_RANGE_NM, spacing)
-    profile = sum(bilayer(distance + depth, vesicle.head_nm, 0.3 * pixel_nm) for depth in vesicle.depths)
-    reach = np.hypot(*vesicle.form.meridian.T).max() + HALF_RANGE_NM
-    table = projection.distances(vesicle.form.meridian, True, reach)
-    axis, extent = (
-        np.ascontiguousarray(vesicle.form.rotation[:, 2]),
-        tuple(vesicle.form.extent + HALF_RANGE_NM),
-    )
-    projection.add_revolution(image, pixel_nm, place, axis, extent, table, profile, float(lowest), spacing)
+def add_body(
+    image, pixel_nm, place, axis, meridian, profile, lowest, spacing, *, closed=True, margin=HALF_RANGE_NM
+):
+    """Add a body of revolution to `image`; its `profile` ends `margin` nm outside the surface, see `projection`."""
+    extent = tuple(shapes.reach(meridian, axis) + margin)
+    table = projection.distances(meridian, closed, float(np.hypot(*meridian.T).max()) + margin)
+    axis = np.ascontiguousarray(axis)
+    projection.add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest, spacing)
 
 
 def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
@@ -383,8 +339,12 @@ def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
         solids = _membrane_solids(vesicle, pixel_nm)
         solids[:, :2] += place
         projection.add_shells(image, pixel_nm, solids, vesicle.warp)
-    else:
-        _paint_revolution(image, pixel_nm, place, vesicle)
+    else:  # inner lamellae are parallel surfaces
+        lowest, spacing = float(-vesicle.depths[-1] - HALF_RANGE_NM), 0.2
+        distance = np.arange(lowest, HALF_RANGE_NM, spacing)
+        profile = sum(bilayer(distance + depth, vesicle.head_nm, 0.3 * pixel_nm) for depth in vesicle.depths)
+        axis, meridian = vesicle.form.rotation[:, 2], vesicle.form.meridian
+        add_body(image, pixel_nm, place, axis, meridian, profile, lowest, spacing)
     for inner in vesicle.inner:
         paint_membrane(image, pixel_nm, inner, np.asarray(origin) - vesicle.place)
 
@@ -393,11 +353,6 @@ def paint_vesicle(image, pixel_nm, vesicle):
     """Add the projected potential of a whole vesicle to `image`."""
     paint_membrane(image, pixel_nm, vesicle)
     paint_payload(image, pixel_nm, vesicle)
-
-
-# Amorphous ice: molecules per nm³ at 0.93 g/cm³, mean inner potential 3.5 V (assumed), and the structure factor below
-# the first peak of water, where the liquid's compressibility gives 0.06; 0.08 is assumed for the frozen liquid.
-ICE_DENSITY, ICE_POTENTIAL, ICE_STRUCTURE = 31.4, 3.5, 0.08
 
 
 def ice_roughness(ice_nm, pixel_nm):
