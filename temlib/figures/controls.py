@@ -10,24 +10,29 @@ import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import ipywidgets
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+from PIL import Image
 
-from temlib.augment import NEUTRAL, Augmentation
+from temlib.augment import NEUTRAL
 
-# Name of each slider, what it says beside it, how a frame's value is written, and its reach: beyond what is drawn
-# from, within `affine.LIMITS`.
+# Name of each slider, its unit, how a frame's value is written, how many frames there are, and the slider's reach and
+# step: beyond what is drawn from, within what `Augmentation.apply` takes.
 SLIDERS = {
-    "rotation_deg": ("rotation", "rotation, degrees", "{:.0f}°", -180, 180, 1),
-    "shear_rad": ("shear", "shear, rad", "{:.3g} rad", -0.6, 0.6, 0.01),
-    "shift_rows": ("shift down", "shift down, of height", "{:.1%} of height", -0.5, 0.5, 0.01),
-    "shift_columns": ("shift right", "shift right, of width", "{:.1%} of width", -0.5, 0.5, 0.01),
-    "zoom": ("zoom", "zoom, of its size", "{:.3g} of its size", 0.4, 2, 0.01),
+    "rotation_deg": ("rotation", "degrees", "{:.0f}°", 13, -180, 180, 1),
+    "shear_rad": ("shear", "rad", "{:.3g} rad", 9, -0.6, 0.6, 0.01),
+    "shift_rows": ("shift down", "of height", "{:.1%} of height", 9, -0.5, 0.5, 0.01),
+    "shift_columns": ("shift right", "of width", "{:.1%} of width", 9, -0.5, 0.5, 0.01),
+    "zoom": ("zoom", "of its size", "{:.3g} of its size", 9, 0.4, 2, 0.01),
 }
-# Robust units shown as black and white.
-LIMIT = 3.0
-# Rows and columns of a frame in HTML.
-MOST = 128
+# What the flips are called: of the rows, of the columns.
+FLIPS = {"as it is": (0, 0), "left and right": (0, 1), "upside down": (1, 0), "both": (1, 1)}
+ORDERS = {"nearest pixel": 0, "linear": 1, "cubic spline": 3}
+LIMIT = 3.0  # robust units shown as black and white
+MOST = 128  # rows and columns of a frame in HTML, so that a report can be mailed
+_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
 _marks = itertools.count()
 
 
@@ -59,130 +64,106 @@ class Explorer:
         self.images, self.augmentation, self.seed = images, augmentation, seed
 
     def films(self):
-        """Give the frames of the HTML twin, as a list of `Film`."""
-        return [*_joint_films(self), *_single_films(self.images[0], self.augmentation)]
+        """Return the frames of the HTML twin, as a list of `Film`; a transform without a range has none."""
+        return [*self._joint_films(), *self._single_films()]
 
     def html(self):
-        """Give the HTML twin, which works offline and without a script."""
-        from jinja2 import Environment, FileSystemLoader
-
-        template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
-            "films.html.j2"
-        )
+        """Return the HTML twin, which works offline and without a script."""
         films = [
-            {"number": k, "png": _base64(np.hstack(_reduced(film.frames))), **film.__dict__}
+            {
+                **film.__dict__,
+                "number": k,
+                "png": base64.b64encode(_png(np.hstack(_reduced(film.frames)))).decode(),
+            }
             for k, film in enumerate(self.films())
         ]
         most = max(len(film["labels"]) for film in films)
+        template = _TEMPLATES.get_template("films.html.j2")
         return template.render(films=films, most=most, mark=f"film{next(_marks)}")
 
     def live(self):
-        """Give the sliders as an ipywidget, whose picture follows them at once."""
-        return _Live(self).box
+        """Return the sliders as an ipywidget, whose picture follows them at once."""
+        return Sliders(self.images, self.augmentation, self.seed)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         live = self.live()._repr_mimebundle_(include=include, exclude=exclude)
         live = live[0] if isinstance(live, tuple) else live
         return {**(live or {}), "text/html": self.html(), "text/plain": "Sliders for each transform."}
 
+    def _moved(self, table, **options):
+        """Return the first particle under each row of a table of transforms."""
+        return replace(self.augmentation, **options).apply(np.repeat(self.images[:1], len(table), 0), table)
 
-def _single_films(image, augmentation):
-    """Give one film per transform, each alone over its range; a transform without a range gives none."""
-    none = replace(Augmentation.preset("none"), order=augmentation.order, fill=augmentation.fill)
-    films = []
-    for column, (name, _, written, *_) in SLIDERS.items():
-        low, high = getattr(augmentation, column.removesuffix("_deg").removesuffix("_rad"))
-        if low == high:
-            continue
-        values = np.linspace(low, high, 13 if column == "rotation_deg" else 9)
-        columns = ("zoom_rows", "zoom_columns") if column == "zoom" else (column,)
-        table = _still(len(values)).assign(**dict.fromkeys(columns, values))
-        frames = none.apply(np.repeat(image[None], len(values), 0), table)
-        neutral = int(np.abs(values - (column == "zoom")).argmin())
-        labels = [written.format(value + 0.0).replace("-", "−") for value in values]
-        alt = f"One particle under {name} alone, from {labels[0]} to {labels[-1]}."
-        films.append(Film(name, labels, frames, neutral, alt))
-    rows, columns = augmentation.flip_rows, augmentation.flip_columns
-    flips = [(r, c) for r, c in itertools.product((False, True), repeat=2) if r <= rows and c <= columns]
-    if len(flips) > 1:
-        table = _still(len(flips)).assign(flip_rows=[f[0] for f in flips], flip_columns=[f[1] for f in flips])
-        frames = none.apply(np.repeat(image[None], len(flips), 0), table)
-        words = {(0, 0): "as it is", (1, 0): "upside down", (0, 1): "left and right", (1, 1): "both"}
-        labels = [words[flip] for flip in flips]
-        films.append(Film("flips", labels, frames, 0, "One particle as it is and flipped either way."))
-    return films
+    def _joint_films(self):
+        """Yield the films of all transforms together and of the interpolation orders."""
+        draws = self.augmentation.draw(12, self.seed)
+        labels = [f"draw {k + 1}" for k in range(12)]
+        alt = "One particle under twelve draws of all transforms."
+        yield Film("all together, drawn", labels, self._moved(draws), 0, alt)
+        frames = [self._moved(_still(1, rotation_deg=30.0), order=order)[0] for order in ORDERS.values()]
+        alt = "One particle turned by 30° with nearest-pixel, linear and cubic interpolation."
+        yield Film("interpolation, at 30°", list(ORDERS), np.stack(frames), 2, alt)
 
-
-def _joint_films(explorer):
-    """Give the films of the interpolation orders and of all transforms together."""
-    augmentation, image = explorer.augmentation, explorer.images[:1]
-    draws = augmentation.draw(12, explorer.seed)
-    frames = augmentation.apply(np.repeat(image, 12, 0), draws)
-    labels = [f"draw {k + 1}" for k in range(12)]
-    yield Film("all together, drawn", labels, frames, 0, "One particle under twelve draws of all transforms.")
-    turned = _still(1).assign(rotation_deg=30.0)
-    ways = {"nearest pixel": 0, "linear": 1, "cubic spline": 3}
-    frames = [
-        Augmentation(order=order, fill=augmentation.fill).apply(image, turned)[0] for order in ways.values()
-    ]
-    alt = "One particle turned by 30° with nearest-pixel, linear and cubic interpolation."
-    yield Film("interpolation, at 30°", list(ways), np.stack(frames), 2, alt)
+    def _single_films(self):
+        """Yield the film of each transform alone over its range, and that of the flips."""
+        for column, (name, _, written, count, *_) in SLIDERS.items():
+            low, high = getattr(self.augmentation, column.removesuffix("_deg").removesuffix("_rad"))
+            if low == high:
+                continue
+            values = np.linspace(low, high, count)
+            frames = self._moved(_still(count, **{column: values}))
+            labels = [written.format(value + 0.0).replace("-", "−") for value in values]
+            alt = f"One particle under {name} alone, from {labels[0]} to {labels[-1]}."
+            yield Film(name, labels, frames, int(np.abs(values - (column == "zoom")).argmin()), alt)
+        given = (self.augmentation.flip_rows, self.augmentation.flip_columns)
+        flips = {words: flip for words, flip in FLIPS.items() if flip[0] <= given[0] and flip[1] <= given[1]}
+        if len(flips) > 1:
+            rows, columns = np.array(list(flips.values()), bool).T
+            frames = self._moved(_still(len(flips), flip_rows=rows, flip_columns=columns))
+            yield Film("flips", list(flips), frames, 0, "One particle as it is and flipped either way.")
 
 
-class _Live:
-    """The ipywidgets of an `Explorer`."""
+class Sliders(ipywidgets.HBox):
+    """The live half: controls beside a picture of the particle as it is and moved."""
 
-    def __init__(self, explorer):
-        import ipywidgets
-
-        self.explorer, self.seed, self.paused = explorer, explorer.seed, False
-        wide = {
-            "style": {"description_width": "9rem"},
-            "layout": ipywidgets.Layout(width="100%", max_width="30rem"),
-        }
+    def __init__(self, images, augmentation, seed):
+        self.images, self.augmentation, self.seed, self.paused = images, augmentation, seed, False
+        layout, named = ipywidgets.Layout, {"style": {"description_width": "9rem"}}
+        wide = named | {"layout": layout(width="100%", max_width="30rem")}
         self.sliders = {
             column: ipywidgets.FloatSlider(
-                value=float(column == "zoom"), min=low, max=high, step=step, description=words, **wide
+                float(column == "zoom"), min=low, max=high, step=step, description=f"{name}, {unit}", **wide
             )
-            for column, (_, words, _, low, high, step) in SLIDERS.items()
+            for column, (name, unit, _, _, low, high, step) in SLIDERS.items()
         }
-        for name, words in (("flip_rows", "upside down"), ("flip_columns", "left and right")):
-            self.sliders[name] = ipywidgets.Checkbox(value=False, description=words, **wide)
+        for column, words in {"flip_rows": "upside down", "flip_columns": "left and right"}.items():
+            self.sliders[column] = ipywidgets.Checkbox(False, description=words, **wide)
+        named["style"]["button_width"] = "4.5rem"
+        orders = [(words.split()[0], order) for words, order in ORDERS.items()]
         self.order = ipywidgets.ToggleButtons(
-            options=[("nearest", 0), ("linear", 1), ("cubic", 3)],
-            value=explorer.augmentation.order,
-            description="interpolation",
-            style={"description_width": "9rem", "button_width": "4.5rem"},
+            options=orders, value=augmentation.order, description="interpolation", **named
         )
-        last = len(explorer.images) - 1
-        self.particle = ipywidgets.IntSlider(value=0, min=0, max=last, description="particle", **wide)
-        self.new = ipywidgets.Button(
-            description=f"New draw (seed {self.seed})", icon="random", layout=ipywidgets.Layout(width="13rem")
-        )
+        self.particle = ipywidgets.IntSlider(0, min=0, max=len(images) - 1, description="particle", **wide)
+        self.new = ipywidgets.Button(icon="random", layout=layout(width="13rem"))
         self.still = ipywidgets.Button(description="As it is", icon="undo")
-        self.picture = ipywidgets.Image(
-            format="png", layout=ipywidgets.Layout(width="100%", max_width="40rem")
-        )
+        self.picture = ipywidgets.Image(format="png", layout=layout(width="100%", max_width="40rem"))
         self.picture.add_class("temlib-picture")
-        for control in (*self.sliders.values(), self.order, self.particle):
-            control.observe(lambda change: self._show(), names="value")
-        self.new.on_click(lambda button: self._draw())
+        self.new.description = f"New draw (seed {seed})"
+        self.new.on_click(self._draw)
         self.still.on_click(lambda button: self._set(_still(1)))
-        buttons = ipywidgets.HBox([self.new, self.still], layout=ipywidgets.Layout(margin="0.4rem 0"))
-        controls = [*self.sliders.values(), self.order, self.particle, buttons]
+        buttons = ipywidgets.HBox([self.new, self.still], layout=layout(margin="0.4rem 0"))
+        controls = [*self.sliders.values(), self.order, self.particle]
+        for control in controls:
+            control.observe(self._show, names="value")
         # Side by side where there is room, so that the picture stays in view while a slider moves.
-        self.box = ipywidgets.HBox(
-            [
-                self.picture,
-                ipywidgets.VBox(controls, layout=ipywidgets.Layout(flex="1 1 20rem", min_width="0")),
-            ],
-            layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start"),
-        )
+        beside = ipywidgets.VBox([*controls, buttons], layout=layout(flex="1 1 20rem", min_width="0"))
+        row = layout(flex_flow="row wrap", align_items="flex-start")
+        super().__init__([self.picture, beside], layout=row)
         self._show()
 
-    def _draw(self):
+    def _draw(self, button):
         """Draw all transforms with the seed that the button names, and go on to the next seed."""
-        drawn = self.explorer.augmentation.draw(1, self.seed)
+        drawn = self.augmentation.draw(1, self.seed)
         self.seed += 1
         self.new.description = f"New draw (seed {self.seed})"
         self._set(drawn)
@@ -195,29 +176,24 @@ class _Live:
         self.paused = False
         self._show()
 
-    def _show(self):
+    def _show(self, change=None):
         if self.paused:
             return
         values = {column: slider.value for column, slider in self.sliders.items()}
-        values["zoom_rows"] = values["zoom_columns"] = values.pop("zoom")
-        augmentation = replace(self.explorer.augmentation, order=self.order.value)
-        image = self.explorer.images[self.particle.value][None]
-        moved = augmentation.apply(image, pd.DataFrame(values, index=[0]))
-        gap = np.full((image.shape[1], 2), LIMIT, np.float32)
-        both = np.hstack([image[0], gap, moved[0]])
+        image = self.images[self.particle.value]
+        moved = replace(self.augmentation, order=self.order.value).apply(image[None], _still(1, **values))[0]
+        both = np.hstack([image, np.full((len(image), 2), LIMIT, np.float32), moved])
         enlarge = max(1, round(640 / both.shape[1]))
-        self.picture.value = _png(np.kron(both, np.ones((enlarge, enlarge), np.float32)))
+        self.picture.value = _png(both.repeat(enlarge, 0).repeat(enlarge, 1))
 
 
-def _still(count):
-    """Give a table of `count` transforms that change nothing."""
-    return pd.DataFrame(NEUTRAL, index=range(count))
+def _still(count, *, zoom=1.0, **values):
+    """Return a table of `count` transforms that change nothing but what `values` say."""
+    return pd.DataFrame(NEUTRAL | {"zoom_rows": zoom, "zoom_columns": zoom} | values, index=range(count))
 
 
 def _png(image):
-    """Give an image in robust units as the bytes of a grey PNG."""
-    from PIL import Image
-
+    """Return an image in robust units as the bytes of a grey PNG."""
     grey = np.clip((image + LIMIT) * (255 / (2 * LIMIT)), 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "png")
@@ -225,12 +201,8 @@ def _png(image):
 
 
 def _reduced(frames):
-    """Average blocks of pixels where frames have more than `MOST`, so that a report can be mailed."""
+    """Average blocks of pixels where frames have more than `MOST`."""
     n, rows, columns = frames.shape
     k = -(-max(rows, columns) // MOST)
     frames = frames[:, : rows // k * k, : columns // k * k]
     return frames.reshape(n, rows // k, k, columns // k, k).mean(axis=(2, 4))
-
-
-def _base64(image):
-    return base64.b64encode(_png(image)).decode()
