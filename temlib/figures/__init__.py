@@ -31,51 +31,11 @@ from temlib.figures.train import (
     pareto,
 )
 
-__all__ = [
-    "COLOURS",
-    "Explorer",
-    "Note",
-    "Picture",
-    "Table",
-    "architectures",
-    "attention",
-    "backends",
-    "cases",
-    "class_counts",
-    "confusions",
-    "curves",
-    "descriptor_map",
-    "descriptors",
-    "detail",
-    "disagreements",
-    "drawn",
-    "each_transform",
-    "estimates",
-    "gallery",
-    "histogram",
-    "interpolations",
-    "label_curve",
-    "leakage",
-    "learning",
-    "learning_curves",
-    "micrograph_counts",
-    "micrograph_scores",
-    "mosaic",
-    "noise",
-    "odd_micrographs",
-    "outlines",
-    "pairs",
-    "pareto",
-    "popularity",
-    "power_spectra",
-    "radial_profiles",
-    "reliability",
-    "risk",
-    "set_style",
-    "sizes",
-    "spectra",
-    "stages",
-    "stars",
-    "sweep",
-    "thon_rings",
-]
+__all__ = ["COLOURS", "Explorer", "Note", "Picture", "Table", "set_style"]
+__all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
+__all__ += ["micrograph_counts", "odd_micrographs", "pairs", "power_spectra", "radial_profiles", "sizes"]
+__all__ += ["stages", "thon_rings"]
+__all__ += ["detail", "drawn", "each_transform", "interpolations", "mosaic", "noise", "spectra"]
+__all__ += ["architectures", "descriptors", "learning_curves", "micrograph_scores", "outlines", "pareto"]
+__all__ += ["attention", "cases", "confusions", "curves", "estimates", "reliability", "risk"]
+__all__ += ["backends", "label_curve", "learning", "popularity", "stars", "sweep"]

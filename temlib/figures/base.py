@@ -1,4 +1,8 @@
-"""What all pictures share: their class, their style, their axes."""
+"""What all pictures share: their class, their style, and the ways in which most of them are drawn.
+
+Figures are made without pyplot, so that a notebook shows each of them once. Colours follow the order of the names that
+are drawn and begin again after seven, with another marker or another kind of line.
+"""
 
 import base64
 import html
@@ -6,24 +10,44 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+# Okabe & Ito's palette, told apart by people of any colour vision (https://jfly.uni-koeln.de/color/).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DPI = 110
 
 
 class Note:
-    """Sentences that a notebook shows: the first one large, or all of them in a box where `kind` says so."""
+    """Sentences that a notebook shows.
 
-    def __init__(self, lines, kind="answer"):
-        self.lines, self.kind = list(lines), kind
+    Parameters
+    ----------
+    lines : list of str
+    otherwise : str
+        A plain sentence for where there are no lines; where it is given, lines are a notice.
+    kind : {"answer", "notice", "simulated", ""}, optional
+        The first line large, a box of either kind, or plain.
+    """
+
+    def __init__(self, lines, otherwise="", *, kind=None):
+        self.lines = list(lines)
+        self.kind = kind if kind is not None else "notice" if otherwise else "answer"
+        if otherwise and not self.lines:
+            self.lines, self.kind = [otherwise], ""
 
     def _repr_html_(self):
         lines = [html.escape(line) for line in self.lines]
-        if self.kind != "answer" and lines:
-            inside = (
-                lines[0] if len(lines) == 1 else f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
-            )
-            return f'<div class="{self.kind}">{inside}</div>'
-        return "".join(f'<p class="{self.kind if i == 0 else ""}">{line}</p>' for i, line in enumerate(lines))
+        if self.kind == "answer":
+            return "".join(f"<p>{line}</p>" for line in lines).replace("<p>", '<p class="answer">', 1)
+        if len(lines) > 1:
+            lines = [f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"]
+        elif not self.kind:
+            lines = [f"<p>{line}</p>" for line in lines]
+        return "".join(f'<div class="{self.kind}">{text}</div>' if self.kind else text for text in lines)
 
 
 class Table:
@@ -31,19 +55,26 @@ class Table:
 
     Parameters
     ----------
-    table : DataFrame
+    table : DataFrame or None
+    otherwise : str
+        A sentence for where there is no table, or no row in it.
     fold : str
         A line that opens the table; empty shows it at once.
     digits : int
+        Decimals, at most.
     """
 
-    def __init__(self, table, *, fold="", digits=3):
-        self.table, self.fold, self.digits = table, fold, digits
+    def __init__(self, table, otherwise="", *, fold="", digits=3):
+        self.table = pd.DataFrame() if table is None else table
+        self.otherwise, self.fold, self.digits = otherwise, fold, digits
 
     def _repr_html_(self):
+        if self.table.empty and (self.otherwise or not len(self.table.columns)):
+            return Note([], self.otherwise)._repr_html_()
         table = self.table.round(self.digits).rename_axis(columns=None)
+        # Not pandas' Styler: it writes every number of a table with the same decimals, counts too.
         with pd.option_context("display.max_colwidth", None):
-            text = table.to_html(index=False, na_rep="–", border=0)
+            text = table.to_html(index=False, na_rep="–", border=0).replace("<th>", '<th scope="col">')
         # Numbers with their intervals stay on one line, and a narrow screen scrolls; long words wrap.
         if all(len(str(cell)) < 30 for cell in table.to_numpy().ravel()):
             text = text.replace("<table", '<table style="white-space: nowrap"', 1)
@@ -51,23 +82,9 @@ class Table:
         return f"<details><summary>{title}</summary>{text}</details>" if self.fold else text
 
 
-# Okabe & Ito's palette, told apart by people of any colour vision (https://jfly.uni-koeln.de/color/).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DPI = 110
-
-
-def set_style():
-    """Set the look that all pictures share."""
-    import matplotlib
-    import seaborn
-
-    seaborn.set_theme(context="notebook", style="whitegrid", palette=COLOURS, font_scale=0.9)
-    matplotlib.rcParams.update({"figure.constrained_layout.use": True, "axes.titlesize": "medium"})
-
-
 @dataclass(frozen=True)
 class Picture:
-    """A picture with its numbers and its words."""
+    """A picture with its numbers (`table`), its drawing (`draw` makes a Figure of the table) and its words."""
 
     table: pd.DataFrame
     draw: Callable
@@ -75,11 +92,11 @@ class Picture:
     caption: str
 
     def frame(self):
-        """Give the table that is drawn."""
+        """Return the table that is drawn."""
         return self.table
 
     def plot(self):
-        """Draw the picture and give the matplotlib Figure."""
+        """Draw the picture and return the matplotlib Figure."""
         return self.draw(self.table)
 
     def _repr_html_(self):
@@ -92,38 +109,127 @@ class Picture:
         )
 
 
-def figure_of(rows=1, columns=1, *, width=8.0, height=3.2, **options):
-    """Make a Figure of `width` × `height` inches without pyplot, and its axes."""
-    from matplotlib.figure import Figure
+def set_style():
+    """Set the look that all pictures share."""
+    sns.set_theme(context="notebook", style="whitegrid", palette=COLOURS, font_scale=0.9)
+    matplotlib.rcParams.update({"figure.constrained_layout.use": True, "axes.titlesize": "medium"})
 
+
+def colours(count):
+    """Return so many colours, the palette again and again."""
+    return [COLOURS[k % len(COLOURS)] for k in range(count)]
+
+
+def figure_of(rows=1, columns=1, *, width=8.0, height=3.2, **options):
+    """Return a Figure of `width` × `height` inches, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
 
 
-def clear(axes):
-    """Hide frames and ticks of all `axes`: images need none."""
-    for axis in np.ravel(axes):
+def on_axes(draw, by="", *, titles=None, legend="", across=4, width=0, height=3.2, share=False, **words):
+    """Return a function that makes a Figure of a table by `draw(axis, table)`, with a panel for each value of `by`.
+
+    `legend` is its place on the first axis, or "outside"; sizes are those of a panel, titled by its value or what
+    `titles` calls it; `words` are labels and limits for `Axes.set`.
+    """
+
+    def plot(table):
+        parts = list(table.groupby(by, sort=False, observed=True)) if by else [("", table)]
+        columns = min(across, len(parts))
+        rows = -(-len(parts) // columns)
+        size = {"width": columns * (width or (4 if by else 8)), "height": rows * height}
+        figure, axes = figure_of(rows, columns, squeeze=False, sharey=share, **size)
+        axes, labels = axes.ravel(), {"xlabel": "", "ylabel": ""}
+        for axis, (name, part) in zip(axes, parts):
+            draw(axis, part)
+            axis.set(title=(titles or {}).get(name, name), **words | (labels if by else {}))
+        for axis in axes[len(parts) :]:
+            axis.set_axis_off()
+        if by:
+            figure.supxlabel(words.get("xlabel", ""), fontsize="medium")
+            figure.supylabel(words.get("ylabel", ""), fontsize="medium")
+        if legend == "outside":
+            legend_beside(figure, axes[0])
+        elif legend:
+            axes[0].legend(fontsize=8, loc=legend)
+        return figure
+
+    return plot
+
+
+def legend_beside(figure, axis):
+    """Name what is drawn on `axis` to the right of the figure's axes."""
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", fontsize=8)
+
+
+def bands(axis, table, x, y, *, by, names=None, **options):
+    """Draw a line with its band from `low` to `high` for each of the names in the column `by`."""
+    for k, name in enumerate(table[by].unique() if names is None else names):
+        part, colour = table[table[by] == name], COLOURS[k % len(COLOURS)]
+        axis.plot(part[x], part[y], color=colour, ls=("-", "--", ":")[k // 7 % 3], label=name, **options)
+        axis.fill_between(part[x], part["low"], part["high"], color=colour, alpha=0.2, lw=0)
+
+
+def dots(axis, table, at, value, *, by, names, sideways=False, joined=False, palette=COLOURS):
+    """Draw values with intervals from `low` to `high` over the column `at`, for each of the names in the column `by`.
+
+    Words stand in the order in which they come, the names beside each other; so do names on a logarithmic axis.
+    """
+    words = [] if pd.api.types.is_numeric_dtype(table[at]) else list(dict.fromkeys(table[at]))
+    for k, name in enumerate(names):
+        rows = table[table[by] == name].dropna(subset=[at, value])
+        aside = k - (len(names) - 1) / 2
+        if words:
+            place = [words.index(word) + 0.7 * aside / len(names) for word in rows[at]]
+        else:
+            place = rows[at] * (1.02**aside if axis.get_xscale() == "log" else 1)
+        error = [(rows[value] - rows["low"]).clip(lower=0), (rows["high"] - rows[value]).clip(lower=0)]
+        points = (rows[value], place, None, error) if sideways else (place, rows[value], error)
+        marker, line = "os^D"[k // 7 % 4], "-" if joined else ""
+        colour = palette[k % len(palette)]
+        axis.errorbar(*points, fmt=marker + line, color=colour, label=name, capsize=3, ms=5)
+    if words and sideways:
+        axis.set(yticks=range(len(words)), yticklabels=words, ylim=(len(words) - 0.5, -0.5))
+    elif words:
+        axis.set_xticks(range(len(words)), words, rotation=25, ha="right", rotation_mode="anchor", fontsize=8)
+
+
+def grid(cells, across, *, side=1.5, pixel_nm=np.nan, bars="row", align="center", rows=(), figure=None):
+    """Draw images under their titles, and return their Figure and axes.
+
+    `cells` are pairs of an image, in robust units or as bytes, and a title, or None for a gap; a scale bar stands on the
+    first image of each row, or on all; `rows` are words left of each row.
+    """
+    cells = [cell or (None, "") for cell in cells]
+    lines = [title.count("\n") + bool(title) for _, title in cells]
+    down = -(-len(cells) // across)
+    if figure is None:
+        above = sum(max(lines[k * across : (k + 1) * across]) for k in range(down))  # lines of titles
+        figure = Figure(figsize=(side * across, (side + 0.1) * down + 0.15 * above), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    for axis in axes:
         axis.set_axis_off()
+    for k, (axis, (image, title)) in enumerate(zip(axes, cells)):
+        if image is None:
+            continue
+        low, high = (0, 255) if image.dtype == np.uint8 else (-3, 3)
+        axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        axis.set_title(title, fontsize=8 if max(lines) < 2 else 7, loc=align, linespacing=1.05)
+        if bars == "all" or k % across == 0:
+            _scale_bar(axis, len(image), pixel_nm)
+    for axis, words in zip(axes[::across], rows):
+        place = {"transform": axis.transAxes, "rotation": 90, "ha": "right", "va": "center"}
+        axis.text(-0.08, 0.5, words, fontsize=8, **place)
+    return figure, axes
 
 
-def gray(axis, image, limit=3.0):
-    """Show an image in grey, from −`limit` to `limit` robust units."""
-    axis.imshow(image, cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
-
-
-def scale_bar(axis, size, pixel_nm):
+def _scale_bar(axis, size, pixel_nm):
     """Draw a bar of a round length in nm at the lower left, where the pixel size is known."""
     if not np.isfinite(pixel_nm):
         return
     length = next((nm for nm in (200, 100, 50, 20, 10, 5, 2, 1) if nm / pixel_nm <= size * 0.45), 1)
-    axis.plot([2, 2 + length / pixel_nm], [size - 3, size - 3], color="white", lw=4, solid_capstyle="butt")
-    axis.plot([2, 2 + length / pixel_nm], [size - 3, size - 3], color="black", lw=2, solid_capstyle="butt")
-    axis.text(
-        2,
-        size - 5,
-        f"{length} nm",
-        color="white",
-        fontsize=7,
-        va="bottom",
-        bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0},
-    )
+    place = [2, 2 + length / pixel_nm], [size - 3, size - 3]
+    axis.plot(*place, color="white", lw=4, solid_capstyle="butt")
+    axis.plot(*place, color="black", lw=2, solid_capstyle="butt")
+    box = {"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0}
+    axis.text(2, size - 5, f"{length} nm", color="white", fontsize=7, va="bottom", bbox=box)

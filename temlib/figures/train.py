@@ -2,44 +2,77 @@
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
 
 from temlib import train
-from temlib.figures.base import COLOURS, Note, Picture, clear, figure_of, scale_bar
-from temlib.figures.evaluate import COLUMNS
+from temlib.figures.base import (
+    COLOURS,
+    Note,
+    Picture,
+    bands,
+    colours,
+    dots,
+    figure_of,
+    grid,
+    legend_beside,
+    on_axes,
+)
+
+# What is drawn of a network: layers that hold kernels, and its pooling.
+_DRAWN = {
+    "Conv": {"label": "convolution", "color": COLOURS[0]},
+    "Pool": {"label": "pooling", "color": COLOURS[4]},
+    "Dense": {"label": "dense", "color": COLOURS[2]},
+}
+_COSTS = {
+    "training_s": "training a fold, s",
+    "prediction_ms_per_particle": "prediction, ms/particle",
+    "thousand_weights": "weights, thousands",
+}
 
 
-def descriptors(table):
-    """Draw which groups of descriptors an SVM rests on, from `svm.importance`."""
-    models = list(table["model"].unique())
+def architectures(described):
+    """Draw networks one below the other: a box a layer, as high as its map, as wide as its channels.
 
-    def draw(table):
-        tall = table.groupby("model")["descriptor"].nunique().max()
-        figure, axes = figure_of(
-            1, len(models), width=1 + 4.2 * len(models), height=1 + 0.3 * tall, squeeze=False
-        )
-        for axis, model in zip(axes[0], models):
-            part = table[table["model"] == model].groupby("descriptor", sort=False)["loss"]
-            mean = part.agg(["mean", "std"]).sort_values("mean")
-            axis.barh(
-                mean.index,
-                mean["mean"],
-                xerr=mean["std"].fillna(0),
-                color="#56B4E9",
-                ecolor="black",
-                capsize=3,
-            )
-            axis.set(title=model, xlabel="loss of balanced accuracy when permuted")
-        return figure
+    Parameters
+    ----------
+    described : dict of str to DataFrame
+        For each network what `train.describe` returns.
+    """
+    if not described:
+        return Note([], "No network is compared.")
+    parts = []
+    for name, table in described.items():
+        rows = table[table["kind"].str.contains("|".join(_DRAWN))]
+        shapes = [shape if len(shape) == 3 else (1, 1, shape[-1]) for shape in rows["output_shape"]]
+        sides, _, channels = np.array(shapes).T
+        part = {"network": name, "layer": rows["layer"], "side_px": sides, "channels": channels}
+        parts.append(pd.DataFrame(part))
+    frame = pd.concat(parts, ignore_index=True)
+    half, widths = frame["side_px"].max() / 2, np.log2(frame["channels"] + 1)
+    widest = widths.groupby(frame["network"]).sum().max()
 
-    if table.empty:
-        return Note(["No SVM was trained."], "notice")
-    best = {m: table[table["model"] == m].groupby("descriptor")["loss"].mean().idxmax() for m in models}
-    words = ", ".join(f"{name} by {group}" for name, group in best.items())
+    def draw(axis, rows):
+        width = widths[rows.index]
+        left = width.cumsum() - width
+        for kind, look in _DRAWN.items():
+            of = rows["layer"].str.contains(kind)
+            side = rows["side_px"][of]
+            axis.bar(left[of], side, width[of], bottom=-side / 2, align="edge", ec="white", **look)
+        axis.set(xticks=[], yticks=[-half, half], yticklabels=["", f"{2 * half:g}"])
+        axis.grid(False)
+
+    label = {
+        "xlabel": "layers from the image (left) to the classes; width: log2 of the channels",
+        "ylabel": "map, px",
+    }
+    limits = {"xlim": (-1, widest + 1), "ylim": (-half - 1, half + 1)}
     return Picture(
-        table,
-        draw,
-        f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most in {words}.",
-        "Permutation importance on held-out particles, mean over folds; lines: standard deviation.",
+        frame,
+        on_axes(draw, "network", across=1, width=8, height=1.6, legend="upper right", **label, **limits),
+        f"Rows of boxes, one a layer, for {', '.join(described)}: maps shrink from left to right while their channels grow.",
+        "Height: side of the map in pixels; width: channels, on a logarithmic scale.",
     )
 
 
@@ -56,245 +89,139 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
         Particles shown, evenly over the classes; profiles are means over at most 50 of each class.
     """
     labels = np.asarray(labels)
-    names = sorted(set(labels))
-    by_class = {name: np.flatnonzero(labels == name)[:50] for name in names}
-    shown = np.concatenate([by_class[name][: max(1, most // len(names))] for name in names])
-    profiles = {
-        name: train.thesis(images[rows]).filter(like="edge_density").to_numpy()
-        for name, rows in by_class.items()
-    }
-    share = np.linspace(0, train.REACH, train.POINTS)
-    frame = pd.concat(
-        [
-            pd.DataFrame(
-                {"class": name, "share": share, "mean": p.mean(0), "error": p.std(0) / np.sqrt(len(p))}
-            )
-            for name, p in profiles.items()
-        ],
-        ignore_index=True,
-    )
+    by_class = {name: np.flatnonzero(labels == name)[:50] for name in sorted(set(labels))}
+    shown = np.concatenate([rows[: max(1, most // len(by_class))] for rows in by_class.values()])
+    parts, share = [], np.linspace(0, train.REACH, train.POINTS)
+    for name, rows in by_class.items():
+        profiles = train.thesis(images[rows]).filter(like="edge_density").to_numpy()
+        error = profiles.std(0) / np.sqrt(len(rows))
+        parts.append(pd.DataFrame({"class": name, "share": share, "mean": profiles.mean(0), "error": error}))
+    frame = pd.concat(parts, ignore_index=True)
 
     def draw(frame):
-        rows = int(np.ceil(len(shown) / COLUMNS))
-        figure, axes = figure_of(
-            rows + 1,
-            COLUMNS,
-            width=9.6,
-            height=1.85 * rows + 3,
-            squeeze=False,
-            height_ratios=[1] * rows + [1.5],
-        )
-        grid = axes[0, 0].get_gridspec()
-        clear(axes)
-        for axis, i in zip(axes[:-1].ravel(), shown):
-            axis.imshow(images[i], cmap="gray", vmin=-3, vmax=3)
-            axis.contour(train.outline(images[i : i + 1])[0], levels=[0.5], colors="#E69F00", linewidths=1.2)
-            scale_bar(axis, images.shape[-1], pixel_nm)
-            axis.set_title(labels[i], fontsize=7)
-        below = figure.add_subplot(grid[rows, :])
-        for (name, part), colour in zip(frame.groupby("class", sort=False), COLOURS):
-            below.plot(part["share"], part["mean"], color=colour, label=name)
-            below.fill_between(
-                part["share"],
-                part["mean"] - 2 * part["error"],
-                part["mean"] + 2 * part["error"],
-                color=colour,
-                alpha=0.15,
-                lw=0,
-            )
-        below.axvline(1, color="black", lw=1, ls="--")
-        below.set(xlabel="distance from the centre, in units of the outline's", ylabel="edge density")
-        below.legend(fontsize=8)
+        down = -(-len(shown) // 6)
+        figure = Figure(figsize=(9.6, 1.85 * down + 3), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=[1.85 * down, 3])
+        cells = [(images[i], labels[i]) for i in shown]
+        for axis, i in zip(grid(cells, 6, pixel_nm=pixel_nm, bars="all", figure=above)[1], shown):
+            axis.contour(train.outline(images[i : i + 1])[0], levels=[0.5], colors=COLOURS[4], linewidths=1.2)
+        axis = below.subplots()
+        low, high = frame["mean"] - 2 * frame["error"], frame["mean"] + 2 * frame["error"]
+        bands(axis, frame.assign(low=low, high=high), "share", "mean", by="class")
+        axis.axvline(1, color="black", lw=1, ls="--")
+        axis.set(xlabel="distance from the centre, as a fraction of the outline's", ylabel="edge density")
+        axis.legend(fontsize=8)
         return figure
 
-    sizes = ", ".join(f"{name} {len(rows)}" for name, rows in by_class.items())
+    sizes = ", ".join(f"{len(rows)} {name}" for name, rows in by_class.items())
     return Picture(
         frame,
         draw,
         f"{len(shown)} particles with the outline found in each; below, the mean edge density profile of each class.",
         f"Outline from which area, circularity and moments are taken. Edge density: gradient over the image's mean; bands: "
-        f"± 2 standard errors; means over {sizes} particles; dashed: the outline.",
-    )
-
-
-# What is drawn of a network: layers that hold kernels, and its pooling.
-_DRAWN = {"Conv": COLOURS[0], "Pool": COLOURS[4], "Dense": COLOURS[2]}
-
-
-def architectures(described):
-    """Draw networks side by side: a box a layer, as high as its map, as wide as its channels.
-
-    Parameters
-    ----------
-    described : dict of str to DataFrame
-        For each network what `networks.describe` gives.
-    """
-    parts = []
-    for name, table in described.items():
-        rows = table[table["kind"].str.contains("|".join(_DRAWN))]
-        shapes = [shape if len(shape) == 3 else (1, 1, shape[-1]) for shape in rows["output_shape"]]
-        sides, _, channels = np.array(shapes).T
-        parts.append(
-            pd.DataFrame({"network": name, "layer": rows["layer"], "side_px": sides, "channels": channels})
-        )
-    frame = pd.concat(parts, ignore_index=True)
-
-    def draw(frame):
-        figure, axes = figure_of(
-            len(described), 1, width=8, height=1.5 * len(described) + 0.4, squeeze=False, sharex=True
-        )
-        for axis, (name, rows) in zip(axes[:, 0], frame.groupby("network", sort=False)):
-            left = 0.0
-            for row in rows.itertuples():
-                width = np.log2(row.channels + 1)
-                colour = next(c for kind, c in _DRAWN.items() if kind in row.layer)
-                axis.bar(
-                    left,
-                    row.side_px,
-                    width,
-                    bottom=-row.side_px / 2,
-                    align="edge",
-                    color=colour,
-                    ec="white",
-                    lw=1,
-                )
-                left += width
-            axis.set(title=name, ylabel="map, px")
-            axis.set_ylim(-frame["side_px"].max() / 2 - 1, frame["side_px"].max() / 2 + 1)
-            axis.set_yticks(
-                [-frame["side_px"].max() / 2, frame["side_px"].max() / 2], ["", f"{frame['side_px'].max()}"]
-            )
-            axis.set_xticks([])
-            axis.grid(False)
-        handles = [axes[0, 0].bar(0, 0, color=c) for c in _DRAWN.values()]
-        axes[0, 0].legend(handles, ["convolution", "pooling", "dense"], fontsize=8, loc="upper right")
-        axes[-1, 0].set_xlabel("layers from the image (left) to the classes; width: log2 of the channels")
-        return figure
-
-    return Picture(
-        frame,
-        draw,
-        f"Rows of boxes, one a layer, for {', '.join(described)}: maps shrink from left to right while "
-        "their channels grow.",
-        "Height: side of the map in pixels; width: channels, on a logarithmic scale.",
+        f"± 2 standard errors; means over n = {sizes} particles; dashed: the outline.",
     )
 
 
 def learning_curves(history):
     """Draw training and validation loss against epochs, the mean over folds with a band from the least to the most."""
+    if history.empty:
+        return Note([], "No network was trained.")
     frame = history.melt(["model", "fold", "epoch"], ["loss", "validation_loss"], "kind", "value").dropna()
+    # One early epoch with a loss of 3 would flatten all that matters.
+    highest = min(1.05 * frame["value"].max(), 2 * np.log(3))
 
-    def draw(frame):
-        models = frame["model"].unique()
-        figure, axes = figure_of(1, len(models), width=4 * len(models), height=3, squeeze=False, sharey=True)
-        for axis, name in zip(axes[0], models):
-            for (kind, part), colour in zip(frame[frame["model"] == name].groupby("kind"), COLOURS):
-                over = part.groupby("epoch")["value"].agg(["mean", "min", "max"])
-                axis.plot(
-                    over.index, over["mean"], color=colour, label={"loss": "training"}.get(kind, "validation")
-                )
-                axis.fill_between(over.index, over["min"], over["max"], color=colour, alpha=0.2)
-            axis.set(title=name, xlabel="epoch")
-        # One early epoch with a loss of 3 would flatten all that matters.
-        axes[0, 0].set_ylim(0, min(1.05 * frame["value"].max(), 2 * np.log(3)))
-        axes[0, 0].set_ylabel("loss")
-        axes[0, 0].legend(fontsize=8)
-        return figure
+    def draw(axis, part):
+        kinds = part["kind"].map({"loss": "training", "validation_loss": "validation"})
+        look = {"hue": kinds, "hue_order": ["training", "validation"], "palette": colours(2), "legend": False}
+        sns.lineplot(part, x="epoch", y="value", errorbar=("pi", 100), ax=axis, **look)
+        for line, name in zip(axis.lines, look["hue_order"]):
+            line.set_label(name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
 
+    look = {"xlabel": "epoch", "ylabel": "loss", "legend": "best", "ylim": (0, highest)}
     return Picture(
         frame,
-        draw,
+        on_axes(draw, "model", height=3, share=True, **look),
         "Training and validation loss against epochs for each network.",
-        f"Lines: mean over {frame['fold'].nunique()} folds; bands: least to most, cut off at 2.2. The training loss is "
+        f"Lines: mean over n = {frame['fold'].nunique()} folds; bands: least to most, cut off at 2.2. The training loss is "
         "cross-entropy on augmented particles, smoothed, so that it does not reach 0; the validation loss is "
         "cross-entropy with every class weighing the same, of averaged weights where the recipe averages.",
     )
 
 
+def descriptors(table):
+    """Draw which groups of descriptors an SVM rests on: `model, fold, descriptor, loss` of balanced accuracy."""
+    if table.empty:
+        return Note(["No SVM was trained."], kind="notice")
+    means = table.groupby(["model", "descriptor"], sort=False)["loss"].mean()
+
+    def draw(axis, part):
+        order = part.groupby("descriptor")["loss"].mean().sort_values(ascending=False).index
+        look = {"color": COLOURS[5], "saturation": 1, "capsize": 0.3}
+        line = {"color": "black", "linewidth": 1.2}
+        sns.barplot(part, x="loss", y="descriptor", order=order, errorbar="sd", err_kws=line, ax=axis, **look)
+
+    words = ", ".join(f"{name} by {means[name].idxmax()}" for name in table["model"].unique())
+    size = {"across": 2, "width": 4.6, "height": 1 + 0.3 * table["descriptor"].nunique()}
+    return Picture(
+        table,
+        on_axes(draw, "model", xlabel="loss of balanced accuracy when permuted", **size),
+        f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most in {words}.",
+        f"Permutation importance on held-out particles, mean over n = {table['fold'].nunique()} folds; lines: standard "
+        "deviation.",
+    )
+
+
 def pareto(worth):
-    """Draw balanced accuracy against training time, prediction time and number of weights.
-
-    Parameters
-    ----------
-    worth : DataFrame
-        From `misfits.worth`.
-    """
-    costs = {
-        "training_s": "training a fold, s",
-        "prediction_ms_per_particle": "prediction, ms a particle",
-        "thousand_weights": "weights, thousands",
-    }
-
-    worth = worth.assign(thousand_weights=worth["weights"] / 1000)
+    """Draw balanced accuracy against training time, prediction time and number of weights, from `evaluate.worth`."""
 
     def draw(frame):
-        figure, axes = figure_of(1, 3, width=10, height=3.2, sharey=True)
-        for axis, (column, label) in zip(axes, costs.items()):
-            for k, row in enumerate(frame.to_dict("records")):
-                if not np.isfinite(row[column]):
-                    continue
-                value = row["balanced accuracy"]
-                error = [[value - row["low"]], [row["high"] - value]]
-                error = error if np.isfinite(error).all() else None
-                axis.errorbar(
-                    row[column],
-                    value,
-                    yerr=error,
-                    fmt="o",
-                    capsize=3,
-                    color=COLOURS[k % 7],
-                    label=row["model"],
-                )
-            axis.set(xlabel=label)
+        figure, axes = figure_of(1, 3, width=11, height=3.2, sharey=True)
+        for axis, (column, label) in zip(axes, _COSTS.items()):
+            dots(axis, frame, column, "balanced accuracy", by="model", names=list(frame["model"]))
+            axis.set(xlabel=label, ylabel="balanced accuracy")
             axis.set_xlim(left=0)
-        axes[0].set_ylabel("balanced accuracy")
-        axes[0].legend(fontsize=8)
+            axis.label_outer()
+        legend_beside(figure, axes[0])
         return figure
 
     return Picture(
-        worth,
+        worth.assign(thousand_weights=worth["weights"] / 1000),
         draw,
         "Balanced accuracy of each model against three costs: training time, prediction time, weights; "
         "up and to the left is better.",
-        "Held-out particles with 95 % intervals by micrograph; times are means over folds on this machine. An SVM has "
-        "no weights to count.",
+        "Held-out particles with 95 % intervals by micrograph; times are means over folds on this machine. An SVM has no "
+        "weights to count.",
     )
 
 
 def micrograph_scores(scores):
-    """Draw the share of right calls on each micrograph, a column of points a model.
+    """Draw the share of each micrograph that is predicted correctly, a column of points a model.
 
     Parameters
     ----------
     scores : DataFrame
-        From `misfits.by_micrograph`.
+        From `evaluate.by_micrograph`: `model, micrograph, right` (a share), `particles`.
     """
+    models = list(scores["model"].unique())
 
-    def draw(frame):
-        models = list(frame["model"].unique())
-        figure, axis = figure_of(width=2 + 1.7 * len(models), height=3.4)
-        for k, name in enumerate(models):
+    def draw(axis, frame):
+        for k, (name, colour) in enumerate(zip(models, colours(len(models)))):
             rows = frame[frame["model"] == name].reset_index(drop=True)
-            place = k + np.linspace(-0.28, 0.28, len(rows)) if len(rows) > 1 else np.array([k])
-            axis.scatter(
-                place, rows["right"], s=6 + rows["particles"] / 3, color=COLOURS[k % 7], alpha=0.75, lw=0
-            )
-            worst = rows.loc[rows["right"].idxmin()]
-            axis.annotate(
-                str(worst["micrograph"]),
-                (place[rows["right"].idxmin()], worst["right"]),
-                fontsize=7,
-                xytext=(3, -9),
-                textcoords="offset points",
-            )
-        axis.set_xticks(range(len(models)), models)
-        axis.set(ylabel="share of right calls", xlim=(-0.5, len(models) - 0.3))
-        return figure
+            place = k + (np.linspace(-0.28, 0.28, len(rows)) if len(rows) > 1 else np.zeros(1))
+            axis.scatter(place, rows["right"], s=6 + rows["particles"] / 3, color=colour, alpha=0.75, lw=0)
+            worst = rows["right"].idxmin()
+            point = (place[worst], rows["right"][worst])
+            label = str(rows["micrograph"][worst])
+            axis.annotate(label, point, xytext=(3, -9), textcoords="offset points", fontsize=7)
+        axis.set_xticks(range(len(models)), models, fontsize=8)
+        axis.set_xlim(-0.5, len(models) - 0.3)
 
+    n = int(scores["particles"].sum() / len(models))
     return Picture(
         scores,
-        draw,
-        "Points, one a micrograph, of the share of right calls by each model, the worst one named.",
-        f"Held-out particles, {int(scores['particles'].sum() / scores['model'].nunique()):,} in "
-        f"{scores['micrograph'].nunique()} micrographs; larger points hold more particles.",
+        on_axes(draw, width=min(2 + 1.7 * len(models), 12), height=3.4, ylabel="share predicted correctly"),
+        "Points, one a micrograph, of the share that each model predicts correctly, the worst one named.",
+        f"Held-out particles, n = {n:,} in {scores['micrograph'].nunique()} micrographs; larger points hold more particles.",
     )

@@ -1,0 +1,53 @@
+"""What the tests of pictures share: small particles, and what every picture owes."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from temlib import data, figures
+
+MICROGRAPHS, EACH, SIZE = 12, 20, 24
+
+
+def study(change=None, *, signal=1.0, seed=0):
+    """Noise with a dark ring; `change` gets the images of micrograph m3 and gives others."""
+    rng = np.random.default_rng(seed)
+    radius = np.hypot(*(np.indices((SIZE, SIZE)) - (SIZE - 1) / 2))
+    images = rng.normal(0, 1, (MICROGRAPHS * EACH, SIZE, SIZE)) - signal * np.exp(-((radius - 4) ** 2) / 4)
+    names = np.repeat([f"m{k:02d}" for k in range(MICROGRAPHS)], EACH)
+    if change:
+        images[names == "m03"] = change(images[names == "m03"], rng)
+    table = pd.DataFrame({"particle": [f"p{i}" for i in range(len(images))], "micrograph": names})
+    table["label"] = np.where(np.arange(len(images)) % 2, "full", "empty")
+    table["pixel_size_nm"], table["box_px"] = 2.0, 24.0
+    return data.Particles(table, images.astype(np.float32), "test", (), "physical", 2.0, False)
+
+
+def check(picture, columns, *, n, panels=None):
+    """A picture has its columns, a Figure with so many panels, an alternative text, and n in its caption."""
+    assert isinstance(picture, figures.Picture)
+    assert list(picture.frame().columns) == columns and len(picture.frame())
+    figure = picture.plot()
+    assert isinstance(figure, Figure)
+    drawn = [axis for axis in figure.axes if axis.has_data() or axis.images]
+    assert drawn and (panels is None or len(drawn) == panels)
+    assert len(picture.alt) > 20 and picture.alt.endswith(".") and picture.caption.endswith(".")
+    assert re.search(rf"\b{n}\b", picture.caption), picture.caption
+    page = picture._repr_html_()
+    assert page.startswith("<figure><img src=") and "<figcaption>" in page
+    return figure
+
+
+def sentence(note):
+    """The words of a plain sentence, which stands where there is nothing to show."""
+    assert isinstance(note, figures.Note)
+    return re.fullmatch(r'<(?:p|div class="notice")>([^<]+\.)</(?:p|div)>', note._repr_html_()).group(1)
+
+
+@pytest.fixture(scope="session")
+def particles():
+    """Particles of two classes in twelve alike micrographs."""
+    return study()

@@ -1,0 +1,120 @@
+"""Sentences, tables, and the parts of which pictures are made."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from temlib.figures import COLOURS, Note, Table, base
+
+
+@pytest.mark.parametrize(
+    ("note", "page"),
+    [
+        (Note(["One.", "a < b"]), '<p class="answer">One.</p><p>a &lt; b</p>'),
+        (Note(["One."], kind="simulated"), '<div class="simulated">One.</div>'),
+        (
+            Note(["One.", "Two."], kind="notice"),
+            '<div class="notice"><ul><li>One.</li><li>Two.</li></ul></div>',
+        ),
+        (Note(["One."], "None."), '<div class="notice">One.</div>'),
+        (Note(["One."], "None.", kind=""), "<p>One.</p>"),
+        (Note([], "None."), "<p>None.</p>"),
+        (Note(["One.", "Two."], kind=""), "<ul><li>One.</li><li>Two.</li></ul>"),
+        (Note([]), ""),
+        (Note([], kind="notice"), ""),
+    ],
+)
+def test_a_note_is_large_or_boxed_or_plain(note, page):
+    """The first line large without a kind; a notice where it has an alternative; else the alternative, or nothing."""
+    assert note._repr_html_() == page
+
+
+def test_a_table_has_headers_with_scope_and_a_dash_for_nothing():
+    """No row numbers; numbers keep the digits that their column needs; text is escaped."""
+    page = Table(pd.DataFrame({"name": ["<b>", "c"], "n": [3, 4], "value": [0.12345, np.nan]}))._repr_html_()
+    assert page.count('<th scope="col">') == 3 and "<th>" not in page
+    assert "&lt;b&gt;" in page and "<td>3</td>" in page and "<td>0.123</td>" in page and "<td>–</td>" in page
+    assert 'style="white-space: nowrap"' in page
+
+
+def test_long_words_wrap_and_long_tables_fold():
+    """A cell of a sentence lets the table wrap; a fold names its rows."""
+    page = Table(
+        pd.DataFrame({"why": ["a sentence that is longer than thirty"]}), fold="All & more"
+    )._repr_html_()
+    assert "nowrap" not in page
+    assert page.startswith("<details><summary>All &amp; more (1 rows)</summary>")
+
+
+def test_an_empty_table_is_a_sentence():
+    """Missing and empty tables show the alternative; an empty one without it shows its header."""
+    empty = pd.DataFrame(columns=["a", "b"])
+    for table in (None, empty, pd.DataFrame()):
+        assert Table(table, "None.")._repr_html_() == "<p>None.</p>"
+    assert Table(None)._repr_html_() == "" and Table(empty)._repr_html_().count("<th ") == 2
+
+
+def drawn_dots(table, **options):
+    """The axis on which `dots` drew, and where each name's points lie."""
+    _, axis = base.figure_of()
+    names = list(dict.fromkeys(table["by"]))
+    base.dots(axis, table, "at", "value", by="by", names=names, **options)
+    return axis, {bars.get_label(): bars.lines[0].get_xydata() for bars in axis.containers}
+
+
+def test_dots_stand_beside_each_other_over_words():
+    """Two names leave the same distance on either side of each word, in the order in which the words come."""
+    table = pd.DataFrame({"at": ["z", "z", "a", "a"], "by": ["p", "q"] * 2, "value": [1.0, 2, 3, 4]})
+    axis, points = drawn_dots(table.assign(low=0.0, high=5.0))
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["z", "a"]
+    assert points["p"][:, 1].tolist() == [1, 3] and np.allclose(points["p"][:, 0], [-0.175, 0.825])
+    assert np.allclose(points["p"][:, 0] + points["q"][:, 0], [0, 2])
+
+
+def test_an_interval_may_be_unknown_and_never_points_away():
+    """A value without an interval is drawn; a limit beyond the value is the value; values that are missing are not."""
+    table = pd.DataFrame({"at": [1.0, 2, 3], "by": "p", "value": [0.5, 0.6, np.nan], "low": [np.nan, 0.7, 0]})
+    axis, points = drawn_dots(table.assign(high=[np.nan, 0.8, 1]), sideways=True)
+    assert points["p"].tolist() == [[0.5, 1], [0.6, 2]]
+    bars = axis.containers[0].lines[2][0].get_segments()
+    assert np.allclose(bars[1][:, 0], [0.6, 0.8])
+
+
+def test_more_than_seven_names_are_told_apart():
+    """The eighth has the first's colour and another marker, or another line."""
+    table = pd.DataFrame({"at": 1.0, "by": list("abcdefgh"), "value": 1.0, "low": 0.0, "high": 2.0})
+    axis, _ = drawn_dots(table)
+    first, last = axis.containers[0].lines[0], axis.containers[-1].lines[0]
+    assert first.get_color() == last.get_color() == COLOURS[0] and first.get_marker() != last.get_marker()
+    _, axis = base.figure_of()
+    base.bands(axis, table, "at", "value", by="by")
+    assert axis.lines[0].get_color() == axis.lines[7].get_color()
+    assert axis.lines[0].get_linestyle() != axis.lines[7].get_linestyle()
+
+
+def test_panels_are_wrapped_and_named_once():
+    """Five panels, two in a row: three rows, the last place empty; one label for all."""
+    table = pd.DataFrame({"by": list("edcba"), "x": range(5)})
+    plot = base.on_axes(lambda axis, part: axis.plot(part["x"], part["x"], "o"), "by", across=2, xlabel="x")
+    figure = plot(table)
+    assert [axis.get_title() for axis in figure.axes] == [*"edcba", ""]
+    assert not figure.axes[5].axison and figure.get_supxlabel() == "x"
+    assert figure.get_size_inches() == pytest.approx([8, 9.6])
+
+
+def test_a_scale_bar_has_the_length_that_it_says():
+    """Pixels of 3 nm, 28 of them: 20 nm on the first image of each row; none where the pixel size is unknown."""
+    image = np.zeros((28, 28), np.float32)
+    cells = [(image, "one"), (image, ""), None, (image, "two")]
+    for bars, found in (("row", [2, 0, 0, 0]), ("all", [2, 2, 0, 2])):
+        axes = base.grid(cells, 2, pixel_nm=3.0, bars=bars)[1]
+        assert [len(axis.lines) for axis in axes] == found
+    bar = axes[0].lines[0].get_xdata()
+    assert axes[0].texts[0].get_text() == "20 nm" and bar[1] - bar[0] == pytest.approx(20 / 3)
+    assert not any(axis.lines for axis in base.grid(cells, 2)[1])
+
+
+def test_bytes_and_robust_units_have_their_own_grey():
+    """Copies are drawn from 0 to 255, prepared images from −3 to 3."""
+    images = [(np.zeros((4, 4), kind), "") for kind in (np.uint8, np.float32)]
+    assert [axis.images[0].get_clim() for axis in base.grid(images, 2)[1]] == [(0, 255), (-3, 3)]

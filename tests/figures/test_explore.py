@@ -1,0 +1,254 @@
+"""What stands out before anything is learnt, and its pictures."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from temlib import data, explore, figures
+from tests.figures.conftest import EACH, MICROGRAPHS, SIZE, check, sentence, study
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_stands_out_where_nothing_is_different(seed):
+    """Twelve alike micrographs: none is inverted, none differs."""
+    table = explore.per_micrograph(study(seed=seed))
+    assert not table["inverted"].any() and table["differs"].eq("").all() and len(table) == MICROGRAPHS
+
+
+def test_inverted_contrast_is_found_and_said():
+    """The one micrograph in which bright and dark are exchanged."""
+    table = explore.per_micrograph(study(lambda images, rng: -images))
+    assert table.loc[table["inverted"], "micrograph"].tolist() == ["m03"]
+    assert explore.sentences(table)[0].startswith("Inverted contrast: in m03 bright and dark")
+
+
+def test_noise_alone_has_no_contrast_to_invert():
+    """Where particles show nothing, turning a micrograph round cannot be seen, and is not claimed."""
+    assert not explore.per_micrograph(study(lambda images, rng: -images, signal=0))["inverted"].any()
+
+
+def test_another_noise_is_found():
+    """A micrograph of a lower dose has more fine power, and is the only one that differs."""
+    table = explore.per_micrograph(study(lambda images, rng: images + rng.normal(0, 0.5, images.shape)))
+    table = table.set_index("micrograph")
+    assert "fine power +" in table.loc["m03", "differs"] and (table["differs"] != "").sum() == 1
+
+
+def test_few_micrographs_are_not_judged():
+    """Four micrographs do not say what is usual."""
+    data = study(lambda images, rng: -images)
+    table = explore.per_micrograph(data.rows(np.arange(4 * EACH)))
+    assert not table["inverted"].any() and "too few to say" in explore.sentences(table)[0]
+
+
+def test_white_noise_has_its_variance_at_every_frequency():
+    """The power of white noise is its variance, whatever the window."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"particle": np.arange(2000).astype(str), "micrograph": "m"})
+    noise = rng.normal(0, 2, (2000, 32, 32)).astype(np.float32)
+    curve = explore.spectra(data.Particles(table, noise, "test", (), "fill", np.nan, False))
+    assert curve["frequency"].iloc[-1] == 0.5 and np.allclose(curve["power"][1:], 4, rtol=0.08)
+
+
+def test_the_map_places_each_particle_once():
+    """Rows of the sample, unit spread along the first component, shares of variance; classes apart stay apart."""
+    data = study()
+    data.images[1::2] *= np.linspace(0, 2, SIZE)
+    placed = explore.principal(data, most=100)
+    assert placed["row"].is_unique and len(placed) == 100 and placed["first"].std() == pytest.approx(1)
+    means = placed.groupby(placed["row"] % 2)["first"].mean()
+    assert (
+        abs(means[0] - means[1]) > 1 and 0 < placed.attrs["explained"][1] <= placed.attrs["explained"][0] <= 1
+    )
+
+
+def test_a_split_at_random_is_flattered_where_micrographs_can_be_told():
+    """Labels go with the micrograph and its noise, never with the particle: only the random split scores."""
+    data = study(signal=0)
+    lean = np.arange(len(data)) // EACH % 2  # most particles of every other micrograph are full
+    rng = np.random.default_rng(1)
+    data.table["label"] = np.where(rng.uniform(size=len(data)) < 0.1 + 0.8 * lean, "full", "empty")
+    for m in range(MICROGRAPHS):  # a wave of its own in each micrograph
+        wave = np.cos(2 * np.pi * np.arange(SIZE) * (m + 0.5) / SIZE)
+        data.images[m * EACH : (m + 1) * EACH] += 3 * wave.astype(np.float32)
+    held_out = explore.leakage(data, "label")
+    scores, difference = explore.leaked(held_out, "label")
+    value = scores.set_index("model")["value"]
+    assert value[explore.AT_RANDOM] > 0.75 and value[explore.WHOLE] < 0.6 and difference["low"] > 0.1
+    picture = figures.leakage(held_out, "label")
+    check(picture, list(scores), n=len(data))
+    assert "would flatter" in picture.caption and len(picture.frame()) == 2
+
+
+def test_no_leak_is_claimed_where_there_is_none():
+    """Alike micrographs: the interval of the gain holds 0. One particle a micrograph: nothing is compared."""
+    data = study(signal=0)
+    difference = explore.leaked(explore.leakage(data, "label"), "label")[1]
+    assert difference["low"] < 0 < difference["high"]
+    data.table["micrograph"] = data.table["particle"]
+    assert explore.leakage(data, "label") is None
+
+
+def test_undefined_agreement_says_why():
+    """Annotators without a common particle."""
+    table = pd.DataFrame({"l@a": ["x", ""], "l@b": ["", "x"]})
+    assert "undefined" in explore.agreement(data.consensus(table, "l")[1])[0]
+
+
+# Pictures
+
+
+@pytest.fixture(scope="module")
+def odd():
+    """Particles of which one micrograph is inverted, labelled by two people, and the table of their micrographs."""
+    found = study(lambda images, rng: -images)
+    found.table["label@a"] = found.table["label"]
+    found.table["label@b"] = ["full", "empty", "full"] * (len(found) // 3)
+    return found, explore.per_micrograph(found)
+
+
+def test_classes_are_counted(particles):
+    """A panel a task, the counts in words."""
+    table = particles.table.assign(kind=["a", "b", "c", "c"] * 60)
+    picture = figures.class_counts(table, ["label", "kind"])
+    check(picture, ["task", "class", "particles"], n=240, panels=2)
+    assert "label: empty 120, full 120; kind: c 120, a 60, b 60." in picture.alt
+
+
+def test_micrographs_are_stacked_from_the_first_class_up(particles):
+    """Every bar ends at its micrograph's number of particles, and the first class stands on the axis."""
+    figure = check(
+        figures.micrograph_counts(particles.table, "label"), ["micrograph", "label", "particles"], n=240
+    )
+    bars = [(bar.get_x(), bar.get_y(), bar.get_height()) for bar in figure.axes[0].patches]
+    assert len(bars) == 2 * MICROGRAPHS and all(height == EACH / 2 for *_, height in bars)
+    assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["empty", "full"]
+    empty = [
+        bar
+        for bar in figure.axes[0].patches
+        if bar.get_facecolor()[:3] == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
+    ]
+    assert {bar.get_y() for bar in empty} == {0}
+
+
+def test_the_gallery_has_a_row_a_class(particles):
+    """A class of fewer particles leaves gaps; another seed takes others."""
+    labels = ["rare"] * 3 + ["common"] * 237
+    few = dataclasses.replace(particles, table=particles.table.assign(label=labels))
+    picture = figures.gallery(few, "label", each=5)
+    check(picture, ["class", "row"], n=8, panels=8)
+    assert picture.frame()["class"].tolist() == ["common"] * 5 + ["rare"] * 3
+    assert "2 nm/pixel" in picture.caption
+    assert not picture.frame().equals(figures.gallery(few, "label", each=5, seed=1).frame())
+    unknown = dataclasses.replace(few, pixel_nm=np.nan)
+    assert "pixel size unknown" in figures.gallery(unknown, "label").caption
+
+
+def test_radial_profiles_find_the_ring(particles):
+    """The dark ring of radius 4 pixels lies near 8 nm, or near 4 pixels where their size is unknown."""
+    columns = ["class", "n", "radius", "mean", "error"]
+    unknown = dataclasses.replace(particles, pixel_nm=np.nan)
+    for found, place, unit in ((particles, 7, "nm"), (unknown, 3.5, "pixels")):
+        picture = figures.radial_profiles(found, "label")
+        figure = check(picture, columns, n=240)
+        profile = picture.frame().query("`class` == 'full'").set_index("radius")["mean"]
+        assert profile.idxmin() == place and unit in figure.axes[0].get_xlabel()
+
+
+def test_a_histogram_leaves_out_what_is_missing():
+    """Each value is in a bar, and the axis has its unit."""
+    figure = check(
+        figures.histogram([1, 2, 2, np.nan], label="length (nm)", what="length"), ["length (nm)"], n=3
+    )
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == 3
+    assert figure.axes[0].get_xlabel() == "length (nm)"
+
+
+def test_sizes_are_in_nm_or_in_pixels(particles):
+    """Boxes of 24 pixels of 2 nm are 48 nm; a diameter that is given stands beside them."""
+    table = particles.table.assign(truth_diameter_nm=30.0)
+    picture = figures.sizes(dataclasses.replace(particles, table=table))
+    check(picture, ["side of the box", "true diameter"], n=240)
+    assert picture.frame()["side of the box"].eq(48).all() and "in nm" in picture.caption
+    unknown = dataclasses.replace(particles, table=table.assign(pixel_size_nm=np.nan))
+    assert figures.sizes(unknown).frame()["side of the box"].eq(24).all()
+
+
+def test_power_spectra_name_the_micrographs_that_differ(odd, particles):
+    """Frequencies are cycles per nm; where none differs none is named."""
+    picture = figures.power_spectra(*odd)
+    figure = check(picture, ["micrograph", "frequency", "power"], n=240)
+    assert picture.frame()["frequency"].max() == 0.25
+    assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["m03"] and "m03" in picture.alt
+    plain = figures.power_spectra(particles, explore.per_micrograph(particles))
+    assert "none stands out" in plain.alt and plain.plot().axes[0].get_legend() is None
+
+
+def test_the_map_is_coloured_by_task_and_micrograph(particles):
+    """A panel each and a scale of the micrographs, each class with its number."""
+    picture = figures.descriptor_map(particles, ["label"], explore.principal(particles))
+    figure = check(picture, ["row", "first", "second", "label", "micrograph"], n=240, panels=3)
+    assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["empty (120)", "full (120)"]
+    assert "% of variance" in figure.axes[1].get_xlabel()
+
+
+def test_odd_micrographs_are_shown_below_usual_ones(odd, particles):
+    """Two usual micrographs, then the inverted one; a sentence where none is odd."""
+    picture = figures.odd_micrographs(*odd, each=4)
+    check(picture, ["micrograph", "why", "row"], n=12, panels=12)
+    assert picture.frame()["why"].unique().tolist() == ["usual", "inverted"]
+    assert picture.frame()["micrograph"].iloc[-1] == "m03"
+    assert "No micrograph stands out" in sentence(
+        figures.odd_micrographs(particles, explore.per_micrograph(particles))
+    )
+
+
+def test_pairs_stand_one_above_the_other(particles):
+    """Above each its micrograph; a sentence where there is none."""
+    pairs = pd.DataFrame({"first": ["p0", "p1"], "second": ["p30", "p41"], "correlation": [0.99, 0.985]})
+    figure = check(figures.pairs(particles, pairs), list(pairs), n=2, panels=4)
+    assert [axis.get_title() for axis in figure.axes] == ["m00", "m00", "m01", "m02"]
+    assert "no pair" in sentence(figures.pairs(particles, pairs.head(0)))
+
+
+def test_disagreements_show_who_says_what(odd):
+    """Each particle with both labels; sentences where there is one label a particle, and where all agree."""
+    found = odd[0].agreement("label")
+    assert len(found.disagreements) == (odd[0].table["label@a"] != odd[0].table["label@b"]).sum()
+    assert f"kappa = {found.kappa:.2f}" in explore.agreement(found)[0]
+    picture = figures.disagreements(odd[0], found, most=4)
+    figure = check(picture, list(found.disagreements), n=len(found.disagreements), panels=4)
+    first = found.disagreements.iloc[0]
+    title = f"a: {first['label@a']}\nb: {first['label@b']}"
+    assert figure.axes[0].get_title(loc="left") == title
+    assert "One label a particle" in sentence(figures.disagreements(odd[0], None))
+    agreed = dataclasses.replace(found, disagreements=found.disagreements.head(0))
+    assert "agree on every particle" in sentence(figures.disagreements(odd[0], agreed))
+
+
+def test_splits_that_cannot_be_compared_get_a_sentence():
+    """The task is named."""
+    assert sentence(figures.leakage(None, "label")).startswith("label: too few micrographs")
+
+
+@pytest.mark.parametrize("picture", [figures.stages, figures.thon_rings])
+def test_particles_that_were_not_simulated_get_a_sentence(picture, particles):
+    """Nothing is simulated for real data; a sentence says why the section is empty."""
+    assert "not simulated" in sentence(picture(particles))
+
+
+def test_stages_are_drawn_with_units(particles):
+    """Seven stages, each with its unit, the crop the smallest."""
+    picture = figures.stages(dataclasses.replace(particles, simulated=True))
+    check(picture, ["stage", "sentence", "unit", "mean", "standard deviation"], n=1, panels=7)
+    assert picture.frame()["unit"].str.len().min() > 0 and "20 e⁻/Å²" in picture.caption
+
+
+def test_thon_rings_are_drawn_with_their_error(particles):
+    """Three zeros within 1 %."""
+    picture = figures.thon_rings(dataclasses.replace(particles, simulated=True))
+    figure = check(picture, list(picture.frame()), n=1)
+    assert picture.frame()["relative_error"].abs().max() < 0.01
+    assert len(figure.axes[0].lines) == 4 and "0.4 nm/pixel" in picture.caption
