@@ -94,8 +94,8 @@ def interpolations(image):
         frame,
         lambda frame: grid([(results[name], name) for name in frame["method"]], len(frame))[0],
         "One particle six times: as it is, then turned; the chained linear one is the most blurred.",
-        "One particle (n = 1), turned by 30°, sheared by 0.05 rad, zoomed to 0.97 and shifted by half a pixel: in one pass, "
-        "or chained as flip, zoom, shear, rotation and shift one after the other.",
+        "One particle (n = 1), turned by 30°, sheared by 0.05 rad, zoomed to 0.97 and shifted by half a pixel: in one "
+        "pass, or chained as flip, zoom, shear, rotation and shift one after the other.",
     )
 
 
@@ -134,8 +134,8 @@ def spectra(tables):
             lambda axis, table: _lines(axis, table, "power", "images"), legend="best", yscale="log", **label
         ),
         "Power spectra on a log scale that agree at low frequency and fan out towards the Nyquist frequency.",
-        "Radial mean power of the particles of the mosaic; the higher a curve stays on the right, the more detail, "
-        "and noise, has come through.",
+        "Radial mean power of the particles of the mosaic; the higher a curve stays on the right, the more detail, and "
+        "noise, has come through.",
     )
 
 

@@ -60,8 +60,8 @@ def learning(curves, swept, axis):
         curves,
         on_axes(draw, axis, xlabel="epoch", ylabel="loss", **look),
         f"Training and validation loss by epoch, a panel a value of {axis.replace('_', ' ')}, with the balanced accuracy.",
-        f"Solid: training loss (smoothed labels, augmented); dashed: validation loss; means over folds and seeds. Numbers: balanced "
-        f"accuracy of held-out particles with its 95 % interval by micrograph. {_caption(swept)}",
+        "Solid: training loss (smoothed labels, augmented); dashed: validation loss; means over folds and seeds. Numbers: "
+        f"balanced accuracy of held-out particles with its 95 % interval by micrograph. {_caption(swept)}",
     )
 
 

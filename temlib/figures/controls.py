@@ -32,7 +32,6 @@ FLIPS = {"as it is": (0, 0), "left and right": (0, 1), "upside down": (1, 0), "b
 ORDERS = {"nearest pixel": 0, "linear": 1, "cubic spline": 3}
 LIMIT = 3.0  # robust units shown as black and white
 MOST = 128  # rows and columns of a frame in HTML, so that a report can be mailed
-_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
 _marks = itertools.count()
 
 
@@ -64,22 +63,39 @@ class Explorer:
         self.images, self.augmentation, self.seed = images, augmentation, seed
 
     def films(self):
-        """Return the frames of the HTML twin, as a list of `Film`; a transform without a range has none."""
-        return [*self._joint_films(), *self._single_films()]
+        """Yield the frames of the HTML twin, each a `Film`: draws, orders, and each transform that has a range."""
+        labels = [f"draw {k + 1}" for k in range(12)]
+        alt = "One particle under twelve draws of all transforms."
+        yield Film("all together, drawn", labels, self._moved(self.augmentation.draw(12, self.seed)), 0, alt)
+        frames = [self._moved(_still(1, rotation_deg=30.0), order=order)[0] for order in ORDERS.values()]
+        alt = "One particle turned by 30° with nearest-pixel, linear and cubic interpolation."
+        yield Film("interpolation, at 30°", list(ORDERS), np.stack(frames), 2, alt)
+        for column, (name, _, written, count, *_) in SLIDERS.items():
+            low, high = getattr(self.augmentation, column.removesuffix("_deg").removesuffix("_rad"))
+            values = np.linspace(low, high, count)
+            labels = [written.format(value + 0.0).replace("-", "−") for value in values]
+            alt = f"One particle under {name} alone, from {labels[0]} to {labels[-1]}."
+            first = int(np.abs(values - (column == "zoom")).argmin())
+            if low < high:
+                yield Film(name, labels, self._moved(_still(count, **{column: values})), first, alt)
+        given = (self.augmentation.flip_rows, self.augmentation.flip_columns)
+        flips = {words: flip for words, flip in FLIPS.items() if flip[0] <= given[0] and flip[1] <= given[1]}
+        if len(flips) > 1:
+            rows, columns = np.array(list(flips.values()), bool).T
+            frames = self._moved(_still(len(flips), flip_rows=rows, flip_columns=columns))
+            yield Film("flips", list(flips), frames, 0, "One particle as it is and flipped either way.")
+
+    def _moved(self, table, **options):
+        """Return the first particle under each row of a table of transforms."""
+        return replace(self.augmentation, **options).apply(np.repeat(self.images[:1], len(table), 0), table)
 
     def html(self):
         """Return the HTML twin, which works offline and without a script."""
-        films = [
-            {
-                **film.__dict__,
-                "number": k,
-                "png": base64.b64encode(_png(np.hstack(_reduced(film.frames)))).decode(),
-            }
-            for k, film in enumerate(self.films())
-        ]
-        most = max(len(film["labels"]) for film in films)
-        template = _TEMPLATES.get_template("films.html.j2")
-        return template.render(films=films, most=most, mark=f"film{next(_marks)}")
+        templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+        templates.filters["png"] = lambda frames: base64.b64encode(_png(np.hstack(_reduced(frames)))).decode()
+        return templates.get_template("films.html.j2").render(
+            films=list(self.films()), mark=f"film{next(_marks)}"
+        )
 
     def live(self):
         """Return the sliders as an ipywidget, whose picture follows them at once."""
@@ -90,58 +106,24 @@ class Explorer:
         live = live[0] if isinstance(live, tuple) else live
         return {**(live or {}), "text/html": self.html(), "text/plain": "Sliders for each transform."}
 
-    def _moved(self, table, **options):
-        """Return the first particle under each row of a table of transforms."""
-        return replace(self.augmentation, **options).apply(np.repeat(self.images[:1], len(table), 0), table)
-
-    def _joint_films(self):
-        """Yield the films of all transforms together and of the interpolation orders."""
-        draws = self.augmentation.draw(12, self.seed)
-        labels = [f"draw {k + 1}" for k in range(12)]
-        alt = "One particle under twelve draws of all transforms."
-        yield Film("all together, drawn", labels, self._moved(draws), 0, alt)
-        frames = [self._moved(_still(1, rotation_deg=30.0), order=order)[0] for order in ORDERS.values()]
-        alt = "One particle turned by 30° with nearest-pixel, linear and cubic interpolation."
-        yield Film("interpolation, at 30°", list(ORDERS), np.stack(frames), 2, alt)
-
-    def _single_films(self):
-        """Yield the film of each transform alone over its range, and that of the flips."""
-        for column, (name, _, written, count, *_) in SLIDERS.items():
-            low, high = getattr(self.augmentation, column.removesuffix("_deg").removesuffix("_rad"))
-            if low == high:
-                continue
-            values = np.linspace(low, high, count)
-            frames = self._moved(_still(count, **{column: values}))
-            labels = [written.format(value + 0.0).replace("-", "−") for value in values]
-            alt = f"One particle under {name} alone, from {labels[0]} to {labels[-1]}."
-            yield Film(name, labels, frames, int(np.abs(values - (column == "zoom")).argmin()), alt)
-        given = (self.augmentation.flip_rows, self.augmentation.flip_columns)
-        flips = {words: flip for words, flip in FLIPS.items() if flip[0] <= given[0] and flip[1] <= given[1]}
-        if len(flips) > 1:
-            rows, columns = np.array(list(flips.values()), bool).T
-            frames = self._moved(_still(len(flips), flip_rows=rows, flip_columns=columns))
-            yield Film("flips", list(flips), frames, 0, "One particle as it is and flipped either way.")
-
 
 class Sliders(ipywidgets.HBox):
     """The live half: controls beside a picture of the particle as it is and moved."""
 
     def __init__(self, images, augmentation, seed):
         self.images, self.augmentation, self.seed, self.paused = images, augmentation, seed, False
-        layout, named = ipywidgets.Layout, {"style": {"description_width": "9rem"}}
-        wide = named | {"layout": layout(width="100%", max_width="30rem")}
-        self.sliders = {
-            column: ipywidgets.FloatSlider(
-                float(column == "zoom"), min=low, max=high, step=step, description=f"{name}, {unit}", **wide
-            )
-            for column, (name, unit, _, _, low, high, step) in SLIDERS.items()
-        }
+        layout, names = ipywidgets.Layout, {"description_width": "9rem"}
+        wide = {"style": names, "layout": layout(width="100%", max_width="30rem")}
+        self.sliders = {}
+        for column, (name, unit, _, _, low, high, step) in SLIDERS.items():
+            reach = {"value": float(column == "zoom"), "min": low, "max": high, "step": step}
+            self.sliders[column] = ipywidgets.FloatSlider(**reach, description=f"{name}, {unit}", **wide)
         for column, words in {"flip_rows": "upside down", "flip_columns": "left and right"}.items():
             self.sliders[column] = ipywidgets.Checkbox(False, description=words, **wide)
-        named["style"]["button_width"] = "4.5rem"
-        orders = [(words.split()[0], order) for words, order in ORDERS.items()]
+        orders = {"options": [(words.split()[0], order) for words, order in ORDERS.items()]}
+        style = names | {"button_width": "4.5rem"}
         self.order = ipywidgets.ToggleButtons(
-            options=orders, value=augmentation.order, description="interpolation", **named
+            **orders, value=augmentation.order, description="interpolation", style=style
         )
         self.particle = ipywidgets.IntSlider(0, min=0, max=len(images) - 1, description="particle", **wide)
         self.new = ipywidgets.Button(icon="random", layout=layout(width="13rem"))

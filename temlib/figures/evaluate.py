@@ -1,6 +1,7 @@
 """Pictures of notebook 4: which model may be trusted, in curves and in single particles.
 
-Their tables are those of `evaluate`: intervals in `low` and `high`, `n` particles, so many `micrographs`.
+Their tables are those of `evaluate`, with intervals in `low` and `high`, `n` particles and so many `micrographs`;
+`examples` are those of `evaluate.load_examples`.
 """
 
 import numpy as np
@@ -25,12 +26,9 @@ def confusions(matrices):
     matrices : dict of str to DataFrame
         For each model, truth × predicted counts.
     """
-    parts = [
-        matrix.rename_axis(index="truth", columns="predicted").stack().rename("particles").reset_index()
-        for matrix in matrices.values()
-    ]
-    frame = pd.concat([part.assign(model=name) for part, name in zip(parts, matrices)], ignore_index=True)
-
+    counts = {name: matrix.rename_axis("truth", axis=0).stack() for name, matrix in matrices.items()}
+    frame = pd.concat(counts, names=["model", "truth", "predicted"]).rename("particles").reset_index()
+    frame = frame[["truth", "predicted", "particles", "model"]]
     side = max(3.4, 1.2 + 0.55 * len(next(iter(matrices.values()))))
 
     def draw(axis, part):
@@ -51,8 +49,7 @@ def confusions(matrices):
         frame,
         on_axes(draw, "model", **look),
         f"Confusion matrices of {', '.join(matrices)} side by side, truth in rows, prediction in columns.",
-        "Held-out particles: count, and share of the true class (which the colour shows too); "
-        f"n = {n:,} for each model.",
+        f"Held-out particles: count, and share of the true class (which the colour shows too); n = {n:,} for each model.",
     )
 
 
@@ -78,10 +75,8 @@ def estimates(measures, measure, *, lines=None):
 
     look = {"height": max(2.3, 0.9 + 0.22 * len(frame)), "legend": "outside", "xlim": (-0.02, 1.02)}
     name = measure[0].upper() + measure[1:]
-    found = "; ".join(
-        f"{model}, {label}: {value:.2f}"
-        for model, label, value in frame[["model", "class", "value"]].to_numpy()
-    )
+    rows = frame[["model", "class", "value"]].to_numpy()
+    found = "; ".join(f"{model}, {label}: {value:.2f}" for model, label, value in rows)
     n, micrographs = (int(frame[column].max()) if len(frame) else 0 for column in ("n", "micrographs"))
     return Picture(
         frame,
@@ -115,21 +110,15 @@ def curves(table):
     return Picture(
         table,
         draw,
-        f"ROC curves above and precision–recall curves below, of {', '.join(models)}, with shaded bands; "
-        f"one column each for {', '.join(classes)}.",
+        f"ROC curves above and precision–recall curves below, of {', '.join(models)}, with shaded bands; one column each "
+        f"for {', '.join(classes)}.",
         f"Bands: about 95 % at each point by itself, whole micrographs resampled ({int(table['micrographs'].max())}). "
         "Dashed: what a random classifier reaches. In brackets: truly positive particles of all, n.",
     )
 
 
 def reliability(before, after):
-    """Draw how often predictions of a given confidence are right, before and after temperature scaling.
-
-    Parameters
-    ----------
-    before, after : DataFrame
-        From `evaluate.reliability`.
-    """
+    """Draw how often predictions of a given confidence are right, before and after temperature scaling."""
     kinds = {"as given": before, "calibrated": after}
     frame = pd.concat([rows.assign(probabilities=kind) for kind, rows in kinds.items()], ignore_index=True)
     models = list(frame["model"].unique())
@@ -178,23 +167,13 @@ def risk(table):
         table,
         on_axes(draw, height=3.4, legend="outside", **label, **limits),
         f"Share of errors over the share of particles predicted, for {', '.join(models)}.",
-        f"Bands: 95 % at each point, respecting micrographs; n = {int(table['n'].max()):,}. At coverage 1 every particle is "
-        "predicted.",
+        f"Bands: 95 % at each point, respecting micrographs; n = {int(table['n'].max()):,}. At coverage 1 every particle "
+        "is predicted.",
     )
 
 
 def cases(examples, table, *, title, most=12):
-    """Show particles of a table in its order, each with a line of words.
-
-    Parameters
-    ----------
-    examples : evaluate.Examples
-        Copies of the particles.
-    table : DataFrame
-        With columns `particle` and `words`, a title; the first `most` that have a copy are shown.
-    title : str
-        For the caption: what these particles are.
-    """
+    """Show the first particles of a table with columns `particle` and `words`; `title` says what they are."""
     frame = table[table["particle"].isin(examples.images.keys())].head(most).reset_index(drop=True)
     if frame.empty:
         missing = f"{len(table):,}, but the run keeps no copies of particles (examples.npz)"
@@ -251,7 +230,7 @@ def attention(examples, model, truths, *, most=6):
     return Picture(
         frame,
         draw,
-        f"{len(chosen)} particles; below each, bright where {model} looked by Grad-CAM, by occlusion, and where "
-        "the same network with shuffled weights looks.",
+        f"{len(chosen)} particles; below each, bright where {model} looked by Grad-CAM, by occlusion, and where the same "
+        "network with shuffled weights looks.",
         f"{model}, held-out particles of a fixed sample (n = {len(places)}). Bright: spoke for the class that was predicted.",
     )

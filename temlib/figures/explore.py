@@ -19,8 +19,7 @@ def class_counts(table, tasks):
     """Draw the number of particles of each class of each task."""
     rows = [(task, str(name), n) for task in tasks for name, n in table[task].value_counts().items()]
     counts = pd.DataFrame(rows, columns=["task", "class", "particles"])
-    words = [f"{name} {n}" for _, name, n in rows]
-    words = pd.Series(words).groupby(counts["task"], sort=False).agg(", ".join)
+    words = {task: ", ".join(f"{name} {n}" for _, name, n in rows if _ == task) for task in tasks}
 
     def draw(axis, part):
         sns.barplot(part, x="particles", y="class", color=COLOURS[0], saturation=1, ax=axis)
@@ -71,8 +70,8 @@ def gallery(data, task, *, each=8, seed=0):
         frame,
         lambda frame: _rows(data, frame["row"], frame["class"], each),
         f"Rows of grey-scale particle images, one row for each of the classes {', '.join(classes)}.",
-        f"Up to {each} random particles of each class of {task}, n = {len(frame)} of {len(data):,}; {where}; grey from −3 to "
-        "3 robust units.",
+        f"Up to {each} random particles of each class of {task}, n = {len(frame)} of {len(data):,}; {where}; grey from −3 "
+        "to 3 robust units.",
     )
 
 
@@ -139,7 +138,7 @@ def power_spectra(data, table):
 
     def draw(axis, frame):
         named, axes = frame["micrograph"].isin(odd), {"x": "frequency", "y": "power", "ax": axis}
-        sns.lineplot(frame[~named], units="micrograph", estimator=None, color="0.6", lw=0.7, **axes)
+        sns.lineplot(frame, units="micrograph", estimator=None, color="0.6", lw=0.7, **axes)
         if odd:
             look = {"hue_order": odd, "palette": colours(1 + len(odd))[1:], "lw": 1.8, "zorder": 3}
             sns.lineplot(frame[named], hue="micrograph", errorbar=None, **look, **axes)
@@ -151,9 +150,9 @@ def power_spectra(data, table):
         frame,
         on_axes(draw, yscale="log", **label),
         f"One line a micrograph of power against spatial frequency; {words}.",
-        f"Mean power spectrum of the prepared particles of each of {frame['micrograph'].nunique()} micrographs "
-        f"(n = {len(data):,} particles). Rings of the microscope's transfer show as dips; a line that lies "
-        "elsewhere is another focus, dose, camera or contrast.",
+        f"Mean power spectrum of the prepared particles of each of {frame['micrograph'].nunique()} micrographs (n = "
+        f"{len(data):,} particles). Rings of the microscope's transfer show as dips; a line that lies elsewhere is another "
+        "focus, dose, camera or contrast.",
     )
 
 
@@ -196,8 +195,8 @@ def descriptor_map(data, tasks, placed):
         frame,
         draw,
         f"Scatter plots of the same particles side by side, {words}.",
-        f"Principal components of the descriptors of n = {len(frame):,} particles, {words}. Classes that separate can "
-        "be learnt; where micrographs separate, a classifier may learn the micrograph instead.",
+        f"Principal components of the descriptors of n = {len(frame):,} particles, {words}. Classes that separate can be "
+        "learnt; where micrographs separate, a classifier may learn the micrograph instead.",
     )
 
 
@@ -380,7 +379,7 @@ def thon_rings(data, *, seed=1):
         zeros,
         on_axes(draw, width=7, yscale="log", xlim=(0, 1.2), legend="best", **label),
         "A power spectrum that swings up and down along spatial frequency; dashed lines stand at its first three minima.",
-        "Power on rings of spatial frequency of one simulated micrograph of plain ice (n = 1), 0.4 nm/pixel, high dose. The "
-        f"first {len(zeros)} minima lie within {100 * zeros['relative_error'].abs().max():.2f} % of the zeros of "
-        "π λ Δf k² − ½ π Cs λ³ k⁴ + arcsin w = n π; no interval, for this is one computed image.",
+        "Power on rings of spatial frequency of one simulated micrograph of plain ice (n = 1), 0.4 nm/pixel, high dose. "
+        f"The first {len(zeros)} minima lie within {100 * zeros['relative_error'].abs().max():.2f} % of the zeros of π λ "
+        "Δf k² − ½ π Cs λ³ k⁴ + arcsin w = n π; no interval, for this is one computed image.",
     )

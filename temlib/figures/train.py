@@ -6,18 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from temlib import train
-from temlib.figures.base import (
-    COLOURS,
-    Note,
-    Picture,
-    bands,
-    colours,
-    dots,
-    figure_of,
-    grid,
-    legend_beside,
-    on_axes,
-)
+from temlib.figures.base import COLOURS, Note, Picture, bands, colours, dots, grid, on_axes
 
 # What is drawn of a network: layers that hold kernels, and its pooling.
 _DRAWN = {
@@ -33,13 +22,7 @@ _COSTS = {
 
 
 def architectures(described):
-    """Draw networks one below the other: a box a layer, as high as its map, as wide as its channels.
-
-    Parameters
-    ----------
-    described : dict of str to DataFrame
-        For each network what `train.describe` returns.
-    """
+    """Draw networks one below the other: a box a layer, as high as its map, as wide as its channels; a `train.describe` by name."""
     if not described:
         return Note([], "No network is compared.")
     parts = []
@@ -118,7 +101,7 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
         frame,
         draw,
         f"{len(shown)} particles with the outline found in each; below, the mean edge density profile of each class.",
-        f"Outline from which area, circularity and moments are taken. Edge density: gradient over the image's mean; bands: "
+        "Outline from which area, circularity and moments are taken. Edge density: gradient over the image's mean; bands: "
         f"± 2 standard errors; means over n = {sizes} particles; dashed: the outline.",
     )
 
@@ -175,35 +158,27 @@ def descriptors(table):
 
 def pareto(worth):
     """Draw balanced accuracy against training time, prediction time and number of weights, from `evaluate.worth`."""
+    models = list(worth["model"])
 
-    def draw(frame):
-        figure, axes = figure_of(1, 3, width=11, height=3.2, sharey=True)
-        for axis, (column, label) in zip(axes, _COSTS.items()):
-            dots(axis, frame, column, "balanced accuracy", by="model", names=list(frame["model"]))
-            axis.set(xlabel=label, ylabel="balanced accuracy")
-            axis.set_xlim(left=0)
-            axis.label_outer()
-        legend_beside(figure, axes[0])
-        return figure
+    def draw(axis, part):
+        dots(axis, part, "cost", "balanced accuracy", by="model", names=models)
+        axis.set_xlim(left=0)
 
+    look = {"across": 3, "width": 3.6, "share": True, "legend": "outside", "ylabel": "balanced accuracy"}
+    plot = on_axes(draw, "kind", titles=_COSTS, **look)
+    scores = ["model", "balanced accuracy", "low", "high"]
     return Picture(
         worth.assign(thousand_weights=worth["weights"] / 1000),
-        draw,
-        "Balanced accuracy of each model against three costs: training time, prediction time, weights; "
-        "up and to the left is better.",
+        lambda frame: plot(frame.melt(scores, list(_COSTS), "kind", "cost")),
+        "Balanced accuracy of each model against three costs: training time, prediction time, weights; up and to the left "
+        "is better.",
         "Held-out particles with 95 % intervals by micrograph; times are means over folds on this machine. An SVM has no "
         "weights to count.",
     )
 
 
 def micrograph_scores(scores):
-    """Draw the share of each micrograph that is predicted correctly, a column of points a model.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        From `evaluate.by_micrograph`: `model, micrograph, right` (a share), `particles`.
-    """
+    """Draw the share of each micrograph that is predicted correctly, a column of points a model, from `evaluate.by_micrograph`."""
     models = list(scores["model"].unique())
 
     def draw(axis, frame):

@@ -41,7 +41,7 @@ def test_a_transform_that_is_left_out_has_no_frames(explorer):
     """Nothing pretends to be varied that is not."""
     names = [f.name for f in Explorer(explorer.images, Augmentation.preset("slides-shear")).films()]
     assert "shear" not in names and len(names) == 7
-    assert len(Explorer(explorer.images, Augmentation.preset("none")).films()) == 2
+    assert len(list(Explorer(explorer.images, Augmentation.preset("none")).films())) == 2
 
 
 def test_frames_need_no_script_and_no_network(explorer):
