@@ -1,13 +1,11 @@
 """Pictures of notebook 2: augmentation. An `image` is a prepared one, in robust units, (rows, columns)."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from skimage.util import montage
 
-from temlib.augment import NEUTRAL, Augmentation, resampled_ways
+from temlib.augment import NEUTRAL, resampled_ways
 from temlib.figures.base import COLOURS, Picture, colours, grid, on_axes
 
 # What a column of a table of transforms is called on an axis.
@@ -18,20 +16,28 @@ _AXES = {
     "shift_columns": "shift right, of width",
     "zoom_rows": "zoom, of its size",
 }
+# In which column of a table of transforms each of `Augmentation` stands.
+_ALONE = {"rotation": "rotation_deg", "shear": "shear_rad", "shift_rows": "shift_rows"}
+_ALONE |= {name: name for name in ("shift_columns", "zoom", "flip_rows", "flip_columns")}
+
+
+def still(count, *, zoom=1.0, **values):
+    """Return a table of `count` transforms that change nothing but what `values` say."""
+    return pd.DataFrame(NEUTRAL | {"zoom_rows": zoom, "zoom_columns": zoom} | values, index=range(count))
 
 
 def each_transform(image, augmentation):
     """Show one particle under each transform alone, at seven values over its range."""
-    none = replace(Augmentation.preset("none"), order=augmentation.order, fill=augmentation.fill)
     rows, cells = [], []
-    for name in ("rotation", "shear", "shift_rows", "shift_columns", "zoom", "flip_rows", "flip_columns"):
+    for name, column in _ALONE.items():
         given = getattr(augmentation, name)
         flips = isinstance(given, bool)
-        for value in [False, True] if flips else np.linspace(*given, 7):
-            table = replace(none, **{} if flips else {name: (float(value), float(value))}).draw(1, 0)
-            moved = none.apply(image[None], table.assign(**{name: value} if flips else {}))[0]
-            rows.append((name, float(value)))
-            cells.append((moved, ("as it is", "flipped")[value] if flips else f"{value:.3g}"))
+        values = [False, True] if flips else np.linspace(*given, 7)
+        moved = augmentation.apply(
+            np.repeat(image[None], len(values), 0), still(len(values), **{column: values})
+        )
+        rows += [(name, float(value)) for value in values]
+        cells += zip(moved, ["as it is", "flipped"] if flips else [f"{value:.3g}" for value in values])
         cells += [None] * (-len(cells) % 7)
     frame = pd.DataFrame(rows, columns=["transform", "value"])
     names = [name.replace("_", "\n") for name in frame["transform"].unique()]
@@ -39,8 +45,7 @@ def each_transform(image, augmentation):
         frame,
         lambda frame: grid(cells, 7, side=1.1, rows=names)[0],
         "Seven rows of one particle, each row under one transform from the least to the most.",
-        "One particle (n = 1). Rotation in degrees, shear in radians, shifts in fractions of height and width, zoom as "
-        "relative size.",
+        "One particle (n = 1). Rotation in degrees, shear in radians, shifts in fractions of height and width, zoom as relative size.",
     )
 
 
@@ -77,8 +82,7 @@ def drawn(transforms):
         frame,
         on_axes(draw, "transform", titles=_AXES, share=True, ylabel="images", **size),
         "Five histograms, each about flat from one end of its transform's range to the other.",
-        f"n = {len(transforms):,} draws; {flips['flip_rows']:.0%} are flipped upside down, {flips['flip_columns']:.0%} "
-        "left and right.",
+        f"n = {len(transforms):,} draws; {flips['flip_rows']:.0%} are flipped upside down, {flips['flip_columns']:.0%} left and right.",
     )
 
 
@@ -86,16 +90,15 @@ def interpolations(image):
     """Show one particle turned with each interpolation, in one pass and in a chain of five."""
     # A shift by half a pixel: the chain's steps other than the turn do not fall on pixels either.
     half = {"shift_rows": 0.5 / image.shape[0], "shift_columns": 0.5 / image.shape[1]}
-    turn = {"rotation_deg": 30.0, "shear_rad": 0.05, "zoom_rows": 0.97, "zoom_columns": 0.97}
-    turned = pd.DataFrame(NEUTRAL | turn | half, index=[0])
+    turned = still(1, rotation_deg=30.0, shear_rad=0.05, zoom=0.97, **half)
     results = {"as it is": image} | {name: some[0] for name, some in resampled_ways(image[None], turned)}
     frame = pd.DataFrame({"method": list(results), "spread": [result.std() for result in results.values()]})
     return Picture(
         frame,
         lambda frame: grid([(results[name], name) for name in frame["method"]], len(frame))[0],
         "One particle six times: as it is, then turned; the chained linear one is the most blurred.",
-        "One particle (n = 1), turned by 30°, sheared by 0.05 rad, zoomed to 0.97 and shifted by half a pixel: in one "
-        "pass, or chained as flip, zoom, shear, rotation and shift one after the other.",
+        "One particle (n = 1), turned by 30°, sheared by 0.05 rad, zoomed to 0.97 and shifted by half a pixel: in one pass, or chained as "
+        "flip, zoom, shear, rotation and shift one after the other.",
     )
 
 
@@ -120,8 +123,8 @@ def detail(curves):
         curves,
         on_axes(draw, legend="lower left", xlim=(0, 0.5), ylim=(0, 1.05), **label),
         "Curves that fall with frequency: one cubic pass stays highest, chained linear passes fall first.",
-        f"Plane waves of random direction and phase (n = {int(curves.attrs.get('count', 0))} for each frequency) under the "
-        "drawn transforms, compared with the same transform of the formula.",
+        f"Plane waves of random direction and phase (n = {int(curves.attrs.get('count', 0))} for each frequency) under the drawn transforms, "
+        "compared with the same transform of the formula.",
     )
 
 
@@ -134,8 +137,8 @@ def spectra(tables):
             lambda axis, table: _lines(axis, table, "power", "images"), legend="best", yscale="log", **label
         ),
         "Power spectra on a log scale that agree at low frequency and fan out towards the Nyquist frequency.",
-        "Radial mean power of the particles of the mosaic; the higher a curve stays on the right, the more detail, and "
-        "noise, has come through.",
+        "Radial mean power of the particles of the mosaic; the higher a curve stays on the right, the more detail, and noise, has come "
+        "through.",
     )
 
 
@@ -153,6 +156,6 @@ def noise(curves, *, count):
         curves,
         on_axes(draw, legend="best", ylim=(0.4, 1.4), **label),
         "Ratio of noise power against frequency: about 0.8 untreated, closer to 1 conditioned.",
-        f"n = {count} images of white noise, the same draws for each; 1 means that a network cannot tell augmented noise "
-        "from plain by its spectrum.",
+        f"n = {count} images of white noise, the same draws for each; 1 means that a network cannot tell augmented noise from plain by its "
+        "spectrum.",
     )

@@ -60,8 +60,8 @@ def learning(curves, swept, axis):
         curves,
         on_axes(draw, axis, xlabel="epoch", ylabel="loss", **look),
         f"Training and validation loss by epoch, a panel a value of {axis.replace('_', ' ')}, with the balanced accuracy.",
-        "Solid: training loss (smoothed labels, augmented); dashed: validation loss; means over folds and seeds. Numbers: "
-        f"balanced accuracy of held-out particles with its 95 % interval by micrograph. {_caption(swept)}",
+        "Solid: training loss (smoothed labels, augmented); dashed: validation loss; means over folds and seeds. Numbers: balanced accuracy "
+        f"of held-out particles with its 95 % interval by micrograph. {_caption(swept)}",
     )
 
 
@@ -118,6 +118,6 @@ def _caption(swept):
     seeds = int(swept["seeds"].max())
     mean = f" Means over {seeds} seeds; a particle counts once." if seeds > 1 else ""
     return (
-        f"Held-out particles with 95 % intervals by micrograph; n up to {int(swept['n'].max()):,} in "
-        f"{int(swept['micrographs'].max())} micrographs.{mean}"
+        f"Held-out particles with 95 % intervals by micrograph; n up to {int(swept['n'].max()):,} in {int(swept['micrographs'].max())} "
+        f"micrographs.{mean}"
     )

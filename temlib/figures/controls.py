@@ -12,11 +12,10 @@ from pathlib import Path
 
 import ipywidgets
 import numpy as np
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from temlib.augment import NEUTRAL
+from temlib.figures.augment import still
 
 # Name of each slider, its unit, how a frame's value is written, how many frames there are, and the slider's reach and
 # step: beyond what is drawn from, within what `Augmentation.apply` takes.
@@ -67,7 +66,7 @@ class Explorer:
         labels = [f"draw {k + 1}" for k in range(12)]
         alt = "One particle under twelve draws of all transforms."
         yield Film("all together, drawn", labels, self._moved(self.augmentation.draw(12, self.seed)), 0, alt)
-        frames = [self._moved(_still(1, rotation_deg=30.0), order=order)[0] for order in ORDERS.values()]
+        frames = [self._moved(still(1, rotation_deg=30.0), order=order)[0] for order in ORDERS.values()]
         alt = "One particle turned by 30° with nearest-pixel, linear and cubic interpolation."
         yield Film("interpolation, at 30°", list(ORDERS), np.stack(frames), 2, alt)
         for column, (name, _, written, count, *_) in SLIDERS.items():
@@ -77,12 +76,12 @@ class Explorer:
             alt = f"One particle under {name} alone, from {labels[0]} to {labels[-1]}."
             first = int(np.abs(values - (column == "zoom")).argmin())
             if low < high:
-                yield Film(name, labels, self._moved(_still(count, **{column: values})), first, alt)
+                yield Film(name, labels, self._moved(still(count, **{column: values})), first, alt)
         given = (self.augmentation.flip_rows, self.augmentation.flip_columns)
         flips = {words: flip for words, flip in FLIPS.items() if flip[0] <= given[0] and flip[1] <= given[1]}
         if len(flips) > 1:
             rows, columns = np.array(list(flips.values()), bool).T
-            frames = self._moved(_still(len(flips), flip_rows=rows, flip_columns=columns))
+            frames = self._moved(still(len(flips), flip_rows=rows, flip_columns=columns))
             yield Film("flips", list(flips), frames, 0, "One particle as it is and flipped either way.")
 
     def _moved(self, table, **options):
@@ -132,7 +131,7 @@ class Sliders(ipywidgets.HBox):
         self.picture.add_class("temlib-picture")
         self.new.description = f"New draw (seed {seed})"
         self.new.on_click(self._draw)
-        self.still.on_click(lambda button: self._set(_still(1)))
+        self.still.on_click(lambda button: self._set(still(1)))
         buttons = ipywidgets.HBox([self.new, self.still], layout=layout(margin="0.4rem 0"))
         controls = [*self.sliders.values(), self.order, self.particle]
         for control in controls:
@@ -163,15 +162,10 @@ class Sliders(ipywidgets.HBox):
             return
         values = {column: slider.value for column, slider in self.sliders.items()}
         image = self.images[self.particle.value]
-        moved = replace(self.augmentation, order=self.order.value).apply(image[None], _still(1, **values))[0]
+        moved = replace(self.augmentation, order=self.order.value).apply(image[None], still(1, **values))[0]
         both = np.hstack([image, np.full((len(image), 2), LIMIT, np.float32), moved])
         enlarge = max(1, round(640 / both.shape[1]))
         self.picture.value = _png(both.repeat(enlarge, 0).repeat(enlarge, 1))
-
-
-def _still(count, *, zoom=1.0, **values):
-    """Return a table of `count` transforms that change nothing but what `values` say."""
-    return pd.DataFrame(NEUTRAL | {"zoom_rows": zoom, "zoom_columns": zoom} | values, index=range(count))
 
 
 def _png(image):

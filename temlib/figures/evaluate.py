@@ -82,8 +82,7 @@ def estimates(measures, measure, *, lines=None):
         frame,
         on_axes(draw, xlabel=measure, **look),
         f"{name} as points with intervals. {found}.",
-        f"{name} on held-out particles with 95 % intervals that respect micrographs; n up to {n:,}, {micrographs} "
-        "micrographs.",
+        f"{name} on held-out particles with 95 % intervals that respect micrographs; n up to {n:,}, {micrographs} micrographs.",
     )
 
 
@@ -110,10 +109,10 @@ def curves(table):
     return Picture(
         table,
         draw,
-        f"ROC curves above and precision–recall curves below, of {', '.join(models)}, with shaded bands; one column each "
-        f"for {', '.join(classes)}.",
-        f"Bands: about 95 % at each point by itself, whole micrographs resampled ({int(table['micrographs'].max())}). "
-        "Dashed: what a random classifier reaches. In brackets: truly positive particles of all, n.",
+        f"ROC curves above and precision–recall curves below, of {', '.join(models)}, with shaded bands; one column each for "
+        f"{', '.join(classes)}.",
+        f"Bands: about 95 % at each point by itself, whole micrographs resampled ({int(table['micrographs'].max())}). Dashed: what a random "
+        "classifier reaches. In brackets: truly positive particles of all, n.",
     )
 
 
@@ -142,8 +141,8 @@ def reliability(before, after):
     return Picture(
         frame,
         on_axes(draw, "model", **label, **look),
-        f"Share of correct predictions over the stated probability for {', '.join(models)}; on the dashed diagonal "
-        "probabilities mean what they say, below it a model is too sure.",
+        f"Share of correct predictions over the stated probability for {', '.join(models)}; on the dashed diagonal probabilities mean what "
+        "they say, below it a model is too sure.",
         "Predictions in ten bins of equal width, 95 % intervals that respect micrographs; n = "
         f"{int(after.groupby('model')['n'].sum().max()) if len(after) else 0:,} for each model.",
     )
@@ -155,9 +154,7 @@ def risk(table):
     if not models:
         return Note([_NO_PROBABILITIES], kind="notice")
 
-    def draw(axis, table):
-        bands(axis, table, "coverage", "risk", by="model", marker="o", ms=3)
-
+    look = {"by": "model", "marker": "o", "ms": 3}
     label = {
         "xlabel": "coverage: share of particles that are predicted, surest first",
         "ylabel": "risk: share of errors",
@@ -165,10 +162,14 @@ def risk(table):
     limits = {"xlim": (0, 1.02), "ylim": (0, max(0.05, 1.5 * table["risk"].max()))}
     return Picture(
         table,
-        on_axes(draw, height=3.4, legend="outside", **label, **limits),
+        on_axes(
+            lambda axis, table: bands(axis, table, "coverage", "risk", **look),
+            legend="outside",
+            **label,
+            **limits,
+        ),
         f"Share of errors over the share of particles predicted, for {', '.join(models)}.",
-        f"Bands: 95 % at each point, respecting micrographs; n = {int(table['n'].max()):,}. At coverage 1 every particle "
-        "is predicted.",
+        f"Bands: 95 % at each point, respecting micrographs; n = {int(table['n'].max()):,}. At coverage 1 every particle is predicted.",
     )
 
 
@@ -230,7 +231,7 @@ def attention(examples, model, truths, *, most=6):
     return Picture(
         frame,
         draw,
-        f"{len(chosen)} particles; below each, bright where {model} looked by Grad-CAM, by occlusion, and where the same "
-        "network with shuffled weights looks.",
+        f"{len(chosen)} particles; below each, bright where {model} looked by Grad-CAM, by occlusion, and where the same network with "
+        "shuffled weights looks.",
         f"{model}, held-out particles of a fixed sample (n = {len(places)}). Bright: spoke for the class that was predicted.",
     )

@@ -19,7 +19,7 @@ def class_counts(table, tasks):
     """Draw the number of particles of each class of each task."""
     rows = [(task, str(name), n) for task in tasks for name, n in table[task].value_counts().items()]
     counts = pd.DataFrame(rows, columns=["task", "class", "particles"])
-    words = {task: ", ".join(f"{name} {n}" for _, name, n in rows if _ == task) for task in tasks}
+    words = [f"{t}: " + ", ".join(f"{name} {n}" for task, name, n in rows if task == t) for t in tasks]
 
     def draw(axis, part):
         sns.barplot(part, x="particles", y="class", color=COLOURS[0], saturation=1, ax=axis)
@@ -29,7 +29,7 @@ def class_counts(table, tasks):
     return Picture(
         counts,
         on_axes(draw, "task", height=2.8, xlabel="particles"),
-        f"Bars of the number of particles per class. {'; '.join(f'{task}: {said}' for task, said in words.items())}.",
+        f"Bars of the number of particles per class. {'; '.join(words)}.",
         f"Particles per class; n = {len(table):,} in {table['micrograph'].nunique()} micrographs.",
     )
 
@@ -54,8 +54,8 @@ def micrograph_counts(table, task):
         counts,
         on_axes(draw, height=2.8, xlabel="micrograph, in order of name", ylabel="particles"),
         f"Stacked bars, one a micrograph, of its particles per class of {task}.",
-        f"Particles per micrograph by {task}: {per.min()} to {per.max()}, median {per.median():g}; n = {per.sum():,} in "
-        f"{len(per)} micrographs.",
+        f"Particles per micrograph by {task}: {per.min()} to {per.max()}, median {per.median():g}; n = {per.sum():,} in {len(per)} "
+        "micrographs.",
     )
 
 
@@ -70,8 +70,7 @@ def gallery(data, task, *, each=8, seed=0):
         frame,
         lambda frame: _rows(data, frame["row"], frame["class"], each),
         f"Rows of grey-scale particle images, one row for each of the classes {', '.join(classes)}.",
-        f"Up to {each} random particles of each class of {task}, n = {len(frame)} of {len(data):,}; {where}; grey from −3 "
-        "to 3 robust units.",
+        f"Up to {each} random particles of each class of {task}, n = {len(frame)} of {len(data):,}; {where}; grey from −3 to 3 robust units.",
     )
 
 
@@ -117,13 +116,15 @@ def radial_profiles(data, task):
 def histogram(values, *, label, what):
     """Draw the distribution of a number per particle: `label` names its axis with the unit, `what` the number."""
     values = pd.Series(values, dtype=float).dropna()
-
-    def draw(axis, frame):
-        sns.histplot(frame, x=label, bins=40, color=COLOURS[0], alpha=1, ax=axis)
-
+    look = {"x": label, "bins": 40, "color": COLOURS[0], "alpha": 1}
     return Picture(
         pd.DataFrame({label: values}),
-        on_axes(draw, height=2.4, xlabel=label, ylabel="particles"),
+        on_axes(
+            lambda axis, frame: sns.histplot(frame, ax=axis, **look),
+            height=2.4,
+            xlabel=label,
+            ylabel="particles",
+        ),
         f"Histogram of {what} over particles, from {values.min():.3g} to {values.max():.3g}.",
         f"{what.capitalize()}; median {values.median():.3g}; n = {len(values):,}.",
     )
@@ -150,9 +151,8 @@ def power_spectra(data, table):
         frame,
         on_axes(draw, yscale="log", **label),
         f"One line a micrograph of power against spatial frequency; {words}.",
-        f"Mean power spectrum of the prepared particles of each of {frame['micrograph'].nunique()} micrographs (n = "
-        f"{len(data):,} particles). Rings of the microscope's transfer show as dips; a line that lies elsewhere is another "
-        "focus, dose, camera or contrast.",
+        f"Mean power spectrum of the prepared particles of each of {frame['micrograph'].nunique()} micrographs (n = {len(data):,} "
+        "particles). Rings of the microscope's transfer show as dips; a line that lies elsewhere is another focus, dose, camera or contrast.",
     )
 
 
@@ -164,16 +164,12 @@ def _odd(table):
 def descriptor_map(data, tasks, placed):
     """Draw particles where `explore.principal` places them, coloured by each task and by micrograph."""
     frame = placed.join(data.table[[*tasks, "micrograph"]].iloc[placed["row"]].reset_index(drop=True))
-    labels = [
-        f"component {k} ({share:.0%} of variance)"
-        for k, share in enumerate(placed.attrs.get("explained", [np.nan, np.nan]), 1)
-    ]
+    shares = placed.attrs.get("explained", [np.nan, np.nan])
+    labels = [f"component {k} ({share:.0%} of variance)" for k, share in enumerate(shares, 1)]
 
     def draw(frame):
-        count = len(tasks) + 1
-        figure, axes = figure_of(
-            1, count, width=3.6 * count, height=3.9, sharex=True, sharey=True, squeeze=False
-        )
+        count, share = len(tasks) + 1, {"sharex": True, "sharey": True, "squeeze": False}
+        figure, axes = figure_of(1, count, width=3.6 * count, height=3.9, **share)
         look = {"x": "first", "y": "second", "s": 7, "alpha": 0.6, "lw": 0}
         for axis, task in zip(axes[0], tasks):
             counts = frame[task].value_counts().sort_index()
@@ -183,9 +179,9 @@ def descriptor_map(data, tasks, placed):
             axis.legend(fontsize=7, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         codes, names = pd.factorize(frame["micrograph"], sort=True)
         sns.scatterplot(frame, c=codes + 1, cmap="viridis", ax=axes[0, -1], **look)
+        points, label = axes[0, -1].collections[0], "micrograph, in order of name"
         if len(names) > 1:
-            points = axes[0, -1].collections[0]
-            figure.colorbar(points, ax=axes[0, -1], label="micrograph, in order of name")
+            figure.colorbar(points, ax=axes[0, -1], label=label)
         for axis, name in zip(axes[0], [*tasks, "micrograph"]):
             axis.set(title=f"by {name}", xlabel=labels[0], ylabel=labels[1])
         return figure
@@ -195,8 +191,8 @@ def descriptor_map(data, tasks, placed):
         frame,
         draw,
         f"Scatter plots of the same particles side by side, {words}.",
-        f"Principal components of the descriptors of n = {len(frame):,} particles, {words}. Classes that separate can be "
-        "learnt; where micrographs separate, a classifier may learn the micrograph instead.",
+        f"Principal components of the descriptors of n = {len(frame):,} particles, {words}. Classes that separate can be learnt; where "
+        "micrographs separate, a classifier may learn the micrograph instead.",
     )
 
 
@@ -217,9 +213,8 @@ def sizes(data):
         sns.histplot(frame, bins=bins, palette=colours(len(frame.columns)), alpha=0.65, ax=axis)
         sns.move_legend(axis, "best", fontsize=8)
 
-    words = "; ".join(
-        f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items()
-    )
+    words = [f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items()]
+    words = "; ".join(words)
     return Picture(
         frame,
         on_axes(draw, height=2.6, xlabel=f"size ({unit})", ylabel="particles", xlim=(0, None)),
@@ -263,8 +258,8 @@ def pairs(data, table, *, most=6):
         frame,
         draw,
         f"{len(frame)} pairs of particles of different micrographs that look the same.",
-        f"The {len(frame)} most alike of n = {len(table):,} pairs (correlation from {frame['correlation'].min():.3f}); "
-        "above each its micrograph.",
+        f"The {len(frame)} most alike of n = {len(table):,} pairs (correlation from {frame['correlation'].min():.3f}); above each its "
+        "micrograph.",
     )
 
 
@@ -275,13 +270,10 @@ def _row(data):
 
 def disagreements(data, found, *, most=12):
     """Show particles on which annotators differ, with the label of each; `found` is of `data.agreement`, or None."""
-    if found is None or found.disagreements.empty:
-        words = (
-            "One label a particle"
-            if found is None
-            else f"The annotators of {found.task} agree on every particle"
-        )
-        return Note([], f"{words}: there is no disagreement to show.")
+    if found is None:
+        return Note([], "One label a particle: there is no disagreement to show.")
+    if found.disagreements.empty:
+        return Note([], f"The annotators of {found.task} agree on every particle.")
     frame = found.disagreements.head(most)
 
     def draw(frame):
@@ -295,8 +287,8 @@ def disagreements(data, found, *, most=12):
         frame,
         draw,
         f"{len(frame)} particles with the different labels that {len(found.annotators)} annotators gave them.",
-        f"The first {len(frame)} of n = {len(found.disagreements):,} particles on which the annotators of {found.task} "
-        "differ, with the label of each.",
+        f"The first {len(frame)} of n = {len(found.disagreements):,} particles on which the annotators of {found.task} differ, with the "
+        "label of each.",
     )
 
 
@@ -307,31 +299,25 @@ def leakage(predictions, task):
     scores, difference = explore.leaked(predictions, task)
 
     def draw(axis, scores):
-        places = np.arange(len(scores))
-        names = list(scores["model"])
+        places, names = np.arange(len(scores)), list(scores["model"])
         dots(axis, scores.assign(place=places), "place", "value", by="model", names=names, sideways=True)
         for place, value in zip(places, scores["value"]):
-            axis.annotate(
-                f"{value:.2f}", (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=8
-            )
+            axis.text(value, place - 0.15, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
         axis.axvline(1 / predictions["truth"].nunique(), color="0.5", lw=0.8, ls="--")
         axis.set(yticks=places, yticklabels=names, ylim=(len(scores) - 0.4, -0.7))
 
     low, high = difference["low"], difference["high"]
     by = f"{difference['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
-    if low > 0:
-        says = "A random split would flatter a classifier here."
-    elif high > 0:
-        says = "No such gain could be shown here with these trees; a network may still find one."
-    else:
-        says = "A random split scores lower here."
+    says = "No such gain could be shown here with these trees; a network may still find one."
+    if low > 0 or high <= 0:
+        says = f"A random split {'would flatter a classifier' if low > 0 else 'scores lower'} here."
     n, micrographs = scores.loc[0, ["n", "micrographs"]]
     return Picture(
         scores,
         on_axes(draw, width=6, height=1.6, xlabel=f"balanced accuracy, {task} (dashed: chance)"),
         f"Balanced accuracy of trees by how particles are held out; at random minus whole micrographs {by}.",
-        f"The same trees on texture and spectra; n = {n:,} particles of {micrographs} micrographs, 95 % intervals by "
-        f"micrograph. At random minus whole micrographs: {by}. {says}",
+        f"The same trees on texture and spectra; n = {n:,} particles of {micrographs} micrographs, 95 % intervals by micrograph. At random "
+        f"minus whole micrographs: {by}. {says}",
     )
 
 
@@ -355,8 +341,8 @@ def stages(data, *, seed=1):
     return Picture(
         pd.DataFrame(rows, columns=["stage", "sentence", "unit", "mean", "standard deviation"]),
         draw,
-        "One vesicle with its payload at each stage: clean outlines; the grain of the ice over them; dark membranes with "
-        "bright fringes from the lens; then more and more noise; at last the particle cut out in its box.",
+        "One vesicle with its payload at each stage: clean outlines; the grain of the ice over them; dark membranes with bright fringes "
+        "from the lens; then more and more noise; at last the particle cut out in its box.",
         "One particle (n = 1) of the preset talos200, 2 µm under focus, 20 e⁻/Å², 100 nm of ice, at each step. "
         + " ".join(f"{step.name.capitalize()}: {step.sentence}" for step in steps),
     )
@@ -379,7 +365,7 @@ def thon_rings(data, *, seed=1):
         zeros,
         on_axes(draw, width=7, yscale="log", xlim=(0, 1.2), legend="best", **label),
         "A power spectrum that swings up and down along spatial frequency; dashed lines stand at its first three minima.",
-        "Power on rings of spatial frequency of one simulated micrograph of plain ice (n = 1), 0.4 nm/pixel, high dose. "
-        f"The first {len(zeros)} minima lie within {100 * zeros['relative_error'].abs().max():.2f} % of the zeros of π λ "
-        "Δf k² − ½ π Cs λ³ k⁴ + arcsin w = n π; no interval, for this is one computed image.",
+        "Power on rings of spatial frequency of one simulated micrograph of plain ice (n = 1), 0.4 nm/pixel, high dose. The first "
+        f"{len(zeros)} minima lie within {100 * zeros['relative_error'].abs().max():.2f} % of the zeros of π λ Δf k² − ½ π Cs λ³ k⁴ + arcsin "
+        "w = n π; no interval, for this is one computed image.",
     )

@@ -11,12 +11,11 @@ from temlib.figures.base import COLOURS, Picture, on_axes
 # GitHub stars in the lists nearest in time for which a commit can be cited.
 _LISTS = {
     ("15 Aug 2016", "github.com/aymericdamien/TopDeepLearning, commit a42be1f"): (
-        "TensorFlow 29931, Caffe 11905, Keras 7590, CNTK 5981, Torch7 5157, MXNet 4735, Theano 4314, Deeplearning4j 3721, "
-        "TFLearn 3416, Lasagne 2369, Neon 2147, Chainer 1577, DIGITS 1368, Blocks 868"
+        "TensorFlow 29931, Caffe 11905, Keras 7590, CNTK 5981, Torch7 5157, MXNet 4735, Theano 4314, Deeplearning4j 3721, TFLearn 3416, "
+        "Lasagne 2369, Neon 2147, Chainer 1577, DIGITS 1368, Blocks 868"
     ),
     ("5 Feb 2017", "github.com/hunkim/DeepLearningStars, commit d1d6db9"): (
-        "TensorFlow 44739, Caffe 15730, Keras 11792, CNTK 9437, MXNet 7942, Torch7 6301, Theano 5589, TFLearn 4728, "
-        "Paddle 4217"
+        "TensorFlow 44739, Caffe 15730, Keras 11792, CNTK 9437, MXNet 7942, Torch7 6301, Theano 5589, TFLearn 4728, Paddle 4217"
     ),
 }
 
@@ -42,8 +41,8 @@ def stars(table):
         table,
         on_axes(draw, "date", height=3.8, xlabel="GitHub stars (thousands)"),
         f"Bars of GitHub stars of deep-learning software; {top['software']} has the most at every date.",
-        f"GitHub stars of n = {table['software'].nunique()} packages at the dates nearest to October 2016 for which a "
-        "citable list exists; sources in the table.",
+        f"GitHub stars of n = {table['software'].nunique()} packages at the dates nearest to October 2016 for which a citable list exists; "
+        "sources in the table.",
     )
 
 

@@ -22,7 +22,7 @@ _COSTS = {
 
 
 def architectures(described):
-    """Draw networks one below the other: a box a layer, as high as its map, as wide as its channels; a `train.describe` by name."""
+    """Draw networks from their `train.describe`: a box a layer, as high as its map, as wide as its channels."""
     if not described:
         return Note([], "No network is compared.")
     parts = []
@@ -101,8 +101,8 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
         frame,
         draw,
         f"{len(shown)} particles with the outline found in each; below, the mean edge density profile of each class.",
-        "Outline from which area, circularity and moments are taken. Edge density: gradient over the image's mean; bands: "
-        f"± 2 standard errors; means over n = {sizes} particles; dashed: the outline.",
+        "Outline from which area, circularity and moments are taken. Edge density: gradient over the image's mean; bands: ± 2 standard "
+        f"errors; means over n = {sizes} particles; dashed: the outline.",
     )
 
 
@@ -127,9 +127,9 @@ def learning_curves(history):
         frame,
         on_axes(draw, "model", height=3, share=True, **look),
         "Training and validation loss against epochs for each network.",
-        f"Lines: mean over n = {frame['fold'].nunique()} folds; bands: least to most, cut off at 2.2. The training loss is "
-        "cross-entropy on augmented particles, smoothed, so that it does not reach 0; the validation loss is "
-        "cross-entropy with every class weighing the same, of averaged weights where the recipe averages.",
+        f"Lines: mean over n = {frame['fold'].nunique()} folds; bands: least to most, cut off at 2.2. The training loss is cross-entropy on "
+        "augmented particles, smoothed, so that it does not reach 0; the validation loss is cross-entropy with every class weighing the "
+        "same, of averaged weights where the recipe averages.",
     )
 
 
@@ -151,8 +151,7 @@ def descriptors(table):
         table,
         on_axes(draw, "model", xlabel="loss of balanced accuracy when permuted", **size),
         f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most in {words}.",
-        f"Permutation importance on held-out particles, mean over n = {table['fold'].nunique()} folds; lines: standard "
-        "deviation.",
+        f"Permutation importance on held-out particles, mean over n = {table['fold'].nunique()} folds; lines: standard deviation.",
     )
 
 
@@ -170,15 +169,13 @@ def pareto(worth):
     return Picture(
         worth.assign(thousand_weights=worth["weights"] / 1000),
         lambda frame: plot(frame.melt(scores, list(_COSTS), "kind", "cost")),
-        "Balanced accuracy of each model against three costs: training time, prediction time, weights; up and to the left "
-        "is better.",
-        "Held-out particles with 95 % intervals by micrograph; times are means over folds on this machine. An SVM has no "
-        "weights to count.",
+        "Balanced accuracy of each model against three costs: training time, prediction time, weights; up and to the left is better.",
+        "Held-out particles with 95 % intervals by micrograph; times are means over folds on this machine. An SVM has no weights to count.",
     )
 
 
 def micrograph_scores(scores):
-    """Draw the share of each micrograph that is predicted correctly, a column of points a model, from `evaluate.by_micrograph`."""
+    """Draw the share of each micrograph that is predicted correctly, as `evaluate.by_micrograph` has it."""
     models = list(scores["model"].unique())
 
     def draw(axis, frame):
