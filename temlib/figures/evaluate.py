@@ -38,7 +38,7 @@ def confusions(matrices):
         look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False, "annot_kws": {"fontsize": 8}}
         sns.heatmap(share, annot=words, fmt="", square=True, ax=axis, **look)
         for text, value in zip(axis.texts, share.to_numpy().ravel()):
-            text.set_color("white" if value > 0.5 else "black")
+            text.set_color("white" if value > 0.7 else "black")
         axis.set_xticks(axis.get_xticks(), matrix.columns, rotation=25, ha="right", rotation_mode="anchor")
         axis.tick_params("y", rotation=0)
         axis.tick_params(labelsize=8)
