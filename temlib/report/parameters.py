@@ -6,9 +6,11 @@ A declaration is one line of Python, and its comment ends with the range or the 
     imbalance: str = "oversample"  # how rare classes are balanced {none|class_weight|oversample}
 
 An interval with a round bracket leaves that end out. For a list, range and choices hold for each item.
+Every refusal is an `InputError` that names the file (or notebook), the key and the cure.
 """
 
 import ast
+import contextlib
 import io
 import itertools
 import json
@@ -17,16 +19,23 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from temlib.files import InputError, nearest
 
-KINDS = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
+# Each type that a declaration may name, and what a message calls it.
+KINDS = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "str": (str, "a text"),
+    "bool": (bool, "true or false"),
+    "list": (list, "a list"),
+}
 # Parameters of the file itself; every other key belongs to a notebook.
 FILE_KEYS = ("matrix", "notebooks")
 
-_RANGE = re.compile(r"\s*([\[(])\s*([^,\]]+?)\s*,\s*([^,\]]+?)\s*([\])])\s*$")
-_CHOICES = re.compile(r"\s*\{([^{}]+)\}\s*$")
+_COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}]+\})?\s*$")
 
 
 @dataclass(frozen=True)
@@ -37,86 +46,46 @@ class Parameter:
     kind: str
     default: object
     meaning: str
-    limits: str = ""
+    limits: str = ""  # the range or the choices as they were written
+    interval: pd.Interval | None = None
     choices: tuple = ()
 
     def check(self, value, where):
-        """Return `value` as the declared type, or refuse it.
-
-        Parameters
-        ----------
-        value : object
-            What the user gave. A whole number serves as a float, and so does YAML's text `1e-3`.
-        where : str
-            The place to name in the message, such as a file.
-
-        Raises
-        ------
-        InputError
-            If the type, the range or the choice does not fit.
-        """
-        expected = KINDS[self.kind]
+        """Return `value` as the declared type, or refuse it; `where` is the place that the message names."""
+        expected, article = KINDS[self.kind]
+        # A whole number serves as a float, and so does YAML's text `1e-3`.
         if expected is float and (isinstance(value, str) or type(value) is int):
-            value = _as_float(value)
+            with contextlib.suppress(ValueError):
+                value = float(value)
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
             raise InputError(
-                f"{where}: '{self.name}' should be {_ARTICLES[self.kind]} such as {self.default!r}, but is {value!r}."
+                f"{where}: '{self.name}' should be {article} such as {self.default!r}, but is {value!r}."
             )
         for item in value if expected is list else [value]:
-            self._check_item(item, where)
-        return value
-
-    def _check_item(self, item, where):
-        if self.choices and item not in self.choices:
-            near = nearest(str(item), self.choices)
-            raise InputError(
-                f"{where}: '{self.name}' should be one of {', '.join(self.choices)}, but is {item!r}{near}."
-            )
-        bounds = _RANGE.match(self.limits)
-        if bounds and not isinstance(item, str):
-            left, low, high, right = bounds.groups()
-            above = item >= float(low) if left == "[" else item > float(low)
-            below = item <= float(high) if right == "]" else item < float(high)
-            if not (above and below):
+            if self.choices and item not in self.choices:
+                near = nearest(str(item), self.choices)
+                raise InputError(
+                    f"{where}: '{self.name}' should be one of {', '.join(self.choices)}, but is {item!r}{near}."
+                )
+            if self.interval is not None and not isinstance(item, str) and item not in self.interval:
                 raise InputError(f"{where}: '{self.name}' should lie in {self.limits}, but is {item!r}.")
-
-
-_ARTICLES = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a text",
-    "bool": "true or false",
-    "list": "a list",
-}
-
-
-def _as_float(value):
-    """Turn a whole number, or a text that spells a number, into a float; leave anything else."""
-    try:
-        return float(value)
-    except ValueError:
         return value
+
+
+def _interval(text):
+    """Return a written range such as `(0, 1]` as an interval."""
+    low, high = map(float, text[1:-1].split(","))
+    closed = {"[]": "both", "[)": "left", "(]": "right", "()": "neither"}
+    return pd.Interval(low, high, closed[text[0] + text[-1]])
 
 
 def parse(source):
-    """Read the declarations of a `parameters` cell.
+    """Return the parameters that the source of a `parameters` cell declares, by name.
 
-    Parameters
-    ----------
-    source : str
-        Python source: annotated assignments of literals, each with a comment on its line.
-
-    Returns
-    -------
-    dict of str to Parameter
-
-    Raises
-    ------
-    ValueError
-        If a statement is no such declaration: a fault of the notebook, not of its user.
+    A statement that is no such declaration is a `ValueError`: a fault of the notebook, not of its user.
     """
     comments = {
-        token.start[0]: token.string.lstrip("# ").rstrip()
+        token.start[0]: token.string.lstrip("# ")
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
@@ -127,33 +96,17 @@ def parse(source):
         name, kind = statement.target.id, ast.unparse(statement.annotation)
         if kind not in KINDS:
             raise ValueError(f"parameter {name} has the type {kind}; use one of {', '.join(KINDS)}")
-        comment = comments.get(statement.end_lineno, "")
-        choices, limits = _CHOICES.search(comment), _RANGE.search(comment)
-        meaning = _CHOICES.sub("", comment) if choices else _RANGE.sub("", comment)
-        found[name] = Parameter(
-            name=name,
-            kind=kind,
-            default=ast.literal_eval(statement.value),
-            meaning=meaning.strip(),
-            limits=limits.group(0).strip() if limits and not choices else "",
-            choices=tuple(choices.group(1).split("|")) if choices else (),
-        )
+        default = ast.literal_eval(statement.value)
+        meaning, limits = _COMMENT.match(comments.get(statement.end_lineno, "")).groups(default="")
+        interval = _interval(limits) if limits.startswith(("[", "(")) else None
+        choices = tuple(limits[1:-1].split("|")) if limits.startswith("{") else ()
+        found[name] = Parameter(name, kind, default, meaning, limits, interval, choices)
     return found
 
 
 def declared(notebook):
-    """Read the parameters that a notebook file declares in its cell tagged `parameters`.
-
-    Parameters
-    ----------
-    notebook : Path
-
-    Returns
-    -------
-    dict of str to Parameter
-    """
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    for cell in cells:
+    """Return the parameters that a notebook file declares in its cell tagged `parameters`, by name."""
+    for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
             return parse("".join(cell["source"]))
     return {}
@@ -185,31 +138,15 @@ class Settings:
         return self.path.stem
 
     def combinations(self, names):
-        """Give the combinations of those matrix parameters that are among `names`, as a list of dicts."""
+        """Return the combinations of those matrix parameters that are among `names`, as a list of dicts."""
         keys = [key for key in self.matrix if key in names]
         return [dict(zip(keys, values)) for values in itertools.product(*(self.matrix[key] for key in keys))]
 
 
 def read(path, declarations, *, changes=()):
-    """Read and check a parameter file.
+    """Read a parameter file and check it against what each notebook declares.
 
-    Parameters
-    ----------
-    path : Path
-        Flat YAML.
-    declarations : dict of str to (dict of str to Parameter)
-        For each notebook that exists, what it declares.
-    changes : sequence of (str, str)
-        Key and YAML value of each `--set`, which stand in for those of the file.
-
-    Returns
-    -------
-    Settings
-
-    Raises
-    ------
-    InputError
-        For an unknown key, another type, a value outside its range; named with file, key and the nearest known key.
+    `changes` holds key and YAML value of each `--set`, which stand in for those of the file.
     """
     path = Path(path)
     content = _load(path)
@@ -229,23 +166,22 @@ def read(path, declarations, *, changes=()):
     known = {name: p for notebook in declarations.values() for name, p in notebook.items() if name != "run"}
     for key in [*content, *matrix]:
         if key not in known:
-            hint = nearest(str(key), [*known, *FILE_KEYS])
-            raise InputError(
-                f"{path}: no notebook has a parameter '{key}'{hint or '; each report lists them at its end'}."
-            )
-    for key in matrix:
+            hint = nearest(str(key), [*known, *FILE_KEYS]) or "; each report lists them at its end"
+            raise InputError(f"{path}: no notebook has a parameter '{key}'{hint}.")
+    for key, given in matrix.items():
         if key in content:
             raise InputError(f"{path}: '{key}' stands both alone and under 'matrix'; keep one.")
-        if not isinstance(matrix[key], list) or not matrix[key]:
-            raise InputError(f"{path}: 'matrix: {key}' should be a list of values, but is {matrix[key]!r}.")
-        if len({json.dumps(value) for value in matrix[key]}) < len(matrix[key]):
-            raise InputError(f"{path}: 'matrix: {key}' names a value twice: {matrix[key]!r}; keep one.")
+        if not isinstance(given, list) or not given:
+            raise InputError(f"{path}: 'matrix: {key}' should be a list of values, but is {given!r}.")
+        if len({json.dumps(value) for value in given}) < len(given):
+            raise InputError(f"{path}: 'matrix: {key}' names a value twice: {given!r}; keep one.")
     values = {key: known[key].check(value, path) for key, value in content.items()}
     matrix = {key: [known[key].check(value, path) for value in given] for key, given in matrix.items()}
     return Settings(path, values, matrix, notebooks)
 
 
 def _load(path):
+    """Return the mapping that a parameter file holds."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except FileNotFoundError:
@@ -258,16 +194,15 @@ def _load(path):
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except InputError as error:
         raise InputError(f"{path}, {error}.") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
+    if content is not None and not isinstance(content, dict):
         raise InputError(
             f"{path}: a parameter file holds one 'name: value' a line, but this holds {content!r:.60}."
         )
-    return content
+    return content or {}
 
 
 def _notebooks(names, declarations, path):
+    """Return the notebooks that a parameter file names, as a tuple."""
     if names is None:
         return ()
     if not isinstance(names, list) or not names:
