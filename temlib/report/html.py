@@ -11,27 +11,19 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
+from temlib import provenance
 from temlib.files import InputError, write_text
 from temlib.report import notebook, parameters
-from temlib.report.notebook import NOTEBOOKS, duration
+from temlib.report.notebook import duration
 
 TEMPLATES = Path(__file__).with_name("template")
 
 
-def html(notebook, *, name, index="index.html"):
-    """Render an executed notebook as one HTML page.
+def html(executed, *, name, index="index.html"):
+    """Return an executed notebook as one HTML page.
 
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-    name : str
-        The notebook's name, such as `1_explore`: whose declarations explain the parameters.
-    index : str
-        Address of the run's index, relative to the page.
-
-    Returns
-    -------
-    str
+    `name`, such as `1_explore`, says whose declarations explain the parameters; `index` is the address of the run's
+    index, relative to the page.
     """
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
@@ -39,33 +31,49 @@ def html(notebook, *, name, index="index.html"):
     exporter = HTMLExporter(template_name="temlib", extra_template_basedirs=[str(TEMPLATES)])
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     resources = {
-        "title": f"{_title(notebook, name)} – temlib",
+        "title": f"{_title(executed, name)} – temlib",
         "css": _css() + HtmlFormatter(style="default").get_style_defs(".highlight"),
         "index": index,
-        "failure": _failure(notebook),
-        "parameters": _parameter_rows(notebook, name),
-        "origin": _origin(notebook),
+        "failure": next(
+            (f"{o.ename}: {o.evalue}" for o in _outputs(executed) if o.output_type == "error"), ""
+        ),
+        "parameters": _parameter_rows(executed, name),
+        "origin": _origin(executed),
+        "metadata": {"name": name},  # from which the exporter would make a title of its own
     }
-    # The name `title` of the resources is the exporter's own; it would be overwritten by its metadata.
-    page, _ = exporter.from_notebook_node(
-        _without_noise(notebook), resources={**resources, "metadata": {"name": name}}
-    )
+    page, _ = exporter.from_notebook_node(_without_noise(executed), resources=resources)
     return page.replace("</h1>", "</h1>" + _contents(page), 1)
 
 
 def render(path):
-    """Render the executed notebook file `path` as HTML beside it, and give that path."""
+    """Write an executed notebook as self-contained HTML beside it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The `.ipynb` file.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read as a notebook.
+    """
     import nbformat
 
     path = Path(path)
     try:
-        notebook = nbformat.read(path, as_version=4)
+        executed = nbformat.read(path, as_version=4)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: this is no notebook that can be read ({error}); name an .ipynb file."
         ) from None
     target = path.with_suffix(".html")
-    write_text(target, html(notebook, name=path.stem))
+    write_text(target, html(executed, name=path.stem))
     return target
 
 
@@ -73,72 +81,58 @@ def _css():
     return (TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
-def _title(notebook, name):
-    for cell in notebook.cells:
-        found = re.match(r"#\s+(.+)", cell.source) if cell.cell_type == "markdown" else None
-        if found:
-            return found.group(1).strip()
-    return name
+def _outputs(executed):
+    """Return the outputs of all cells."""
+    return [output for cell in executed.cells for output in cell.get("outputs", [])]
 
 
-def _failure(notebook):
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                return f"{output.ename}: {output.evalue}"
-    return ""
+def _title(executed, name):
+    """Return the first heading of a notebook."""
+    texts = [cell.source for cell in executed.cells if cell.cell_type == "markdown"]
+    found = re.search(r"^#\s+(.+)", "\n".join(texts), flags=re.M)
+    return found.group(1).strip() if found else name
 
 
-def _without_noise(notebook):
+def _without_noise(executed):
     """Leave out papermill's markers, which the page's top repeats, and the live half of widgets that have a twin."""
-    keep = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
-    keep = [c for c in keep if not ({"parameters", "injected-parameters"} & set(c.metadata.get("tags", [])))]
-    notebook = notebook.copy()
-    notebook.cells = copy.deepcopy(keep)
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+    noise = {"papermill-error-cell-tag", "parameters", "injected-parameters"}
+    executed = copy.deepcopy(executed)
+    executed.cells = [cell for cell in executed.cells if not noise & set(cell.metadata.get("tags", []))]
+    for output in _outputs(executed):
         if "text/html" in output.get("data", {}):
             output.data.pop("application/vnd.jupyter.widget-view+json", None)
-    return notebook
+    return executed
 
 
 def _contents(page):
-    headings = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page, flags=re.S)
+    """Return a table of contents of a page's second headings, where there are three or more."""
     items = []
-    for anchor, text in headings:
-        plain = re.sub(r"<a class=\"anchor-link\".*?</a>", "", text, flags=re.S)
-        items.append(f'<li><a href="#{anchor}">{re.sub("<[^>]+>", "", plain).strip()}</a></li>')
-    return (
-        f'<nav class="contents" aria-label="Contents"><ol>{"".join(items)}</ol></nav>'
-        if len(items) > 2
-        else ""
-    )
+    for anchor, text in re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page, flags=re.S):
+        plain = re.sub(r"<a class=\"anchor-link\".*?</a>|<[^>]+>", "", text, flags=re.S).strip()
+        items.append(f'<li><a href="#{anchor}">{plain}</a></li>')
+    if len(items) < 3:
+        return ""
+    return f'<nav class="contents" aria-label="Contents"><ol>{"".join(items)}</ol></nav>'
 
 
-def _parameter_rows(notebook, name):
-    path = NOTEBOOKS / f"{name}.ipynb"
-    declared = parameters.declared(path) if path.exists() else {}
-    given = {**notebook.metadata.get("papermill", {}).get("parameters", {})}
-    given.update(notebook.metadata.get("temlib", {}).get("values", {}))
+def _parameter_rows(executed, name):
+    """Return the rows of a notebook's table of parameters."""
+    path = notebook.NOTEBOOKS / f"{name}.ipynb"
+    given = {**executed.metadata.get("papermill", {}).get("parameters", {})}
+    given.update(executed.metadata.get("temlib", {}).get("values", {}))
     rows = []
-    for key, parameter in declared.items():
+    for key, parameter in parameters.declared(path).items() if path.exists() else ():
         value = given.get(key, parameter.default)
-        rows.append(
-            {
-                "name": key,
-                "value": str(value),
-                "meaning": parameter.meaning,
-                "changed": value != parameter.default and key != "run",
-            }
-        )
+        changed = value != parameter.default and key != "run"
+        rows.append({"name": key, "value": str(value), "meaning": parameter.meaning, "changed": changed})
     return rows
 
 
-def _origin(notebook):
-    from temlib import provenance
-
+def _origin(executed):
+    """Return the sentence that says which code made a page, on what, and how long it took."""
     facts = provenance.describe()
     versions = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
-    seconds = notebook.metadata.get("temlib", {}).get("seconds")
+    seconds = executed.metadata.get("temlib", {}).get("seconds")
     took = f" The notebook took {duration(seconds)} (minutes:seconds)." if seconds is not None else ""
     commit = f", commit {facts['commit']}" if facts["commit"] else ""
     return (
@@ -147,57 +141,55 @@ def _origin(notebook):
     )
 
 
-def _template(name):
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template(name)
+def _write(path, template, **content):
+    """Write a page from a template."""
+    templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    write_text(path, templates.get_template(template).render(css=_css(), **content))
 
 
 def _json(path):
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _answers(folder):
-    """Give what the evaluations of a run found, as notebook 4 left it in `answer.json`."""
-    return [_json(path) for path in sorted(folder.rglob("answer.json"))]
+def _run(folder):
+    """Return where a run came from, what its evaluations found, and how many of its notebooks did not finish."""
+    origin = {"notebooks": []} | _json(folder / "provenance.json")
+    answers = [_json(path) for path in sorted(folder.rglob("answer.json"))]
+    return origin, answers, sum(row["status"] in ("failed", "skipped") for row in origin["notebooks"])
 
 
 def write_run_index(folder):
     """Write the `index.html` of a run from what lies in its folder."""
-    origin = _json(folder / "provenance.json")
-    answers = _answers(folder)
-    notebooks = [_notebook_row(folder, entry) for entry in origin.get("notebooks", [])]
-    facts = ", ".join(
-        f"{key} {origin[key]}" for key in ("temlib", "commit", "python", "system") if origin.get(key)
-    )
-    page = _template("run.html.j2").render(
+    origin, answers, failed = _run(folder)
+    facts = [f"{key} {origin[key]}" for key in ("temlib", "commit", "python", "system") if origin.get(key)]
+    took = duration(origin.get("seconds", 0))
+    _write(
+        folder / "index.html",
+        "run.html.j2",
         name=folder.name,
-        css=_css(),
         simulated=any(answer.get("simulated") for answer in answers),
-        failed=sum(entry["status"] in ("failed", "skipped") for entry in notebooks),
+        failed=failed,
         answers=answers,
         headline=[row for answer in answers for row in answer.get("headline", [])],
-        notebooks=notebooks,
+        notebooks=[_notebook_row(folder, entry) for entry in origin["notebooks"]],
         parameters=(folder / "parameters.yaml").read_text(encoding="utf-8"),
         tables=sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.csv")),
-        origin=f"{facts}; started {origin.get('started', '')}, {notebook.duration(origin.get('seconds', 0))} in all.",
+        origin=f"{', '.join(facts)}; started {origin.get('started', '')}, {took} in all.",
     )
-    write_text(folder / "index.html", page)
 
 
 def _notebook_row(folder, entry):
+    """Return the row of a run's index for a notebook: its title is that of its page."""
     path = folder.parent / entry["folder"] / f"{entry['notebook']}.html"
-    title = ""
-    if path.exists():
-        found = re.search(r"<title>(.*?) – temlib</title>", path.read_text(encoding="utf-8")[:2000])
-        title = escape.unescape(found.group(1)) if found else ""
-    return {
-        "notebook": entry["notebook"],
-        "link": path.relative_to(folder).as_posix() if path.exists() else "",
-        "combination": ", ".join(f"{key} {value}" for key, value in entry["combination"].items())
-        or "all particles",
-        "title": title,
+    start = path.read_text(encoding="utf-8")[:2000] if path.exists() else ""
+    title = re.search(r"<title>(.*?) – temlib</title>", start)
+    combination = ", ".join(f"{key} {value}" for key, value in entry["combination"].items())
+    return entry | {
+        "link": path.relative_to(folder).as_posix() if start else "",
+        "combination": combination or "all particles",
+        "title": escape.unescape(title.group(1)) if title else "",
         "status": "done" if entry["status"] == "kept" else entry["status"],
-        "error": entry["error"],
-        "time": notebook.duration(entry["seconds"]),
+        "time": duration(entry["seconds"]),
     }
 
 
@@ -205,18 +197,16 @@ def write_index(reports):
     """Write the `index.html` over all runs below the folder `reports`."""
     runs = []
     for path in sorted(Path(reports).glob("*/provenance.json")):
-        origin, answers = _json(path), _answers(path.parent)
-        bad = [entry for entry in origin.get("notebooks", []) if entry["status"] in ("failed", "skipped")]
+        origin, answers, failed = _run(path.parent)
+        simulated = any(answer.get("simulated") for answer in answers)
         runs.append(
             {
                 "name": path.parent.name,
-                "data": "simulated"
-                if any(a.get("simulated") for a in answers)
-                else ("measured" if answers else ""),
-                "sentences": [a["sentences"][0] for a in answers if a.get("sentences")],
-                "failed": bool(bad),
-                "state": f"{len(bad)} notebooks did not finish" if bad else "finished",
+                "data": "simulated" if simulated else "measured" if answers else "",
+                "sentences": [answer["sentences"][0] for answer in answers if answer.get("sentences")],
+                "failed": failed > 0,
+                "state": f"{failed} notebooks did not finish" if failed else "finished",
                 "started": origin.get("started", ""),
             }
         )
-    write_text(Path(reports) / "index.html", _template("index.html.j2").render(runs=runs, css=_css()))
+    _write(Path(reports) / "index.html", "index.html.j2", runs=runs)
