@@ -1,6 +1,8 @@
 """The command line: `python -m temlib run|check|html|simulate`."""
 
+import contextlib
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from temlib.files import InputError
 PATHS = click.Path(path_type=Path)
 # Above this number of notebooks `check` counts them instead of naming each.
 MANY = 12
+# How a line begins that says how a notebook ended.
+MARKS = {"done": "✓", "failed": "✗", "kept": "=", "skipped": "–"}
 
 
 class _Commands(click.Group):
@@ -62,8 +66,8 @@ def run(files, changes, only, output, force):
     """Run the notebooks with each parameter FILE and write the HTML reports."""
     status = 0
     for settings in report.check(files, changes=changes):
-        line = _Line()
-        steps = report.execute(settings, only=only, output=output, force=force, show=line.show)
+        with _lines() as show:
+            steps = report.execute(settings, only=only, output=output, force=force, show=show)
         reports = Path(output) if output else report.reports_folder()
         click.echo(f"{settings.run}: {reports / settings.run / 'index.html'}")
         failed = [step for step in steps if step.status == "failed"]
@@ -77,8 +81,6 @@ def run(files, changes, only, output, force):
 @SET
 def check(files, changes):
     """Check parameter FILES, and the data that they name, without running anything."""
-    from temlib import report
-
     declared = report.declarations()
     for settings in report.check(files, changes=changes):
         steps = report.plan(settings, declared)
@@ -93,8 +95,6 @@ def check(files, changes):
 @click.argument("notebooks", nargs=-1, required=True, type=PATHS)
 def html(notebooks):
     """Render executed NOTEBOOKS, such as those run in JupyterLab, as self-contained HTML beside them."""
-    from temlib import report
-
     for path in notebooks:
         click.echo(report.render(path))
 
@@ -115,40 +115,33 @@ def simulate(folder, count, seed, preset, micrographs):
     click.echo(f"{folder / 'manifest.csv'}: {count} simulated particles")
 
 
-class _Line:
-    """One live line of the notebooks at work on a terminal; elsewhere a line when a notebook ends."""
+@contextlib.contextmanager
+def _lines():
+    """Yield what shows a step: a live line while it is at work on a terminal, and one plain line when it has ended."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
 
-    def __init__(self):
-        import shutil
-        import threading
-        import time
+    console, since = Console(stderr=True, highlight=False, soft_wrap=True), {}
 
-        self.live, self.clock = sys.stderr.isatty(), time.monotonic
-        self.width, self.lock, self.at_work = shutil.get_terminal_size().columns, threading.Lock(), {}
+    def show(step):
+        if step.status not in MARKS:
+            since[step.label] = step, time.monotonic()
+            return
+        since.pop(step.label, None)
+        reason = "unchanged, kept" if step.status == "kept" else step.error
+        parts = [f"{MARKS[step.status]} {step.label}", report.duration(step.seconds), reason]
+        console.print(Text(" · ".join(filter(None, parts))))
 
-    def show(self, step, text):
-        from temlib.report import duration
+    def at_work():
+        lines = [
+            f"… {step.label} · {report.duration(time.monotonic() - began)} · {step.doing}"
+            for step, began in list(since.values())
+        ]
+        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
-        with self.lock:
-            began = self.at_work.setdefault(step.label, (self.clock(), ""))[0]
-            self.at_work[step.label] = began, text
-            if step.status in ("done", "failed", "kept", "skipped"):
-                del self.at_work[step.label]
-                mark = {"done": "✓", "failed": "✗", "kept": "=", "skipped": "–"}[step.status]
-                reason = f" · {step.error}" if step.error else ""
-                reason = " · unchanged, kept" if step.status == "kept" else reason
-                self._write(f"{mark} {step.label} · {duration(step.seconds)}{reason}", end="\n")
-            elif self.live:
-                share = self.width // len(self.at_work) - 2
-                parts = [
-                    f"… {label} · {duration(self.clock() - since)} · {what}"
-                    for label, (since, what) in self.at_work.items()
-                ]
-                self._write("  ".join(part[:share] for part in parts), end="")
-
-    def _write(self, text, end):
-        sys.stderr.write(("\r\033[K" if self.live else "") + text + end)
-        sys.stderr.flush()
+    with Live(console=console, get_renderable=at_work, auto_refresh=console.is_terminal, transient=True):
+        yield show
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 
 The same notebook runs under the runner, under plain papermill and in JupyterLab. `begin` makes the three alike: it
 checks the values against the notebook's own declarations and finds the run's folder from the checkout, never from the
-working directory.
+working directory. What it returns, by custom named `here`, is where a notebook gets its parameters and files from.
 """
 
-import json
+import inspect
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -19,78 +19,70 @@ from temlib.report import parameters
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = CHECKOUT / "notebooks"
+# Parameters that name a file or folder of the user's, each with the value that names none.
+PATHS = {"particles": "simulated", "predictions": ""}
 
 
 def reports_folder():
-    """Give the folder that holds the runs: `reports/` of the checkout, or TEMLIB_REPORTS where that is set."""
+    """Return the folder that holds the runs: `reports/` of the checkout, or TEMLIB_REPORTS where that is set."""
     return Path(os.environ.get("TEMLIB_REPORTS") or CHECKOUT / "reports")
 
 
-def find_particles(source, *folders):
-    """Find the data set that a `particles:` value names.
+def found(values, *folders):
+    """Return parameter values whose relative paths are replaced by the files and folders that they name.
 
-    Parameters
-    ----------
-    source : str
-        `simulated`, or a path. A relative path is looked for in `folders`, in the working directory, and in the
-        checkout, in this order.
-    *folders : Path
-        Further places to look in first, such as the folder of the parameter file.
-
-    Returns
-    -------
-    str
-        `simulated` or the absolute path.
-
-    Raises
-    ------
-    InputError
-        If nothing of that name is in any of these places.
+    A path is looked for in `folders`, such as that of the parameter file, in the working directory, and in the
+    checkout, in this order; an `InputError` where there is nothing of that name.
     """
-    if source == "simulated":
-        return source
-    return find_file("particles", source, *folders, instead="neither 'simulated' nor a file or folder")
-
-
-def find_file(parameter, source, *folders, instead="no file or folder"):
-    """Find what a path-valued parameter names, as `find_particles` does; `instead` says what it is not."""
     places = [Path(folder) for folder in (*folders, Path.cwd(), CHECKOUT)]
-    for place in places:
-        found = place / Path(source).expanduser()
-        if found.exists():
-            return str(found.resolve())
-    looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
-    raise InputError(f"{parameter}: '{source}' is {instead} (looked in {looked}); correct the path.")
+    values = dict(values)
+    for parameter, none in PATHS.items():
+        name = values.get(parameter, none)
+        if name == none:
+            continue
+        path = next((p for p in (place / Path(name).expanduser() for place in places) if p.exists()), None)
+        if path is None:
+            looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
+            is_no = f"neither '{none}' nor a file or folder" if none else "no file or folder"
+            raise InputError(f"{parameter}: '{name}' is {is_no} (looked in {looked}); correct the path.")
+        values[parameter] = str(path.resolve())
+    return values
 
 
 @dataclass(frozen=True)
-class Book:
-    """One notebook at work: its name, its checked parameter values, and the folder that it reads and writes."""
+class Notebook:
+    """A notebook at work, by custom named `here`.
+
+    Attributes
+    ----------
+    name : str
+        Such as `1_explore`.
+    values : dict
+        Its checked parameters; paths are absolute.
+    folder : Path
+        The run's folder, which it reads and writes.
+    """
 
     name: str
     values: dict
     folder: Path
-    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def source(self):
+        """The data set to open: `simulated`, or an absolute path."""
+        return self.values["particles"]
+
+    def arguments(self, function):
+        """Return those parameters that a function or a dataclass takes, as a dict for its `**`."""
+        taken = inspect.signature(function).parameters
+        return {name: value for name, value in self.values.items() if name in taken}
 
     def path(self, name):
-        """Give the path of the run's file `name`."""
+        """Return the path of the run's file `name`."""
         return self.folder / name
 
     def table(self, name, *, first):
-        """Read the run's CSV file `name`, which the notebook `first` writes.
-
-        Parameters
-        ----------
-        name : str
-            Such as `predictions.csv`.
-        first : str
-            The notebook that writes it, for the message when the file is missing.
-
-        Returns
-        -------
-        DataFrame
-            Particle and micrograph names stay text, whatever they look like.
-        """
+        """Return the run's CSV file `name`, which the notebook `first` writes; names of particles stay text."""
         path = self.path(name)
         if not path.exists():
             raise InputError(
@@ -100,16 +92,8 @@ class Book:
         text = dict.fromkeys(("particle", "micrograph", "truth", "predicted"), str)
         return pd.read_csv(path, dtype=text, keep_default_na=True, na_values=[""])
 
-    def json(self, name, *, first):
-        """Read the run's JSON file `name`, which the notebook `first` writes."""
-        if not self.path(name).exists():
-            raise InputError(
-                f"{name} is missing from the run '{self.values['run']}'; run the notebook {first} first."
-            )
-        return json.loads(self.path(name).read_text(encoding="utf-8"))
-
     def wrote(self, *names):
-        """Say which files of the run this notebook has written, as a table with sizes."""
+        """Return which files of the run this notebook has written, as a table with sizes."""
         rows = [(name, f"{self.path(name).stat().st_size / 1e3:,.0f}") for name in names]
         return pd.DataFrame(rows, columns=["file", "size (kB)"])
 
@@ -126,13 +110,15 @@ def begin(name, values):
 
     Returns
     -------
-    Book
+    Notebook
 
     Raises
     ------
     InputError
-        If a parameter's type or range does not fit, or papermill handed over one that the notebook does not declare.
+        If the type or the range of a parameter does not fit, or a path names nothing.
     """
+    from temlib import figures
+
     declared = parameters.declared(NOTEBOOKS / f"{name}.ipynb")
     checked = {key: parameter.check(values[key], name) for key, parameter in declared.items()}
     run = Path(checked["run"])
@@ -140,20 +126,15 @@ def begin(name, values):
         raise InputError(
             f"{name}: 'run' names a folder below reports/, such as 'scratch', but is {checked['run']!r}."
         )
-    if "particles" in checked:
-        checked["particles"] = find_particles(checked["particles"])
-    if checked.get("predictions"):
-        checked["predictions"] = find_file("predictions", checked["predictions"])
-    from temlib import figures
-
+    checked = found(checked)
     figures.set_style()
     folder = reports_folder() / run
     folder.mkdir(parents=True, exist_ok=True)
-    return Book(name, checked, folder)
+    return Notebook(name, checked, folder)
 
 
 class Progress:
-    """Say how far long work has come: to the runner's line, or as one updated line in JupyterLab.
+    """How far long work has come: in the runner's line, or as one updated line in JupyterLab.
 
     Parameters
     ----------
@@ -208,6 +189,6 @@ class Progress:
 
 
 def duration(seconds):
-    """Write a time span as people read it: `0:35`, `12:05`, `3 h 07`."""
+    """Return a time span as people read it: `0:35`, `12:05`, `3 h 07`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d}"

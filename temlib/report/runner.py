@@ -1,19 +1,18 @@
 """From parameter files to executed notebooks and reports.
 
 A run is one parameter file. Each notebook runs once per combination of the matrix parameters that it, or a notebook
-whose files it reads, declares. What is finished and unchanged (parameters, notebook, temlib, data) is kept.
-
-One notebook executed by papermill in a kernel of this very interpreter, watched, and kept with its HTML.
+whose files it reads, declares; such a run of a notebook is a `Step`. What is finished and unchanged (parameters,
+notebook, temlib, data) is kept. Papermill executes a notebook in a kernel of this very interpreter.
 """
 
 import contextlib
 import hashlib
 import json
+import logging
 import os
-import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +32,8 @@ ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
 JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "costs.csv", "label_audit.csv")
 
+_kernels = set()  # those at work
+
 
 @dataclass
 class Step:
@@ -42,19 +43,34 @@ class Step:
     combination: dict
     values: dict
     folder: Path  # the run's folder, relative to the reports folder
-    status: str = "waiting"
+    status: str = "waiting"  # then running, and in the end done, kept, failed or skipped
     seconds: float = 0.0
     error: str = ""
     fingerprint: str = field(default="", repr=False)
+    cell: str = field(default="", repr=False)  # the cell that is executed, such as `cell 5/20`
+    progress: Path = field(default=Path(), repr=False)  # where the kernel writes how far it has come
 
     @property
     def label(self):
-        """Name the step as people see it, such as `3_train task=lamellarity`."""
+        """The step as people see it, such as `3_train task=lamellarity`."""
         return " ".join([self.notebook, *(f"{key}={value}" for key, value in self.combination.items())])
+
+    @property
+    def source(self):
+        """The notebook's file."""
+        return notebook.NOTEBOOKS / f"{self.notebook}.ipynb"
+
+    @property
+    def doing(self):
+        """What is done at this moment, such as `cell 5/20 · training 7/36 · 0:40 left`."""
+        try:
+            return f"{self.cell} · {self.progress.read_text(encoding='utf-8')}"
+        except OSError:  # nothing is written there
+            return self.cell
 
 
 def declarations():
-    """Read what each notebook declares, in the order in which they run."""
+    """Return what each notebook declares, in the order in which they run."""
     return {path.stem: parameters.declared(path) for path in sorted(notebook.NOTEBOOKS.glob("[0-9]_*.ipynb"))}
 
 
@@ -85,40 +101,29 @@ def check(files, *, changes=()):
                 f"{name}: two of the files have this name, and a run is named after its file; rename one."
             )
     for settings in checked:
-        _check_models(settings, declared)
-        _check_data(settings, declared)
+        _check_values(settings, declared)
     return checked
 
 
+def _check_values(settings, declared):
+    """Check models and the user's own data as the notebooks will, so that a fault shows before any kernel starts."""
+    from temlib import data, train
+
+    beside = settings.path.parent
+    for values in _effective(settings, declared, ("models", "primary")):
+        train.check_models(values["models"], values["primary"], where=settings.path)
+    names = ("particles", "task", "folds", "scale", "pixel_nm", "input_size")
+    for values in _effective(settings, declared, names):
+        if values["particles"] != "simulated":
+            data.check(**notebook.found(values, beside))
+    settings.values.update(notebook.found(settings.values, beside))
+
+
 def _effective(settings, declared, names):
-    """Give the values that the parameters `names` take, one dict per combination of the matrix."""
+    """Return the values that the parameters `names` take, one dict per combination of the matrix."""
     defaults = {key: p.default for notebook in declared.values() for key, p in notebook.items()}
     fixed = {name: settings.values.get(name, defaults.get(name)) for name in names}
     return [fixed | combination for combination in settings.combinations(names)]
-
-
-def _check_models(settings, declared):
-    from temlib import train
-
-    for values in _effective(settings, declared, ("models", "primary")):
-        train.check_models(values["models"], values["primary"], where=settings.path)
-
-
-def _check_data(settings, declared):
-    """Open the user's own data once as the notebooks will, so that a fault shows before any kernel starts."""
-    from temlib import data
-
-    source = settings.values.get("particles", "simulated")
-    names = ("particles", "task", "folds", "scale", "pixel_nm", "input_size")
-    for values in _effective(settings, declared, names):
-        values["particles"] = notebook.find_particles(values["particles"], settings.path.parent)
-        if values["particles"] != "simulated":
-            data.check(**values)
-    if source != "simulated":
-        settings.values["particles"] = notebook.find_particles(source, settings.path.parent)
-    if settings.values.get("predictions"):
-        found = notebook.find_file("predictions", settings.values["predictions"], settings.path.parent)
-        settings.values["predictions"] = found
 
 
 def plan(settings, declared, *, only=()):
@@ -128,7 +133,7 @@ def plan(settings, declared, *, only=()):
     ----------
     settings : Settings
     declared : dict
-        What `declarations` gives.
+        What `declarations` returned.
     only : sequence of str
         Notebooks to run, by name or by the beginning of it; empty runs those of the file, or all but `ON_REQUEST`.
 
@@ -137,12 +142,12 @@ def plan(settings, declared, *, only=()):
     list of Step
     """
     chosen = settings.notebooks or [name for name in declared if name not in ON_REQUEST]
+    for wanted in only:
+        if not any(name.startswith(wanted) for name in declared):
+            hint = nearest(wanted, declared) or f"; there are {', '.join(declared)}"
+            raise InputError(f"--only: there is no notebook '{wanted}'{hint}.")
     if only:
-        for wanted in only:
-            if not any(name.startswith(wanted) for name in declared):
-                hint = nearest(wanted, declared) or f"; there are {', '.join(declared)}"
-                raise InputError(f"--only: there is no notebook '{wanted}'{hint}.")
-        chosen = [name for name in declared if any(name.startswith(wanted) for wanted in only)]
+        chosen = [name for name in declared if name.startswith(tuple(only))]
     steps = []
     for name in chosen:
         axes = set(declared[name]) | set(declared.get(READS.get(name), ()))
@@ -154,21 +159,21 @@ def plan(settings, declared, *, only=()):
     return steps
 
 
-def execute(settings, *, only=(), output=None, force=False, show=None):
+def execute(settings, *, only=(), output=None, force=False, show=lambda step: None):
     """Run the notebooks of one parameter file and write their reports.
 
     Parameters
     ----------
     settings : Settings
-        What `check` gave.
+        What `check` returned.
     only : sequence of str
         Notebooks to run; see `plan`.
     output : Path, optional
         Folder that stands in for `reports/`.
     force : bool
         Run again what is finished and unchanged.
-    show : callable, optional
-        Gets (step, text) whenever there is something new to say.
+    show : callable
+        Gets each step when it begins and when it ends, from the thread that it runs in.
 
     Returns
     -------
@@ -188,75 +193,26 @@ def execute(settings, *, only=(), output=None, force=False, show=None):
     def finish(step):
         upstream = _upstream(step, steps)
         if step.notebook in ON_REQUEST:
-            _join(folder, settings, steps)  # what it reads is the combinations' tables together
-        _fingerprint(step, upstream)
-        if step.notebook in ON_REQUEST:
-            _fingerprint_tables(step, folder)
-        lane = LANES[step.notebook not in TRAIN]
+            join_tables(folder, steps)
+        step.fingerprint = fingerprint(step, folder, upstream)
         if any(s.status in ("failed", "skipped") for s in upstream):
             step.status, step.error = "skipped", f"{upstream[0].notebook} failed before it"
         elif not force and _is_unchanged(reports, step):
             step.status = "kept"
         else:
-            _execute_notebook(reports, step, scratch, lane, show or (lambda step, text: None))
-        if show:
-            show(step, "")
+            step.status = "running"
+            show(step)
+            _execute_notebook(reports, step)
+        show(step)
 
-    with kernels(reports) as scratch:
-        _in_two_lanes(steps, finish)
-    _join(folder, settings, steps)
-    _finish(reports, folder, steps, started)
+    _in_two_lanes(steps, finish)
+    join_tables(folder, steps)
+    _write_origin(folder, steps, started)
     return steps
 
 
-def _upstream(step, steps):
-    """Give the steps whose files a step reads."""
-    return [s for s in steps if s.notebook == READS.get(step.notebook) and s.folder == step.folder]
-
-
-def _in_two_lanes(steps, finish):
-    """Finish the steps that train, in this thread, and the others beside them in another; what reads all of them comes last.
-
-    Most of a report is one core's work: kernels that start, figures, HTML. Beside a training it costs little time.
-    """
-    last = [step for step in steps if step.notebook in ON_REQUEST]
-    main = [step for step in steps if step.notebook in TRAIN]
-    beside = [step for step in steps if step not in main and step not in last]
-    # What waits for a training does not hold up what need not.
-    beside.sort(key=lambda step: step.notebook in READS)
-    ended, given_up, failed = {id(step): threading.Event() for step in main}, threading.Event(), []
-
-    def work():
-        try:
-            for step in beside:
-                for other in _upstream(step, main):
-                    ended[id(other)].wait()
-                if given_up.is_set():
-                    return
-                finish(step)
-        except BaseException as error:  # the first thread raises it
-            failed.append(error)
-
-    # A thread of its own that does not outlive an interruption: an executor would wait for it.
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        for step in main:
-            finish(step)
-            ended[id(step)].set()
-        thread.join()
-    except BaseException:
-        given_up.set()
-        for event in ended.values():
-            event.set()
-        raise
-    if failed:
-        raise failed[0]
-    for step in last:
-        finish(step)
-
-
 def _as_yaml(settings):
+    """Return checked settings as the text of a parameter file."""
     content = dict(settings.values)
     if settings.notebooks:
         content["notebooks"] = list(settings.notebooks)
@@ -265,31 +221,69 @@ def _as_yaml(settings):
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True) if content else "# all defaults\n"
 
 
-def _fingerprint(step, upstream):
-    """Identify everything that the step's result depends on."""
+def _upstream(step, steps):
+    """Return the steps whose files a step reads."""
+    return [s for s in steps if s.notebook == READS.get(step.notebook) and s.folder == step.folder]
+
+
+def _in_two_lanes(steps, finish):
+    """Finish the steps that train in one thread and the others beside them in another, `ON_REQUEST` last.
+
+    Most of a report is one core's work: kernels that start, figures, HTML. Beside a training it costs little time.
+    The first error of a step, or Ctrl-C, ends the run and all its kernels.
+    """
+    ended = {}  # the future of each step
+
+    def follow(step, needed):
+        for future in needed:
+            future.result()  # raises what it raised
+        finish(step)
+
+    with ThreadPoolExecutor(1) as training, ThreadPoolExecutor(1) as beside:
+        try:
+            # What waits for a training does not hold up what need not.
+            for step in sorted(steps, key=lambda step: (step.notebook in ON_REQUEST, step.notebook in READS)):
+                upstream = steps if step.notebook in ON_REQUEST else _upstream(step, steps)
+                needed = [ended[s.label] for s in upstream if s.label in ended]
+                lane = training if step.notebook in TRAIN else beside
+                ended[step.label] = lane.submit(follow, step, needed)
+            left = set(ended.values())
+            while left:
+                # Windows hears Ctrl-C only between two waits.
+                done, left = wait(left, timeout=1, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+        except BaseException:
+            for future in ended.values():
+                future.cancel()
+            logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it would report that kernels died
+            while any(future.running() for future in ended.values()):
+                for kernel in list(_kernels):
+                    kernel.provisioner.process.kill()
+                time.sleep(0.1)
+            raise
+
+
+def fingerprint(step, folder, upstream=()):
+    """Return a hash of all that a step's result depends on: code, notebook, values, data, steps and tables that it reads."""
     seen = hashlib.sha256(provenance.source_hash().encode())
-    seen.update((notebook.NOTEBOOKS / f"{step.notebook}.ipynb").read_bytes())
+    seen.update(step.source.read_bytes())
     seen.update(json.dumps(step.values, sort_keys=True).encode())
     source = Path(step.values.get("particles", "simulated"))
-    foreign = [Path(step.values["predictions"])] if step.values.get("predictions") else []
-    for path in [*foreign, *sorted(source.parent.rglob("*") if source.is_file() else source.rglob("*"))]:
+    external = [Path(step.values["predictions"])] if step.values.get("predictions") else []
+    for path in [*external, *sorted(source.parent.rglob("*") if source.is_file() else source.rglob("*"))]:
         state = path.stat()
         seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())
     for other in upstream:
         seen.update(other.fingerprint.encode())
-    step.fingerprint = seen.hexdigest()
-
-
-def _fingerprint_tables(step, folder):
-    """Let a step that reads the joined tables depend on what is in them."""
-    seen = hashlib.sha256(step.fingerprint.encode())
-    for name in JOINED:
-        if (folder / name).exists():
-            seen.update((folder / name).read_bytes())
-    step.fingerprint = seen.hexdigest()
+    if step.notebook in ON_REQUEST:
+        for path in filter(Path.exists, (folder / name for name in JOINED)):
+            seen.update(path.read_bytes())
+    return seen.hexdigest()
 
 
 def _is_unchanged(reports, step):
+    """Return whether a step was finished before, from all the same."""
     path = reports / step.folder / f"{step.notebook}.ipynb"
     if not (path.exists() and path.with_suffix(".html").exists()):
         return False
@@ -297,10 +291,8 @@ def _is_unchanged(reports, step):
     return stored.get("fingerprint") == step.fingerprint
 
 
-def _join(folder, settings, steps):
-    """Join the combinations' tables in the run's own folder, with a column per matrix parameter."""
-    if not settings.matrix:
-        return
+def join_tables(folder, steps):
+    """Join the tables of all combinations in the run's own folder, with a column per matrix parameter."""
     parts = {step.folder: step.combination for step in steps if step.combination}
     for name in JOINED:
         tables = []
@@ -308,165 +300,109 @@ def _join(folder, settings, steps):
             path = folder.parent / relative / name
             if path.exists():
                 table = pd.read_csv(path, dtype={"particle": str, "micrograph": str}, low_memory=False)
-                extra = {key: value for key, value in combination.items() if key not in table}
-                tables.append(table.assign(**{key: str(value) for key, value in extra.items()}))
+                new = {key: str(value) for key, value in combination.items() if key not in table}
+                tables.append(table.assign(**new))
         if tables:
             write_csv(folder / name, pd.concat(tables, ignore_index=True))
 
 
-def _finish(reports, folder, steps, started):
+def _write_origin(folder, steps, started):
     """Write where the run came from, its index, and the index over all runs."""
     from temlib.report import html
 
+    shown = ("notebook", "combination", "status", "error")
+    rows = [
+        {key: getattr(step, key) for key in shown}
+        | {"folder": step.folder.as_posix(), "seconds": round(step.seconds, 1)}
+        for step in steps
+    ]
+    path = folder / "provenance.json"
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     content = provenance.describe() | {
         "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)),
         "seconds": round(time.time() - started, 1),
-        "notebooks": [
-            {
-                "notebook": step.notebook,
-                "combination": step.combination,
-                "folder": step.folder.as_posix(),
-                "status": step.status,
-                "seconds": round(step.seconds, 1),
-                "error": step.error,
-            }
-            for step in steps
-        ],
+        "notebooks": with_earlier(rows, earlier.get("notebooks", [])),
     }
-    path = folder / "provenance.json"
-    if path.exists():
-        content = _with_earlier(content, json.loads(path.read_text(encoding="utf-8")))
     write_json(path, content)
     html.write_run_index(folder)
-    html.write_index(reports)
+    html.write_index(folder.parent)
 
 
-def _with_earlier(content, earlier):
-    """Keep what an earlier call said of notebooks that this one left out, and how long the kept ones took."""
-    known = {(n["notebook"], n["folder"]): n for n in earlier.get("notebooks", [])}
-    for entry in content["notebooks"]:
-        before = known.pop((entry["notebook"], entry["folder"]), None)
-        if before and entry["status"] == "kept":
-            entry["seconds"] = before["seconds"]
-    content["notebooks"] = sorted(
-        [*content["notebooks"], *known.values()], key=lambda n: (n["notebook"], n["folder"])
-    )
-    return content
+def with_earlier(rows, earlier):
+    """Return a run's rows with those that an earlier call wrote of other notebooks; kept ones get the time they took."""
+    known = {(row["notebook"], row["folder"]): row for row in earlier}
+    for row in rows:
+        before = known.pop((row["notebook"], row["folder"]), None)
+        if before and row["status"] == "kept":
+            row["seconds"] = before["seconds"]
+    return sorted([*rows, *known.values()], key=lambda row: (row["notebook"], row["folder"]))
 
 
-LANES = (
-    "temlib-training",
-    "temlib-beside",
-)  # names of the kernels in which two notebooks are executed at once
-
-
-def _execute_notebook(reports, step, places, lane, show):
-    """Execute one notebook, keep it and its HTML, also when it failed half-way.
-
-    Parameters
-    ----------
-    reports : Path
-    step : run.Step
-        Gets its `status`, `error` and `seconds`.
-    places : str
-        What `kernels` gave.
-    lane : str
-        One of `LANES`; two notebooks may be executed at once in different ones.
-    show : callable
-        Gets (step, text) while the notebook is at work.
-    """
+def _execute_notebook(reports, step):
+    """Execute one notebook and keep it with its HTML, also when it failed half-way."""
     import nbformat
     import papermill
 
     from temlib.report import html
 
     started = time.monotonic()
-    target = reports / step.folder / f"{step.notebook}.ipynb"
+    cells = len(json.loads(step.source.read_text(encoding="utf-8"))["cells"])
+
+    def at_cell(cell, cell_index, **_):
+        step.cell = f"cell {min(cell_index + 1, cells)}/{cells}"
+
     status, failure = "done", ""
-    with tempfile.TemporaryDirectory() as scratch, _watching(step, _progress(places, lane), show) as on:
-        partial = Path(scratch, "notebook.ipynb")
-        try:
-            papermill.execute_notebook(
-                notebook.NOTEBOOKS / f"{step.notebook}.ipynb",
-                partial,
-                step.values,
-                kernel_name=lane,
-                language="python",
-                progress_bar=False,
-                coalesce_streams=True,
-                on_cell_execute=on,
-            )
-        except papermill.PapermillExecutionError as error:
-            status, failure = "failed", f"{error.ename}: {error.evalue}"
+    with tempfile.TemporaryDirectory() as scratch:
+        partial, step.progress = Path(scratch, "notebook.ipynb"), Path(scratch, "progress")
+        with _kernel(reports, step.progress) as kernel:
+            try:
+                papermill.execute_notebook(
+                    step.source,
+                    partial,
+                    step.values,
+                    kernel_name=kernel.kernel_name,
+                    language="python",
+                    progress_bar=False,
+                    coalesce_streams=True,
+                    on_cell_execute=at_cell,
+                    km=kernel,
+                )
+            except papermill.PapermillExecutionError as error:
+                status, failure = "failed", f"{error.ename}: {error.evalue}"
         executed = nbformat.read(partial, as_version=4)
-    # Said only now that nobody watches any more: the watcher would announce the end a second time.
     step.status, step.error, step.seconds = status, failure, time.monotonic() - started
-    details = {
-        "fingerprint": step.fingerprint if step.status == "done" else "",
+    executed.metadata["temlib"] = {
+        "fingerprint": step.fingerprint if status == "done" else "",
         "seconds": round(step.seconds, 1),
+        "status": status,
+        "values": step.values,
     }
-    executed.metadata["temlib"] = details | {"status": step.status, "values": step.values}
     for private in ("input_path", "output_path"):
         executed.metadata.get("papermill", {}).pop(private, None)
+    target = reports / step.folder / f"{step.notebook}.ipynb"
     write_text(target, nbformat.writes(executed))
-    write_text(target.with_suffix(".html"), html.html(executed, name=step.notebook, index=_way_up(step)))
-
-
-def _way_up(step):
-    return "../" * (len(step.folder.parts) - 1) + "index.html"
+    index = "../" * (len(step.folder.parts) - 1) + "index.html"
+    write_text(target.with_suffix(".html"), html.html(executed, name=step.notebook, index=index))
 
 
 @contextlib.contextmanager
-def kernels(reports):
-    """Give the kernels this very interpreter, the reports folder, a file for their progress and the notebooks' folder."""
-    argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=CRITICAL", "-f", "{connection_file}"]
-    spec = {"argv": argv, "display_name": "Python 3", "language": "python"}
-    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(notebook.NOTEBOOKS):
-        for lane in LANES:
-            own = {"env": {"TEMLIB_PROGRESS": str(_progress(scratch, lane))}}
-            write_json(Path(scratch, "kernels", lane, "kernel.json"), spec | own)
-        changed = {
-            "JUPYTER_PATH": os.pathsep.join(filter(None, [scratch, os.environ.get("JUPYTER_PATH")])),
-            "TEMLIB_REPORTS": str(reports),
-        }
-        before = {key: os.environ.get(key) for key in changed}
-        os.environ.update(changed)
-        try:
-            yield scratch
-        finally:
-            for key, value in before.items():
-                os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
+def _kernel(reports, progress):
+    """Yield a kernel of this very interpreter at work in the notebooks' folder, and end it."""
+    from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_core.utils import run_sync
 
-
-def _progress(places, lane):
-    """Name the file in which a notebook says how far it has come."""
-    return Path(places, f"{lane}.progress")
-
-
-@contextlib.contextmanager
-def _watching(step, progress, show):
-    """Yield the hook that papermill calls at each cell, while a thread shows the cell and the kernel's own progress."""
-    progress.unlink(missing_ok=True)  # of a notebook that failed
-    cells, ended = [0], threading.Event()
-    total = len(
-        json.loads((notebook.NOTEBOOKS / f"{step.notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    # Without folders of kernels there is but the native one: no other of this name takes its place.
+    specs = KernelSpecManager(kernel_dirs=[])
+    kernel = AsyncKernelManager(kernel_name=NATIVE_KERNEL_NAME, kernel_spec_manager=specs)
+    run_sync(kernel.start_kernel)(
+        cwd=str(notebook.NOTEBOOKS),
+        env=os.environ | {"TEMLIB_REPORTS": str(reports), "TEMLIB_PROGRESS": str(progress)},
+        extra_arguments=["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"],
     )
-
-    def on_cell(cell, cell_index, **_):
-        cells[0] = cell_index + 1
-
-    def watch():
-        while not ended.wait(0.3):
-            try:
-                text = progress.read_text(encoding="utf-8")
-            except OSError:
-                text = ""
-            show(step, f"cell {min(cells[0], total)}/{total}" + (f" · {text}" if text else ""))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
+    _kernels.add(kernel)
     try:
-        yield on_cell
+        yield kernel
     finally:
-        ended.set()
-        thread.join()
+        _kernels.discard(kernel)
+        run_sync(kernel.shutdown_kernel)()

@@ -1,53 +1,160 @@
-"""The order of a run's steps: trainings one at a time, the rest beside them."""
+"""The steps of a run: trainings one at a time, the rest beside them, and what is kept of an earlier call."""
 
+import json
 import threading
+import time
 from pathlib import Path
 
+import pandas as pd
+import psutil
 import pytest
 
+from temlib import report
+from temlib.files import InputError
 from temlib.report import runner
 from temlib.report.runner import Step
 
-FOLDERS = ("r/task=a", "r/task=b")
-STEPS = [
-    ("1_explore", "r"),
-    *(("3_train", f) for f in FOLDERS),
-    *(("4_evaluate", f) for f in FOLDERS),
-    ("5_compare", "r"),
-]
+# Each notebook leaves a file that says when it began; some wait for those of others, at most this long.
+BEGUN = "import time\nfrom pathlib import Path\nPath('begun ' + {name!r} + task).touch()\n"
+MEET = "end = time.monotonic() + 60\nwhile not Path({file!r}).exists():\n    assert time.monotonic() < end\n    time.sleep(0.05)\n"
 
 
-def steps():
-    return [Step(name, {}, {}, Path(folder)) for name, folder in STEPS]
+def begun(name, *, meets=""):
+    return BEGUN.format(name=name) + (MEET.format(file=f"begun {meets}") if meets else "")
 
 
-def test_exploring_runs_beside_a_training_and_an_evaluation_after_its_own():
-    """Training waits for the exploration that began beside it; each evaluation follows its training, comparing is last."""
-    log, exploring = [], threading.Event()
+def kernels():
+    return [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in p.cmdline()]
 
-    def finish(step):
-        if step.notebook == "1_explore":
-            exploring.set()
-        if step.notebook == "3_train":
-            assert exploring.wait(30)
-        log.append((step.notebook, str(step.folder)))
 
-    runner._in_two_lanes(steps(), finish)
-    assert sorted(log) == sorted(STEPS) and log[-1][0] == "5_compare"
-    for folder in FOLDERS:
-        assert log.index(("3_train", folder)) < log.index(("4_evaluate", folder))
+def test_trainings_run_one_by_one_and_the_rest_beside_them(tiny):
+    """Exploring and training wait for each other; each evaluation follows its training, and comparing is last."""
+    cells = {
+        "1_explore": begun("explore", meets="traina"),
+        "3_train": begun("train", meets="explorea"),
+        "4_evaluate": begun("evaluate"),
+        "5_compare": begun("compare"),
+    }
+    log = []
+    settings = tiny(cells, task=["a", "b"])
+    steps = report.execute(settings, show=lambda step: log.append((step.label, step.status)))
+    assert {step.status for step in steps} == {"done"}
+    for task in ("a", "b"):
+        trained = log.index((f"3_train task={task}", "done"))
+        assert trained < log.index((f"4_evaluate task={task}", "running"))
+    assert log.index(("3_train task=a", "done")) < log.index(("3_train task=b", "running"))
+    compared = [i for i, (label, _) in enumerate(log) if label.startswith("5_compare")]
+    assert min(compared) == len(log) - len(compared) and not kernels()
+
+
+def test_a_failed_training_skips_its_evaluation_and_no_other(tiny):
+    """The evaluation of the other task runs; the error is told and stays in the page."""
+    cells = {"3_train": "assert task != 'a', 'too few particles'", "4_evaluate": "", "1_explore": ""}
+    steps = report.execute(tiny(cells, task=["a", "b"]))
+    status = {step.label: step.status for step in steps}
+    assert status.pop("3_train task=a") == "failed" and status.pop("4_evaluate task=a") == "skipped"
+    assert set(status.values()) == {"done"}
+    page = (report.reports_folder() / "mine" / "task=a" / "3_train.html").read_text(encoding="utf-8")
+    assert "AssertionError: too few particles" in page
 
 
 @pytest.mark.parametrize("name", ["1_explore", "3_train"])
-def test_what_goes_wrong_in_either_lane_is_raised_and_ends_the_run(name):
-    """No evaluation of a training that never ended, and no comparison of half a run."""
-    log = []
+def test_what_goes_wrong_in_either_lane_is_raised_and_ends_the_run(tiny, name):
+    """No evaluation of a training that never ended, no comparison of half a run, and no kernel is left."""
+    slow = {"1_explore": "import time; time.sleep(60)", "3_train": "import time; time.sleep(60)"}
+    begun_steps = []
 
-    def finish(step):
-        log.append(step.notebook)
-        if step.notebook == name:
+    def show(step):
+        begun_steps.append(step.notebook)
+        if step.notebook == name and step.status != "running":
             raise OSError("the disk is full")
 
+    start = time.monotonic()
     with pytest.raises(OSError, match="the disk is full"):
-        runner._in_two_lanes(steps(), finish)
-    assert "4_evaluate" not in log and "5_compare" not in log
+        report.execute(tiny({**slow, name: "", "4_evaluate": "", "5_compare": ""}), show=show)
+    assert "4_evaluate" not in begun_steps and "5_compare" not in begun_steps
+    assert time.monotonic() - start < 30 and not kernels()
+
+
+def test_an_interruption_ends_both_lanes_within_seconds(tiny):
+    """Ctrl-C while two notebooks are at work: no kernel is left."""
+    import _thread
+
+    settings = tiny({"1_explore": "import time; time.sleep(60)", "3_train": "import time; time.sleep(60)"})
+    began = []
+
+    def show(step):
+        began.append(step)
+        if len(began) == 2:
+            threading.Timer(2, lambda: (began.append(time.monotonic()), _thread.interrupt_main())).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        report.execute(settings, show=show)
+    assert time.monotonic() - began[-1] < 10 and not kernels()
+
+
+def test_a_fingerprint_knows_values_notebook_data_and_earlier_steps(tiny, study):
+    """It is the same twice, and another one after any of these has changed."""
+    tiny({"1_explore": "", "5_compare": ""})
+    folder = study.parent
+
+    def of(notebook="1_explore", upstream=(), **values):
+        return runner.fingerprint(Step(notebook, {}, values, Path("r")), folder, upstream)
+
+    usual = of(particles=str(study))
+    assert usual == of(particles=str(study))
+    assert usual != of(particles=str(study), seed=2) and usual != of(particles="simulated")
+    assert usual != of(particles=str(study), upstream=[Step("3_train", {}, {}, Path("r"), fingerprint="x")])
+    (folder / "00.png").write_bytes(b"another image")
+    changed = of(particles=str(study))
+    assert changed != usual
+    tiny({"1_explore": "another cell"})
+    assert of(particles=str(study)) != changed
+    compared = of("5_compare")
+    (folder / "measures.csv").write_text("value\n1\n")
+    assert of("5_compare") != compared
+
+
+def test_tables_of_combinations_are_joined_with_their_parameters(tmp_path):
+    """One column a matrix parameter, unless the table has it; names of particles stay text; what is missing is left out."""
+    steps = [
+        Step("4_evaluate", {"task": task, "labels": share}, {}, Path("mine", f"{task}{share}"))
+        for task in ("a", "b")
+        for share in (0.5, 1.0)
+    ]
+    for step in steps[:3]:
+        (tmp_path / step.folder).mkdir(parents=True)
+        table = pd.DataFrame({"particle": ["007"], "task": ["its own"]})
+        table.to_csv(tmp_path / step.folder / "predictions.csv", index=False)
+    runner.join_tables(tmp_path / "mine", steps)
+    joined = pd.read_csv(tmp_path / "mine" / "predictions.csv", dtype=str)
+    assert joined["labels"].tolist() == ["0.5", "1.0", "0.5"]
+    assert set(joined["particle"]) == {"007"} and set(joined["task"]) == {"its own"}
+    assert not (tmp_path / "mine" / "measures.csv").exists()
+
+
+def test_provenance_keeps_what_an_earlier_call_did(tiny):
+    """A notebook that a later call leaves out stays listed, and one that is kept has the seconds that it took."""
+    settings = tiny({"1_explore": "import time; time.sleep(0.2)", "2_augment": ""})
+    report.execute(settings)
+    path = report.reports_folder() / "mine" / "provenance.json"
+    first = json.loads(path.read_text(encoding="utf-8"))["notebooks"]
+    (step,) = report.execute(settings, only=["1"])
+    assert step.status == "kept"
+    second = json.loads(path.read_text(encoding="utf-8"))["notebooks"]
+    assert [row["notebook"] for row in second] == ["1_explore", "2_augment"]
+    assert [row["seconds"] for row in second] == [row["seconds"] for row in first] and first[0]["seconds"] > 0
+    assert [row["status"] for row in second] == ["kept", "done"]
+
+
+def test_force_runs_again_and_a_foreign_folder_is_refused(tiny):
+    """`force` executes what is unchanged; a folder that holds something else is not written into."""
+    settings = tiny({"1_explore": ""})
+    assert [report.execute(settings, force=force)[0].status for force in (False, False, True)] == [
+        "done",
+        "kept",
+        "done",
+    ]
+    (report.reports_folder() / "mine" / "parameters.yaml").unlink()
+    with pytest.raises(InputError, match="is not a run of temlib"):
+        report.execute(settings)
