@@ -139,16 +139,21 @@ def sentences(table):
     return [*notes, f"None of {judged} micrographs differs from the rest in contrast, skewness or power."]
 
 
-def agreement(found):
-    """Return in words how well annotators agree; `found` is what `Particles.agreement` returned."""
-    if np.isnan(found.kappa):
-        return [f"{found.task}: kappa of {', '.join(found.annotators)} is {found.method}."]
-    interval = "" if np.isnan(found.low) else f" ({found.low:.2f} to {found.high:.2f})"
-    return [
-        f"{found.task}: the annotators {', '.join(found.annotators)} agree with kappa = {found.kappa:.2f}{interval}.",
-        f"They differ on {len(found.disagreements):,} particles; {found.method}. No classifier can be shown to agree with "
-        "the labels better than people agree with each other.",
-    ]
+def agreement(*agreements):
+    """Return in words how well annotators agree, of what `Particles.agreement` returned for each task, perhaps None."""
+    notes = []
+    for found in filter(None, agreements):
+        kappa = f"the annotators {', '.join(found.annotators)} agree with kappa = {found.kappa:.2f}"
+        if np.isnan(found.kappa):
+            notes.append(f"{found.task}: kappa of {', '.join(found.annotators)} is {found.method}.")
+            continue
+        interval = "" if np.isnan(found.low) else f" ({found.low:.2f} to {found.high:.2f})"
+        notes += [
+            f"{found.task}: {kappa}{interval}.",
+            f"They differ on {len(found.disagreements):,} particles; {found.method}. No classifier can be shown to agree "
+            "with the labels better than people agree with each other.",
+        ]
+    return notes
 
 
 def principal(data, *, seed=0):
