@@ -81,9 +81,8 @@ def run(files, changes, only, output, force):
 @SET
 def check(files, changes):
     """Check parameter FILES, and the data that they name, without running anything."""
-    declared = report.declarations()
     for settings in report.check(files, changes=changes):
-        steps = report.plan(settings, declared)
+        steps = report.plan(settings)
         labels = [step.label for step in steps]
         if len(steps) > MANY:
             times = Counter(step.notebook for step in steps)

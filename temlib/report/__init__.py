@@ -2,16 +2,6 @@
 
 from temlib.report.html import render
 from temlib.report.notebook import Progress, begin, duration, reports_folder
-from temlib.report.runner import check, declarations, execute, plan
+from temlib.report.runner import check, execute, plan
 
-__all__ = [
-    "Progress",
-    "begin",
-    "check",
-    "declarations",
-    "duration",
-    "execute",
-    "plan",
-    "render",
-    "reports_folder",
-]
+__all__ = ["Progress", "begin", "check", "duration", "execute", "plan", "render", "reports_folder"]

@@ -30,6 +30,7 @@ def html(executed, *, name, index="index.html"):
 
     exporter = HTMLExporter(template_name="temlib", extra_template_basedirs=[str(TEMPLATES)])
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    seconds = executed.metadata.get("temlib", {}).get("seconds")
     resources = {
         "title": f"{_title(executed, name)} – temlib",
         "css": _css() + HtmlFormatter(style="default").get_style_defs(".highlight"),
@@ -38,7 +39,8 @@ def html(executed, *, name, index="index.html"):
             (f"{o.ename}: {o.evalue}" for o in _outputs(executed) if o.output_type == "error"), ""
         ),
         "parameters": _parameter_rows(executed, name),
-        "origin": _origin(executed),
+        "origin": provenance.describe(),
+        "took": duration(seconds) if seconds is not None else "",
         "metadata": {"name": name},  # from which the exporter would make a title of its own
     }
     page, _ = exporter.from_notebook_node(_without_noise(executed), resources=resources)
@@ -128,19 +130,6 @@ def _parameter_rows(executed, name):
     return rows
 
 
-def _origin(executed):
-    """Return the sentence that says which code made a page, on what, and how long it took."""
-    facts = provenance.describe()
-    versions = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
-    seconds = executed.metadata.get("temlib", {}).get("seconds")
-    took = f" The notebook took {duration(seconds)} (minutes:seconds)." if seconds is not None else ""
-    commit = f", commit {facts['commit']}" if facts["commit"] else ""
-    return (
-        f"Made by temlib {facts['temlib']}{commit}, source {facts['source']}, on Python {facts['python']}, "
-        f"{facts['system']}, {facts['cores']} cores; {versions}.{took}"
-    )
-
-
 def _write(path, template, **content):
     """Write a page from a template."""
     templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
@@ -183,12 +172,9 @@ def _notebook_row(folder, entry):
     path = folder.parent / entry["folder"] / f"{entry['notebook']}.html"
     start = path.read_text(encoding="utf-8")[:2000] if path.exists() else ""
     title = re.search(r"<title>(.*?) – temlib</title>", start)
-    combination = ", ".join(f"{key} {value}" for key, value in entry["combination"].items())
     return entry | {
         "link": path.relative_to(folder).as_posix() if start else "",
-        "combination": combination or "all particles",
         "title": escape.unescape(title.group(1)) if title else "",
-        "status": "done" if entry["status"] == "kept" else entry["status"],
         "time": duration(entry["seconds"]),
     }
 

@@ -51,21 +51,11 @@ def found(values, *folders):
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook at work, by custom named `here`.
+    """A notebook at work, by custom named `here`."""
 
-    Attributes
-    ----------
-    name : str
-        Such as `1_explore`.
-    values : dict
-        Its checked parameters; paths are absolute.
-    folder : Path
-        The run's folder, which it reads and writes.
-    """
-
-    name: str
-    values: dict
-    folder: Path
+    name: str  # such as `1_explore`
+    values: dict  # its checked parameters; paths are absolute
+    folder: Path  # the run's, which it reads and writes
 
     @property
     def source(self):
@@ -136,17 +126,14 @@ def begin(name, values):
 class Progress:
     """How far long work has come: in the runner's line, or as one updated line in JupyterLab.
 
+    The runner names a file in TEMLIB_PROGRESS and reads it; nothing is left in the report.
+
     Parameters
     ----------
     what : str
         The work, such as `training`.
     total : int
         Number of steps.
-
-    Notes
-    -----
-    The runner names a file in TEMLIB_PROGRESS and reads it; nothing is left in the report. In JupyterLab the one line
-    shows the time that is left.
     """
 
     def __init__(self, what, total):

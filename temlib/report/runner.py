@@ -31,6 +31,8 @@ TRAIN = ("3_train",)
 ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
 JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "costs.csv", "label_audit.csv")
+# How papermill is to work, beside a kernel that is its own interpreter's.
+PAPERMILL = {"kernel_name": "python3", "language": "python", "progress_bar": False, "coalesce_streams": True}
 
 _kernels = set()  # those at work
 
@@ -94,11 +96,10 @@ def check(files, *, changes=()):
     """
     declared = declarations()
     checked = [parameters.read(path, declared, changes=changes) for path in files]
-    names = [settings.run for settings in checked]
-    for name in names:
-        if names.count(name) > 1:
+    for settings in checked:
+        if sum(other.run == settings.run for other in checked) > 1:
             raise InputError(
-                f"{name}: two of the files have this name, and a run is named after its file; rename one."
+                f"{settings.run}: two of the files have this name, and a run is named after its file; rename one."
             )
     for settings in checked:
         _check_values(settings, declared)
@@ -126,14 +127,12 @@ def _effective(settings, declared, names):
     return [fixed | combination for combination in settings.combinations(names)]
 
 
-def plan(settings, declared, *, only=()):
+def plan(settings, *, only=()):
     """List the steps of a run in their order.
 
     Parameters
     ----------
     settings : Settings
-    declared : dict
-        What `declarations` returned.
     only : sequence of str
         Notebooks to run, by name or by the beginning of it; empty runs those of the file, or all but `ON_REQUEST`.
 
@@ -141,6 +140,7 @@ def plan(settings, declared, *, only=()):
     -------
     list of Step
     """
+    declared = declarations()
     chosen = settings.notebooks or [name for name in declared if name not in ON_REQUEST]
     for wanted in only:
         if not any(name.startswith(wanted) for name in declared):
@@ -186,7 +186,7 @@ def execute(settings, *, only=(), output=None, force=False, show=lambda step: No
         raise InputError(
             f"{folder}: this folder is not a run of temlib; empty it, or choose another with --output."
         )
-    steps = plan(settings, declarations(), only=only)
+    steps = plan(settings, only=only)
     write_text(folder / "parameters.yaml", _as_yaml(settings))
     started = time.time()
 
@@ -284,11 +284,11 @@ def fingerprint(step, folder, upstream=()):
 
 def _is_unchanged(reports, step):
     """Return whether a step was finished before, from all the same."""
-    path = reports / step.folder / f"{step.notebook}.ipynb"
+    path = reports / step.folder / step.source.name
     if not (path.exists() and path.with_suffix(".html").exists()):
         return False
-    stored = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("temlib", {})
-    return stored.get("fingerprint") == step.fingerprint
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    return metadata.get("temlib", {}).get("fingerprint") == step.fingerprint
 
 
 def join_tables(folder, steps):
@@ -310,12 +310,10 @@ def _write_origin(folder, steps, started):
     """Write where the run came from, its index, and the index over all runs."""
     from temlib.report import html
 
-    shown = ("notebook", "combination", "status", "error")
-    rows = [
-        {key: getattr(step, key) for key in shown}
-        | {"folder": step.folder.as_posix(), "seconds": round(step.seconds, 1)}
-        for step in steps
-    ]
+    rows = []
+    for step in steps:
+        row = {key: getattr(step, key) for key in ("notebook", "combination", "status", "error")}
+        rows.append(row | {"folder": step.folder.as_posix(), "seconds": round(step.seconds, 1)})
     path = folder / "provenance.json"
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     content = provenance.describe() | {
@@ -356,30 +354,17 @@ def _execute_notebook(reports, step):
         partial, step.progress = Path(scratch, "notebook.ipynb"), Path(scratch, "progress")
         with _kernel(reports, step.progress) as kernel:
             try:
-                papermill.execute_notebook(
-                    step.source,
-                    partial,
-                    step.values,
-                    kernel_name=kernel.kernel_name,
-                    language="python",
-                    progress_bar=False,
-                    coalesce_streams=True,
-                    on_cell_execute=at_cell,
-                    km=kernel,
-                )
+                watched = {"km": kernel, "on_cell_execute": at_cell}
+                papermill.execute_notebook(step.source, partial, step.values, **watched, **PAPERMILL)
             except papermill.PapermillExecutionError as error:
                 status, failure = "failed", f"{error.ename}: {error.evalue}"
         executed = nbformat.read(partial, as_version=4)
     step.status, step.error, step.seconds = status, failure, time.monotonic() - started
-    executed.metadata["temlib"] = {
-        "fingerprint": step.fingerprint if status == "done" else "",
-        "seconds": round(step.seconds, 1),
-        "status": status,
-        "values": step.values,
-    }
+    known = {"status": status, "seconds": round(step.seconds, 1), "values": step.values}
+    executed.metadata["temlib"] = known | {"fingerprint": step.fingerprint if status == "done" else ""}
     for private in ("input_path", "output_path"):
         executed.metadata.get("papermill", {}).pop(private, None)
-    target = reports / step.folder / f"{step.notebook}.ipynb"
+    target = reports / step.folder / step.source.name
     write_text(target, nbformat.writes(executed))
     index = "../" * (len(step.folder.parts) - 1) + "index.html"
     write_text(target.with_suffix(".html"), html.html(executed, name=step.notebook, index=index))
@@ -388,18 +373,16 @@ def _execute_notebook(reports, step):
 @contextlib.contextmanager
 def _kernel(reports, progress):
     """Yield a kernel of this very interpreter at work in the notebooks' folder, and end it."""
-    from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
+    from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_core.utils import run_sync
 
     # Without folders of kernels there is but the native one: no other of this name takes its place.
     specs = KernelSpecManager(kernel_dirs=[])
-    kernel = AsyncKernelManager(kernel_name=NATIVE_KERNEL_NAME, kernel_spec_manager=specs)
-    run_sync(kernel.start_kernel)(
-        cwd=str(notebook.NOTEBOOKS),
-        env=os.environ | {"TEMLIB_REPORTS": str(reports), "TEMLIB_PROGRESS": str(progress)},
-        extra_arguments=["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"],
-    )
+    kernel = AsyncKernelManager(kernel_name=PAPERMILL["kernel_name"], kernel_spec_manager=specs)
+    variables = os.environ | {"TEMLIB_REPORTS": str(reports), "TEMLIB_PROGRESS": str(progress)}
+    quiet = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]
+    run_sync(kernel.start_kernel)(cwd=str(notebook.NOTEBOOKS), env=variables, extra_arguments=quiet)
     _kernels.add(kernel)
     try:
         yield kernel
