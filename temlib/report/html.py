@@ -133,6 +133,7 @@ def _parameter_rows(executed, name):
 def _write(path, template, **content):
     """Write a page from a template."""
     templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    templates.filters["duration"] = duration
     write_text(path, templates.get_template(template).render(css=_css(), **content))
 
 
@@ -141,58 +142,37 @@ def _json(path):
 
 
 def _run(folder):
-    """Return where a run came from, what its evaluations found, and how many of its notebooks did not finish."""
-    origin = {"notebooks": []} | _json(folder / "provenance.json")
+    """Return a run's name, where it came from, what its evaluations found, and how many notebooks did not finish."""
+    origin = {"notebooks": [], "seconds": 0} | _json(folder / "provenance.json")
     answers = [_json(path) for path in sorted(folder.rglob("answer.json"))]
-    return origin, answers, sum(row["status"] in ("failed", "skipped") for row in origin["notebooks"])
+    failed = sum(row["status"] in ("failed", "skipped") for row in origin["notebooks"])
+    return {"name": folder.name, "origin": origin, "answers": answers, "failed": failed}
 
 
 def write_run_index(folder):
     """Write the `index.html` of a run from what lies in its folder."""
-    origin, answers, failed = _run(folder)
-    facts = [f"{key} {origin[key]}" for key in ("temlib", "commit", "python", "system") if origin.get(key)]
-    took = duration(origin.get("seconds", 0))
+    run = _run(folder)
     _write(
         folder / "index.html",
         "run.html.j2",
-        name=folder.name,
-        simulated=any(answer.get("simulated") for answer in answers),
-        failed=failed,
-        answers=answers,
-        headline=[row for answer in answers for row in answer.get("headline", [])],
-        notebooks=[_notebook_row(folder, entry) for entry in origin["notebooks"]],
+        **run,
+        headline=[row for answer in run["answers"] for row in answer.get("headline", [])],
+        notebooks=[_notebook_row(folder, entry) for entry in run["origin"]["notebooks"]],
         parameters=(folder / "parameters.yaml").read_text(encoding="utf-8"),
         tables=sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.csv")),
-        origin=f"{', '.join(facts)}; started {origin.get('started', '')}, {took} in all.",
     )
 
 
 def _notebook_row(folder, entry):
-    """Return the row of a run's index for a notebook: its title is that of its page."""
+    """Return an entry of a run's provenance with the address and the title of its page."""
     path = folder.parent / entry["folder"] / f"{entry['notebook']}.html"
     start = path.read_text(encoding="utf-8")[:2000] if path.exists() else ""
     title = re.search(r"<title>(.*?) – temlib</title>", start)
-    return entry | {
-        "link": path.relative_to(folder).as_posix() if start else "",
-        "title": escape.unescape(title.group(1)) if title else "",
-        "time": duration(entry["seconds"]),
-    }
+    link = path.relative_to(folder).as_posix() if start else ""
+    return entry | {"link": link, "title": escape.unescape(title.group(1)) if title else ""}
 
 
 def write_index(reports):
     """Write the `index.html` over all runs below the folder `reports`."""
-    runs = []
-    for path in sorted(Path(reports).glob("*/provenance.json")):
-        origin, answers, failed = _run(path.parent)
-        simulated = any(answer.get("simulated") for answer in answers)
-        runs.append(
-            {
-                "name": path.parent.name,
-                "data": "simulated" if simulated else "measured" if answers else "",
-                "sentences": [answer["sentences"][0] for answer in answers if answer.get("sentences")],
-                "failed": failed > 0,
-                "state": f"{failed} notebooks did not finish" if failed else "finished",
-                "started": origin.get("started", ""),
-            }
-        )
+    runs = [_run(path.parent) for path in sorted(Path(reports).glob("*/provenance.json"))]
     _write(Path(reports) / "index.html", "index.html.j2", runs=runs)
