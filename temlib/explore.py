@@ -50,16 +50,10 @@ def spectra(data):
 def per_micrograph(data):
     """Measure each micrograph's particles and compare it with the others.
 
-    Returns
-    -------
-    DataFrame
-        One row a micrograph: `micrograph, particles`; `centre contrast` (centre minus edge) and `skewness` of the grey
-        levels, both of which change sign with the contrast; `coarse`, `middle` and `fine power` (log10 of squared robust
-        units); `inverted` (bool); `differs` (the measures that are far from the other micrographs', with the number of
-        robust deviations; empty = none).
+    Columns: `micrograph, particles`; `centre contrast` (centre minus edge) and `skewness` of the grey levels, both of
+    which change sign with the contrast; `coarse`, `middle` and `fine power` (log10 of squared robust units); `inverted`
+    (bool); `differs` (the measures that are far from the other micrographs', with the number of robust deviations).
 
-    Notes
-    -----
     A micrograph differs where it lies at least 4 scaled median absolute deviations from the median of all micrographs
     *and* at least 4 of its own standard errors. It is inverted where one of the two signed measures lies at least 4
     standard errors on the other side of zero from most micrographs, and the other one does not contradict.
@@ -187,18 +181,9 @@ def leakage(data, task, *, seed=0):
     training, and its score says less about new micrographs. Trees on descriptors of texture and on each
     particle's power spectrum show by how much, in seconds; a network that learns for longer may gain more from it.
 
-    Parameters
-    ----------
-    data : Particles
-        All with a label for `task`. A random sample of at most 3,000 is used.
-    task : str
-    seed : int
-
-    Returns
-    -------
-    DataFrame or None
-        Predictions (see docs/architecture.md) of two models, named `AT_RANDOM` and `WHOLE` after the split; None where
-        micrographs or a class are too few, or each particle is its own micrograph.
+    All of `data`, of which a random sample is used, have a label for `task`. Returns predictions (see
+    docs/architecture.md) of two models, named `AT_RANDOM` and `WHOLE` after the split; None where micrographs or a class
+    are too few, or each particle is its own micrograph.
     """
     from joblib import parallel_config
     from sklearn.ensemble import ExtraTreesClassifier
@@ -241,13 +226,10 @@ def leaked(predictions, task):
 
 
 def near_duplicates(particles):
-    """Find pairs of particles of different micrographs that look the same.
+    """Find pairs of particles of different micrographs that look the same, most alike first.
 
-    Returns
-    -------
-    DataFrame
-        `first, second` (names), `correlation` of the images, reduced to 16×16 pixels, at least 0.98; most alike first,
-        at most 10,000. Of more than 20,000 particles an even sample is compared.
+    Columns: `first, second` (names), `correlation` of the images, reduced to 16×16 pixels. Of too many particles an even
+    sample is compared.
     """
     if len(particles) > COMPARED:
         particles = particles.rows(np.linspace(0, len(particles) - 1, COMPARED).astype(int))

@@ -25,15 +25,7 @@ class InputError(ValueError):
 def replacing(path):
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file to write; its folder is made when missing.
-
-    Yields
-    ------
-    Path
-        Where to write. The suffix is that of `path`, since many writers choose the format by it.
+    The folder is made when missing; the suffix is that of `path`, since many writers choose the format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,6 +161,6 @@ def refusal(path, fault):
 
 
 def nearest(name, known):
-    """Say which of the `known` names is meant by `name`, as the end of a sentence; empty if none is near."""
+    """Return which of the `known` names is meant by `name`, as the end of a sentence; empty if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; the nearest is '{near[0]}'" if near else ""

@@ -28,7 +28,7 @@ PACKAGES = (
 
 @functools.cache
 def source_hash():
-    """Hash the source of temlib, so that a result can be tied to the code that made it."""
+    """Return a hash of the source of temlib, so that a result can be tied to the code that made it."""
     seen = hashlib.sha256()
     for path in sorted(Path(temlib.__file__).parent.rglob("*")):
         if path.suffix in (".py", ".j2", ".css"):
@@ -37,7 +37,7 @@ def source_hash():
 
 
 def describe():
-    """Describe code, packages and machine as plain JSON values."""
+    """Return code, packages and machine as plain JSON values."""
     return {
         "temlib": temlib.__version__,
         "commit": _commit(),
@@ -57,14 +57,12 @@ def _version(name):
 
 
 def _commit():
-    """Give the commit of the checkout, with a plus sign when files were changed since; empty outside git."""
+    """Return the commit of the checkout, with a plus sign when files were changed since; empty outside git."""
     root = Path(temlib.__file__).parents[1]
+    how = {"cwd": root, "stderr": subprocess.DEVNULL, "text": True, "timeout": 5}
     try:
-        ask = functools.partial(
-            subprocess.run, cwd=root, capture_output=True, text=True, timeout=5, check=True
-        )
-        commit = ask(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
-        changed = ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+        commit = subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], **how).strip()
+        changed = subprocess.check_output(["git", "status", "--porcelain", "--untracked-files=no"], **how)
     except (OSError, subprocess.SubprocessError):
         return ""
     return commit + ("+" if changed else "")
