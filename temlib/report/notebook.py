@@ -28,7 +28,7 @@ def reports_folder():
     return Path(os.environ.get("TEMLIB_REPORTS") or CHECKOUT / "reports")
 
 
-def found(values, *folders):
+def with_paths(values, *folders):
     """Return parameter values whose relative paths are replaced by the files and folders that they name.
 
     A path is looked for in `folders`, such as that of the parameter file, in the working directory, and in the
@@ -80,7 +80,8 @@ class Notebook:
                 f"with the same value of 'run'."
             )
         text = dict.fromkeys(("particle", "micrograph", "truth", "predicted"), str)
-        return pd.read_csv(path, dtype=text, keep_default_na=True, na_values=[""])
+        # A class may be called None or NA: only an empty cell is missing.
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
 
     def wrote(self, *names):
         """Return which files of the run this notebook has written, as a table with sizes."""
@@ -116,7 +117,7 @@ def begin(name, values):
         raise InputError(
             f"{name}: 'run' names a folder below reports/, such as 'scratch', but is {checked['run']!r}."
         )
-    checked = found(checked)
+    checked = with_paths(checked)
     figures.set_style()
     folder = reports_folder() / run
     folder.mkdir(parents=True, exist_ok=True)

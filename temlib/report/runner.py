@@ -116,8 +116,8 @@ def _check_values(settings, declared):
     names = ("particles", "task", "folds", "scale", "pixel_nm", "input_size")
     for values in _effective(settings, declared, names):
         if values["particles"] != "simulated":
-            data.check(**notebook.found(values, beside))
-    settings.values.update(notebook.found(settings.values, beside))
+            data.check(**notebook.with_paths(values, beside))
+    settings.values.update(notebook.with_paths(settings.values, beside))
 
 
 def _effective(settings, declared, names):
@@ -292,16 +292,15 @@ def _is_unchanged(reports, step):
 
 
 def join_tables(folder, steps):
-    """Join the tables of all combinations in the run's own folder, with a column per matrix parameter."""
+    """Join the tables of all combinations, as text, in the run's own folder, with a column per matrix parameter."""
     parts = {step.folder: step.combination for step in steps if step.combination}
     for name in JOINED:
         tables = []
         for relative, combination in parts.items():
             path = folder.parent / relative / name
             if path.exists():
-                table = pd.read_csv(path, dtype={"particle": str, "micrograph": str}, low_memory=False)
-                new = {key: str(value) for key, value in combination.items() if key not in table}
-                tables.append(table.assign(**new))
+                table = pd.read_csv(path, dtype=str, keep_default_na=False)
+                tables.append(table.assign(**{k: v for k, v in combination.items() if k not in table}))
         if tables:
             write_csv(folder / name, pd.concat(tables, ignore_index=True))
 

@@ -1,0 +1,103 @@
+"""What a notebook gets from `report.begin`: checked parameters, its data set, its folder."""
+
+from dataclasses import dataclass
+
+import nbformat
+import pandas as pd
+import pytest
+
+from temlib import report
+from temlib.files import InputError
+from temlib.report import notebook
+
+DECLARED = """
+run: str = "scratch"  # folder
+particles: str = "simulated"  # data set
+predictions: str = ""  # of another program
+count: int = 600  # particles [50, 1000]
+"""
+VALUES = {"run": "mine", "particles": "simulated", "predictions": "", "count": 60, "np": None}
+
+
+@pytest.fixture
+def values(tmp_path, monkeypatch):
+    """The globals of a notebook whose parameters are `DECLARED`."""
+    monkeypatch.setattr(notebook, "NOTEBOOKS", tmp_path)
+    monkeypatch.setenv("TEMLIB_REPORTS", str(tmp_path / "reports"))
+    cell = nbformat.v4.new_code_cell(DECLARED, metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "1_explore.ipynb")
+    return dict(VALUES)
+
+
+def test_begin_makes_the_folder_and_keeps_the_declared_parameters(values, tmp_path):
+    """Nothing else of a notebook's globals is a parameter."""
+    here = report.begin("1_explore", values)
+    assert here.folder == tmp_path / "reports" / "mine" and here.folder.is_dir()
+    assert set(here.values) == {"run", "particles", "predictions", "count"} and here.source == "simulated"
+
+
+def test_arguments_are_the_parameters_that_a_callable_takes(values):
+    """Of a function or of a dataclass; the first parameter may have another name and be given beside them."""
+
+    @dataclass
+    class Settings:
+        count: int
+        epochs: int = 3
+
+    here = report.begin("1_explore", values)
+    assert here.arguments(lambda source, *, count=1, seed=2: None) == {"count": 60}
+    assert Settings(**here.arguments(Settings)) == Settings(60)
+
+
+def test_paths_are_found_from_the_working_directory(values, tmp_path, monkeypatch):
+    """Relative ones become absolute; a wrong one is refused with the places that were looked in."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.csv", "other.csv"):
+        (tmp_path / name).touch()
+    here = report.begin("1_explore", values | {"particles": "mine.csv", "predictions": "other.csv"})
+    assert here.source == str(tmp_path / "mine.csv")
+    assert here.values["predictions"] == str(tmp_path / "other.csv")
+    with pytest.raises(InputError, match=f"particles: 'none.csv' is neither 'simulated' nor .*{tmp_path}"):
+        report.begin("1_explore", values | {"particles": "none.csv"})
+    with pytest.raises(InputError, match="predictions: 'none.csv' is no file or folder"):
+        report.begin("1_explore", values | {"predictions": "none.csv"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"count": 3}, r"1_explore: 'count' should lie in \[50, 1000\]"),
+        ({"run": "../x"}, "folder below reports/"),
+    ],
+)
+def test_what_does_not_fit_is_refused(values, change, message):
+    """A value outside its range, and a run outside the reports folder."""
+    with pytest.raises(InputError, match=message):
+        report.begin("1_explore", values | change)
+
+
+def test_tables_of_a_run_keep_names_as_text(values):
+    """A particle named 007 stays so, empty cells are missing; a table that is not there names the notebook to run."""
+    here = report.begin("1_explore", values)
+    pd.DataFrame({"particle": ["007"], "truth": ["NA"], "p": [""]}).to_csv(here.path("t.csv"), index=False)
+    table = here.table("t.csv", first="3_train")
+    assert table.loc[0, ["particle", "truth"]].tolist() == ["007", "NA"] and table["p"].isna().all()
+    assert here.wrote("t.csv")["file"].tolist() == ["t.csv"]
+    with pytest.raises(InputError, match="run the notebook 3_train first"):
+        here.table("none.csv", first="3_train")
+
+
+def test_progress_writes_one_line_for_the_runner(tmp_path, monkeypatch):
+    """The work, how far it has come and what is left; nothing once it is done."""
+    monkeypatch.setenv("TEMLIB_PROGRESS", str(tmp_path / "progress"))
+    progress = report.Progress("training", 4)
+    progress.at(1, "fold 1")
+    assert (tmp_path / "progress").read_text(encoding="utf-8").startswith("training 1/4 · fold 1 · 0:0")
+    progress.done()
+    assert not (tmp_path / "progress").exists()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(35, "0:35"), (725, "12:05"), (11220, "3 h 07")])
+def test_durations_are_read_at_a_glance(seconds, text):
+    """Minutes and seconds, or hours and minutes."""
+    assert report.duration(seconds) == text
