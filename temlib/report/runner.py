@@ -5,13 +5,13 @@ whose files it reads, declares; such a run of a notebook is a `Step`. What is fi
 notebook, temlib, data) is kept. Papermill executes a notebook in a kernel of this very interpreter.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import tempfile
 import time
+import weakref
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +31,10 @@ TRAIN = ("3_train",)
 ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
 JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "costs.csv", "label_audit.csv")
-# How papermill is to work, beside a kernel that is its own interpreter's.
+# How papermill is to work; the kernel is that of `_kernel_class`.
 PAPERMILL = {"kernel_name": "python3", "language": "python", "progress_bar": False, "coalesce_streams": True}
 
-_kernels = set()  # those at work
+_kernels = weakref.WeakSet()
 
 
 @dataclass
@@ -258,7 +258,7 @@ def _in_two_lanes(steps, finish):
                 future.cancel()
             logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it would report that kernels died
             while any(future.running() for future in ended.values()):
-                for kernel in list(_kernels):
+                for kernel in [kernel for kernel in _kernels if kernel.has_kernel]:
                     kernel.provisioner.process.kill()
                 time.sleep(0.1)
             raise
@@ -351,12 +351,11 @@ def _execute_notebook(reports, step):
     status, failure = "done", ""
     with tempfile.TemporaryDirectory() as scratch:
         partial, step.progress = Path(scratch, "notebook.ipynb"), Path(scratch, "progress")
-        with _kernel(reports, step.progress) as kernel:
-            try:
-                watched = {"km": kernel, "on_cell_execute": at_cell}
-                papermill.execute_notebook(step.source, partial, step.values, **watched, **PAPERMILL)
-            except papermill.PapermillExecutionError as error:
-                status, failure = "failed", f"{error.ename}: {error.evalue}"
+        kernel = {"kernel_manager_class": _kernel_class(reports, step.progress), "on_cell_execute": at_cell}
+        try:
+            papermill.execute_notebook(step.source, partial, step.values, **kernel, **PAPERMILL)
+        except papermill.PapermillExecutionError as error:
+            status, failure = "failed", f"{error.ename}: {error.evalue}"
         executed = nbformat.read(partial, as_version=4)
     step.status, step.error, step.seconds = status, failure, time.monotonic() - started
     known = {"status": status, "seconds": round(step.seconds, 1), "values": step.values}
@@ -369,22 +368,19 @@ def _execute_notebook(reports, step):
     write_text(target.with_suffix(".html"), html.html(executed, name=step.notebook, index=index))
 
 
-@contextlib.contextmanager
-def _kernel(reports, progress):
-    """Yield a kernel of this very interpreter at work in the notebooks' folder, and end it."""
+def _kernel_class(reports, progress):
+    """Return the class of a kernel of this very interpreter at work in the notebooks' folder."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
-    from jupyter_core.utils import run_sync
 
-    # Without folders of kernels there is but the native one: no other of this name takes its place.
-    specs = KernelSpecManager(kernel_dirs=[])
-    kernel = AsyncKernelManager(kernel_name=PAPERMILL["kernel_name"], kernel_spec_manager=specs)
-    variables = os.environ | {"TEMLIB_REPORTS": str(reports), "TEMLIB_PROGRESS": str(progress)}
-    quiet = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]
-    run_sync(kernel.start_kernel)(cwd=str(notebook.NOTEBOOKS), env=variables, extra_arguments=quiet)
-    _kernels.add(kernel)
-    try:
-        yield kernel
-    finally:
-        _kernels.discard(kernel)
-        run_sync(kernel.shutdown_kernel)()
+    class Kernel(AsyncKernelManager):
+        async def start_kernel(self, **options):
+            # Without folders of kernels there is but the native one: no other of its name takes its place.
+            self.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
+            options["cwd"] = str(notebook.NOTEBOOKS)
+            options["env"] = os.environ | {"TEMLIB_REPORTS": str(reports), "TEMLIB_PROGRESS": str(progress)}
+            options["extra_arguments"] = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]
+            await super().start_kernel(**options)
+            _kernels.add(self)
+
+    return Kernel
