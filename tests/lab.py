@@ -23,7 +23,7 @@ SETTINGS = (
 
 @contextmanager
 def chromium():
-    """Start a headless Chromium of the system, or Playwright's own, and give it."""
+    """Yield a headless Chromium of the system, or Playwright's own."""
     from playwright.sync_api import sync_playwright
 
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -49,7 +49,7 @@ class Lab:
         return page
 
     def run_all(self, page, *, timeout=600, meanwhile=None):
-        """Choose "Run All Cells" in the menu and wait for the last cell; give the text of the errors that are shown.
+        """Choose "Run All Cells" in the menu and wait for the last cell; return the text of the errors that are shown.
 
         Twice a second, `meanwhile` is called with the page, as a person may act while cells run.
         """
@@ -74,14 +74,14 @@ class Lab:
         raise TimeoutError(f"the notebook did not end; its prompts are {texts}")
 
     def errors(self, page):
-        """Give the tracebacks that a page shows."""
+        """Return the tracebacks that a page shows."""
         kind = "application/vnd.jupyter.error"
         return page.locator(f'.jp-RenderedText[data-mime-type="{kind}"]').all_inner_texts()
 
 
 @contextmanager
 def jupyterlab(folder):
-    """Serve copies of the notebooks from `folder`, with settings, runs and workspaces below it, and give a `Lab`."""
+    """Serve copies of the notebooks from `folder`, with settings, runs and workspaces below it, and yield a `Lab`."""
     served, home = folder / "notebooks", folder / "home"
     shutil.copytree(notebook.NOTEBOOKS, served, ignore=shutil.ignore_patterns(".*"))
     for extension, name, values in SETTINGS:

@@ -32,8 +32,6 @@ KINDS = {
     "bool": (bool, "true or false"),
     "list": (list, "a list"),
 }
-# Parameters of the file itself; every other key belongs to a notebook.
-FILE_KEYS = ("matrix", "notebooks")
 
 _COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}]+\})?\s*$")
 
@@ -166,7 +164,7 @@ def read(path, declarations, *, changes=()):
     known = {name: p for notebook in declarations.values() for name, p in notebook.items() if name != "run"}
     for key in [*content, *matrix]:
         if key not in known:
-            hint = nearest(str(key), [*known, *FILE_KEYS]) or "; each report lists them at its end"
+            hint = nearest(str(key), [*known, "matrix", "notebooks"]) or "; each report lists them at its end"
             raise InputError(f"{path}: no notebook has a parameter '{key}'{hint}.")
     for key, given in matrix.items():
         if key in content:
