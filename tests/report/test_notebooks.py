@@ -37,6 +37,7 @@ def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     result = CliRunner().invoke(main, ["run", "parameters/quick.yaml", *TINY, "--output", str(folder)])
     assert result.exit_code == 0, result.output
+    assert len(re.findall(r"^✓ 3_train task=\w+ · \d+:\d\d$", result.output, flags=re.M)) == 2
     return folder
 
 
@@ -108,12 +109,13 @@ def test_pages_of_simulated_particles_say_so(reports):
 
 
 def test_an_unchanged_run_is_kept(reports):
-    """A second run with the same parameters executes nothing."""
+    """A second run with the same parameters executes nothing, and says so in one line."""
     before = {p: p.stat().st_mtime_ns for p in reports.rglob("7_*.ipynb")}
     result = CliRunner().invoke(
         main, ["run", "parameters/quick.yaml", *TINY, "--only", "7", "--output", str(reports)]
     )
-    assert result.exit_code == 0 and {p: p.stat().st_mtime_ns for p in reports.rglob("7_*.ipynb")} == before
+    assert result.exit_code == 0 and "= 7_software · 0:00 · unchanged, kept\n" in result.output
+    assert {p: p.stat().st_mtime_ns for p in reports.rglob("7_*.ipynb")} == before
 
 
 def test_bad_data_stop_before_any_notebook(study, tmp_path):
