@@ -11,7 +11,6 @@ import logging
 import os
 import tempfile
 import time
-import weakref
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +33,6 @@ JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "
 # How papermill is to work; the kernel is that of `_kernel_class`.
 PAPERMILL = {"kernel_name": "python3", "language": "python", "progress_bar": False, "coalesce_streams": True}
 
-_kernels = weakref.WeakSet()
-
 
 @dataclass
 class Step:
@@ -51,6 +48,7 @@ class Step:
     fingerprint: str = field(default="", repr=False)
     cell: str = field(default="", repr=False)  # the cell that is executed, such as `cell 5/20`
     progress: Path = field(default=Path(), repr=False)  # where the kernel writes how far it has come
+    kernel: object = field(default=None, repr=False)  # the last one that was started for it
 
     @property
     def label(self):
@@ -258,8 +256,9 @@ def _in_two_lanes(steps, finish):
                 future.cancel()
             logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it would report that kernels died
             while any(future.running() for future in ended.values()):
-                for kernel in [kernel for kernel in _kernels if kernel.has_kernel]:
-                    kernel.provisioner.process.kill()
+                for kernel in [step.kernel for step in steps if step.kernel]:
+                    if kernel.has_kernel:
+                        kernel.provisioner.process.kill()
                 time.sleep(0.1)
             raise
 
@@ -351,7 +350,7 @@ def _execute_notebook(reports, step):
     status, failure = "done", ""
     with tempfile.TemporaryDirectory() as scratch:
         partial, step.progress = Path(scratch, "notebook.ipynb"), Path(scratch, "progress")
-        kernel = {"kernel_manager_class": _kernel_class(reports, step.progress), "on_cell_execute": at_cell}
+        kernel = {"kernel_manager_class": _kernel_class(reports, step), "on_cell_execute": at_cell}
         try:
             papermill.execute_notebook(step.source, partial, step.values, **kernel, **PAPERMILL)
         except papermill.PapermillExecutionError as error:
@@ -368,7 +367,7 @@ def _execute_notebook(reports, step):
     write_text(target.with_suffix(".html"), html.html(executed, name=step.notebook, index=index))
 
 
-def _kernel_class(reports, progress):
+def _kernel_class(reports, step):
     """Return the class of a kernel of this very interpreter at work in the notebooks' folder."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -378,9 +377,12 @@ def _kernel_class(reports, progress):
             # Without folders of kernels there is but the native one: no other of its name takes its place.
             self.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
             options["cwd"] = str(notebook.NOTEBOOKS)
-            options["env"] = os.environ | {"TEMLIB_REPORTS": str(reports), "TEMLIB_PROGRESS": str(progress)}
+            options["env"] = os.environ | {
+                "TEMLIB_REPORTS": str(reports),
+                "TEMLIB_PROGRESS": str(step.progress),
+            }
             options["extra_arguments"] = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]
             await super().start_kernel(**options)
-            _kernels.add(self)
+            step.kernel = self
 
     return Kernel
