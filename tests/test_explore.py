@@ -4,23 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temlib import data, explore
-
-MICROGRAPHS, EACH, SIZE = 12, 20, 24
-
-
-def study(change=None, *, signal=1.0, seed=0):
-    """Noise with a dark ring; `change` gets the images of micrograph m3 and gives others."""
-    rng = np.random.default_rng(seed)
-    radius = np.hypot(*(np.indices((SIZE, SIZE)) - (SIZE - 1) / 2))
-    images = rng.normal(0, 1, (MICROGRAPHS * EACH, SIZE, SIZE)) - signal * np.exp(-((radius - 4) ** 2) / 4)
-    names = np.repeat([f"m{k:02d}" for k in range(MICROGRAPHS)], EACH)
-    if change:
-        images[names == "m03"] = change(images[names == "m03"], rng)
-    table = pd.DataFrame({"particle": [f"p{i}" for i in range(len(images))], "micrograph": names})
-    table["label"] = np.where(np.arange(len(images)) % 2, "full", "empty")
-    table["pixel_size_nm"], table["box_px"] = 2.0, 24.0
-    return data.Particles(table, images.astype(np.float32), "test", (), "physical", 2.0, False)
+from temlib import data, explore, figures
+from tests.figures.conftest import EACH, MICROGRAPHS, SIZE, check, study
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -90,6 +75,9 @@ def test_a_split_at_random_is_flattered_where_micrographs_can_be_told():
     scores, difference = explore.leaked(held_out, "label")
     value = scores.set_index("model")["value"]
     assert value[explore.AT_RANDOM] > 0.75 and value[explore.WHOLE] < 0.6 and difference["low"] > 0.1
+    picture = figures.leakage(held_out, "label")
+    check(picture, list(scores), n=len(data))
+    assert "would flatter" in picture.caption and len(picture.frame()) == 2
 
 
 def test_no_leak_is_claimed_where_there_is_none():

@@ -1,4 +1,4 @@
-"""What stands out before anything is learnt, and its pictures."""
+"""Pictures of what stands out before anything is learnt."""
 
 import dataclasses
 
@@ -6,98 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temlib import data, explore, figures
-from tests.figures.conftest import EACH, MICROGRAPHS, SIZE, check, sentence, study
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_nothing_stands_out_where_nothing_is_different(seed):
-    """Twelve alike micrographs: none is inverted, none differs."""
-    table = explore.per_micrograph(study(seed=seed))
-    assert not table["inverted"].any() and table["differs"].eq("").all() and len(table) == MICROGRAPHS
-
-
-def test_inverted_contrast_is_found_and_said():
-    """The one micrograph in which bright and dark are exchanged."""
-    table = explore.per_micrograph(study(lambda images, rng: -images))
-    assert table.loc[table["inverted"], "micrograph"].tolist() == ["m03"]
-    assert explore.sentences(table)[0].startswith("Inverted contrast: in m03 bright and dark")
-
-
-def test_noise_alone_has_no_contrast_to_invert():
-    """Where particles show nothing, turning a micrograph round cannot be seen, and is not claimed."""
-    assert not explore.per_micrograph(study(lambda images, rng: -images, signal=0))["inverted"].any()
-
-
-def test_another_noise_is_found():
-    """A micrograph of a lower dose has more fine power, and is the only one that differs."""
-    table = explore.per_micrograph(study(lambda images, rng: images + rng.normal(0, 0.5, images.shape)))
-    table = table.set_index("micrograph")
-    assert "fine power +" in table.loc["m03", "differs"] and (table["differs"] != "").sum() == 1
-
-
-def test_few_micrographs_are_not_judged():
-    """Four micrographs do not say what is usual."""
-    data = study(lambda images, rng: -images)
-    table = explore.per_micrograph(data.rows(np.arange(4 * EACH)))
-    assert not table["inverted"].any() and "too few to say" in explore.sentences(table)[0]
-
-
-def test_white_noise_has_its_variance_at_every_frequency():
-    """The power of white noise is its variance, whatever the window."""
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame({"particle": np.arange(2000).astype(str), "micrograph": "m"})
-    noise = rng.normal(0, 2, (2000, 32, 32)).astype(np.float32)
-    curve = explore.spectra(data.Particles(table, noise, "test", (), "fill", np.nan, False))
-    assert curve["frequency"].iloc[-1] == 0.5 and np.allclose(curve["power"][1:], 4, rtol=0.08)
-
-
-def test_the_map_places_each_particle_once():
-    """Rows of the sample, unit spread along the first component, shares of variance; classes apart stay apart."""
-    data = study()
-    data.images[1::2] *= np.linspace(0, 2, SIZE)
-    placed = explore.principal(data, most=100)
-    assert placed["row"].is_unique and len(placed) == 100 and placed["first"].std() == pytest.approx(1)
-    means = placed.groupby(placed["row"] % 2)["first"].mean()
-    assert (
-        abs(means[0] - means[1]) > 1 and 0 < placed.attrs["explained"][1] <= placed.attrs["explained"][0] <= 1
-    )
-
-
-def test_a_split_at_random_is_flattered_where_micrographs_can_be_told():
-    """Labels go with the micrograph and its noise, never with the particle: only the random split scores."""
-    data = study(signal=0)
-    lean = np.arange(len(data)) // EACH % 2  # most particles of every other micrograph are full
-    rng = np.random.default_rng(1)
-    data.table["label"] = np.where(rng.uniform(size=len(data)) < 0.1 + 0.8 * lean, "full", "empty")
-    for m in range(MICROGRAPHS):  # a wave of its own in each micrograph
-        wave = np.cos(2 * np.pi * np.arange(SIZE) * (m + 0.5) / SIZE)
-        data.images[m * EACH : (m + 1) * EACH] += 3 * wave.astype(np.float32)
-    held_out = explore.leakage(data, "label")
-    scores, difference = explore.leaked(held_out, "label")
-    value = scores.set_index("model")["value"]
-    assert value[explore.AT_RANDOM] > 0.75 and value[explore.WHOLE] < 0.6 and difference["low"] > 0.1
-    picture = figures.leakage(held_out, "label")
-    check(picture, list(scores), n=len(data))
-    assert "would flatter" in picture.caption and len(picture.frame()) == 2
-
-
-def test_no_leak_is_claimed_where_there_is_none():
-    """Alike micrographs: the interval of the gain holds 0. One particle a micrograph: nothing is compared."""
-    data = study(signal=0)
-    difference = explore.leaked(explore.leakage(data, "label"), "label")[1]
-    assert difference["low"] < 0 < difference["high"]
-    data.table["micrograph"] = data.table["particle"]
-    assert explore.leakage(data, "label") is None
-
-
-def test_undefined_agreement_says_why():
-    """Annotators without a common particle."""
-    table = pd.DataFrame({"l@a": ["x", ""], "l@b": ["", "x"]})
-    assert "undefined" in explore.agreement(data.consensus(table, "l")[1])[0]
-
-
-# Pictures
+from temlib import explore, figures
+from tests.figures.conftest import EACH, MICROGRAPHS, check, sentence, study
 
 
 @pytest.fixture(scope="module")
