@@ -52,13 +52,13 @@ def real_files():
         path, shape = FORMATS / row["file"], [int(n) for n in row["shape"].split("x")]
         many = range(shape[0]) if len(shape) == 3 and path.suffix == ".mrcs" else [None]
         try:
-            read = [micrographs.read(path, index=i) for i in many]
+            read = [micrographs.read(path, i) for i in many]
         except InputError as refusal:
             print("|", row["file"], "| refused:", str(refusal).removeprefix(f"{path} "), "|" * 5)
             continue
-        size = " x ".join(f"{size:.6g}" for size in read[0].source.pixel_sizes_nm)
+        size = " x ".join(f"{size:.6g}" for size in read[0].sizes_nm)
         mean = np.mean([one.image.mean(dtype=float) for one in read])
-        kind = f"{'x'.join(map(str, read[0].source.shape))}, {read[0].source.dtype}"
+        kind = f"{'x'.join(map(str, read[0].shape))}, {read[0].image.dtype.name}"
         cells = row["file"], kind, size, f"{mean:.9g}", row["mean"], row["calibration"]
         print("|", " | ".join(cells), "|")
 
@@ -104,7 +104,7 @@ def reading_tables(folder):
 
     def ours():
         found = data.read_table(path)
-        labels.labels(found, ["lamellarity"])
+        labels.checked(found, ["lamellarity"])
         return data.numbers(found["diameter_nm"])
 
     def theirs():

@@ -26,17 +26,17 @@ LARGEST = 20 * 2**30  # bytes of all entries; a million particles of 64 x 64 pix
 SPARE = 2**30  # bytes that are left free on the disk
 # Of a large file this much is read again when it is opened: its damage is likely found, and opening stays quick.
 CHECKED, BLOCK = 2**25, 2**20
-SEAL = "entry.json"
+CHECKSUMS = "entry.json"
 ABANDONED_S = 86400.0  # age of a half-made entry after which nobody works on it any more
 
 
 def folder():
-    """Give the folder of all entries: TEMLIB_CACHE where that is set, else the user's cache."""
+    """Return the folder of all entries: TEMLIB_CACHE where that is set, else the user's cache."""
     return Path(os.environ.get("TEMLIB_CACHE") or platformdirs.user_cache_path("temlib", appauthor=False))
 
 
 def key(*parts):
-    """Hash `parts` (text, numbers, bytes, arrays, lists of them) and the source of temlib."""
+    """Return a hash of `parts` (text, numbers, bytes, arrays, lists of them) and of the source of temlib."""
     seen = hashlib.sha256(provenance.source_hash().encode())
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -47,38 +47,23 @@ def key(*parts):
     return seen.hexdigest()[:32]
 
 
-def kept(name, make, *, size=0):
-    """Give the folder of an entry, and make it where it is missing or damaged.
+def get_or_make(name, make, *, size=0):
+    """Return the folder of the entry `name`, which `make(empty folder)` fills where it is missing or damaged.
 
-    Parameters
-    ----------
-    name : str
-        What `key` gave.
-    make : callable
-        Gets the Path of an empty folder and writes the entry's files into it.
-    size : int
-        About how many bytes `make` will write; room is made for them first.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    InputError
-        If the cache cannot be written or the disk is too small.
+    `size` is about how many bytes it will write: room is made for them first. A cache that cannot be written and a disk
+    that is too small raise `InputError`.
     """
     entry = folder() / name
-    if not _is_whole(entry):
-        with _alone(entry):
-            if not _is_whole(entry):
+    if not _is_valid(entry):
+        with _lock(entry):
+            if not _is_valid(entry):
                 _make(entry, make, size)
     os.utime(entry)  # the last use, by which entries are let go
     return entry
 
 
 @contextlib.contextmanager
-def _alone(entry):
+def _lock(entry):
     """Let one process of this machine at a time make an entry: the others wait, and then find it made."""
     # Not beside the entry, since a cache may lie on a disk that knows no locks; where there is one it is free again when
     # its process ends, however that ends.
@@ -105,13 +90,13 @@ def _make(entry, make, size):
         ) from None
     try:
         make(part)
-        write_json(part / SEAL, {path.name: _seal(path) for path in sorted(part.iterdir())})
+        write_json(part / CHECKSUMS, {path.name: _checksum(path) for path in sorted(part.iterdir())})
         for _ in range(2):
             try:
                 part.rename(entry)
                 break
-            except OSError:  # another process was faster; or there is a damaged one
-                if _is_whole(entry):
+            except OSError:  # another machine was faster; or there is a damaged one
+                if _is_valid(entry):
                     break
                 shutil.rmtree(entry, ignore_errors=True)
     finally:
@@ -120,60 +105,36 @@ def _make(entry, make, size):
         raise InputError(f"{entry.parent}: an entry cannot be put there; set TEMLIB_CACHE to another folder.")
 
 
-def _seal(path):
-    """Describe a finished file: size, time, and a checksum of each block of it."""
-    state = path.stat()
-    return {
-        "size": state.st_size,
-        "time": state.st_mtime_ns,
-        "sums": _sums(path, range(_blocks(state.st_size))),
-    }
-
-
-def _blocks(size):
-    return -(-size // BLOCK)
-
-
-def _sums(path, numbers):
+def _checksum(path):
+    """Return size, time and a checksum of a file; of a large one, the checksum of blocks all over it."""
+    state, crc = path.stat(), 0
     with path.open("rb") as file:
-        sums = []
-        for number in numbers:
-            file.seek(number * BLOCK)
-            sums.append(zlib.crc32(file.read(BLOCK)))
-    return sums
+        for start in np.linspace(0, max(0, state.st_size - BLOCK), CHECKED // BLOCK).astype(int).tolist():
+            file.seek(start)
+            crc = zlib.crc32(file.read(BLOCK), crc)
+    return [state.st_size, state.st_mtime_ns, crc]
 
 
-def _is_whole(entry):
-    """Tell whether an entry is there and its files are as they were made; of a large one, samples are compared."""
+def _is_valid(entry):
+    """Return whether an entry is there and its files are as they were made."""
     try:
-        sealed = json.loads((entry / SEAL).read_text(encoding="utf-8"))
-        for name, seal in sealed.items():
-            state = (entry / name).stat()
-            if (state.st_size, state.st_mtime_ns) != (seal["size"], seal["time"]):
-                return False
-            count = _blocks(state.st_size)
-            numbers = np.unique(np.linspace(0, max(count - 1, 0), CHECKED // BLOCK).astype(int))[
-                :count
-            ].tolist()
-            if _sums(entry / name, numbers) != [seal["sums"][number] for number in numbers]:
-                return False
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        made = json.loads((entry / CHECKSUMS).read_text(encoding="utf-8"))
+        return all(_checksum(entry / name) == checksum for name, checksum in made.items())
+    except (OSError, ValueError, AttributeError):
         return False
-    return True
 
 
 def _make_room(size, entry):
     """Remove what was abandoned and the entries longest unused, until `size` bytes fit."""
-    everything = sorted(entry.parent.iterdir(), key=_used) if entry.parent.is_dir() else []
-    for path in [path for path in everything if path.name.startswith(".part-")]:
-        everything.remove(path)
-        if time.time() - _used(path) > ABANDONED_S:
-            shutil.rmtree(path, ignore_errors=True)
-    everything = [path for path in everything if (path / SEAL).is_file()]
-    sizes = [sum(file.stat().st_size for file in path.glob("*") if file.is_file()) for path in everything]
-    while everything and (sum(sizes) + size > LARGEST or _free(entry.parent) < size + SPARE):
-        shutil.rmtree(everything.pop(0), ignore_errors=True)
-        sizes.pop(0)
+    entries = []
+    for path in sorted(entry.parent.iterdir(), key=_used) if entry.parent.is_dir() else []:
+        if path.name.startswith(".part-"):
+            if time.time() - _used(path) > ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
+        elif (path / CHECKSUMS).is_file():
+            entries.append((path, sum(file.stat().st_size for file in path.glob("*") if file.is_file())))
+    while entries and (sum(n for _, n in entries) + size > LARGEST or _free(entry.parent) < size + SPARE):
+        shutil.rmtree(entries.pop(0)[0], ignore_errors=True)
     if size and _free(entry.parent) < size + SPARE:
         raise InputError(
             f"{entry.parent}: the prepared particles take {size / 1e9:.1f} GB and the disk has not that much free; "

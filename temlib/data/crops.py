@@ -1,13 +1,15 @@
-"""The pixels of particles, read row by row when they are prepared: from files, or from the simulator.
+"""The pixels of particles, read when they are prepared, from files or from the simulator, and their true masks.
 
-`Found` and `Simulated` have one form: `table`, `notes`, `place(i)` for messages, `state()` that decides the pixels, `groups()`
-of rows that are read together, `part(rows)` for a thread, `pixel_sizes()`, and `load(rows, …)`.
+`Found` and `Simulated` have one form: `table`, `notes`, `said` (what files turned out to be, as (format, type, note)),
+`place(i)` for messages, `state()` that decides the pixels, `groups()` of rows that are read together, `part(rows)` for one
+worker, `pixel_sizes()`, and `load(rows, …)`.
 """
 
 import copy
 import json
 import os
-from dataclasses import dataclass, field
+from collections import namedtuple
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,260 +17,234 @@ import numpy as np
 import pandas as pd
 
 from temlib.data import cache, micrographs, positions
+from temlib.data.positions import PLACES
 from temlib.files import InputError, inside, shown, write_json
 
-# Where a particle is, in numbers.
-PLACES = ("row", "column", "box_px", "box_nm", "pixel_size_nm")
 TOGETHER = 64  # images of a stack that are read at once
 # Bytes of simulated crops up to which they are kept; beyond it, a study is simulated again for another input size.
 KEPT_CROPS = 4 * 2**30
+# Share of the largest projected potential above which a pixel is membrane or payload: of a membrane, the rim.
+RIM = 0.5
+
+
+Row = namedtuple("Row", ("image", "index", *PLACES))
 
 
 @dataclass
 class Found:
-    """Particles on disk.
+    """Particles on disk."""
 
-    Attributes
-    ----------
-    table : DataFrame
-        One row a particle; see the module.
-    path : Path
-        The file that messages name.
-    folder : Path
-        What image names are relative to.
-    whole : bool
-        Whether each image is a crop itself, whatever `row` and `column` say of the micrograph that it came from.
-    notes : list of str
-        What was found and assumed.
-    """
-
-    table: pd.DataFrame
-    path: Path
-    folder: Path
-    whole: bool
-    notes: list
-    said: set = field(default_factory=set)  # (format, type, note) of the files that were read
-    rows: np.ndarray | None = None  # of the whole, if this is a part
-
-    @cached_property
-    def _lists(self):
-        """Give the columns that `load` needs as plain lists: a row of a DataFrame costs more than a small image."""
-        return {name: self.table[name].tolist() for name in ("image", "index", *PLACES)}
-
-    @cached_property
-    def _lines(self):
-        return f"{shown(self.path)}, {self.table.index.name}", self.table.index.tolist()
+    table: pd.DataFrame  # one row a particle; see `temlib.data.sources`
+    path: Path  # the file that messages name
+    folder: Path  # what image names are relative to
+    whole: bool  # whether each image is a crop itself, whatever `row` and `column` say of where it came from
+    notes: list  # what was found and assumed
+    said: set = field(default_factory=set)
 
     def place(self, i):
-        """Say where row `i` is written."""
-        return f"{self._lines[0]} {self._lines[1][i]}"
+        """Return where row `i` is written."""
+        return f"{shown(self.path)}, {self.table.index.name} {self.table.index[i]}"
 
     def state(self):
-        """Give all that decides the pixels: names, sizes and times of the files, places, boxes, pixel sizes."""
-        files = dict.fromkeys(self._lists["image"])
-        folder = f"{self.folder}{os.sep}"
+        """Return all that decides the pixels: names, sizes and times of the files, places, boxes, pixel sizes."""
+        names = self.table["image"].tolist()
+        files, folder = dict.fromkeys(names), f"{self.folder}{os.sep}"
         for name in files:
             try:
                 state = os.stat(folder + name)
             except (OSError, ValueError):
-                i = self._lists["image"].index(name)
-                inside(self.folder, name, self.place(i))
-                raise InputError(
-                    f"{self.place(i)}: {shown(name)!r} cannot be opened; check the file."
-                ) from None
+                place = self.place(names.index(name))
+                inside(self.folder, name, place)  # says why, as far as it can tell
+                raise InputError(f"{place}: {shown(name)!r} cannot be opened; check the file.") from None
             files[name] = (state.st_size, state.st_mtime_ns)
         index = self.table["index"].fillna(-1).to_numpy(int)
         numbers = [self.table[name].to_numpy(float) for name in PLACES]
-        return [str(self.folder), self.whole, files, "\0".join(self._lists["image"]), index, *numbers]
+        return [str(self.folder), self.whole, files, "\0".join(names), index, *numbers]
 
     def groups(self):
-        """Give the rows that are read together, those of one micrograph, as lists of row numbers."""
-        if self.whole:
-            return self._runs()
-        together = self.table["image"].where(self.table["index"].isna(), self.table["particle"])
-        codes = pd.factorize(together)[0]
-        order = np.argsort(codes, kind="stable")
-        return [part.tolist() for part in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)]
-
-    def _runs(self):
-        """Give each image alone, but rows of one MRC stack that follow each other together."""
-        names, index, groups = self._lists["image"], self._lists["index"], []
-        for i, name in enumerate(names):
-            stacked = index[i] is not pd.NA and name.lower().endswith(micrographs.MRC_SUFFIXES)
-            if stacked and groups and names[groups[-1][0]] == name and len(groups[-1]) < TOGETHER:
-                groups[-1].append(i)
-            else:
-                groups.append([i])
-        return groups
-
-    def _stack(self, image, rows):
-        """Give the images of rows of one stack, of which `image` is the first, without opening the file again."""
-        index = [self._lists["index"][i] for i in rows]
-        low, high = min(index), max(index)
-        if not isinstance(image, np.memmap):
-            return (self.open(i).image for i in rows)
-        start, shape = image.offset + int(low - index[0]) * image.nbytes, (int(high - low) + 1, *image.shape)
-        if start + shape[0] * image.nbytes > os.stat(image.filename).st_size:
-            return (self.open(i).image for i in rows)  # the one that is not there will say so
-        whole = np.asarray(np.memmap(image.filename, image.dtype, "r", start, shape))
-        return (whole[int(k - low)] for k in index)
-
-    def open(self, i):
-        """Read the image of row `i`, as `micrographs.pixels` gives it."""
-        name, index, place = self._lists["image"][i], self._lists["index"][i], self.place(i)
-        path = inside(self.folder, name, place)
-        try:
-            found, form = micrographs.pixels(path, None if index is pd.NA else int(index))
-        except InputError as error:
-            raise InputError(f"{place}: {str(error).removeprefix(f'{shown(self.folder)}{os.sep}')}") from None
-        self.said.update([(form, found.image.dtype.name, ""), *[(form, "", note) for note in found.notes]])
-        return found
+        """Yield the numbers of rows that are read together: all of a micrograph, at most `TOGETHER` of a stack."""
+        groups = {}
+        for i, image in enumerate(zip(self.table["image"].tolist(), self.table["index"].notna())):
+            groups.setdefault(image, []).append(i)
+        for (_, stacked), rows in groups.items():
+            step = TOGETHER if stacked else len(rows)
+            yield from (rows[k : k + step] for k in range(0, len(rows), step))
 
     def part(self, rows):
-        """Give the rows `rows` alone, for one thread."""
-        table = self.table[["particle", "image", "index", *PLACES]].iloc[rows]
-        return Found(table, self.path, self.folder, self.whole, [], rows=rows)
+        """Return the rows `rows` alone, with what is needed to read them."""
+        table = self.table[list(Row._fields)].iloc[rows]
+        return replace(self, table=table, notes=[], said=set())
+
+    @cached_property
+    def _rows(self):
+        # Plain values: a row of a DataFrame costs more than a small image.
+        return list(map(Row, *(self.table[name].tolist() for name in Row._fields)))
+
+    def _read(self, i):
+        """Read the image of row `i`."""
+        row, place = self._rows[i], self.place(i)
+        path = inside(self.folder, row.image, place)
+        try:
+            found = micrographs.read(path, None if row.index is pd.NA else int(row.index))
+        except InputError as error:
+            raise InputError(f"{place}: {str(error).removeprefix(f'{shown(self.folder)}{os.sep}')}") from None
+        notes = [(found.form, "", note) for note in found.notes]
+        self.said.update([(found.form, found.image.dtype.name, ""), *notes])
+        return found
 
     def pixel_sizes(self):
-        """Give the pixel size of each row's image in nm: the table's, else the file's, else NaN."""
+        """Return the pixel size of each row's image in nm: the table's, else the file's, else NaN."""
         sizes, told = self.table["pixel_size_nm"].to_numpy(float).copy(), {}
         for i in np.flatnonzero(np.isnan(sizes)).tolist():
-            name = self._lists["image"][i]
+            name = self._rows[i].image
             if name not in told:
-                picture = name.lower().endswith(micrographs.PICTURE_SUFFIXES)
-                told[name] = np.nan if picture else micrographs.square(*self.open(i).sizes_nm)[0]
+                picture = micrographs.format_of(name) in ("PNG", "JPEG")  # which state none
+                told[name] = np.nan if picture else self._read(i).pixel_nm
             sizes[i] = told[name]
         return sizes
 
-    def load(self, rows, pixel_sizes, window_nm):
-        """Read the pixels of rows of one group.
+    def load(self, rows, sizes, window_nm):
+        """Yield number, crop, and whether it reaches beyond the micrograph's border, of the rows of one group.
 
-        Parameters
-        ----------
-        rows : list of int
-        pixel_sizes : (n,) ndarray
-            In nm, of all rows.
-        window_nm : float
-            Side of a box that no one stated; NaN where there is no scale to state it in.
-
-        Yields
-        ------
-        (int, (M, N) ndarray, bool)
-            Row, crop, and whether a part of it lies beyond the micrograph's border.
+        `sizes` are the pixel sizes of all rows in nm; `window_nm` is the side of a box that no one stated, NaN where
+        there is no scale to state it in.
         """
-        opened = self.open(rows[0])
-        image, stated = opened.image, micrographs.square(*opened.sizes_nm)[0]
-        if (
-            abs(stated - pixel_sizes[rows[0]]) > micrographs.SQUARE_TOLERANCE * stated
-        ):  # false where one is unknown
-            self.said.add(
-                ("", "", "Files state another pixel size than the table, which is believed: check the unit.")
-            )
-        if self.whole and len(rows) > 1:
-            yield from ((i, one, False) for i, one in zip(rows, self._stack(image, rows)))
+        found = self._read(rows[0])
+        stated = found.pixel_nm
+        if abs(stated - sizes[rows[0]]) > micrographs.SQUARE_TOLERANCE * stated:  # false where one is unknown
+            note = "Files state another pixel size than the table, which is believed: check the unit."
+            self.said.add(("", "", note))
+        if self._rows[rows[0]].index is not pd.NA:
+            yield from ((i, image, False) for i, image in zip(rows, self._stack(found.image, rows)))
             return
         for i in rows:
-            row, column = self._lists["row"][i], self._lists["column"][i]
-            if self.whole or not np.isfinite(row) or self._lists["index"][i] is not pd.NA:
-                yield i, image, False
-                continue
-            box = self._box(i, pixel_sizes[i], window_nm)
-            if image.shape == (box, box):  # it was cut out already
-                yield i, image, False
+            row = self._rows[i]
+            box = None if self.whole or not np.isfinite(row.row) else self._box(i, sizes[i], window_nm)
+            if box is None or found.image.shape == (box, box):  # it was cut out already
+                yield i, found.image, False
                 continue
             try:
-                crop = positions.cut(image, row, column, box)[0]
+                yield i, *positions.cut(found.image, row.row, row.column, box)
             except InputError as error:
-                raise InputError(f"{self.place(i)}, {shown(self._lists['image'][i])}: {error}") from None
-            yield i, crop, positions.coverage(image.shape, row, column, box)[0] < 1
+                raise InputError(f"{self.place(i)}, {shown(row.image)}: {error}") from None
+
+    def _stack(self, image, rows):
+        """Return the images of rows of one stack, of which `image` is the first."""
+        index = np.array([self._rows[i].index for i in rows], int)
+        low, count = index.min(), np.ptp(index) + 1
+        if len(rows) > 1 and isinstance(image, np.memmap):  # without opening the file again
+            start = int(image.offset + (low - index[0]) * image.nbytes)
+            if start + count * image.nbytes <= os.stat(image.filename).st_size:
+                mapped = np.memmap(image.filename, image.dtype, "r", start, (int(count), *image.shape))
+                return mapped[index - low]
+        return (image if i == rows[0] else self._read(i).image for i in rows)
 
     def _box(self, i, pixel_nm, window_nm):
-        """Give the side of the window in pixels: stated in pixels, stated in nm, or that of the prepared image."""
-        if np.isfinite(self._lists["box_px"][i]):
-            return max(1, round(self._lists["box_px"][i]))
-        side_nm = self._lists["box_nm"][i]
-        side_nm = side_nm if np.isfinite(side_nm) else window_nm
-        if not np.isfinite(side_nm / pixel_nm):
+        """Return the side of the window in pixels: stated in pixels, stated in nm, or that of the prepared image."""
+        row = self._rows[i]
+        if np.isfinite(row.box_px):
+            return max(1, round(row.box_px))
+        side = (row.box_nm if np.isfinite(row.box_nm) else window_nm) / pixel_nm
+        if not np.isfinite(side):
             raise InputError(
                 f"{self.place(i)}: how large is the particle's window? Give 'box_px', or 'box_nm' and a pixel size."
             )
-        return max(1, int(np.ceil(side_nm / pixel_nm)))
+        return max(1, int(np.ceil(side)))
 
 
 class Simulated:
-    """Particles of the simulator, in the form of `sources.Found`; its table and crops are kept for the next notebook."""
+    """Particles of the simulator; their table and crops are kept for the next notebook."""
 
     def __init__(self, count, seed):
+        from temlib import simulate  # not where particles lie on disk: it takes a second
+
         self.count, self.seed = count, seed
-        folder = cache.kept(cache.key(*self.state()), self._make)
+        self.study = simulate.study(count, seed=seed)
+        folder = cache.get_or_make(cache.key(*self.state()), self._make)
         kinds = json.loads((folder / "kinds.json").read_text(encoding="utf-8"))
-        self.table = pd.read_csv(
-            folder / "table.csv",
-            dtype=kinds,
-            keep_default_na=False,
-            na_values=[""],
-            float_precision="round_trip",
-        )
+        empty = {"keep_default_na": False, "na_values": [""]}
+        self.table = pd.read_csv(folder / "table.csv", dtype=kinds, float_precision="round_trip", **empty)
         self._ends = np.cumsum(self.table["box_px"].to_numpy() ** 2)
         crops = folder / "crops.npy"
         self._crops = np.load(crops, mmap_mode="r") if crops.exists() else None
         self.said = set()
-        self.notes = [
-            f"Simulated by temlib with seed {seed}: {self.table['micrograph'].nunique()} micrographs of cryo-TEM liposomes."
-        ]
-
-    @property
-    def _study(self):
-
-        from temlib import simulate
-
-        return simulate.study(self.count, seed=self.seed)
+        count = self.table["micrograph"].nunique()
+        self.notes = [f"Simulated by temlib with seed {seed}: {count} micrographs of cryo-TEM liposomes."]
 
     def _make(self, folder):
         """Simulate once, and write the table and, if they are not too many, the crops one after the other."""
-        study = self._study
-        table = study.table.merge(study.panel, on="particle", validate="1:1")
+        table = self.study.table.merge(self.study.panel, on="particle", validate="1:1")
         table.to_csv(folder / "table.csv", index=False)
         write_json(folder / "kinds.json", {name: str(kind) for name, kind in table.dtypes.items()})
         pixels = int((table["box_px"] ** 2).sum())
         if 4 * pixels > KEPT_CROPS:
             return
         flat, end = np.lib.format.open_memmap(folder / "crops.npy", "w+", np.float32, (pixels,)), 0
-        for _, crops in study.crops():
+        for _, crops in self.study.crops():
             for crop in crops:
                 flat[end : end + crop.size] = crop.ravel()
                 end += crop.size
         flat.flush()
 
     def state(self):
-        """Give all that decides the pixels."""
+        """Return all that decides the pixels."""
         return ["simulated", self.count, self.seed]
 
     def place(self, i):
-        """Name row `i`."""
+        """Return the name of row `i`."""
         return f"simulated particle {self.table['particle'].iloc[i]}"
 
     def groups(self):
-        """Give the rows of each micrograph."""
+        """Return the rows of each micrograph."""
         return [rows.tolist() for rows in self.table.groupby("micrograph", sort=False).indices.values()]
 
     def part(self, rows):
-        """Give the rows `rows` alone."""
+        """Return the rows `rows` alone."""
         part = copy.copy(self)
-        part.rows, part.said, part.table = rows, set(), self.table.iloc[rows].reset_index(drop=True)
+        part.said, part.table = set(), self.table.iloc[rows].reset_index(drop=True)
         part._ends = self._ends[rows]
         return part
 
     def load(self, rows, sizes, window_nm):
-        """Yield row, crop, and False: simulated boxes lie within their micrograph."""
-        from temlib import simulate
-
+        """Yield number, crop, and whether it reaches beyond the border, which no simulated box does."""
         if self._crops is None:
-            study = self._study
-            image = study.micrograph(study.names.index(self.table["micrograph"].iloc[rows[0]]))
+            name = self.table["micrograph"].iloc[rows[0]]
+            image = self.study.micrograph(self.study.names.index(name))
         places = self.table[["row", "column", "box_px"]].iloc[rows].to_numpy()
         for i, (row, column, box) in zip(rows, places):
             if self._crops is None:
-                yield i, simulate.crop(image, row, column, box), False
+                yield i, *positions.cut(image, row, column, box)
             else:
                 yield i, self._crops[self._ends[i] - box**2 : self._ends[i]].reshape(box, box), False
+
+
+def masks(study, table, size, pixel_nm):
+    """Return the true masks of membrane and payload of rows of a simulated study, each (size, size) of bool.
+
+    They lie as the prepared images do: at `pixel_nm`, or filling the image where that is NaN.
+    """
+    from temlib import simulate
+
+    numbers, found = {name: i for i, name in enumerate(study.names)}, [None] * len(table)
+    for name, rows in table.groupby("micrograph").indices.items():
+        scene = study.scene(numbers[name])
+        regions = simulate.regions(scene, study.settings, RIM)
+        at = {(int(row), int(column)): pair for (row, column, _), pair in zip(scene.boxes, regions)}
+        for i in rows:
+            row = table.iloc[i]
+            ratio = row["pixel_size_nm"] / pixel_nm if np.isfinite(pixel_nm) else None
+            pair = at[int(row["row"]), int(row["column"])]
+            found[i] = tuple(_as_prepared(mask, size, ratio) for mask in pair)
+    return found
+
+
+def _as_prepared(mask, size, ratio):
+    """Return a mask of a crop at the geometry of its prepared image, (size, size)."""
+    from scipy import ndimage
+
+    # Both are centred; a prepared pixel is 1 / ratio pixels of the crop, or a share of it where the crop fills the image.
+    steps = [1 / ratio if ratio else length / size for length in mask.shape]
+    places = [(n - 1) / 2 + (np.arange(size) - (size - 1) / 2) * step for n, step in zip(mask.shape, steps)]
+    widths = [max(1, round(step)) for step in steps]
+    share = ndimage.uniform_filter(mask.astype(np.float32), widths, mode="constant")
+    return ndimage.map_coordinates(share, np.meshgrid(*places, indexing="ij"), order=1) >= 0.5

@@ -17,37 +17,15 @@ TYPO_SHARE = 0.25  # a label this rare beside its one-letter neighbour is taken 
 JACKKNIFE_BLOCKS = 200  # enough for a t quantile, few enough to be quick at a million particles
 
 
-def labels(table, tasks):
-    """Return the label columns of `tasks`, checked for typing errors.
+def checked(table, tasks):
+    """Return the label columns of `tasks` (text, as `tables.read` gives them) without surrounding spaces.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Text columns, as `read` gives them.
-    tasks : iterable of str, or mapping of str to sequence of str
-        Label columns to check; a mapping names the classes of each task, or None where they are not declared.
-
-    Returns
-    -------
-    DataFrame
-        The label columns without surrounding spaces; empty = not labelled.
-
-    Raises
-    ------
-    InputError
-        If a column is missing, a label is not among the declared classes, two labels differ only by case,
-        spaces, hyphens or underscores, or a rare label differs from a common one by one letter; the sentence
-        names the line and suggests the label that was probably meant.
-
-    Notes
-    -----
-    Without declared classes a one-letter difference is a typing error if both labels have at least four
-    characters, the difference is no digit, and the rare one has at most a quarter of the common one's
-    particles.
+    A column that is missing, two labels that differ only by case, spaces, hyphens or underscores, and a rare label that
+    differs from a common one by one letter raise `InputError`. One letter is a typing error if both labels have at least
+    four characters, the difference is no digit, and the rare one has at most a quarter of the common one's particles.
     """
-    declared = dict(tasks) if hasattr(tasks, "items") else dict.fromkeys(tasks)
     result = pd.DataFrame(index=table.index)
-    for task, classes in declared.items():
+    for task in tasks:
         if task not in table:
             near = get_close_matches(task, table.columns, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(table.columns)}."
@@ -55,37 +33,23 @@ def labels(table, tasks):
         column = table[task].astype(str).str.strip()
         counts = Counter(column.tolist())
         del counts[""]  # not labelled
-        for wrong, right in _typos(counts, classes):
+        for wrong, right in _typos(counts):
             line = column.index[np.flatnonzero(column == wrong)[0]]
-            where = f"{task}, line {line}: {wrong[:40]!r}" + (
-                f" ({counts[wrong]} times)" if counts[wrong] > 1 else ""
-            )
-            if right is None:
-                raise InputError(
-                    f"{where} is none of the classes {listed(classes)}; correct it or leave it empty."
-                )
+            times = f" ({counts[wrong]} times)" if counts[wrong] > 1 else ""
             raise InputError(
-                f"{where} looks like a typing error of {right[:40]!r}; correct it, or rename the class."
+                f"{task}, line {line}: {wrong[:40]!r}{times} looks like a typing error of {right[:40]!r}; "
+                "correct it, or rename the class."
             )
         result[task] = column
     return result
 
 
-def _typos(counts, classes):
-    """Yield `(label, label that was meant or None)` for labels that look like typing errors."""
-    known = Counter(counts) if classes is None else Counter(classes)
-    if classes is not None:
-        for label in counts:
-            if label not in known:
-                near = [name for name in known if _plain(name) == _plain(label) or _one_apart(name, label)]
-                yield label, (near or get_close_matches(label, known, 1) or [None])[0]
-        return
-    for first, second in combinations(counts, 2):
-        common, rare = sorted((first, second), key=counts.get, reverse=True)
-        few = counts[rare] <= TYPO_SHARE * counts[common]
-        if _plain(first) == _plain(second) or (
-            few and min(map(len, (first, second))) >= 4 and _one_apart(first, second)
-        ):
+def _typos(counts):
+    """Yield `(label, label that was meant)` for labels that look like typing errors."""
+    for pair in combinations(counts, 2):
+        common, rare = sorted(pair, key=counts.get, reverse=True)
+        few = counts[rare] <= TYPO_SHARE * counts[common] and min(map(len, pair)) >= 4
+        if _plain(common) == _plain(rare) or (few and _one_apart(common, rare)):
             yield rare, common
 
 
@@ -186,53 +150,40 @@ def consensus(table, task):
         raise InputError(
             f"The table has {task!r} beside the annotators' columns {task}@...; keep one or the other."
         )
-    columns = [f"{task}@{name}" for name in names]
-    given = labels(table, columns)
-    _check_across(given, task)
-    classes = sorted(set(given.to_numpy().ravel()) - {""})
-    codes = given.apply(
-        lambda column: pd.Categorical(column, classes).codes
-    ).to_numpy()  # (n, annotators), -1 empty
+    given = checked(table, [f"{task}@{name}" for name in names])
+    # Each annotator may be consistent alone, and differ from another by a typing error.
+    flat = given.to_numpy().ravel()
+    checked(pd.DataFrame({task: flat}, index=np.repeat(given.index, len(names))), [task])
+    classes = sorted(set(flat) - {""})
+    codes = np.stack([pd.Categorical(given[name], classes).codes for name in given], axis=1)
     votes = (codes[:, :, None] == np.arange(len(classes))).sum(axis=1)  # (n, classes)
     best, cast = votes.argmax(axis=1), votes.sum(axis=1)
     otherwise = next((name for name in classes if name.casefold() == "uncertain"), "")
     decided = 2 * votes.max(axis=1, initial=0) > cast
     joined = np.where(decided, np.array([*classes, ""], object)[best], np.where(cast > 0, otherwise, ""))
     joined = pd.Series(joined, index=table.index, name=task, dtype=str)
-    return joined, _agreement(table, task, names, given, codes, joined, (votes > 0).sum(axis=1) > 1)
+    known = table[[name for name in ("particle", "image", "micrograph") if name in table]]
+    disagreements = pd.concat([known, given, joined.rename("consensus")], axis=1)[(votes > 0).sum(axis=1) > 1]
+    return joined, Agreement(task, names, *_kappa(table, names, codes), disagreements)
 
 
-def _check_across(given, task):
-    """Refuse labels of two annotators that differ by a typing error, though each alone is consistent."""
-    together = pd.DataFrame({task: given.to_numpy().ravel()}, index=np.repeat(given.index, given.shape[1]))
-    labels(together, [task])
-
-
-def _agreement(table, task, names, given, codes, joined, differ):
-    """Return the `Agreement` of the annotators' codes, shape `(n, annotators)`."""
+def _kappa(table, names, codes):
+    """Return kappa, its interval, how they were computed, and the table of pairs, from codes (n, annotators)."""
     if "micrograph" in table:
         groups, unit = pd.factorize(table["micrograph"])[0], "micrographs"
     else:
         groups, unit = np.arange(len(table)) % JACKKNIFE_BLOCKS, "blocks of particles"
-    who = list(combinations(range(len(names)), 2))
-    counts = np.stack([_contingency(codes[:, a], codes[:, b], groups, codes.max() + 1) for a, b in who])
-    equal, kappas = _cohen(counts.sum(axis=1))
-    pairs = pd.DataFrame(
-        {
-            "first": [names[a] for a, _ in who],
-            "second": [names[b] for _, b in who],
-            "n": counts.sum(axis=(1, 2, 3)),
-            "agreement": equal,
-            "kappa": kappas,
-        }
-    )
-    shown = table[[name for name in ("particle", "image", "micrograph") if name in table]]
-    listed = pd.concat([shown, given, joined.rename("consensus")], axis=1)[differ]
-    return Agreement(task, names, *_jackknife(counts, unit), pairs, listed)
+    pairs = list(combinations(range(len(names)), 2))
+    counts = np.stack([_contingency(codes[:, a], codes[:, b], groups, codes.max() + 1) for a, b in pairs])
+    total = counts.sum(axis=1)  # (pairs, classes, classes)
+    equal, kappas = _cohen(total)
+    rows = [(names[a], names[b], n) for (a, b), n in zip(pairs, total.sum(axis=(1, 2)))]
+    rows = pd.DataFrame(rows, columns=["first", "second", "n"]).assign(agreement=equal, kappa=kappas)
+    return *_jackknife(counts, float(_light(total)), unit), rows
 
 
 def _contingency(first, second, groups, classes):
-    """Return how often each pair of labels occurs in each group, shape `(groups, classes, classes)`."""
+    """Return how often each pair of labels occurs in each group: (groups, classes, classes)."""
     both = (first >= 0) & (second >= 0)
     cells = (groups[both] * classes + first[both]) * classes + second[both]
     size = int(groups.max() + 1) * int(classes) ** 2
@@ -240,7 +191,7 @@ def _contingency(first, second, groups, classes):
 
 
 def _cohen(counts):
-    """Return share of equal labels and Cohen's kappa of tables of counts, shape `(..., classes, classes)`."""
+    """Return share of equal labels and Cohen's kappa of tables of counts, (..., classes, classes)."""
     n = counts.sum(axis=(-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):  # undefined stays NaN
         equal = np.trace(counts, axis1=-2, axis2=-1) / n
@@ -251,30 +202,20 @@ def _cohen(counts):
 def _light(counts):
     """Return the mean over the pairs (first axis) of the kappas that are defined, NaN where none is."""
     kappas = _cohen(counts)[1]
-    defined = ~np.isnan(kappas)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(defined, kappas, 0).sum(axis=0) / defined.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.nansum(kappas, axis=0) / np.sum(~np.isnan(kappas), axis=0)
 
 
-def _jackknife(counts, unit):
+def _jackknife(counts, kappa, unit):
     """Return kappa, its 95 % interval from leaving out one group at a time, and the method in words."""
-    total = counts.sum(axis=1)  # (pairs, classes, classes)
-    kappa = float(_light(total))
+    unknown = (kappa, math.nan, math.nan)
     if math.isnan(kappa):
-        return (
-            kappa,
-            math.nan,
-            math.nan,
-            "undefined: no two annotators share particles, or all gave one class",
-        )
+        return *unknown, "undefined: no two annotators share particles, or all gave one class"
+    method = "mean pairwise Cohen's kappa"
     used = counts.sum(axis=(0, 2, 3)) > 0
-    left_out, count = _light(total[:, None] - counts[:, used]), int(used.sum())
+    left_out, count = _light(counts.sum(axis=1, keepdims=True) - counts[:, used]), int(used.sum())
     if count < 2 or np.isnan(left_out).any():
-        method = (
-            f"mean pairwise Cohen's kappa; no interval from {count} {unit}: undefined without one of them"
-        )
-        return kappa, math.nan, math.nan, method
+        return *unknown, f"{method}; no interval from {count} {unit}: undefined without one of them"
     spread = math.sqrt((count - 1) / count * float(np.sum((left_out - left_out.mean()) ** 2)))
     half = float(stats.t.ppf(0.975, count - 1)) * spread
-    method = f"mean pairwise Cohen's kappa, jackknife over {count} {unit}"
-    return kappa, max(-1.0, kappa - half), min(1.0, kappa + half), method
+    return kappa, max(-1.0, kappa - half), min(1.0, kappa + half), f"{method}, jackknife over {count} {unit}"

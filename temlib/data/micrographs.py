@@ -6,12 +6,7 @@ size of NaN); stacks, volumes, spectra, diffraction patterns and colour pictures
 reduced to an image by a guess. Whatever cannot be read raises `InputError` with one sentence.
 
 Images are `(rows, columns)`, in the type and the row order of the file; uncompressed MRC and TIFF are mapped.
-
-The readers of TIFF, PNG, JPEG and rosettasciio's formats, and what the readers of all formats check.
-
-A reader gets a file whose name and first bytes agree, and returns what it `Found`.
-
-The reader of the MRC family: images and stacks of all modes, packed as gzip or bzip2, or memory-mapped.
+A reader gets path, index and the file's bytes, and returns what it `Found`.
 """
 
 import bz2
@@ -20,12 +15,12 @@ import gzip
 import importlib
 import logging
 import math
+import os
 import struct
 import threading
 import warnings
-import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mrcfile
@@ -35,482 +30,25 @@ from PIL import Image
 
 from temlib.files import InputError, probe, reason, refusal
 
-LARGEST_IMAGE = 2**30  # bytes of one image in memory; a super-resolution K3 frame in float32 takes 0.4e9
-FREE_EXPANSION = 2**26  # bytes to which any file may expand, so that a blank image is no bomb
-GREATEST_EXPANSION = 100  # times; no lossless coder packs the noise of a micrograph more than about tenfold
-COARSEST_NM = 1000  # a "resolution" tag coarser than 1 µm a pixel is meant for a printer, not for a specimen
-
-# Unit as written, in lower case -> nm.
-NANOMETRES = {
-    **dict.fromkeys(("m", "metre", "meter"), 1e9),
-    **dict.fromkeys(("cm", "centimeter"), 1e7),
-    **dict.fromkeys(("inch", "in"), 25.4e6),
-    **dict.fromkeys(("mm", "millimeter"), 1e6),
-    **dict.fromkeys(("\u00b5m", "\u03bcm", "um", "micron", "microns", "micrometer", "micrometre"), 1e3),
-    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1.0),
-    **dict.fromkeys(("\u00e5", "a", "ang", "angstrom", "angstroms", "\u00e5ngstr\u00f6m"), 0.1),
-    **dict.fromkeys(("pm", "picometer"), 1e-3),
-}
-RSCIIO_READERS = {  # suffix -> plugin of rosettasciio
-    ".dm3": "digitalmicrograph",
-    ".dm4": "digitalmicrograph",
-    ".ser": "tia",
-    ".emi": "tia",
-    ".emd": "emd",
-}
-UNKNOWN = (math.nan, math.nan)
-SER_IMAGES = 0x4122  # the kind of a series of images
-SER_PIXEL_BYTES = {1: 1, 2: 2, 3: 4, 4: 1, 5: 2, 6: 4, 7: 4, 8: 8, 9: 8, 10: 16}
-MOST_DIMENSIONS = 8  # of a series; one or two are usual
-
-
-@dataclass(frozen=True)
-class Found:
-    """One image and what its file says of it, as a reader returns them.
-
-    Attributes
-    ----------
-    image : (rows, columns) ndarray or memmap
-        Pixels in the file's own type.
-    shape : tuple of int
-        Shape as stored, with the number of images first if there are several.
-    calibration : str
-        Calibration as written in the file.
-    sizes_nm : tuple of float
-        Height and width of a pixel in nm, NaN where unknown.
-    notes : list of str
-        Sentences for the report.
-    """
-
-    image: np.ndarray
-    shape: tuple
-    calibration: str
-    sizes_nm: tuple
-    notes: list
-
-
-def length_nm(value, unit):
-    """Return `value` of `unit` in nm, NaN for an unknown unit or a value that is not positive and finite."""
-    try:
-        length = float(value) * NANOMETRES.get(str(unit).strip("\0 ").lower(), math.nan)
-    except (TypeError, ValueError):
-        return math.nan
-    return length if math.isfinite(length) and length > 0 else math.nan
-
-
-def choose(path, index, count, shape):
-    """Return which of `count` images of `shape` (rows, columns) to read, or refuse to choose for the user."""
-    size = f"{shape[-2]} x {shape[-1]} pixels"
-    if index is None:
-        if count == 1:
-            return 0
-        raise refusal(path, f"is a stack of {count} images of {size}; say which by index=0 to {count - 1}.")
-    if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < count:
-        what = "a single image" if count == 1 else f"{count} images"
-        raise refusal(path, f"holds {what} of {size}; index must be from 0 to {count - 1}, not {index!r}.")
-    return int(index)
-
-
-def check_memory(path, needed, size):
-    """Refuse an image of `needed` bytes if a file of `size` bytes cannot honestly hold it."""
-    if needed > LARGEST_IMAGE:
-        cure = "save it as uncompressed MRC or TIFF, which are memory-mapped"
-        raise refusal(path, f"states an image of {needed:.3g} bytes, too much to read into memory; {cure}.")
-    if needed > max(FREE_EXPANSION, GREATEST_EXPANSION * size):
-        fault = f"would expand from {size} to {needed} bytes, as no micrograph does"
-        raise refusal(path, f"{fault}; if it is genuine, save it uncompressed.")
-
-
-def check_pixels(path, dtype):
-    """Refuse pixel types that are not grey values."""
-    dtype = np.dtype(dtype)
-    if dtype.kind == "c":
-        raise refusal(path, "holds complex numbers, a Fourier transform; give the image itself.")
-    if dtype.kind not in "uif" or dtype.itemsize > 8:
-        raise refusal(path, f"has pixels of type {dtype}, which are no grey values; save it as a grey image.")
-
-
-def grey(path, image, notes):
-    """Return a picture as `(rows, columns)`, and notes; colours that carry something are refused."""
-    if image.ndim == 2:
-        return image, notes
-    if image.ndim != 3:
-        raise refusal(
-            path, f"holds an image of shape {image.shape}, not of rows and columns; export it as 2-D."
-        )
-    channels = 3 if image.shape[-1] >= 3 else 1
-    colours, alpha = image[..., :channels], image[..., channels:]
-    if alpha.size and alpha.min() != alpha.max():
-        raise refusal(path, "has a transparency channel that varies; save it as a grey image.")
-    if (colours != colours[..., :1]).any():
-        raise refusal(path, "is a colour picture (overlay, palette or photograph); save it as a grey image.")
-    note = "It is saved in colour with equal channels, of which one was taken."
-    return np.ascontiguousarray(colours[..., 0]), [*notes, note]
-
-
-def read_tiff(path, index, size):
-    """Return what a TIFF holds, read by tifffile, or by Pillow where the packing or a palette needs it."""
-    try:
-        with tifffile.TiffFile(path) as tif:
-            pages = [page for page in tif.pages if not page.is_reduced]
-            # ImageJ writes one directory for many images that follow each other.
-            inside = int((tif.imagej_metadata or {}).get("images", 1)) if len(pages) == 1 else 1
-            count = max(inside, len(pages))
-            chosen = choose(path, index, count, (pages[0].imagelength, pages[0].imagewidth))
-            page, skipped = (pages[0], chosen) if inside > 1 else (pages[chosen], 0)
-            calibration, sizes_nm, notes = _tiff_calibration(tif, page)
-            image, notes = _tiff_image(path, page, skipped, size, notes)
-    except InputError:
-        raise
-    except Exception as fault:  # a damaged file fails in tifffile in ways that no list of types covers
-        raise refusal(path, f"cannot be read as TIFF ({reason(fault)}); copy or export it again.") from fault
-    return Found(image, image.shape if count == 1 else (count, *image.shape), calibration, sizes_nm, notes)
-
-
-def _tiff_image(path, page, skipped, size, notes):
-    """Return the pixels of a page, `skipped` images behind its beginning, mapped where the file allows it."""
-    unpacked = page.compression == 1
-    deflated = page.compression in (8, 32946) and page.predictor in (1, 2)
-    if page.dtype is None or page.photometric == 3 or not (unpacked or deflated):
-        return _picture(path, ("TIFF",), size, page.index, notes)
-    check_pixels(path, page.dtype)
-    start, due = page.dataoffsets[0] + skipped * page.nbytes, page.nbytes
-    if unpacked and (start + due > size if page.is_contiguous else sum(page.databytecounts) < due):
-        raise refusal(path, f"is cut short: its directory states {due} bytes of image; copy it again.")
-    if unpacked and page.is_contiguous:
-        dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
-        image = np.memmap(path, dtype, "r", start, page.shape)
-    elif skipped:
-        raise refusal(path, "is a packed stack of ImageJ, which cannot be divided; save it uncompressed.")
-    else:
-        check_memory(path, due, size)
-        image = page.asarray()
-    if page.planarconfig == 2 and image.ndim == 3:
-        image = np.moveaxis(image, 0, -1)
-    image, notes = grey(path, image, notes)
-    if page.photometric == 0 and image.dtype.kind == "u":  # the standard's WhiteIsZero
-        image = np.iinfo(image.dtype).max - image
-        notes = [
-            *notes,
-            "It is stored with white as zero; the values were inverted, as the TIFF standard says.",
-        ]
-    return image, notes
-
-
-def _tiff_calibration(tif, page):
-    """Return calibration as written, pixel height and width in nm, and notes; the microscope comes first."""
-    value = page.tags.valueof
-    fei, tvips, sis = (data or {} for data in (tif.fei_metadata, tif.tvips_metadata, tif.sis_metadata))
-    scan = fei.get("Scan") or {}
-    across, down = (_per_pixel(value(code)) for code in (282, 283))
-    unit = str((tif.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-    unit_tag = {2: "inch", 3: "cm"}.get(value(296), "")
-    candidates = (  # program, pixel height and its unit, pixel width and its unit
-        ("DigitalMicrograph", value(65010), value(65004), value(65009), value(65003)),
-        ("FEI", scan.get("PixelHeight"), "m", scan.get("PixelWidth"), "m"),
-        ("TVIPS", tvips.get("PixelSizeY"), "nm", tvips.get("PixelSizeX"), "nm"),
-        ("Olympus SIS", sis.get("pixelsizey"), "m", sis.get("pixelsizex"), "m"),
-        ("ImageJ", down, unit, across, unit),
-        ("resolution tags", down, unit_tag, across, unit_tag),
-    )
-    for program, height, height_unit, width, width_unit in candidates:
-        sizes_nm = length_nm(height, height_unit), length_nm(width, width_unit)
-        if any(map(math.isnan, sizes_nm)):
-            continue
-        written, notes = f"{program}: {height:.9g} {height_unit} x {width:.9g} {width_unit}", []
-        if program == "resolution tags":
-            if max(sizes_nm) > COARSEST_NM:
-                return written, UNKNOWN, ["The TIFF states a resolution for printing but no pixel size."]
-            notes = ["The pixel size comes from the TIFF's resolution tags alone."]
-        return written, sizes_nm, notes
-    return "", UNKNOWN, ["The TIFF states no pixel size."]
-
-
-def _per_pixel(ratio):
-    """Return units per pixel from a resolution tag (numerator, denominator), None if there is none."""
-    return ratio[1] / ratio[0] if ratio and ratio[0] > 0 and ratio[1] > 0 else None
-
-
-def read_picture(path, index, size):
-    """Return what a PNG or JPEG holds; they carry no scale that a microscope would have set."""
-    form = "PNG" if path.suffix.lower() == ".png" else "JPEG"
-    notes = [f"A {form} states no pixel size."]
-    if form == "JPEG":
-        notes.append("JPEG is lossy: its blocks of 8 x 8 pixels change the texture.")
-    image, notes = _picture(path, (form,), size, 0, notes)
-    choose(path, index, 1, image.shape)
-    return Found(image, image.shape, "", UNKNOWN, notes)
-
-
-def _picture(path, formats, size, frame, notes):
-    """Return pixels decoded by Pillow, after the size in its header was weighed, and notes."""
-    try:
-        with Image.open(path, formats=formats) as picture:
-            picture.seek(frame)
-            check_memory(path, 4 * picture.width * picture.height, size)  # Pillow has at most 4 bytes a pixel
-            if picture.mode in ("1", "P", "PA"):
-                picture = picture.convert("L" if picture.mode == "1" else "RGBA")
-            image = np.asarray(picture)
-    except InputError:
-        raise
-    except Exception as fault:  # a damaged file fails in Pillow in ways that no list of types covers
-        raise refusal(path, f"cannot be read ({reason(fault)}); copy or export it again.") from fault
-    check_pixels(path, image.dtype)
-    return grey(path, image, notes)
-
-
-def read_rsciio(path, index, size, suffix):
-    """Return what a DM3, DM4, SER, EMI or EMD holds, read by the optional rosettasciio."""
-    try:
-        reader = importlib.import_module(f"rsciio.{RSCIIO_READERS[suffix]}").file_reader
-    except ImportError as fault:
-        need = "needs rosettasciio, which is not part of temlib because it is under GPL-3.0"
-        cure = 'install it with pip install "temlib[formats]", or export the image as TIFF or MRC'
-        raise refusal(path, f"{need}; {cure}.") from fault
-    try:
-        # The pixels of an EMI lie in files beside it: a.emi, a_1.ser, ...
-        series = path.parent.glob(f"{glob.escape(path.stem)}_*.ser") if suffix == ".emi" else [path]
-        if suffix in (".emi", ".ser"):
-            size = sum(map(_check_ser, series))
-        images, shapes = _rsciio_images(reader(str(path), lazy=True))
-        if not images:
-            shapes = ", ".join(" x ".join(map(str, shape)) for shape in shapes) or "nothing"
-            raise refusal(path, f"holds no image but spectra or other data ({shapes}); give a 2-D image.")
-        counts = [len(stack) for stack, _ in images]
-        chosen = choose(path, index, sum(counts), images[0][0].shape)
-        # The images of one signal after those of another.
-        which = next(k for k in range(len(counts)) if chosen < sum(counts[: k + 1]))
-        stack, axes = images[which]
-        data = stack[chosen - sum(counts[:which])]
-        check_pixels(path, data.dtype)
-        check_memory(path, data.nbytes, size)
-        image = np.asarray(data)
-        calibration, sizes_nm, notes = _rsciio_calibration(path, axes)
-    except InputError:
-        raise
-    except Exception as fault:  # a damaged file fails in rosettasciio in ways that no list of types covers
-        form = suffix[1:].upper()
-        raise refusal(
-            path, f"cannot be read as {form} ({reason(fault)}); copy or export it again."
-        ) from fault
-    shape = image.shape if sum(counts) == 1 else (sum(counts), *image.shape)
-    return Found(image, shape, calibration, sizes_nm, notes)
-
-
-def _check_ser(path):
-    """Return the size of a SER file, after the counts were weighed that rosettasciio takes memory for.
-
-    Layout: FEI, TIA Series Data (ESD) file format, docslib.org/doc/12033009; little endian throughout.
-    """
-    size, head = probe(path, 2**16)
-    try:
-        version, kind, _, elements, valid = struct.unpack_from("<H4I", head, 4)
-        long = "<Q" if version > 0x210 else "<I"  # how offsets are written
-        table, dimensions = struct.unpack_from(long + "I", head, 22)
-        at, places = 22 + struct.calcsize(long + "I"), 1
-        for _ in range(min(dimensions, MOST_DIMENSIONS + 1)):
-            places *= struct.unpack_from("<I", head, at)[0]
-            at += 24
-            for _ in range(2):  # description and unit, each behind its length
-                at += 4 + struct.unpack_from("<I", head, at)[0]
-        with path.open("rb") as file:
-            file.seek(table)
-            first = struct.unpack(long, file.read(struct.calcsize(long)))[0]
-            behind, layout = (40, "<H2I") if kind == SER_IMAGES else (20, "<HI")
-            file.seek(first + behind)
-            pixel, *shape = struct.unpack(layout, file.read(struct.calcsize(layout)))
-    except (struct.error, OSError, OverflowError, ValueError) as fault:
-        raise refusal(path, "is cut short or has a damaged header; copy it again.") from fault
-    needed = math.prod(shape) * SER_PIXEL_BYTES.get(pixel, 16)
-    if dimensions > MOST_DIMENSIONS or not 0 < valid <= elements or not 0 < valid * needed <= size:
-        fault = f"states {valid} of {elements} elements of {needed} bytes in {dimensions} dimensions"
-        raise refusal(path, f"{fault}, but has {size} bytes; copy it again.")
-    check_memory(path, places * needed, size)
-    return size
-
-
-def _rsciio_images(signals):
-    """Return `(stack, axes)` for each signal of images, and the shapes of all signals."""
-    images, shapes = [], []
-    for signal in signals:
-        data, axes = signal["data"], signal["axes"]
-        shapes.append(tuple(map(int, data.shape)))
-        # An image is what the two axes span that one does not navigate along: a spectrum image has but one.
-        image_axes = [axis for axis in axes if not axis.get("navigate", False)]
-        if len(image_axes) == 2 and len(axes) == data.ndim and data.ndim in (2, 3) and min(data.shape):
-            images.append((data[None] if data.ndim == 2 else data, image_axes))
-    return images, shapes
-
-
-def _rsciio_calibration(path, axes):
-    """Return calibration as written, pixel height and width in nm, and notes."""
-    units = [str(axis.get("units") or "") for axis in axes]
-    if any(unit.startswith("1/") or unit.endswith("-1") or unit in ("mrad", "rad") for unit in units):
-        raise refusal(path, f"is calibrated in {units[0]}, a diffraction pattern and not a micrograph.")
-    scales = [float(axis["scale"]) for axis in axes]
-    written = " x ".join(f"{scale:.9g} {unit}".strip() for scale, unit in zip(scales, units))
-    sizes_nm = tuple(map(length_nm, scales, units))
-    if any(map(math.isnan, sizes_nm)):
-        return written, UNKNOWN, ["The file states no pixel size in a unit of length."]
-    return written, sizes_nm, []
-
-
-LARGEST_ARCHIVE = 2**33  # bytes of an unpacked .gz or .bz2; more takes minutes to run through for one image
-HEADER_BYTES = 1024
-IMOD_STAMP = 1146047817  # "IMOD" at byte 152; bit 0 of the next word says that bytes are signed
-
-
-def read_mrc(path, index, size, packed, suffix):
-    """Return what a file of the MRC family holds.
-
-    Parameters
-    ----------
-    path : Path
-        The file, which begins as MRC does or as gzip or bzip2 if `packed`.
-    index : int or None
-        Which image of a stack.
-    size : int
-        Bytes of the file.
-    packed : bool
-        Whether the file is .gz or .bz2.
-    suffix : str
-        The suffix before .gz and .bz2, which tells stacks from volumes.
-
-    Returns
-    -------
-    Found
-        The image, mapped unless it is packed, and what the header says.
-
-    Raises
-    ------
-    InputError
-        If the header is damaged or does not fit the file, or the file holds a volume or a transform.
-    """
-    with _opened(path, packed) as file:
-        raw = _exactly(path, file, HEADER_BYTES)
-        header, order, mode = _header(path, raw)
-        nx, ny, nz, extended = (int(header[name]) for name in ("nx", "ny", "nz", "nsymbt"))
-        if min(nx, ny, nz) < 1 or extended < 0:
-            fault = f"states {nx} columns, {ny} rows, {nz} sections and {extended} bytes of extended header"
-            raise refusal(path, f"{fault}, which cannot be; its header is damaged, so copy the file again.")
-        dtype = _pixel_type(raw, mode, order)
-        check_pixels(path, dtype)
-        width = (nx + 1) // 2 if mode == 101 else nx
-        section = ny * width * dtype.itemsize
-        start, end = HEADER_BYTES + extended, HEADER_BYTES + extended + nz * section
-        _check_size(path, end, size, packed)
-        if nz > 1 and header["ispg"] != 0 and suffix not in (".mrcs", ".st"):
-            fault = f"is a volume of {nz} x {ny} x {nx} voxels, not a micrograph"
-            raise refusal(path, f"{fault}; give a 2-D image, or name it .mrcs if it is a stack of images.")
-        start += choose(path, index, nz, (ny, nx)) * section
-        if packed:
-            check_memory(path, section, size)
-            _skip(path, file, start - HEADER_BYTES)
-            image = np.frombuffer(_exactly(path, file, section), dtype).reshape(ny, width)
-            _skip(path, file, end - start - section)
-            if file.read(1):
-                raise refusal(path, "goes on after the image that its header states; copy it again.")
-        else:
-            image = np.memmap(path, dtype, "r", start, (ny, width))
-    if mode == 101:
-        image = _nibbles(path, image, nx, size)
-    return Found(image, (ny, nx) if nz == 1 else (nz, ny, nx), *_calibration(header))
-
-
-@contextmanager
-def _opened(path, packed):
-    """Yield a file open for reading, unpacked on the way, whose damage is reported as such."""
-    opener = {".gz": gzip.open, ".bz2": bz2.open}[path.suffix.lower()] if packed else open
-    try:
-        with opener(path, "rb") as file:
-            yield file
-    except (OSError, EOFError, zlib.error) as fault:
-        raise refusal(path, f"is damaged or cut short ({reason(fault)}); copy it again.") from fault
-
-
-def _exactly(path, file, count):
-    """Return `count` bytes; the file is cut short if it has fewer."""
-    data = file.read(count)
-    if len(data) < count:
-        raise refusal(path, f"is cut short: {count} bytes were due, {len(data)} are there; copy it again.")
-    return data
-
-
-def _skip(path, file, count):
-    """Read past `count` bytes in pieces of bounded size, noticing an early end."""
-    while count > 0:
-        count -= len(_exactly(path, file, min(count, 2**20)))
-
-
-def _header(path, raw):
-    """Return header record, byte order (`<` or `>`) and mode."""
-    if raw[208:211] != b"MAP":
-        raise refusal(path, "is packed but no MRC file of 2000 or later; rename it or export it again.")
-    headers = {o: np.frombuffer(raw, mrcfile.dtypes.HEADER_DTYPE.newbyteorder(o), 1)[0] for o in "<>"}
-    # Without a machine stamp the order is the one in which the mode makes sense.
-    plausible = [order for order in "<>" if 0 <= headers[order]["mode"] <= 101]
-    order = {0x44: "<", 0x11: ">"}.get(raw[212]) or (plausible or ["<"])[0]
-    header, mode = headers[order], int(headers[order]["mode"])
-    if mode not in (0, 1, 2, 3, 4, 6, 12, 101):
-        raise refusal(path, f"has MRC mode {mode}, which the standard does not know; export it again.")
-    axes = [int(header[name]) for name in ("mapc", "mapr", "maps")]
-    if axes not in ([1, 2, 3], [0, 0, 0]):
-        raise refusal(path, f"orders its axes {axes} and not [1, 2, 3], as only volumes do; export it again.")
-    return header, order, mode
-
-
-def _pixel_type(raw, mode, order):
-    """Return the type of the stored pixels; in mode 101 a byte holds two of them."""
-    stamp, flags = np.frombuffer(raw, np.dtype("i4").newbyteorder(order), 2, 152)
-    if mode == 3:  # which mrcfile does not know
-        return np.dtype("c8")
-    if mode == 101 or (mode == 0 and stamp == IMOD_STAMP and not flags & 1):
-        return np.dtype("u1")
-    return mrcfile.utils.dtype_from_mode(mode).newbyteorder(order)
-
-
-def _nibbles(path, image, columns, size):
-    """Return the pixels of mode 101: a byte's low half first, the last half of an odd row unused."""
-    check_memory(path, 2 * image.size, size)
-    return np.stack([image & 15, image >> 4], axis=-1).reshape(len(image), -1)[:, :columns]
-
-
-def _check_size(path, stated, size, packed):
-    """Compare the size that the header states with the file's, before any pixel is touched."""
-    if packed and stated > min(LARGEST_ARCHIVE, max(FREE_EXPANSION, GREATEST_EXPANSION * size)):
-        fault = f"would unpack from {size} to {stated} bytes, more than is read from a packed file"
-        raise refusal(path, f"{fault}; if it is genuine, unpack it first.")
-    if not packed and stated != size:
-        fault = "cut short" if stated > size else "longer than its header states"
-        raise refusal(path, f"is {fault}: {stated} bytes are stated and {size} are there; copy it again.")
-
-
-def _calibration(header):
-    """Return calibration as written, pixel height and width in nm, and notes."""
-    cell, columns, rows = header["cella"], int(header["mx"]), int(header["my"])
-    written = f"cell {float(cell['x']):.6g} x {float(cell['y']):.6g} Å over {columns} x {rows} pixels"
-    sizes_nm = tuple(
-        length_nm(float(cell[axis]) / count, "Å") if count > 0 else math.nan
-        for axis, count in (("y", rows), ("x", columns))
-    )
-    if any(map(math.isnan, sizes_nm)):
-        return written, UNKNOWN, ["The MRC header states no pixel size."]
-    default = "The pixel size is exactly 1 Å, which some programs write for want of the true one."
-    return written, sizes_nm, [default] if sizes_nm == (0.1, 0.1) else []
-
-
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".st", ".rec", ".ccp4")
-TIFF_SUFFIXES = (".tif", ".tiff")
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-SUFFIXES = (*MRC_SUFFIXES, *TIFF_SUFFIXES, *PICTURE_SUFFIXES, *RSCIIO_READERS)
+STACK_SUFFIXES = (".mrcs", ".st")  # whose sections are images, whatever the header says
 PACKED = {".gz": "gzip", ".bz2": "bzip2"}  # understood behind the suffixes of MRC
+PLUGINS = {  # of rosettasciio
+    "DM3": "digitalmicrograph",
+    "DM4": "digitalmicrograph",
+    "SER": "tia",
+    "EMI": "tia",
+    "EMD": "emd",
+}
 FORMATS = {
     **dict.fromkeys(MRC_SUFFIXES, "MRC"),
-    **dict.fromkeys(TIFF_SUFFIXES, "TIFF"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     ".png": "PNG",
     **dict.fromkeys((".jpg", ".jpeg"), "JPEG"),
-    **{suffix: suffix[1:].upper() for suffix in RSCIIO_READERS},
+    **{f".{form.lower()}": form for form in PLUGINS},
 }
+SUFFIXES = tuple(FORMATS)
+MRC_MAGIC = slice(208, 211)  # the bytes "MAP" since MRC2000
 SIGNATURES = {  # first bytes -> the format that begins with them
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -530,66 +68,61 @@ SIGNATURES = {  # first bytes -> the format that begins with them
     b"GIF8": "GIF",
     b"BM": "BMP",
 }
-MRC_MAGIC = slice(208, 211)  # the bytes "MAP" since MRC2000
-_QUIET = threading.Lock()  # held while `quiet` collects
+# Unit as written, in lower case -> nm.
+NANOMETRES = {
+    **dict.fromkeys(("m", "metre", "meter"), 1e9),
+    **dict.fromkeys(("cm", "centimeter"), 1e7),
+    **dict.fromkeys(("inch", "in"), 25.4e6),
+    **dict.fromkeys(("mm", "millimeter"), 1e6),
+    **dict.fromkeys(("\u00b5m", "\u03bcm", "um", "micron", "microns", "micrometer", "micrometre"), 1e3),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1.0),
+    **dict.fromkeys(("\u00e5", "a", "ang", "angstrom", "angstroms", "\u00e5ngstr\u00f6m"), 0.1),
+    **dict.fromkeys(("pm", "picometer"), 1e-3),
+}
+UNKNOWN = (math.nan, math.nan)
 SQUARE_TOLERANCE = 0.01  # relative; calibrations of the two axes agree to 1 % in a sound microscope
+COARSEST_NM = 1000  # a "resolution" tag coarser than 1 µm/pixel is meant for a printer, not for a specimen
+LARGEST_IMAGE = 2**30  # bytes of one image in memory; a super-resolution K3 frame in float32 takes 0.4e9
+LARGEST_ARCHIVE = 2**33  # bytes of an unpacked .gz or .bz2; more takes minutes to run through for one image
+FREE_EXPANSION = 2**26  # bytes to which any file may expand, so that a blank image is no bomb
+GREATEST_EXPANSION = 100  # times; no lossless coder packs the noise of a micrograph more than about tenfold
+HEADER_BYTES = 1024
+IMOD_STAMP = 1146047817  # "IMOD" at byte 152; bit 0 of the next word says that bytes are signed
+SER_IMAGES = 0x4122  # the kind of a series of images
+SER_PIXEL_BYTES = {1: 1, 2: 2, 3: 4, 4: 1, 5: 2, 6: 4, 7: 4, 8: 8, 9: 8, 10: 16}
+MOST_DIMENSIONS = 8  # of a series; one or two are usual
+_QUIET = threading.Lock()  # held while `quiet` collects
 
 
 @dataclass(frozen=True)
-class Source:
-    """What was found in the file.
+class Found:
+    """One image and what its file says of it."""
 
-    Attributes
-    ----------
-    path : Path
-        The file as it was asked for.
-    format : str
-        ``"MRC"``, ``"TIFF"``, ``"PNG"``, ``"JPEG"``, ``"DM3"``, ``"DM4"``, ``"SER"``, ``"EMI"`` or ``"EMD"``.
-    dtype : str
-        Pixel type as stored in the file.
-    shape : tuple of int
-        Shape as stored, `(images, rows, columns)` for a stack, `(rows, columns)` for one image.
-    index : int or None
-        Which image of a stack was read, 0-based.
-    calibration : str
-        The calibration as written in the file, with the unit used there; empty if there is none.
-    pixel_sizes_nm : tuple of float
-        Pixel height and width (row step, column step) in nm, NaN where unknown.
-    notes : tuple of str
-        Sentences about assumptions and oddities, for the report.
-    """
+    image: np.ndarray  # (rows, columns) in the file's own type, mapped where the file allows it
+    shape: tuple  # as stored, with the number of images first if there are several
+    calibration: str  # as written in the file, with the unit used there; empty if there is none
+    sizes_nm: tuple  # height and width of a pixel, NaN where unknown
+    notes: list  # sentences about assumptions and oddities
+    form: str = ""  # "MRC", "TIFF", "PNG", "JPEG", "DM3", "DM4", "SER", "EMI" or "EMD"
 
-    path: Path
-    format: str
-    dtype: str
-    shape: tuple
-    index: int | None
-    calibration: str
-    pixel_sizes_nm: tuple
-    notes: tuple
+    @property
+    def pixel_nm(self):
+        """Return the edge of a square pixel in nm; NaN where it is unknown or the axes differ."""
+        height, width = self.sizes_nm
+        alike = abs(height - width) <= SQUARE_TOLERANCE * max(height, width)
+        return (height + width) / 2 if alike else math.nan
 
 
-@dataclass(frozen=True)
-class Micrograph:
-    """One image with its scale.
-
-    Attributes
-    ----------
-    image : (rows, columns) ndarray or memmap
-        Pixel values in the file's own type and row order.
-    pixel_size_nm : float
-        Edge of a square pixel in nm; NaN where it is unknown or where pixels are not square.
-    source : Source
-        What was found in the file.
-    """
-
-    image: np.ndarray
-    pixel_size_nm: float
-    source: Source
+def format_of(name):
+    """Return the format that a file's name promises, None if it is no image's."""
+    stem, suffix = os.path.splitext(name.lower())
+    if suffix in PACKED:
+        return "MRC" if os.path.splitext(stem)[1] in MRC_SUFFIXES else None
+    return FORMATS.get(suffix)
 
 
-def read(path, *, index=None):
-    """Read one image and its pixel size.
+def read(path, index=None):
+    """Read one image and what its file says of it.
 
     Parameters
     ----------
@@ -601,8 +134,7 @@ def read(path, *, index=None):
 
     Returns
     -------
-    Micrograph
-        The image, its pixel size in nm (NaN = unknown), and the account of the file.
+    Found
 
     Raises
     ------
@@ -619,48 +151,33 @@ def read(path, *, index=None):
     ----------
     .. [1] Cheng A. et al., J. Struct. Biol. 192 (2015) 146, doi:10.1016/j.jsb.2015.04.002
     """
-    with quiet() as said:
-        found, form = pixels(path, index)
-    pixel_size_nm, odd = square(*found.sizes_nm)
-    source = Source(
-        path=Path(path),
-        format=form,
-        dtype=str(found.image.dtype.newbyteorder("=")),
-        shape=tuple(map(int, found.shape)),
-        index=index,
-        calibration=found.calibration,
-        pixel_sizes_nm=found.sizes_nm,
-        notes=(*found.notes, *odd, *said),
-    )
-    return Micrograph(found.image, pixel_size_nm, source)
-
-
-def pixels(path, index=None):
-    """Read one image as `read` does, without the account: a `_readers.Found` and the name of the format."""
     path = Path(path)
     size, head = probe(path, MRC_MAGIC.stop)
-    suffix, packed = _kind(path, head)
-    if suffix in PICTURE_SUFFIXES:
-        found = read_picture(path, index, size)
-    elif suffix in MRC_SUFFIXES:
-        found = read_mrc(path, index, size, packed, suffix)
-    elif suffix in TIFF_SUFFIXES:
-        found = read_tiff(path, index, size)
-    else:
-        found = read_rsciio(path, index, size, suffix)
+    form = _recognised(path, head)
+    with quiet() as said:
+        try:
+            found = READERS.get(form, _read_rsciio)(path, index, size)
+        except InputError:
+            raise
+        except Exception as fault:  # a damaged file fails in libraries in ways that no list of types covers
+            why = f"cannot be read as {form} ({reason(fault)}), as if it were damaged or cut short"
+            raise refusal(path, f"{why}; copy or export it again.") from fault
     if found.image.ndim != 2 or not found.image.size:
         raise refusal(path, f"states an image of shape {found.image.shape}, which is none; copy it again.")
-    return found, FORMATS[suffix]
+    notes, (height, width) = list(found.notes), found.sizes_nm
+    if math.isnan(found.pixel_nm) and not math.isnan(height):
+        sizes = f"{height:.6g} nm high, {width:.6g} nm wide"
+        notes.append(f"Pixels are not square ({sizes}), so there is no single pixel size.")
+    return replace(found, form=form, notes=[*notes, *said])
 
 
-def _kind(path, head):
-    """Return the suffix that tells the format and whether the file is packed; name and content must agree."""
-    suffix = path.suffix.lower()
-    packed = suffix in PACKED and Path(path.stem).suffix.lower() in MRC_SUFFIXES
-    expected = PACKED[suffix] if packed else FORMATS.get(suffix)
-    if expected is None:
+def _recognised(path, head):
+    """Return the format of a file whose name and first bytes agree on it."""
+    form = format_of(path.name)
+    if form is None:
         known = " ".join(SUFFIXES)
         raise refusal(path, f"has no suffix of a known image format; known are {known} .mrc.gz .mrc.bz2.")
+    expected = PACKED.get(path.suffix.lower(), form)
     found = next((name for start, name in SIGNATURES.items() if head.startswith(start)), None)
     # MRC begins with a number of columns, which may be any other format's signature.
     if head[MRC_MAGIC] == b"MAP" and (found is None or expected == "MRC"):
@@ -670,7 +187,7 @@ def _kind(path, head):
         raise refusal(
             path, f"is named as {expected} but its content is {content}; rename or export it again."
         )
-    return (Path(path.stem).suffix.lower() if packed else suffix), packed
+    return form
 
 
 @contextmanager
@@ -705,9 +222,351 @@ def quiet():
             ][:5]
 
 
-def square(height, width):
-    """Return the edge of a square pixel in nm and no note, or NaN and a note where the axes differ."""
-    if abs(height - width) > SQUARE_TOLERANCE * max(height, width):
-        sizes = f"{height:.6g} nm high, {width:.6g} nm wide"
-        return math.nan, [f"Pixels are not square ({sizes}), so there is no single pixel size."]
-    return (height + width) / 2, []
+def _length_nm(value, unit):
+    """Return `value` of `unit` in nm, NaN for an unknown unit or a value that is not positive and finite."""
+    try:
+        length = float(value) * NANOMETRES.get(str(unit).strip("\0 ").lower(), math.nan)
+    except (TypeError, ValueError):
+        return math.nan
+    return length if math.isfinite(length) and length > 0 else math.nan
+
+
+def _choose(path, index, count, shape):
+    """Return which of `count` images of `shape` (rows, columns) to read, or refuse to choose for the user."""
+    size = f"{shape[-2]} x {shape[-1]} pixels"
+    if index is None:
+        if count == 1:
+            return 0
+        raise refusal(path, f"is a stack of {count} images of {size}; say which by index=0 to {count - 1}.")
+    if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < count:
+        what = "a single image" if count == 1 else f"{count} images"
+        raise refusal(path, f"holds {what} of {size}; index must be from 0 to {count - 1}, not {index!r}.")
+    return int(index)
+
+
+def _check_memory(path, needed, size):
+    """Refuse an image of `needed` bytes if a file of `size` bytes cannot honestly hold it."""
+    if needed > LARGEST_IMAGE:
+        cure = "save it as uncompressed MRC or TIFF, which are memory-mapped"
+        raise refusal(path, f"states an image of {needed:.3g} bytes, too much to read into memory; {cure}.")
+    if needed > max(FREE_EXPANSION, GREATEST_EXPANSION * size):
+        fault = f"would expand from {size} to {needed} bytes, as no micrograph does"
+        raise refusal(path, f"{fault}; if it is genuine, save it uncompressed.")
+
+
+def _check_pixels(path, dtype):
+    """Refuse pixel types that are not grey values."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "c":
+        raise refusal(path, "holds complex numbers, a Fourier transform; give the image itself.")
+    if dtype.kind not in "uif" or dtype.itemsize > 8:
+        raise refusal(path, f"has pixels of type {dtype}, which are no grey values; save it as a grey image.")
+
+
+def _grey(path, image, notes):
+    """Return a picture as `(rows, columns)`, and notes; colours that carry something are refused."""
+    if image.ndim == 2:
+        return image, notes
+    if image.ndim != 3:
+        raise refusal(
+            path, f"holds an image of shape {image.shape}, not of rows and columns; export it as 2-D."
+        )
+    channels = 3 if image.shape[-1] >= 3 else 1
+    colours, alpha = image[..., :channels], image[..., channels:]
+    if alpha.size and alpha.min() != alpha.max():
+        raise refusal(path, "has a transparency channel that varies; save it as a grey image.")
+    if (colours != colours[..., :1]).any():
+        raise refusal(path, "is a colour picture (overlay, palette or photograph); save it as a grey image.")
+    note = "It is saved in colour with equal channels, of which one was taken."
+    return np.ascontiguousarray(colours[..., 0]), [*notes, note]
+
+
+def _read_mrc(path, index, size):
+    """Read a file of the MRC family: an image or a stack of any mode, mapped, or packed as gzip or bzip2."""
+    packed = path.suffix.lower() in PACKED
+    with {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)(path, "rb") as file:
+        header, dtype = _header(path, _exactly(path, file, HEADER_BYTES))
+        nx, ny, nz, extended = (int(header[name]) for name in ("nx", "ny", "nz", "nsymbt"))
+        if min(nx, ny, nz) < 1 or extended < 0:
+            fault = f"states {nx} columns, {ny} rows, {nz} sections and {extended} bytes of extended header"
+            raise refusal(path, f"{fault}, which cannot be; its header is damaged, so copy the file again.")
+        _check_pixels(path, dtype)
+        width = (nx + 1) // 2 if header["mode"] == 101 else nx
+        section = ny * width * dtype.itemsize
+        start, end = HEADER_BYTES + extended, HEADER_BYTES + extended + nz * section
+        _check_size(path, end, size, packed)
+        stem = path.with_suffix("") if packed else path
+        if nz > 1 and header["ispg"] != 0 and stem.suffix.lower() not in STACK_SUFFIXES:
+            fault = f"is a volume of {nz} x {ny} x {nx} voxels, not a micrograph"
+            raise refusal(path, f"{fault}; give a 2-D image, or name it .mrcs if it is a stack of images.")
+        start += _choose(path, index, nz, (ny, nx)) * section
+        if packed:
+            _check_memory(path, section, size)
+            _skip(path, file, start - HEADER_BYTES)
+            image = np.frombuffer(_exactly(path, file, section), dtype).reshape(ny, width)
+            _skip(path, file, end - start - section)
+            if file.read(1):
+                raise refusal(path, "goes on after the image that its header states; copy it again.")
+        else:
+            image = np.memmap(path, dtype, "r", start, (ny, width))
+    if header["mode"] == 101:
+        _check_memory(path, 2 * image.size, size)
+        # A byte's low half comes first; the last half of an odd row is unused.
+        image = np.stack([image & 15, image >> 4], axis=-1).reshape(ny, -1)[:, :nx]
+    return Found(image, (ny, nx) if nz == 1 else (nz, ny, nx), *_mrc_calibration(header))
+
+
+def _header(path, raw):
+    """Return the header and the type of the stored pixels; in mode 101 a byte holds two of them."""
+    if raw[MRC_MAGIC] != b"MAP":
+        raise refusal(path, "is packed but no MRC file of 2000 or later; rename it or export it again.")
+    headers = {o: np.frombuffer(raw, mrcfile.dtypes.HEADER_DTYPE.newbyteorder(o), 1)[0] for o in "<>"}
+    # Without a machine stamp the order is the one in which the mode makes sense.
+    plausible = [order for order in "<>" if 0 <= headers[order]["mode"] <= 101]
+    order = {0x44: "<", 0x11: ">"}.get(raw[212]) or (plausible or ["<"])[0]
+    header, mode = headers[order], int(headers[order]["mode"])
+    stamp, flags = np.frombuffer(raw, f"{order}i4", 2, 152)
+    if mode == 101 or (mode == 0 and stamp == IMOD_STAMP and not flags & 1):
+        dtype = np.dtype("u1")
+    elif mode == 3:  # which mrcfile does not know
+        dtype = np.dtype("c8")
+    else:
+        try:
+            dtype = mrcfile.utils.dtype_from_mode(mode).newbyteorder(order)
+        except ValueError:
+            fault = f"has MRC mode {mode}, which the standard does not know; export it again."
+            raise refusal(path, fault) from None
+    axes = [int(header[name]) for name in ("mapc", "mapr", "maps")]
+    if axes not in ([1, 2, 3], [0, 0, 0]):
+        raise refusal(path, f"orders its axes {axes} and not [1, 2, 3], as only volumes do; export it again.")
+    return header, dtype
+
+
+def _exactly(path, file, count):
+    """Return `count` bytes; the file is cut short if it has fewer."""
+    data = file.read(count)
+    if len(data) < count:
+        raise refusal(path, f"is cut short: {count} bytes were due, {len(data)} are there; copy it again.")
+    return data
+
+
+def _skip(path, file, count):
+    """Read past `count` bytes in pieces of bounded size, noticing an early end."""
+    while count > 0:
+        count -= len(_exactly(path, file, min(count, 2**20)))
+
+
+def _check_size(path, stated, size, packed):
+    """Compare the size that the header states with the file's, before any pixel is touched."""
+    if packed and stated > min(LARGEST_ARCHIVE, max(FREE_EXPANSION, GREATEST_EXPANSION * size)):
+        fault = f"would unpack from {size} to {stated} bytes, more than is read from a packed file"
+        raise refusal(path, f"{fault}; if it is genuine, unpack it first.")
+    if not packed and stated != size:
+        fault = "cut short" if stated > size else "longer than its header states"
+        raise refusal(path, f"is {fault}: {stated} bytes are stated and {size} are there; copy it again.")
+
+
+def _mrc_calibration(header):
+    """Return calibration as written, pixel height and width in nm, and notes."""
+    cell, columns, rows = header["cella"], int(header["mx"]), int(header["my"])
+    written = f"cell {float(cell['x']):.6g} x {float(cell['y']):.6g} Å over {columns} x {rows} pixels"
+    sizes_nm = tuple(
+        _length_nm(float(cell[axis]) / count, "Å") if count > 0 else math.nan
+        for axis, count in (("y", rows), ("x", columns))
+    )
+    if any(map(math.isnan, sizes_nm)):
+        return written, UNKNOWN, ["The MRC header states no pixel size."]
+    default = "The pixel size is exactly 1 Å, which some programs write for want of the true one."
+    return written, sizes_nm, [default] if sizes_nm == (0.1, 0.1) else []
+
+
+def _read_tiff(path, index, size):
+    """Read a TIFF by tifffile, or by Pillow where the packing or a palette needs it."""
+    with tifffile.TiffFile(path) as tif:
+        pages = [page for page in tif.pages if not page.is_reduced]
+        # ImageJ writes one directory for many images that follow each other.
+        within = int((tif.imagej_metadata or {}).get("images", 1)) if len(pages) == 1 else 1
+        count = max(within, len(pages))
+        chosen = _choose(path, index, count, (pages[0].imagelength, pages[0].imagewidth))
+        page, skipped = (pages[0], chosen) if within > 1 else (pages[chosen], 0)
+        calibration, sizes_nm, notes = _tiff_calibration(tif, page)
+        image, notes = _tiff_image(path, page, skipped, size, notes)
+    return Found(image, image.shape if count == 1 else (count, *image.shape), calibration, sizes_nm, notes)
+
+
+def _tiff_image(path, page, skipped, size, notes):
+    """Return the pixels of a page, `skipped` images behind its beginning, mapped where the file allows it."""
+    unpacked = page.compression == 1
+    deflated = page.compression in (8, 32946) and page.predictor in (1, 2)
+    if page.dtype is None or page.photometric == 3 or not (unpacked or deflated):
+        return _picture(path, "TIFF", size, page.index, notes)
+    _check_pixels(path, page.dtype)
+    start, due = page.dataoffsets[0] + skipped * page.nbytes, page.nbytes
+    if unpacked and (start + due > size if page.is_contiguous else sum(page.databytecounts) < due):
+        raise refusal(path, f"is cut short: its directory states {due} bytes of image; copy it again.")
+    if unpacked and page.is_contiguous:
+        dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+        image = np.memmap(path, dtype, "r", start, page.shape)
+    elif skipped:
+        raise refusal(path, "is a packed stack of ImageJ, which cannot be divided; save it uncompressed.")
+    else:
+        _check_memory(path, due, size)
+        image = page.asarray()
+    if page.planarconfig == 2 and image.ndim == 3:
+        image = np.moveaxis(image, 0, -1)
+    image, notes = _grey(path, image, notes)
+    if page.photometric == 0 and image.dtype.kind == "u":  # the standard's WhiteIsZero
+        image = np.iinfo(image.dtype).max - image
+        notes = [
+            *notes,
+            "It is stored with white as zero; the values were inverted, as the TIFF standard says.",
+        ]
+    return image, notes
+
+
+def _tiff_calibration(tif, page):
+    """Return calibration as written, pixel height and width in nm, and notes; the microscope comes first."""
+    value = page.tags.valueof
+    fei, tvips, sis = (data or {} for data in (tif.fei_metadata, tif.tvips_metadata, tif.sis_metadata))
+    scan = fei.get("Scan") or {}
+    across, down = (_per_pixel(value(code)) for code in (282, 283))
+    unit = str((tif.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+    unit_tag = {2: "inch", 3: "cm"}.get(value(296), "")
+    candidates = (  # program, pixel height and its unit, pixel width and its unit
+        ("DigitalMicrograph", value(65010), value(65004), value(65009), value(65003)),
+        ("FEI", scan.get("PixelHeight"), "m", scan.get("PixelWidth"), "m"),
+        ("TVIPS", tvips.get("PixelSizeY"), "nm", tvips.get("PixelSizeX"), "nm"),
+        ("Olympus SIS", sis.get("pixelsizey"), "m", sis.get("pixelsizex"), "m"),
+        ("ImageJ", down, unit, across, unit),
+        ("resolution tags", down, unit_tag, across, unit_tag),
+    )
+    for program, height, height_unit, width, width_unit in candidates:
+        sizes_nm = _length_nm(height, height_unit), _length_nm(width, width_unit)
+        if any(map(math.isnan, sizes_nm)):
+            continue
+        written, notes = f"{program}: {height:.9g} {height_unit} x {width:.9g} {width_unit}", []
+        if program == "resolution tags":
+            if max(sizes_nm) > COARSEST_NM:
+                return written, UNKNOWN, ["The TIFF states a resolution for printing but no pixel size."]
+            notes = ["The pixel size comes from the TIFF's resolution tags alone."]
+        return written, sizes_nm, notes
+    return "", UNKNOWN, ["The TIFF states no pixel size."]
+
+
+def _per_pixel(ratio):
+    """Return units per pixel from a resolution tag (numerator, denominator), None if there is none."""
+    return ratio[1] / ratio[0] if ratio and ratio[0] > 0 and ratio[1] > 0 else None
+
+
+def _read_picture(path, index, size):
+    """Read a PNG or JPEG; they carry no scale that a microscope would have set."""
+    form = format_of(path.name)
+    notes = [f"A {form} states no pixel size."]
+    if form == "JPEG":
+        notes.append("JPEG is lossy: its blocks of 8 x 8 pixels change the texture.")
+    image, notes = _picture(path, form, size, 0, notes)
+    _choose(path, index, 1, image.shape)
+    return Found(image, image.shape, "", UNKNOWN, notes)
+
+
+def _picture(path, form, size, frame, notes):
+    """Return pixels decoded by Pillow, after the size in its header was weighed, and notes."""
+    with Image.open(path, formats=(form,)) as picture:
+        picture.seek(frame)
+        _check_memory(path, 4 * picture.width * picture.height, size)  # Pillow has at most 4 bytes a pixel
+        if picture.mode in ("1", "P", "PA"):
+            picture = picture.convert("L" if picture.mode == "1" else "RGBA")
+        image = np.asarray(picture)
+    _check_pixels(path, image.dtype)
+    return _grey(path, image, notes)
+
+
+def _read_rsciio(path, index, size):
+    """Read a DM3, DM4, SER, EMI or EMD by the optional rosettasciio."""
+    form = format_of(path.name)
+    try:
+        reader = importlib.import_module(f"rsciio.{PLUGINS[form]}").file_reader
+    except ImportError as fault:
+        need = "needs rosettasciio, which is not part of temlib because it is under GPL-3.0"
+        cure = 'install it with pip install "temlib[formats]", or export the image as TIFF or MRC'
+        raise refusal(path, f"{need}; {cure}.") from fault
+    if form in ("EMI", "SER"):
+        # The pixels of an EMI lie in files beside it: a.emi, a_1.ser, ...
+        series = path.parent.glob(f"{glob.escape(path.stem)}_*.ser") if form == "EMI" else [path]
+        size = sum(map(_check_ser, series))
+    images, shapes = _rsciio_images(reader(str(path), lazy=True))
+    if not images:
+        shapes = ", ".join(" x ".join(map(str, shape)) for shape in shapes) or "nothing"
+        raise refusal(path, f"holds no image but spectra or other data ({shapes}); give a 2-D image.")
+    counts = [len(stack) for stack, _ in images]
+    chosen = _choose(path, index, sum(counts), images[0][0].shape)
+    # The images of one signal after those of another.
+    which = next(k for k in range(len(counts)) if chosen < sum(counts[: k + 1]))
+    stack, axes = images[which]
+    data = stack[chosen - sum(counts[:which])]
+    _check_pixels(path, data.dtype)
+    _check_memory(path, data.nbytes, size)
+    image = np.asarray(data)
+    shape = image.shape if sum(counts) == 1 else (sum(counts), *image.shape)
+    return Found(image, shape, *_rsciio_calibration(path, axes))
+
+
+def _check_ser(path):
+    """Return the size of a SER file, after the counts were weighed that rosettasciio takes memory for.
+
+    Layout: FEI, TIA Series Data (ESD) file format, docslib.org/doc/12033009; little endian throughout.
+    """
+    size, head = probe(path, 2**16)
+    try:
+        version, kind, _, elements, valid = struct.unpack_from("<H4I", head, 4)
+        long = "<Q" if version > 0x210 else "<I"  # how offsets are written
+        table, dimensions = struct.unpack_from(long + "I", head, 22)
+        at, places = 22 + struct.calcsize(long + "I"), 1
+        for _ in range(min(dimensions, MOST_DIMENSIONS + 1)):
+            places *= struct.unpack_from("<I", head, at)[0]
+            at += 24
+            for _ in range(2):  # description and unit, each behind its length
+                at += 4 + struct.unpack_from("<I", head, at)[0]
+        with path.open("rb") as file:
+            file.seek(table)
+            first = struct.unpack(long, file.read(struct.calcsize(long)))[0]
+            behind, layout = (40, "<H2I") if kind == SER_IMAGES else (20, "<HI")
+            file.seek(first + behind)
+            pixel, *shape = struct.unpack(layout, file.read(struct.calcsize(layout)))
+    except (struct.error, OSError, OverflowError, ValueError) as fault:
+        raise refusal(path, "is cut short or has a damaged header; copy it again.") from fault
+    needed = math.prod(shape) * SER_PIXEL_BYTES.get(pixel, 16)
+    if dimensions > MOST_DIMENSIONS or not 0 < valid <= elements or not 0 < valid * needed <= size:
+        fault = f"states {valid} of {elements} elements of {needed} bytes in {dimensions} dimensions"
+        raise refusal(path, f"{fault}, but has {size} bytes; copy it again.")
+    _check_memory(path, places * needed, size)
+    return size
+
+
+def _rsciio_images(signals):
+    """Return `(stack, axes)` for each signal of images, and the shapes of all signals."""
+    images, shapes = [], []
+    for signal in signals:
+        data, axes = signal["data"], signal["axes"]
+        shapes.append(tuple(map(int, data.shape)))
+        # An image is what the two axes span that one does not navigate along: a spectrum image has but one.
+        image_axes = [axis for axis in axes if not axis.get("navigate", False)]
+        if len(image_axes) == 2 and len(axes) == data.ndim and data.ndim in (2, 3) and min(data.shape):
+            images.append((data[None] if data.ndim == 2 else data, image_axes))
+    return images, shapes
+
+
+def _rsciio_calibration(path, axes):
+    """Return calibration as written, pixel height and width in nm, and notes."""
+    units = [str(axis.get("units") or "") for axis in axes]
+    if any(unit.startswith("1/") or unit.endswith("-1") or unit in ("mrad", "rad") for unit in units):
+        raise refusal(path, f"is calibrated in {units[0]}, a diffraction pattern and not a micrograph.")
+    scales = [float(axis["scale"]) for axis in axes]
+    written = " x ".join(f"{scale:.9g} {unit}".strip() for scale, unit in zip(scales, units))
+    sizes_nm = tuple(map(_length_nm, scales, units))
+    if any(map(math.isnan, sizes_nm)):
+        return written, UNKNOWN, ["The file states no pixel size in a unit of length."]
+    return written, sizes_nm, []
+
+
+READERS = {"MRC": _read_mrc, "TIFF": _read_tiff, "PNG": _read_picture, "JPEG": _read_picture}

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.data import cache, labels, prepare, sources
-from temlib.data.crops import Simulated
+from temlib.data import cache, crops, labels, prepare, sources
 from temlib.data.sources import tasks_of
 from temlib.files import InputError
 
@@ -41,6 +40,9 @@ class Particles:
     pixel_nm : float
         Size of a pixel of `images`, in nm; NaN where unknown.
     simulated : bool
+        Whether the table holds the truth of a simulation.
+    study : simulate.Study, optional
+        The study that the particles are of; None where they were read from disk.
     """
 
     table: pd.DataFrame
@@ -50,6 +52,7 @@ class Particles:
     scale: str
     pixel_nm: float
     simulated: bool
+    study: object = field(default=None, repr=False)
 
     def __len__(self):
         return len(self.table)
@@ -59,13 +62,15 @@ class Particles:
         """The label columns."""
         return tasks_of(self.table)
 
-    def labelled(self, task):
-        """Give the particles that have a label for `task`."""
+    def labelled(self, task, *, folds=None):
+        """Return the particles that have a label for `task`; with `folds`, after `check_task`."""
+        if folds is not None:
+            check_task(self.table, task, folds=folds)
         keep = np.flatnonzero(self.table[task].notna())
         return self if len(keep) == len(self) else self.rows(keep)
 
     def rows(self, keep):
-        """Give the particles with the row numbers `keep`; few are copied, many are read when they are asked for."""
+        """Return the particles with the row numbers `keep`; few are copied, many are read when they are asked for."""
         table = self.table.iloc[keep].reset_index(drop=True)
         return replace(self, table=table, images=prepare.select(self.images, keep))
 
@@ -74,8 +79,27 @@ class Particles:
         for start in range(0, len(self), BLOCK):
             yield np.asarray(self.images[start : start + BLOCK])
 
+    def masks(self, positions):
+        """Return the true masks of membrane and payload at the geometry of `images`.
+
+        Parameters
+        ----------
+        positions : (n,) array of int
+            Row numbers.
+
+        Returns
+        -------
+        dict of {int: (membrane, payload)}
+            Two (rows, columns) ndarrays of bool for each position; empty where the particles were not simulated.
+        """
+        if self.study is None:
+            return {}
+        size = self.images.shape[-1]
+        found = crops.masks(self.study, self.table.iloc[positions], size, self.pixel_nm)
+        return dict(zip(map(int, positions), found))
+
     def agreement(self, task):
-        """Give how well the annotators of `task` agree (`tables.Agreement`), None where fewer than two are known."""
+        """Return how well the annotators of `task` agree (`labels.Agreement`), None where fewer than two are known."""
         if len(labels.annotators(self.table, task)) < 2:
             return None
         text = [name for name in self.table if "@" in name or name in ("particle", "micrograph")]
@@ -119,24 +143,15 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
         outside its micrograph; pixel sizes known for some particles only; one image under two labels.
     """
     source = str(source)
-    found = Simulated(count, seed) if source == "simulated" else sources.read(Path(source))
+    found = crops.Simulated(count, seed) if source == "simulated" else sources.read(Path(source))
     key = cache.key("particles", *found.state(), scale, pixel_nm, input_size)
     size = 4 * len(found.table) * input_size**2
-    folder = cache.kept(key, partial(prepare.make, found, scale, pixel_nm, input_size), size=size)
+    folder = cache.get_or_make(key, partial(prepare.make, found, scale, pixel_nm, input_size), size=size)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     table = found.table.reset_index(drop=True)
-    runs = facts["pixel_sizes"] or [[len(table), None]]
-    table["pixel_size_nm"] = np.repeat(
-        [np.nan if size is None else size for _, size in runs], [n for n, _ in runs]
-    )
-    table["box_px"] = np.load(folder / "sides.npy").astype(float)
-    table = table.drop(
-        columns=[
-            name
-            for name in ("index", "row", "column", "box_nm")
-            if name in table and table[name].isna().all()
-        ]
-    )
+    table["box_px"], table["pixel_size_nm"] = np.load(folder / "measures.npy").T
+    places = [name for name in ("index", "row", "column", "box_nm") if name in table]
+    table = table.drop(columns=[name for name in places if table[name].isna().all()])
     table.attrs = {}
     data = Particles(
         table=table,
@@ -147,6 +162,7 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
         scale=facts["scale"],
         pixel_nm=pixel_nm if facts["scale"] == "physical" else float("nan"),
         simulated=any(name.startswith("truth_") for name in table),
+        study=getattr(found, "study", None),
     )
     _check_identical(data, facts["identical"], found)
     return data

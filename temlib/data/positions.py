@@ -5,10 +5,8 @@ order in which the rows lie in the file; pixel (i, j) has its centre at (i, j). 
 square window in the micrograph's pixels. Image paths are relative to ``attrs["folder"]`` and never leave it,
 not by a link either.
 
-The readers behind `positions.read` for the files of RELION, cryoSPARC, EMAN and crYOLO.
-
-Each returns a table with one row a particle and sentences about assumptions; `positions.read` says what the
-columns mean.
+The readers of the files of RELION, cryoSPARC, EMAN and crYOLO return a table with one row a particle, as `read`
+describes it, and sentences about assumptions.
 """
 
 import math
@@ -20,11 +18,15 @@ import pandas as pd
 import starfile
 
 from temlib.data import tables
-from temlib.data.micrographs import MRC_SUFFIXES, SUFFIXES
+from temlib.data.micrographs import SUFFIXES, format_of
+from temlib.data.tables import refuse
 from temlib.files import InputError, inside, listed, probe, reason, refusal, shown
 
 STAR_STACK, STAR_MICROGRAPH = "rlnImageName", "rlnMicrographName"
 ANGSTROMS_PER_NM = 10.0
+LARGEST_CUT = 2**30  # bytes of one crop
+# Where a particle is, in numbers.
+PLACES = ("row", "column", "box_px", "box_nm", "pixel_size_nm")
 # What picking programs add to a micrograph's name.
 PICKERS = re.compile(r"_(autopick|manualpick|topaz|cryolo|picks?|picked|coords?)$", re.IGNORECASE)
 
@@ -54,7 +56,7 @@ def _columns(path, block, names):
         )
 
 
-def read_star(path, folder):
+def _read_star(path, folder):
     """Read RELION's STAR, with or without optics groups."""
     blocks = _blocks(path)
     optics = blocks.get("optics")
@@ -66,10 +68,7 @@ def read_star(path, folder):
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
     # The parser fills up a row that is short of a value, and the others may sit in the wrong columns.
     short = data.iloc[:, -1].isna()
-    if short.any():
-        raise refusal(
-            path, f"has no last value in {where(data, short)}; add what is missing, or export it again."
-        )
+    refuse(path, data, short, "the last value is missing; add what is missing, or export it again.")
     notes = []
     if optics is not None:
         _columns(path, optics, ["rlnOpticsGroup"])
@@ -91,22 +90,15 @@ def _with_optics(path, data, optics):
     if groups.index.has_duplicates:
         raise refusal(path, "describes an optics group twice in data_optics; remove one of the two.")
     unknown = ~data["rlnOpticsGroup"].isin(groups.index)
-    if unknown.any():
-        raise InputError(
-            f"{shown(path)}, {where(data, unknown)}: its optics group is not in data_optics; add it."
-        )
+    refuse(path, data, unknown, "its optics group is not in data_optics; add it.")
     extra = groups[[name for name in groups if name not in data]]
     return data.join(extra, on="rlnOpticsGroup")
 
 
 def _number(data, name):
     """Return a column as floats, NaN where it is absent or no number."""
-    return pd.to_numeric(data[name], errors="coerce").astype(float) if name in data else _nothing(data)
-
-
-def _nothing(data):
-    """Return a column of NaN."""
-    return pd.Series(math.nan, data.index)
+    column = data[name] if name in data else pd.Series(math.nan, data.index)
+    return pd.to_numeric(column, errors="coerce").astype(float)
 
 
 def _star_pixel_nm(data, first):
@@ -121,21 +113,14 @@ def _star_pixel_nm(data, first):
 def _star_stacks(path, data):
     """Return the particles of stacks: `7@stack.mrcs` is the seventh image."""
     parts = data[STAR_STACK].astype(str).str.extract(r"^\s*0*([1-9]\d{0,8})@(.+?)\s*$")
-    wrong = parts[1].isna()
-    if wrong.any():
-        name = shown(data[STAR_STACK][wrong].iloc[0])[:60]
-        raise InputError(
-            f"{shown(path)}, {where(data, wrong)}: {name!r} is not written as 7@stack.mrcs; correct it."
-        )
-    table = pd.DataFrame(
-        {"particle": data[STAR_STACK].astype(str).str.strip(), "image": parts[1]}, index=data.index
-    )
+    fault = "{!r} is not written as 7@stack.mrcs; correct it."
+    refuse(path, data, parts[1].isna(), lambda row: fault.format(shown(row[STAR_STACK])[:60]))
+    table = pd.DataFrame({"particle": data[STAR_STACK].astype(str).str.strip(), "image": parts[1]})
     table["index"] = parts[0].astype("Int64") - 1
     if STAR_MICROGRAPH in data:
         table["micrograph"] = data[STAR_MICROGRAPH].astype(str)
     # The crop is cut already; its place in the micrograph is for information.
     table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
-    table["box_px"] = _nothing(data)
     table["pixel_size_nm"] = _star_pixel_nm(data, "rlnImagePixelSize")
     return table
 
@@ -147,19 +132,13 @@ def _star_micrographs(path, data, folder):
         micrograph = data[STAR_MICROGRAPH].astype(str)
     else:
         micrograph = pd.Series(_beside(path, folder), data.index)
-    _check_row_order(path, micrograph)
-    table = pd.DataFrame({"particle": numbered(micrograph), "image": micrograph}, index=data.index)
-    table["index"] = pd.array([pd.NA] * len(data), "Int64")
-    table["micrograph"] = micrograph
+    table = _in_micrographs(path, micrograph)
     table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
     pixel_nm = _star_pixel_nm(data, "rlnMicrographPixelSize")
     # The box of the extraction, which may have been rescaled, in the micrograph's pixels.
     extracted_nm = _number(data, "rlnImageSize") * _number(data, "rlnImagePixelSize") / ANGSTROMS_PER_NM
-    table["box_px"], table["box_nm"], table["pixel_size_nm"] = (
-        (extracted_nm / pixel_nm).round(),
-        extracted_nm,
-        pixel_nm,
-    )
+    table["box_px"], table["box_nm"] = (extracted_nm / pixel_nm).round(), extracted_nm
+    table["pixel_size_nm"] = pixel_nm
     return table
 
 
@@ -178,20 +157,26 @@ def _beside(path, folder):
         ) from fault
 
 
-def _check_row_order(path, micrographs):
-    """Refuse positions whose rows may count from the other end of the file."""
-    other = [
-        name for name in micrographs.unique() if not name.lower().removesuffix(".gz").endswith(MRC_SUFFIXES)
-    ]
+def _in_micrographs(path, micrograph):
+    """Return the columns of names of particles in micrographs, whose rows must count from the end that is known."""
+    other = [name for name in micrograph.unique() if format_of(name) != "MRC"]
     if other:
         raise refusal(
             path,
             f"gives positions in {listed(other[:1])}, whose rows picking programs count from "
             "the bottom; convert the micrographs to MRC, or give positions as a table with row and column.",
         )
+    nowhere = pd.array([pd.NA] * len(micrograph), "Int64")
+    names = {
+        "particle": numbered(micrograph),
+        "image": micrograph,
+        "index": nowhere,
+        "micrograph": micrograph,
+    }
+    return pd.DataFrame(names, index=micrograph.index)
 
 
-def read_box(path, folder):
+def _read_box(path, folder):
     """Read EMAN's .box: lower left corner, width, height, and perhaps a mode."""
     text, _ = tables.read_text(path)
     rows = []
@@ -215,7 +200,7 @@ def read_box(path, folder):
     return _corners(path, folder, data), []
 
 
-def read_cbox(path, folder):
+def _read_cbox(path, folder):
     """Read crYOLO's .cbox, a STAR file of corners, sizes and confidences."""
     blocks = _blocks(path)
     if "cryolo" not in blocks:
@@ -238,26 +223,12 @@ def _corners(path, folder, data):
     if not len(data):
         raise refusal(path, "holds no particles; pick some or leave it out.")
     wrong = ~((data["width"] > 0) & (data["width"] == data["height"]) & np.isfinite(data).all(axis=1))
-    if wrong.any():
-        raise InputError(
-            f"{shown(path)}, {where(data, wrong)}: the box is not a square of positive size; correct it."
-        )
-    micrograph = pd.Series(_beside(path, folder), data.index)
-    _check_row_order(path, micrograph)
-    table = pd.DataFrame({"particle": numbered(micrograph), "image": micrograph}, index=data.index)
-    table["index"] = pd.array([pd.NA] * len(data), "Int64")
-    table["micrograph"] = micrograph
+    refuse(path, data, wrong, "the box is not a square of positive size; correct it.")
+    table = _in_micrographs(path, pd.Series(_beside(path, folder), data.index))
     # A box of n pixels from corner c covers c .. c + n - 1; its centre pixel is c + n // 2, as `cut` has it.
-    table["row"], table["column"] = (
-        data[at] + data[size] // 2 for at, size in (("y", "height"), ("x", "width"))
-    )
+    table["row"], table["column"] = data["y"] + data["height"] // 2, data["x"] + data["width"] // 2
     table["box_px"] = data["width"]
     return table
-
-
-def where(table, wrong):
-    """Return the place of the first row marked in `wrong`."""
-    return f"{table.index.name} {table.index[np.flatnonzero(wrong)[0]]}"
 
 
 def numbered(micrographs):
@@ -265,21 +236,19 @@ def numbered(micrographs):
     return micrographs + ":" + (micrographs.groupby(micrographs).cumcount() + 1).astype(str)
 
 
-READERS = {".star": read_star, ".box": read_box, ".cbox": read_cbox}
-LARGEST_CUT = 2**30  # bytes of crops from one call
+READERS = {".star": _read_star, ".box": _read_box, ".cbox": _read_cbox}
 
 
-def read(path, *, folder=None):
+def read(path):
     """Read the positions of particles, or their places in stacks of crops.
 
     Parameters
     ----------
     path : str or Path
         ``.star`` of RELION (3.0, 3.1 and later) or exported from cryoSPARC, ``.box`` of EMAN, ``.cbox`` of
-        crYOLO. (A table with `image`, `row`, `column` is a manifest; `temlib.sources` reads it.)
-    folder : str or Path, optional
-        The folder that image names are relative to. By default the RELION project (the nearest folder upwards
-        that holds ``default_pipeline.star``) for a STAR file in one, else the folder of `path`.
+        crYOLO. (A table with `image`, `row`, `column` is a manifest; `sources` reads it.) Image names are
+        relative to the RELION project (the nearest folder upwards that holds ``default_pipeline.star``) for a
+        STAR file in one, else to the folder of `path`.
 
     Returns
     -------
@@ -317,7 +286,7 @@ def read(path, *, folder=None):
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise InputError(f"{shown(path)} is no known table of positions; known are {' '.join(READERS)}.")
-    folder = Path(folder) if folder is not None else _project(path) if suffix == ".star" else path.parent
+    folder = _project(path) if suffix == ".star" else path.parent
     table, notes = READERS[suffix](path, folder)
     table = finish(path, table)
     _check_images(path, folder, table)
@@ -336,126 +305,72 @@ def finish(path, table, *, whole=False):
 
     Where each image is a `whole` crop, its place in a micrograph may be unknown.
     """
-    n = len(table)
-    if not n:
-        raise InputError(f"{shown(path)} holds no particles; pick some or leave it out.")
-    for name in ("row", "column", "box_px", "box_nm", "pixel_size_nm"):
-        values = table[name] if name in table else pd.Series(math.nan, table.index)
-        values = pd.to_numeric(values, errors="coerce").astype(float)
-        table[name] = values
+    if not len(table):
+        raise refusal(path, "holds no particles; pick some or leave it out.")
+    for name in PLACES:
+        table[name] = values = _number(table, name)
         if name in ("row", "column"):
             wrong = np.isinf(values) if whole else ~np.isfinite(values) & table["index"].isna()
             fault = "is not a finite number"
         else:
             wrong = np.isinf(values) | (values <= 0)
             fault = "is not a positive number"
-        if wrong.any():
-            raise InputError(
-                f"{shown(path)}, {where(table, wrong)}: {name} {fault}; correct or remove that row."
-            )
-    twice = table["particle"].duplicated()
-    if twice.any():
-        name = listed(table["particle"][twice][:1])
-        raise InputError(
-            f"{shown(path)}, {where(table, twice)}: the particle {name} occurs twice; remove one."
-        )
-    first = ["particle", "image", "index", "micrograph", "row", "column", "box_px", "box_nm", "pixel_size_nm"]
-    first = [name for name in first if name in table]
+        refuse(path, table, wrong, f"{name} {fault}; correct or remove that row.")
+    fault = "the particle {} occurs twice; remove one."
+    refuse(path, table, table["particle"].duplicated(), lambda row: fault.format(listed([row["particle"]])))
+    first = [name for name in ("particle", "image", "index", "micrograph", *PLACES) if name in table]
     return table[first + [name for name in table if name not in first]]
 
 
 def _check_images(path, folder, table):
     """Refuse an image that is missing, outside the folder, or of no readable kind."""
     for line, name in table["image"].drop_duplicates().items():
-        place = f"{shown(path)}, {table.index.name} {line}"
-        file = inside(folder, name, place)
-        suffix = file.with_suffix("").suffix if file.suffix.lower() in (".gz", ".bz2") else file.suffix
-        if suffix.lower() not in SUFFIXES:
+        at = f"{shown(path)}, {table.index.name} {line}"
+        inside(folder, name, at)
+        if format_of(name) is None:
             raise InputError(
-                f"{place}: {listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
+                f"{at}: {listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
             )
 
 
-def cut(image, rows, columns, box_px):
-    """Cut square crops out of a micrograph.
+def cut(image, row, column, box_px):
+    """Cut one square crop out of a micrograph.
 
     Parameters
     ----------
     image : (rows, columns) ndarray or memmap
         The micrograph.
-    rows, columns : (n,) array of float
-        Centres in pixels, 0-based; rounded half up to whole pixels, since resampling would change the noise.
+    row, column : float
+        Centre in pixels, 0-based; rounded half up to whole pixels, since resampling would change the noise.
     box_px : int
-        Edge of the crops in pixels. Pixel ``box_px // 2`` of a crop is the particle's centre.
+        Edge of the crop in pixels. Pixel ``box_px // 2`` of the crop is the particle's centre.
 
     Returns
     -------
-    (n, box_px, box_px) float32 ndarray
-        The crops. **Border rule**: a centre must lie in the micrograph; pixels of the window that lie outside
-        take the median of those inside, which adds no structure, where mirrored ones would add false
-        membranes. `coverage` tells how much of each window is real.
+    crop : (box_px, box_px) float32 ndarray
+        **Border rule**: the centre must lie in the micrograph; pixels of the window that lie outside take the
+        median of those inside, which adds no structure, where mirrored ones would add false membranes.
+    beyond : bool
+        Whether a part of the window lies outside.
 
     Raises
     ------
     InputError
-        If the image is not 2-D, a centre is outside or not finite, or the crops would take too much memory.
+        If the centre is outside or not finite, or the crop would take too much memory.
     """
-    rows, columns = _centres(image, rows, columns, box_px)
-    if 4 * len(rows) * box_px**2 > LARGEST_CUT:
-        raise InputError(
-            f"{len(rows)} crops of {box_px} x {box_px} pixels exceed 1 GiB; cut fewer at a time, or smaller."
-        )
-    crops = np.empty((len(rows), box_px, box_px), np.float32)
-    for crop, top, left in zip(crops, rows - box_px // 2, columns - box_px // 2):
-        inner = image[max(top, 0) : top + box_px, max(left, 0) : left + box_px]
-        at = max(-top, 0), max(-left, 0)
-        if inner.shape != crop.shape:
-            crop[:] = np.median(inner)
-        crop[at[0] : at[0] + inner.shape[0], at[1] : at[1] + inner.shape[1]] = inner
-    return crops
-
-
-def coverage(shape, rows, columns, box_px):
-    """Return the share of each particle's window that lies in the micrograph.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the micrograph.
-    rows, columns : (n,) array of float
-        Centres, as for `cut`.
-    box_px : int
-        Edge of the window in pixels.
-
-    Returns
-    -------
-    (n,) ndarray
-        Values in (0, 1]; 1 = the whole window is real.
-    """
-    shares = [
-        (np.minimum(centre - box_px // 2 + box_px, size) - np.maximum(centre - box_px // 2, 0)) / box_px
-        for centre, size in zip(_centres(np.broadcast_to(0, shape), rows, columns, box_px), shape)
-    ]
-    return shares[0] * shares[1]
-
-
-def _centres(image, rows, columns, box_px):
-    """Return centres as whole pixels, after everything that `cut` needs was checked."""
-    if np.ndim(image) != 2:
-        raise InputError(f"A micrograph has rows and columns; this image has the shape {np.shape(image)}.")
-    if isinstance(box_px, bool) or not isinstance(box_px, int | np.integer) or box_px < 1:
-        raise InputError(f"box_px must be a whole number of pixels from 1, not {box_px!r}.")
-    centres = [np.atleast_1d(np.asarray(values, float)) for values in (rows, columns)]
-    if centres[0].ndim != 1 or centres[0].shape != centres[1].shape:
-        raise InputError(
-            f"Rows and columns must be lists of one length; shapes {centres[0].shape}, {centres[1].shape}."
-        )
-    for name, values, size in zip(("row", "column"), centres, image.shape):
-        wrong = ~((values >= -0.5) & (values < size - 0.5))  # also true for NaN
-        if wrong.any():
-            at = int(np.flatnonzero(wrong)[0])
+    for name, value, size in zip(("row", "column"), (row, column), image.shape):
+        if not -0.5 <= value < size - 0.5:  # also NaN
             raise InputError(
-                f"Particle number {at + 1} has its {name} at {values[at]:g}, outside the micrograph of "
-                f"{image.shape[0]} x {image.shape[1]} pixels; check the binning of the positions."
+                f"The particle has its {name} at {value:g}, outside the micrograph of {image.shape[0]} x "
+                f"{image.shape[1]} pixels; check the binning of the positions."
             )
-    return [np.floor(values + 0.5).astype(int) for values in centres]
+    if 4 * box_px**2 > LARGEST_CUT:
+        raise InputError(f"A crop of {box_px} x {box_px} pixels exceeds 1 GiB; cut a smaller one.")
+    top, left = (math.floor(value + 0.5) - box_px // 2 for value in (row, column))
+    inner = image[max(top, 0) : top + box_px, max(left, 0) : left + box_px]
+    if inner.shape == (box_px, box_px):
+        return np.array(inner, np.float32), False
+    crop = np.full((box_px, box_px), np.median(inner), np.float32)
+    at = max(-top, 0), max(-left, 0)
+    crop[at[0] : at[0] + inner.shape[0], at[1] : at[1] + inner.shape[1]] = inner
+    return crop, True

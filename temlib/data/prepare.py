@@ -1,16 +1,17 @@
 """Crops become one stack of images of one size and scale, written to disk as it grows and mapped from there.
 
-Rows are prepared in parts by threads, which share the mapped file.
+Rows are prepared in parts: many small files by processes, since decoding them keeps Python's lock busy, else by threads. All
+of them share the mapped file.
 """
 
 import hashlib
-import itertools
 import os
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
 from temlib.data import micrographs
+from temlib.data.crops import Found
 from temlib.files import InputError, write_json
 
 # Robust units beyond which a pixel is a defect of the detector rather than a thing in the ice.
@@ -21,11 +22,12 @@ BLANK = 2 / 3
 SATURATED = 0.05
 WORTH = 12  # tasks from which processes are worth their start of a second
 TOGETHER = 256  # rows of a task, so that a million rows do not become a million tasks
+IDLE_S = 20  # seconds that a process without work waits for the next data set before it ends
 COPIED = 2**28  # bytes up to which a selection of images is a copy, which is what most callers expect
 LISTED = 1000  # groups of identical images that are kept
 
 
-def prepare(crop, input_size, *, ratio=None, name="crop"):
+def prepare(crop, input_size, *, ratio=None):
     """Bring one crop to the size and the intensities that a network sees.
 
     Parameters
@@ -35,8 +37,6 @@ def prepare(crop, input_size, *, ratio=None, name="crop"):
         Rows and columns of the result, in pixels.
     ratio : float, optional
         Size of a crop's pixel over that of a prepared pixel; None resizes the whole crop.
-    name : str
-        The crop's name for messages.
 
     Returns
     -------
@@ -48,29 +48,11 @@ def prepare(crop, input_size, *, ratio=None, name="crop"):
     InputError
         If the crop is constant, nearly so, or holds NaN or infinity.
     """
-    return _prepare(crop, input_size, ratio, name)[0]
-
-
-def _prepare(crop, input_size, ratio, name):
-    """Give the prepared crop, and the share of its pixels at the largest value."""
-    from PIL import Image
-
     crop = np.asarray(crop, np.float32)
-    least, most = float(crop.min()), float(crop.max())
-    if not np.isfinite(most - least):
-        raise InputError(f"{name}: the image holds NaN or infinite pixels; export it again or take it out.")
-    if least == most:
-        raise InputError(f"{name}: all pixels have the value {least:g}; take this image out of the data set.")
-    dark, bright = (np.count_nonzero(crop == value) / crop.size for value in (least, most))
-    if max(dark, bright) > BLANK:
-        raise InputError(
-            f"{name}: {max(dark, bright):.0%} of the pixels have the value {least if dark > bright else most:g}, so the "
-            "image is saturated or nearly empty; take it out."
-        )
+    _check(crop)
     inside = (slice(None), slice(None))
-    if ratio is None:
-        box = (0, 0, crop.shape[1], crop.shape[0])
-    else:
+    box = (0, 0, crop.shape[1], crop.shape[0])
+    if ratio is not None:
         # The window in source pixels, centred on the crop; whole pixels of padding keep the resampling exact.
         side = input_size / ratio
         inside = tuple(_inner(length * ratio, input_size) for length in crop.shape)
@@ -78,77 +60,89 @@ def _prepare(crop, input_size, ratio, name):
         pad = max(0, int(np.ceil(-min(left, top))))
         crop = _padded(crop, pad) if pad else crop
         box = (left + pad, top + pad, left + pad + side, top + pad + side)
-    size = (input_size, input_size)
-    if (crop.shape[1], crop.shape[0]) != size or box != (0, 0, *size):
-        # Pillow widens its cubic kernel when it shrinks, so nothing is aliased.
-        crop = np.asarray(Image.fromarray(crop).resize(size, Image.Resampling.BICUBIC, box=box))
+    crop = _resized(crop, input_size, box)
     # Padding has no noise; counted in, it would make a small particle look loud.
     low, middle, high = _quantiles(crop[inside], (0.16, 0.5, 0.84))
     spread = (high - low) / 2 or float(crop[inside].std()) or 1.0
     result = crop - np.float32(middle)
     result *= np.float32(1 / spread)
-    return np.clip(result, -CLIP, CLIP, out=result), bright
+    return np.clip(result, -CLIP, CLIP, out=result)
+
+
+def _check(crop):
+    """Refuse a crop that shows nothing."""
+    least, most = float(crop.min()), float(crop.max())
+    if not np.isfinite(most - least):
+        raise InputError("the image holds NaN or infinite pixels; export it again or take it out.")
+    if least == most:
+        raise InputError(f"all pixels have the value {least:g}; take this image out of the data set.")
+    share, value = max((_share(crop, least), least), (_share(crop, most), most))
+    if share > BLANK:
+        raise InputError(
+            f"{share:.0%} of the pixels have the value {value:g}, so the image is saturated or nearly empty; take it out."
+        )
 
 
 def _padded(crop, pad):
-    """Put a border of the crop's median around it."""
-    large = np.full(
-        (crop.shape[0] + 2 * pad, crop.shape[1] + 2 * pad), _quantiles(crop, (0.5,))[0], np.float32
-    )
+    """Return a crop with a border of its median, as np.pad does in ten times the time."""
+    rows, columns = crop.shape
+    large = np.full((rows + 2 * pad, columns + 2 * pad), _quantiles(crop, (0.5,))[0], np.float32)
     large[pad:-pad, pad:-pad] = crop
     return large
 
 
+def _share(crop, value):
+    """Return the share of pixels that have a value."""
+    return np.count_nonzero(crop == value) / crop.size
+
+
+def _resized(crop, size, box):
+    """Return the part `box` of a crop (left, top, right, bottom) at `size` x `size` pixels."""
+    from PIL import Image
+
+    if crop.shape == (size, size) and box == (0, 0, size, size):
+        return crop
+    # Pillow widens its cubic kernel when it shrinks, so nothing is aliased.
+    return np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
 def _quantiles(image, shares):
-    """Give quantiles as np.percentile does; NumPy sorts floats in vector instructions, several times as fast."""
-    values = np.sort(image, axis=None)
-    places = [share * (values.size - 1) for share in shares]
-    pairs = [
-        (place - int(place), values[int(place)], values[min(int(place) + 1, values.size - 1)])
-        for place in places
-    ]
-    return [float(low + part * (high - low)) for part, low, high in pairs]
+    """Return quantiles as np.percentile does; NumPy sorts floats in vector instructions, several times as fast."""
+    values, found = np.sort(image, axis=None), []
+    for share in shares:
+        at = share * (values.size - 1)
+        low, high = values[int(at)], values[min(int(at) + 1, values.size - 1)]
+        found.append(float(low + (at - int(at)) * (high - low)))
+    return found
 
 
 def _inner(length, size):
-    """Give the part of a side of `size` pixels that an image of `length` pixels fills, centred."""
+    """Return the part of a side of `size` pixels that an image of `length` pixels fills, centred."""
     edge = max(0, int(np.ceil((size - length) / 2)))
     return slice(edge, size - edge) if 2 * edge < size else slice(size // 2, size // 2 + 1)
 
 
 def make(found, scale, pixel_nm, input_size, folder):
-    """Prepare all particles of `found` and write `images.npy`, `sides.npy` and `facts.json` into `folder`.
+    """Prepare all particles of `found` (see `crops`) and write them into `folder`.
 
-    Parameters
-    ----------
-    found : sources.Found or the like
-        With `table`, `place`, `groups`, `part`, `pixel_sizes`, `load` and `said`.
-    scale : {"physical", "fill"}
-    pixel_nm : float
-        Size of a prepared pixel, in nm.
-    input_size : int
-    folder : Path
-
-    Notes
-    -----
-    `sides.npy` holds the side of each crop in its own pixels (the mean of both). `facts.json` holds the `scale` that was
-    possible, `pixel_sizes` (runs of length and nm, null = unknown), `notes`, and groups of rows that are `identical`.
+    `images.npy` holds the images; `measures.npy`, for each, the side of its crop in pixels (the mean of both) and the size
+    of its pixel in nm; `facts.json` the `scale` that was possible, `notes`, and groups of rows that are `identical`.
     """
     count, chunks, path = len(found.table), list(_chunks(found)), folder / "images.npy"
     sizes = found.table["pixel_size_nm"].to_numpy(float).copy()
     if np.isnan(sizes).any():
-        for rows, told, said in _parallel(_sizes_of, found, chunks):
+        tasks = ((_sizes_of, found.part(rows)) for rows in chunks)
+        for rows, told in zip(chunks, _done(found, tasks, "threading")):
             sizes[rows] = told
-            found.said.update(said)
     scale, notes = _scale(found, sizes, scale, pixel_nm, input_size)
     pixel = pixel_nm if scale == "physical" else None
     np.lib.format.open_memmap(path, "w+", np.float32, (count, input_size, input_size)).flush()
-    digests, sides, edge, saturated = np.empty(count, np.uint64), np.empty(count, np.float32), 0, 0
-    with _workers(found, len(chunks)) as work:
-        for rows, result, said in _parallel(work, found, chunks, (path, pixel), sizes):
-            digests[rows], sides[rows] = np.array(result["digests"], np.uint64), result["sides"]
-            edge, saturated = edge + result["edge"], saturated + result["saturated"]
-            found.said.update(said)
+    many = isinstance(found, Found) and len(chunks) >= WORTH and _cores() > 1
+    tasks = ((prepare_part, found.part(rows), path, rows, sizes[rows], pixel) for rows in chunks)
+    digests, sides, edge, saturated = np.empty(count, np.uint64), np.empty(count), 0, 0
+    for rows, facts in zip(chunks, _done(found, tasks, "loky" if many else "threading")):
+        digests[rows], sides[rows] = facts["digests"], facts["sides"]
+        edge, saturated = edge + facts["edge"], saturated + facts["saturated"]
     notes = [*_contents(found), *notes]
     if edge:
         notes.append(f"Particles so close to the border that a part of their window is filled: {edge:,}.")
@@ -157,10 +151,8 @@ def make(found, scale, pixel_nm, input_size, folder):
             f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value, from a saturated "
             f"detector or an export that cut the grey levels: {saturated:,}."
         )
-    np.save(folder / "sides.npy", sides)
-    told = None if np.isnan(sizes).all() else _runs(sizes)
-    facts = {"scale": scale, "notes": notes, "identical": _identical(digests), "pixel_sizes": told}
-    write_json(folder / "facts.json", facts)
+    np.save(folder / "measures.npy", np.column_stack([sides, sizes]))
+    write_json(folder / "facts.json", {"scale": scale, "notes": notes, "identical": _identical(digests)})
 
 
 def _chunks(found):
@@ -175,82 +167,60 @@ def _chunks(found):
         yield np.array(rows)
 
 
-def _parallel(work, found, chunks, arguments=(), sizes=None):
-    """Yield rows, result and what was said for each chunk, in order; few are under way at a time."""
+def _done(found, tasks, backend):
+    """Yield the results of tasks `(function, part, …)` in order, few under way at a time, and keep what was said."""
     from joblib import Parallel, delayed
 
-    tasks = (
-        delayed(_task)(work, found.part(rows), *arguments, *(() if sizes is None else (sizes[rows],)))
-        for rows in chunks
-    )
-    with micrographs.quiet():
-        results = Parallel(n_jobs=_cores(), backend="threading", return_as="generator")(tasks)
-        for rows, (order, result, said) in zip(chunks, results):
-            yield rows[order], result, said
-
-
-@contextmanager
-def _workers(found, tasks):
-    """Yield what prepares a part: processes where many images lie on disk, else the calling thread."""
-    from temlib.data import _worker  # which imports this module
-    from temlib.data.crops import Found
-
-    if not isinstance(found, Found) or tasks < WORTH or _cores() == 1:
-        yield prepare_part
-        return
-    with _worker.workers(_cores()) as work:
-        yield work
+    idle = {"idle_worker_timeout": IDLE_S} if backend == "loky" else {}
+    parallel = Parallel(_cores(), backend=backend, return_as="generator", **idle)
+    try:
+        with micrographs.quiet():
+            for result, said in parallel(delayed(_task)(*task) for task in tasks):
+                found.said.update(said)
+                yield result
+    except BrokenProcessPool:
+        raise InputError(
+            "A process that prepared images was killed, perhaps because memory ran out; lower 'input_size'."
+        ) from None
 
 
 def _cores():
-    """Give the number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _task(work, part, *arguments):
-    """Do `work` on a part of the rows; give their order, the result, and what readers and libraries said."""
+    """Do `work` on a part of the rows; return the result, and what readers and libraries said."""
     with micrographs.quiet() as warned:
-        order, result = work(part, *arguments)
-    return order, result, part.said | {("", "", words) for words in warned}
+        result = work(part, *arguments)
+    return result, part.said | {("", "", words) for words in warned}
 
 
 def _sizes_of(part):
-    """Give the pixel sizes that a part's table or files state."""
-    return slice(None), part.pixel_sizes()
+    """Return the pixel sizes that a part's table or files state."""
+    return part.pixel_sizes()
 
 
-def _runs(values):
-    """Write a long list as pairs of length and value: pixel sizes hardly change from row to row."""
-    return [
-        [len(list(part)), None if np.isnan(value) else value]
-        for value, part in itertools.groupby(values.tolist(), key=lambda v: v if v == v else float("nan"))
-    ]
-
-
-def prepare_part(part, path, pixel_nm, sizes):
-    """Prepare a part of the rows and write it into the stack at `path`."""
+def prepare_part(part, path, rows, sizes, pixel_nm):
+    """Prepare a part of the rows, write it into the stack at `path`, and return what was found on the way."""
     stack = np.load(path, mmap_mode="r+")
     size = stack.shape[1]
     window = size * pixel_nm if pixel_nm else np.nan
-    order, ready, digests, sides, edge, bright = (
-        [],
-        np.empty((len(sizes), size, size), np.float32),
-        [],
-        [],
-        0,
-        0,
-    )
+    ready = np.empty((len(rows), size, size), np.float32)
+    digests, sides, edge, saturated = np.empty(len(rows), np.uint64), np.empty(len(rows), np.float32), 0, 0
     for group in part.groups():
         for i, crop, beyond in part.load(group, sizes, window):
-            ratio = sizes[i] / pixel_nm if pixel_nm else None
-            ready[i], share = _prepare(crop, size, ratio, part.place(i))
-            digests.append(int.from_bytes(hashlib.blake2b(ready[i], digest_size=8).digest(), "big"))
-            order.append(i)
-            sides.append(sum(crop.shape) / 2)
-            edge += bool(beyond)
-            bright += bool(share > SATURATED)
-    stack[part.rows] = ready
-    return order, {"digests": digests, "sides": sides, "edge": edge, "saturated": bright}
+            crop = np.asarray(crop, np.float32)
+            try:
+                ready[i] = prepare(crop, size, ratio=sizes[i] / pixel_nm if pixel_nm else None)
+            except InputError as error:
+                raise InputError(f"{part.place(i)}: {error}") from None
+            digests[i] = int.from_bytes(hashlib.blake2b(ready[i], digest_size=8).digest(), "big")
+            sides[i] = sum(crop.shape) / 2
+            edge += beyond
+            saturated += _share(crop, crop.max()) > SATURATED
+    stack[rows] = ready
+    return {"digests": digests, "sides": sides, "edge": int(edge), "saturated": int(saturated)}
 
 
 def _scale(found, sizes, scale, pixel_nm, input_size):
@@ -265,9 +235,11 @@ def _scale(found, sizes, scale, pixel_nm, input_size):
     known = sizes[~unknown]
     spread = f"{known.min():.4g} to {known.max():.4g}" if known.size and np.ptp(known) > 0 else ""
     if scale == "physical" and known.size:
+        told = found.table["pixel_size_nm"].notna()
+        who = "rows of the table" if told.all() else "table and the files" if told.any() else "files"
         notes = [
-            f"Every particle is shown at {pixel_nm:g} nm a pixel, in a window of {input_size * pixel_nm:g} nm; "
-            f"its own pixels have {spread or f'{known[0]:.4g}'} nm, as the {_tellers(found)} say."
+            f"Every particle is shown at {pixel_nm:g} nm/pixel, in a window of {input_size * pixel_nm:g} nm; "
+            f"its own pixels have {spread or f'{known[0]:.4g}'} nm, as the {who} say."
         ]
         return "physical", notes
     if scale == "physical":
@@ -281,22 +253,10 @@ def _scale(found, sizes, scale, pixel_nm, input_size):
     return "fill", notes
 
 
-def _tellers(found):
-    """Say who told the pixel sizes."""
-    told = found.table["pixel_size_nm"].notna()
-    return (
-        "table and the files"
-        if told.any() and not told.all()
-        else "rows of the table"
-        if told.any()
-        else "files"
-    )
-
-
 def _contents(found):
-    """Say what kinds of files were read, and what their readers noted."""
+    """Return what kinds of files were read, and what their readers noted."""
     files, notes = {}, []
-    for form, kind, note in sorted(getattr(found, "said", ())):
+    for form, kind, note in sorted(found.said):
         if note:
             notes.append(note)
         else:
@@ -308,12 +268,10 @@ def _contents(found):
 
 
 def _identical(digests):
-    """Give groups of rows whose prepared images are equal, the first ones where there are many."""
+    """Return groups of rows whose prepared images are equal, the first ones where there are many."""
     order = np.argsort(digests, kind="stable")
-    ends = np.flatnonzero(np.diff(digests[order])) + 1
-    starts = np.concatenate([[0], ends])
-    sizes = np.diff(np.concatenate([starts, [len(digests)]]))
-    return [order[s : s + n].tolist() for s, n in zip(starts[sizes > 1], sizes[sizes > 1])][:LISTED]
+    groups = np.split(order, np.flatnonzero(np.diff(digests[order])) + 1)
+    return [rows.tolist() for rows in groups if len(rows) > 1][:LISTED]
 
 
 class Rows:
@@ -339,7 +297,7 @@ class Rows:
 
 
 def select(images, rows):
-    """Give rows of a stack: a copy where that is small, else a `Rows` that reads them later."""
+    """Return rows of a stack: a copy where that is small, else a `Rows` that reads them later."""
     if len(rows) * images[0].nbytes <= COPIED:
         return np.asarray(images[rows])
     return images if len(rows) == len(images) else Rows(images, rows)

@@ -12,33 +12,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.data import labels, micrographs, positions, tables
-from temlib.data.crops import PLACES, Found
-from temlib.data.micrographs import NANOMETRES
-from temlib.data.positions import numbered, where
-from temlib.files import InputError, listed, shown
+from temlib.data import labels, positions, tables
+from temlib.data.crops import Found
+from temlib.data.micrographs import NANOMETRES, SUFFIXES, format_of
+from temlib.data.positions import PLACES, numbered
+from temlib.data.tables import refuse
+from temlib.files import InputError, listed, refusal, shown
 
 TABLES = (".csv", ".tsv", ".txt")
 # Columns with a meaning of their own; a task is any other text column.
-RESERVED = (
-    "image",
-    "index",
-    "number",
-    "particle",
-    "micrograph",
-    "session",
-    "pixel_size_nm",
-    "row",
-    "column",
-    "box_px",
-    "box_nm",
-    "fold",
-)
+RESERVED = ("image", "index", "number", "particle", "micrograph", "session", "fold", *PLACES)
 MOST_CLASSES = 20
-IMAGES = (
-    *micrographs.SUFFIXES,
-    *(mrc + end for mrc in micrographs.MRC_SUFFIXES for end in micrographs.PACKED),
-)
 
 
 def read(path):
@@ -69,25 +53,23 @@ def read(path):
         return _folder(path)
     if not path.exists():
         raise InputError(f"{shown(path)}: there is no such file or folder; correct 'particles'.")
-    suffix = path.suffix.lower()
+    suffix, picked = path.suffix.lower(), " ".join(positions.READERS)
     if suffix in positions.READERS:
-        labels = [path.with_suffix(end) for end in TABLES if path.with_suffix(end).is_file()]
-        return _positions([path], _only(path, labels))
+        beside = [path.with_suffix(end) for end in TABLES if path.with_suffix(end).is_file()]
+        return _positions([path], _only(path, beside))
     if suffix not in TABLES:
         raise InputError(
-            f"{shown(path)}: particles are named by a table or positions ({' '.join((*TABLES, *positions.READERS))}), or "
-            "lie in class folders; see parameters/own_data.yaml."
+            f"{shown(path)}: particles are named by a table or positions ({' '.join(TABLES)} {picked}), or lie in class "
+            "folders; see parameters/own_data.yaml."
         )
     table = tables.read(path)
     if "image" in table:
         return _manifest(path, table)
-    beside = [other for other in _of_kind(path.parent, positions.READERS) if other.stem == path.stem]
-    beside = beside or _of_kind(path.parent, positions.READERS)
+    beside = _of_kind(path.parent, positions.READERS)
+    beside = [other for other in beside if other.stem == path.stem] or beside
     if not beside:
-        raise InputError(
-            f"{shown(path)} has no column 'image', and no positions ({' '.join(positions.READERS)}) lie beside it; its "
-            f"columns are {listed(table)}."
-        )
+        fault = f"has no column 'image', and no positions ({picked}) lie beside it; its columns are {listed(table)}."
+        raise refusal(path, fault)
     return _positions(beside, path)
 
 
@@ -96,7 +78,7 @@ def _of_kind(folder, suffixes):
 
 
 def _only(path, candidates):
-    """Give the one table of labels, or None; two are a question that only the user can answer."""
+    """Return the one table of labels, or None; two are a question that only the user can answer."""
     if len(candidates) > 1:
         names = listed(candidate.name for candidate in candidates)
         raise InputError(f"{shown(path)}: which table holds the labels, {names}? Name it as 'particles'.")
@@ -128,7 +110,7 @@ def _class_folders(folder):
         for sub in sorted(folder.iterdir())
         if sub.is_dir() and not sub.name.startswith(".")
         for image in sorted(sub.iterdir())
-        if _is_image(image.name) and not image.name.startswith(".")
+        if format_of(image.name) and not image.name.startswith(".")
     ]
     if not rows:
         return None
@@ -143,29 +125,21 @@ def _class_folders(folder):
     return _finish(folder, folder, table, notes, whole=True)
 
 
-def _is_image(name):
-    return name.lower().endswith(IMAGES)
-
-
 def _manifest(path, table):
     """Read a table that names images."""
     table["image"] = table["image"].str.strip().str.replace("\\", "/", regex=False)
     _check_names(path, table)
-    notes = [f"{_words(path, table)}: {len(table):,} rows, columns {listed(table)}."]
+    notes = [_words(path, table)]
     table = _lengths(path, table, notes)
     index = _numbers(path, table, "index")
-    wrong = (index < 0) | (index % 1 > 0)
-    if wrong.any():
-        raise InputError(
-            f"{shown(path)}, {where(table, wrong)}: the index counts images of a stack from 0; give a whole number or "
-            "leave it empty."
-        )
+    fault = "the index counts images of a stack from 0; give a whole number or leave it empty."
+    refuse(path, table, (index < 0) | (index % 1 > 0), fault)
     table["index"] = index.astype("Int64")
-    placed = table["row"].notna() & table["column"].notna()
-    half = table["row"].notna() != table["column"].notna()
-    if half.any() or (placed.any() and not (placed | table["index"].notna()).all()):
-        wrong = half if half.any() else ~placed
-        raise InputError(f"{shown(path)}, {where(table, wrong)}: the position is empty; give row and column.")
+    row, column = table["row"].notna(), table["column"].notna()
+    placed = row & column
+    fault = "the position is empty; give row and column."
+    refuse(path, table, row != column, fault)
+    refuse(path, table, placed.any() & ~placed & table["index"].isna(), fault)
     own = not table["image"].duplicated().any()
     boxed = table["box_px"].notna() | table["box_nm"].notna()
     whole = not placed.any() or (own and not boxed.any() and "micrograph" in table and not _same(table).any())
@@ -179,7 +153,7 @@ def _manifest(path, table):
 
 
 def _same(table):
-    """Tell for each row whether its image is its micrograph: their names are equal but for folder and suffix."""
+    """Return for each row whether its image is its micrograph: their names are equal but for folder and suffix."""
     stems = [
         table[name].map(lambda text: Path(text).name.partition(".")[0]) for name in ("image", "micrograph")
     ]
@@ -187,10 +161,11 @@ def _same(table):
 
 
 def _words(path, table):
-    """Say how a table is written."""
+    """Return how a table is written."""
     separator = tables.SEPARATORS[table.attrs["separator"]]
     decimal = ", decimal commas" if table.attrs["decimal"] == "," else ""
-    return f"Read from {shown(path.name)} ({table.attrs['encoding']}, separated by {separator}{decimal})"
+    how = f"{table.attrs['encoding']}, separated by {separator}{decimal}"
+    return f"Read from {shown(path.name)} ({how}): {len(table):,} rows, columns {listed(table)}."
 
 
 def _check_names(path, table):
@@ -202,15 +177,15 @@ def _check_names(path, table):
             fault = (
                 f"the image path {shown(name)[:200]!r} leaves the manifest's folder; put the image inside it"
             )
-        elif not _is_image(name):
-            fault = f"{shown(name)[:200]!r} is no image that can be read; known are {' '.join(micrographs.SUFFIXES)}"
+        elif not format_of(name):
+            fault = f"{shown(name)[:200]!r} is no image that can be read; known are {' '.join(SUFFIXES)}"
         else:
             continue
         raise InputError(f"{shown(path)}, line {table.index[i]}: {fault}.")
 
 
 def _numbers(path, table, name):
-    """Give a column as numbers, NaN where it is absent."""
+    """Return a column as numbers, NaN where it is absent."""
     if name not in table:
         return pd.Series(np.nan, table.index)
     try:
@@ -228,8 +203,8 @@ def _lengths(path, table, notes):
             continue
         target = f"{measured[1]}_nm"
         if target in table:
-            raise InputError(f"{shown(path)} has both {name!r} and {target!r}; keep one of them.")
-        # Twelve digits: 2.9 Å are .29 nm and not .29000000000000004.
+            raise refusal(path, f"has both {name!r} and {target!r}; keep one of them.")
+        # Twelve digits: 2.9 Å are 0.29 nm and not 0.29000000000000004.
         table[target] = (_numbers(path, table, name) * unit).map("{:.12g}".format).astype(float)
         del table[name]
         notes.append(f"{target} was computed from the column {shown(name)}.")
@@ -242,90 +217,56 @@ def _lengths(path, table, notes):
 def _check_places(path, table, whole):
     """Refuse an image or a place in it that stands twice: one particle would be counted, or labelled, twice."""
     keys = ["image"] if whole and table["index"].isna().all() else ["image", "index", "row", "column"]
-    twice = table.duplicated(keys)
-    if twice.any():
-        i = int(np.flatnonzero(twice)[0])
-        plain = table[keys].fillna(-1)
-        first = table.index[(plain == plain.iloc[i]).all(axis=1)][0]
-        raise InputError(
-            f"{shown(path)}, {where(table, twice)}: {shown(table['image'].iloc[i])[:200]!r} is the particle of "
-            f"{table.index.name} {first} again; name each particle once."
-        )
+
+    def fault(row):
+        same = (table[keys].fillna(-1) == row[keys].fillna(-1)).all(axis=1)
+        first = f"{table.index.name} {table.index[same][0]}"
+        return f"{shown(row['image'])[:200]!r} is the particle of {first} again; name each particle once."
+
+    refuse(path, table, table.duplicated(keys), fault)
 
 
-def _positions(paths, labels):
+def _positions(paths, labelled):
     """Read the positions of one or several files, and a table of labels."""
+    path = paths[0] if len(paths) == 1 else paths[0].parent
     kinds = {path.suffix.lower() for path in paths}
     if len(kinds) > 1:
-        raise InputError(
-            f"{shown(paths[0].parent)}: positions of several kinds lie here ({' '.join(sorted(kinds))}); keep one kind."
-        )
+        kinds = " ".join(sorted(kinds))
+        raise InputError(f"{shown(path)}: positions of several kinds lie here ({kinds}); keep one kind.")
     parts = [positions.read(path) for path in paths]
     folders = {part.attrs["folder"] for part in parts}
     if len(folders) > 1:
-        raise InputError(
-            f"{shown(paths[0].parent)}: positions of several RELION projects lie here; keep one."
-        )
+        raise InputError(f"{shown(path)}: positions of several RELION projects lie here; keep one.")
     notes = [f"Positions from {listed(path.name for path in paths)}: {sum(map(len, parts)):,} particles."]
     notes += dict.fromkeys(note for part in parts for note in part.attrs["notes"])
-    path = paths[0] if len(paths) == 1 else paths[0].parent
-    if len(parts) == 1:
-        table = parts[0]
-    else:
-        where_from = np.concatenate(
-            [[f"{p.name} {line}" for line in part.index] for p, part in zip(paths, parts)]
-        )
-        table = positions.finish(path, pd.concat(parts).set_axis(pd.Index(where_from, name="row")))
-    if labels is not None:
-        table = _joined(table, labels, notes)
-    placed = table["index"].isna()
-    if placed.any():
+    table = parts[0]
+    if len(parts) > 1:
+        lines = [f"{file.name} {line}" for file, part in zip(paths, parts) for line in part.index]
+        table = positions.finish(path, pd.concat(parts).set_axis(pd.Index(lines, name="row")))
+    if labelled is not None:
+        table = _joined(table, labelled, notes)
+    if table["index"].isna().any():
         # What is cut is placed in pixels of the micrograph; the window may still be stated by no one.
         notes.append(
             "Crops are cut out of the micrographs; pixels of a window beyond the border take the median of those within."
         )
-    return _finish(path, Path(next(iter(folders))), table, notes, whole=False)
+    return _finish(path, Path(folders.pop()), table, notes, whole=False)
 
 
 def _joined(table, path, notes):
-    """Join a table of labels to positions by `particle`, or by `micrograph` and `number` (running in it, from 1)."""
+    """Return positions with the columns of a table of labels, whose rows are about particles by name or number."""
     given = tables.read(path)
-    notes.append(f"{_words(path, given)}: {len(given):,} rows, columns {listed(given)}.")
-    micrograph = table["micrograph"] if "micrograph" in table else table["image"]
-    if "particle" in given:
-        names, wanted = table["particle"], given["particle"].str.strip()
-    elif "number" in given and ("micrograph" in given or micrograph.nunique() == 1):
-        names = numbered(micrograph)
-        stems = {Path(name).stem: name for name in micrograph.unique()}
-        about = (
-            given["micrograph"].str.strip()
-            if "micrograph" in given
-            else pd.Series(micrograph.iloc[0], given.index)
-        )
-        known = dict.fromkeys(micrograph.unique())
-        about = about.map(lambda name: name if name in known else stems.get(Path(name).stem, name))
-        wanted = about + ":" + _numbers(path, given, "number").map("{:g}".format)
-    else:
-        raise InputError(
-            f"{shown(path)} does not say which particle a row is about; add a column 'particle' (such as "
-            f"{shown(table['particle'].iloc[0])!r}), or 'micrograph' and 'number' (counted from 1 in each)."
-        )
+    notes.append(_words(path, given))
+    names, wanted = _particles_of(table, path, given)
+    fault = f"there is no position for {{}}; the first is {shown(names.iloc[0])!r}."
     wrong = ~wanted.isin(set(names))
-    if wrong.any():
-        raise InputError(
-            f"{shown(path)}, {where(given, wrong)}: there is no position for {listed(wanted[wrong][:1])}; the first is "
-            f"{shown(names.iloc[0])!r}."
-        )
-    if wanted.duplicated().any():
-        raise InputError(
-            f"{shown(path)}, {where(given, wanted.duplicated())}: the particle occurs twice; remove one row."
-        )
+    refuse(path, given, wrong, lambda row: fault.format(listed([wanted[row.name]])))
+    refuse(path, given, wanted.duplicated(), "the particle occurs twice; remove one row.")
     _measure(given, given.attrs["decimal"])
     given = _lengths(path, given, notes)
     at = pd.Index(wanted).get_indexer(names)  # −1 where no row is about the particle
-    for name in [
-        name for name in given if name not in ("particle", "number", "micrograph", "image", "row", "column")
-    ]:
+    told = ("particle", "number", "micrograph", "image", "row", "column")
+    for name in given.columns.difference(told, sort=False):
         values = given[name].reset_index(drop=True).reindex(at).set_axis(table.index)
         if name in PLACES:
             table[name] = values.fillna(table[name])
@@ -335,6 +276,30 @@ def _joined(table, path, notes):
     if lost:
         notes.append(f"{lost:,} of {len(table):,} positions have no row in {shown(path.name)}, so no label.")
     return table
+
+
+def _particles_of(table, path, given):
+    """Return the particles' names, and the one that each row of `given` is about.
+
+    That is `particle`, or `micrograph` (in full or its stem) and `number` (running in it, from 1).
+    """
+    if "particle" in given:
+        return table["particle"], given["particle"].str.strip()
+    micrograph = table["micrograph"] if "micrograph" in table else table["image"]
+    if "number" not in given or ("micrograph" not in given and micrograph.nunique() > 1):
+        raise refusal(
+            path,
+            f"does not say which particle a row is about; add a column 'particle' (such as "
+            f"{shown(table['particle'].iloc[0])!r}), or 'micrograph' and 'number' (counted from 1 in each).",
+        )
+    stems = {Path(name).stem: name for name in micrograph.unique()}
+    known = {name: name for name in micrograph.unique()}
+    if "micrograph" in given:
+        about = given["micrograph"].str.strip()
+        about = about.map(lambda name: known.get(name) or stems.get(Path(name).stem, name))
+    else:
+        about = pd.Series(micrograph.iloc[0], given.index)
+    return numbered(micrograph), about + ":" + _numbers(path, given, "number").map("{:g}".format)
 
 
 def _finish(path, folder, table, notes, *, whole):
@@ -349,10 +314,7 @@ def _finish(path, folder, table, notes, *, whole):
         )
     for name in ("particle", "micrograph"):
         table[name] = table[name].astype(str).str.strip()
-        if (table[name] == "").any():
-            raise InputError(
-                f"{shown(path)}, {where(table, table[name] == '')}: {name!r} is empty; name it for every particle."
-            )
+        refuse(path, table, table[name] == "", f"{name!r} is empty; name it for every particle.")
     _measure(table, table.attrs.get("decimal", "."))
     table = positions.finish(path, table, whole=whole)
     try:
@@ -396,31 +358,26 @@ def _labels(table, notes):
             )
     tasks = tasks_of(table)
     if tasks:
-        table[tasks] = labels.labels(table, tasks)
+        table[tasks] = labels.checked(table, tasks)
     return table
 
 
 def tasks_of(table):
-    """Give the columns of a particles table that are a question with 2 to 20 named answers."""
-    found = []
-    for name in table.columns:
-        if (
-            name in RESERVED
-            or name.startswith(("truth_", "p_", "rln"))
-            or "@" in name
-            or is_number(table[name])
-        ):
-            continue
-        if 2 <= table[name].replace("", np.nan).nunique() <= MOST_CLASSES:
-            found.append(name)
-    return found
+    """Return the columns of a particles table that are a question with 2 to 20 named answers."""
+    return [
+        name
+        for name in table.columns
+        if name not in RESERVED
+        and not name.startswith(("truth_", "p_", "rln"))
+        and "@" not in name
+        and not _is_number(table[name])
+        and 2 <= table[name].replace("", np.nan).nunique() <= MOST_CLASSES
+    ]
 
 
-def is_number(column):
-    """Tell whether every value of a column reads as a number."""
+def _is_number(column):
+    """Return whether every value of a column reads as a number."""
     if pd.api.types.is_numeric_dtype(column):
         return True
-    given = column.dropna()
-    return pd.to_numeric(given[given != ""].unique(), errors="coerce").size == 0 or bool(
-        np.isfinite(pd.to_numeric(given[given != ""].unique(), errors="coerce")).all()
-    )
+    given = column.dropna().unique()
+    return bool(np.isfinite(pd.to_numeric(given[given != ""], errors="coerce")).all())

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.files import InputError, listed, probe, shown
+from temlib.files import InputError, listed, probe, refusal, shown
 
 LARGEST_TABLE = 2**30  # bytes; a million particles with twenty columns take about a fifth
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -72,29 +72,13 @@ def read(path):
 
 
 def read_text(path):
-    """Read a file of text.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file in UTF-8, UTF-16 with byte order mark, or Windows-1252.
-
-    Returns
-    -------
-    text, encoding : str
-        The content without a byte order mark, and what it was encoded in.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, empty, too large, or not text.
-    """
+    """Return the text of a file without a byte order mark, and its encoding: UTF-8, UTF-16 or Windows-1252."""
     path = Path(path)
     size, head = probe(path, 4)
     if size > LARGEST_TABLE:
-        raise InputError(f"{shown(path)} has {size} bytes, too much for a table; name a table of text.")
+        raise refusal(path, f"has {size} bytes, too much for a table; name a table of text.")
     if head == b"PK\x03\x04":
-        raise InputError(f"{shown(path)} is a workbook or another ZIP file, not text; save the sheet as CSV.")
+        raise refusal(path, "is a workbook or another ZIP file, not text; save the sheet as CSV.")
     data = path.read_bytes()
     marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
     for encoding in (marked,) if marked else ("utf-8", "cp1252"):
@@ -102,15 +86,13 @@ def read_text(path):
             text = data.decode(encoding)
             break
         except UnicodeDecodeError as fault:
-            refusal = fault
+            cause = fault
     else:
-        raise InputError(
-            f"{shown(path)} is not text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8."
-        ) from refusal
+        raise refusal(path, "is not text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8.") from cause
     if "\0" in text:
-        raise InputError(f"{shown(path)} holds zero bytes, so it is no text; save it as text in UTF-8.")
+        raise refusal(path, "holds zero bytes, so it is no text; save it as text in UTF-8.")
     if not text.strip():
-        raise InputError(f"{shown(path)} holds nothing but blanks; a table needs a header and a row.")
+        raise refusal(path, "holds nothing but blanks; a table needs a header and a row.")
     return text, encoding
 
 
@@ -120,9 +102,7 @@ def _separator(path, text):
     stated = re.fullmatch(r"sep=(.)", first.strip(" \r"))
     if stated:
         if stated[1] not in SEPARATORS:
-            raise InputError(
-                f"{shown(path)} states the separator {stated[1]!r}; use a comma, a semicolon or a tab."
-            )
+            raise refusal(path, f"states the separator {stated[1]!r}; use a comma, a semicolon or a tab.")
         return stated[1], rest, 1
     header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n")[: 2**16]).splitlines() or [""]
     counts = {separator: header[0].count(separator) for separator in SEPARATORS}
@@ -153,7 +133,7 @@ def _rows(path, text, separator, skipped):
             f"{shown(path)}, line {begin}: {fault}; look for a quotation mark that is not closed."
         ) from fault
     if not rows:
-        raise InputError(f"{shown(path)} has a header and no row below it; a table needs at least one row.")
+        raise refusal(path, "has a header and no row below it; a table needs at least one row.")
     return names, rows, lines
 
 
@@ -162,10 +142,10 @@ def _columns(path, names, rows):
     keep = [i for i, name in enumerate(names) if name or any(row[i].strip() for row in rows)]
     kept = [names[i] for i in keep]
     if "" in kept:
-        raise InputError(f"{shown(path)} has a column without a name (number {kept.index('') + 1}); name it.")
+        raise refusal(path, f"has a column without a name (number {kept.index('') + 1}); name it.")
     twice = [name for name, count in Counter(kept).items() if count > 1]
     if twice:
-        raise InputError(f"{shown(path)} has two columns named {twice[0][:40]!r}; rename one of them.")
+        raise refusal(path, f"has two columns named {twice[0][:40]!r}; rename one of them.")
     return keep
 
 
@@ -175,6 +155,14 @@ def _decimal(rows, separator):
         return "."
     comma = any("," in cell and COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
     return "," if comma else "."
+
+
+def refuse(path, table, wrong, fault):
+    """Refuse a table with a row marked in `wrong`, the first of which a `fault` that is a function describes."""
+    if np.any(wrong):
+        at = np.flatnonzero(wrong)[0]
+        fault = fault if isinstance(fault, str) else fault(table.iloc[at])
+        raise InputError(f"{shown(path)}, {table.index.name} {table.index[at]}: {fault}")
 
 
 def numbers(series, *, decimal=None):

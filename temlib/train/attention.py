@@ -15,8 +15,6 @@ from temlib.train.fitting import BLOCK
 KEPT, KEPT_SIZE = 2000, 64
 # Explained particles of each class.
 PER_CLASS = 8
-# Share of the largest projected potential above which a pixel is membrane or payload: of a membrane, the rim.
-RIM = 0.5
 # Networks with shuffled weights that stand for having learnt nothing.
 SHUFFLES = 4
 # Held-out particles of a fold on which the importance of an SVM's descriptors is measured.
@@ -178,17 +176,17 @@ class Sample:
     data : particles.Particles
         Labelled for `task`.
     task : str
-    count, seed : int
-        Those of the simulated particles, whose membranes and payloads are then known; `seed` also chooses.
+    seed : int
+        Settles which particles are chosen.
     """
 
-    def __init__(self, data, task, *, count, seed):
+    def __init__(self, data, task, *, seed):
         self.data, self.task, self.seed = data, task, seed
         rng = np.random.default_rng(seed)
         # The order of the particles, not their number, settles who is in: a few of each class.
         places = data.table.reset_index(drop=True).groupby(task).indices.values()
         self.chosen = np.sort(np.concatenate([rng.permutation(p)[:PER_CLASS] for p in places]))
-        self.targets = self._targets(count) if data.source == "simulated" else {}
+        self.targets = data.masks(self.chosen)
         self._copies = {}
         self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
         self.importance = pd.DataFrame(columns=["model", "descriptor", "unit", "loss"])
@@ -245,27 +243,6 @@ class Sample:
         ]
         return np.concatenate(blocks)[: len(images)]
 
-    def _targets(self, count):
-        """Return {position: (membrane, payload)} masks at the geometry of the images, of the chosen particles."""
-        from temlib import simulate
-
-        study, table, size = (
-            simulate.study(count, seed=self.seed),
-            self.data.table,
-            self.data.images.shape[-1],
-        )
-        number = {name: i for i, name in enumerate(study.names)}
-        found = {}
-        for name, rows in table.iloc[self.chosen].groupby("micrograph"):
-            drawn = study.scene(number[name])
-            place = {(int(r), int(c)): k for k, (r, c, _) in enumerate(drawn.boxes)}
-            masks = simulate.regions(drawn, study.settings, RIM)
-            for i, row in zip(np.flatnonzero(table.index.isin(rows.index)), rows.itertuples()):
-                ratio = row.pixel_size_nm / self.data.pixel_nm if np.isfinite(self.data.pixel_nm) else None
-                pair = masks[place[int(row.row), int(row.column)]]
-                found[int(i)] = [_as_prepared(mask, size, ratio) for mask in pair]
-        return found
-
     def save(self, path, predictions):
         """Write `examples.npz`: maps, and small copies of the particles, the most doubtful ones where they are many."""
         table, images = self.data.table, self.data.images
@@ -297,19 +274,6 @@ class Sample:
         }
         with replacing(path) as temporary:
             np.savez_compressed(temporary, **content)
-
-
-def _as_prepared(mask, size, ratio):
-    """Return a mask of a crop at the geometry of the prepared image (size, size); see `particles.prepare`."""
-    from scipy import ndimage
-
-    # Both are centred; a prepared pixel is 1 / ratio pixels of the crop, or a share of it where the crop fills the image.
-    steps = [1 / ratio if ratio else length / size for length in mask.shape]
-    places = [(n - 1) / 2 + (np.arange(size) - (size - 1) / 2) * step for n, step in zip(mask.shape, steps)]
-    share = ndimage.uniform_filter(
-        mask.astype(np.float32), [max(1, round(step)) for step in steps], mode="constant"
-    )
-    return ndimage.map_coordinates(share, np.meshgrid(*places, indexing="ij"), order=1) >= 0.5
 
 
 def _copies(images, pixel_nm):

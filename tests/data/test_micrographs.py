@@ -96,14 +96,14 @@ def test_real_file_reads_as_independent_readers_say(row):
         if len(shape) == 3
         else [micrographs.read(path)]
     )
-    assert all(one.source.shape == shape and one.image.shape == shape[-2:] for one in read)
-    assert {one.source.dtype for one in read} == {row["dtype"]}
+    assert all(one.shape == shape and one.image.shape == shape[-2:] for one in read)
+    assert {one.image.dtype.name for one in read} == {row["dtype"]}
     images = np.stack([one.image for one in read]).astype(float)
     # expected.csv states four to six decimals.
     assert images.mean() == pytest.approx(float(row["mean"]), rel=1e-6, abs=5e-7 if len(shape) == 3 else 5e-5)
     assert images.min() == pytest.approx(float(row["min"]), rel=1e-6)
     assert images.max() == pytest.approx(float(row["max"]), rel=1e-6)
-    assert read[0].source.pixel_sizes_nm == pytest.approx(SIZES_NM[row["file"]], rel=1e-5, nan_ok=True)
+    assert read[0].sizes_nm == pytest.approx(SIZES_NM[row["file"]], rel=1e-5, nan_ok=True)
 
 
 @needs_formats
@@ -120,8 +120,8 @@ def test_pixels_that_are_not_square_have_no_single_size():
     """Axes of 0.2 and 1 nm give an unknown pixel size and a note that says both."""
     pytest.importorskip("rsciio")
     found = micrographs.read(FORMATS / "ncem_dmTest_float32_nonSquare.dm3")
-    assert np.isnan(found.pixel_size_nm)
-    assert "not square (0.2 nm high, 1 nm wide)" in found.source.notes[0]
+    assert np.isnan(found.pixel_nm)
+    assert "not square (0.2 nm high, 1 nm wide)" in found.notes[0]
 
 
 @pytest.mark.parametrize("name", ["a.dm3", "a.dm4", "a.ser", "a.emi", "a.emd"])
@@ -145,24 +145,24 @@ def test_mrc_mode_reads_as_written(tmp_path, dtype):
     """Modes 0, 1, 2, 6 and 12 come back in their own type, mapped."""
     found = micrographs.read(write_mrc(tmp_path / "a.mrc", IMAGE.astype(dtype)))
     assert isinstance(found.image, np.memmap)
-    assert found.source.dtype == np.dtype(dtype).name
+    assert found.image.dtype.name == np.dtype(dtype).name
     np.testing.assert_array_equal(found.image, IMAGE)
 
 
 def test_mrc_angstroms_become_nanometres(tmp_path):
     """A voxel of 2 Å is 0.2 nm."""
-    assert micrographs.read(write_mrc(tmp_path / "a.mrc")).pixel_size_nm == pytest.approx(0.2)
+    assert micrographs.read(write_mrc(tmp_path / "a.mrc")).pixel_nm == pytest.approx(0.2)
 
 
 def test_mrc_without_voxel_size_is_unknown(tmp_path):
     """A voxel size of 0 is no pixel size."""
     found = micrographs.read(write_mrc(tmp_path / "a.mrc", angstroms=0))
-    assert np.isnan(found.pixel_size_nm) and "no pixel size" in found.source.notes[0]
+    assert np.isnan(found.pixel_nm) and "no pixel size" in found.notes[0]
 
 
 def test_mrc_of_exactly_one_angstrom_is_doubted(tmp_path):
     """The usual default is passed on with a note."""
-    assert "exactly 1 Å" in micrographs.read(write_mrc(tmp_path / "a.mrc", angstroms=1)).source.notes[0]
+    assert "exactly 1 Å" in micrographs.read(write_mrc(tmp_path / "a.mrc", angstroms=1)).notes[0]
 
 
 def test_mrc_of_the_other_byte_order(tmp_path):
@@ -176,7 +176,7 @@ def test_mrc_of_the_other_byte_order(tmp_path):
     path.write_bytes(bytes(header) + IMAGE.astype(">f4").tobytes())
     found = micrographs.read(path)
     np.testing.assert_array_equal(found.image, IMAGE)
-    assert found.pixel_size_nm == pytest.approx(0.2)
+    assert found.pixel_nm == pytest.approx(0.2)
 
 
 def test_mrc_bytes_of_imod_are_unsigned(tmp_path):
@@ -285,7 +285,7 @@ def test_tiff_reads_as_written(tmp_path, dtype, compression):
     tifffile.imwrite(path, IMAGE.astype(dtype), compression=compression)
     found = micrographs.read(path)
     assert isinstance(found.image, np.memmap) is (compression is None)
-    assert found.source.dtype == np.dtype(dtype).name
+    assert found.image.dtype.name == np.dtype(dtype).name
     np.testing.assert_array_equal(found.image, IMAGE)
 
 
@@ -301,13 +301,13 @@ def test_tiff_packed_by_lzw_reads(tmp_path):
 def test_imagej_calibration(tmp_path, unit, size_nm):
     """Pixels per unit of ImageJ become nm a pixel."""
     tifffile.imwrite(tmp_path / "a.tif", IMAGE, imagej=True, resolution=(2, 2), metadata={"unit": unit})
-    assert micrographs.read(tmp_path / "a.tif").pixel_size_nm == pytest.approx(size_nm)
+    assert micrographs.read(tmp_path / "a.tif").pixel_nm == pytest.approx(size_nm)
 
 
 def test_imagej_unit_of_pixels_is_no_calibration(tmp_path):
     """A unit that is no length leaves the pixel size unknown."""
     tifffile.imwrite(tmp_path / "a.tif", IMAGE, imagej=True, resolution=(2, 2), metadata={"unit": "pixel"})
-    assert np.isnan(micrographs.read(tmp_path / "a.tif").pixel_size_nm)
+    assert np.isnan(micrographs.read(tmp_path / "a.tif").pixel_nm)
 
 
 def test_digitalmicrograph_calibration_has_a_unit_for_each_axis(tmp_path):
@@ -315,7 +315,7 @@ def test_digitalmicrograph_calibration_has_a_unit_for_each_axis(tmp_path):
     tags = [(65003, "s", 0, "nm", True), (65004, "s", 0, "µm".encode(), True)]
     tags += [(65009, "d", 1, 0.5, True), (65010, "d", 1, 0.0005, True)]
     tifffile.imwrite(tmp_path / "a.tif", IMAGE, extratags=tags)
-    assert micrographs.read(tmp_path / "a.tif").pixel_size_nm == pytest.approx(0.5)
+    assert micrographs.read(tmp_path / "a.tif").pixel_nm == pytest.approx(0.5)
 
 
 def test_fei_calibration(tmp_path):
@@ -323,7 +323,7 @@ def test_fei_calibration(tmp_path):
     text = "[Scan]\nPixelWidth=2e-009\nPixelHeight=2e-009\n"
     tifffile.imwrite(tmp_path / "a.tif", IMAGE, extratags=[(34682, "s", 0, text, True)])
     found = micrographs.read(tmp_path / "a.tif")
-    assert found.pixel_size_nm == pytest.approx(2) and found.source.calibration.startswith("FEI")
+    assert found.pixel_nm == pytest.approx(2) and found.calibration.startswith("FEI")
 
 
 def test_tvips_calibration(tmp_path):
@@ -335,16 +335,16 @@ def test_tvips_calibration(tmp_path):
     header = version1.tobytes() + version2.tobytes()
     tifffile.imwrite(tmp_path / "a.tif", IMAGE, extratags=[(37706, "B", len(header), header, True)])
     found = micrographs.read(tmp_path / "a.tif")
-    assert found.pixel_size_nm == pytest.approx(0.75) and found.source.calibration.startswith("TVIPS")
+    assert found.pixel_nm == pytest.approx(0.75) and found.calibration.startswith("TVIPS")
 
 
 def test_resolution_for_a_printer_is_no_pixel_size(tmp_path):
     """72 dpi is refused as calibration, a true resolution in cm is taken with a note."""
     tifffile.imwrite(tmp_path / "a.tif", IMAGE, resolution=(72, 72), resolutionunit="INCH")
-    assert np.isnan(micrographs.read(tmp_path / "a.tif").pixel_size_nm)
+    assert np.isnan(micrographs.read(tmp_path / "a.tif").pixel_nm)
     tifffile.imwrite(tmp_path / "b.tif", IMAGE, resolution=(2e7, 2e7), resolutionunit="CENTIMETER")
     found = micrographs.read(tmp_path / "b.tif")
-    assert found.pixel_size_nm == pytest.approx(0.5) and "tags alone" in found.source.notes[0]
+    assert found.pixel_nm == pytest.approx(0.5) and "tags alone" in found.notes[0]
 
 
 @pytest.mark.parametrize("imagej", [False, True])
@@ -356,7 +356,7 @@ def test_tiff_stack_gives_the_image_asked_for(tmp_path, imagej):
     refused(tmp_path / "a.tif", "stack of 2 images of 3 x 4")
     found = micrographs.read(tmp_path / "a.tif", index=1)
     np.testing.assert_array_equal(found.image, IMAGE + 50)
-    assert found.source.shape == (2, 3, 4)
+    assert found.shape == (2, 3, 4)
 
 
 def test_white_as_zero_is_inverted(tmp_path):
@@ -364,7 +364,7 @@ def test_white_as_zero_is_inverted(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", IMAGE.astype(np.uint8), photometric="miniswhite")
     found = micrographs.read(tmp_path / "a.tif")
     np.testing.assert_array_equal(found.image, 255 - IMAGE)
-    assert "white as zero" in " ".join(found.source.notes)
+    assert "white as zero" in " ".join(found.notes)
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png"])
@@ -374,7 +374,7 @@ def test_colour_is_taken_only_where_it_carries_nothing(tmp_path, name):
     Image.fromarray(picture).save(tmp_path / name)
     found = micrographs.read(tmp_path / name)
     np.testing.assert_array_equal(found.image, IMAGE)
-    assert "equal channels" in " ".join(found.source.notes)
+    assert "equal channels" in " ".join(found.notes)
     picture[0, 0, 0] = 255
     Image.fromarray(picture).save(tmp_path / name)
     refused(tmp_path / name, "colour picture")
@@ -386,14 +386,14 @@ def test_png_reads_as_written_and_has_no_scale(tmp_path, dtype):
     Image.fromarray(IMAGE.astype(dtype)).save(tmp_path / "a.png")
     found = micrographs.read(tmp_path / "a.png")
     np.testing.assert_array_equal(found.image, IMAGE)
-    assert np.isnan(found.pixel_size_nm) and found.image.dtype == dtype
+    assert np.isnan(found.pixel_nm) and found.image.dtype == dtype
 
 
 def test_jpeg_reads_with_a_note(tmp_path):
     """A uniform grey survives JPEG, whose loss is said."""
     Image.fromarray(np.full((8, 8), 77, np.uint8)).save(tmp_path / "a.jpg")
     found = micrographs.read(tmp_path / "a.jpg")
-    assert (found.image == 77).all() and "lossy" in " ".join(found.source.notes)
+    assert (found.image == 77).all() and "lossy" in " ".join(found.notes)
 
 
 def png(columns, rows, data=b""):

@@ -218,8 +218,8 @@ def check_image(path):
         return
     image, size = found.image, path.stat().st_size
     assert image.ndim == 2 and min(image.shape) > 0 and image.dtype.kind in "uif"
-    assert np.isnan(found.pixel_size_nm) or 0 < found.pixel_size_nm < np.inf
-    assert image.shape == tuple(found.source.shape[-2:])
+    assert np.isnan(found.pixel_nm) or 0 < found.pixel_nm < np.inf
+    assert image.shape == tuple(found.shape[-2:])
     if path.suffix in (".mrc", ".mrcs", ".map"):
         assert image.nbytes <= 2 * size
         with warnings.catch_warnings(action="ignore"), mrcfile.open(path, permissive=True) as mrc:
@@ -293,7 +293,7 @@ def check_table(path):
     for name in table:
         values = guarded(lambda name=name: data.numbers(table[name]))
         assert values is None or (len(values) == len(table) and not np.isinf(values).any())
-    guarded(lambda: labels.labels(table, [name for name in table if name.startswith("l")]))
+    guarded(lambda: labels.checked(table, [name for name in table if name.startswith("l")]))
     joined = guarded(lambda: data.consensus(table, "l"))
     if joined is not None:
         assert len(joined[0]) == len(table)

@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image
 
 from temlib import data, explore
-from temlib.data import crops, particles, prepare
+from temlib.data import crops, micrographs, particles, prepare
 from temlib.data import open as open_data
 from temlib.files import InputError
 
@@ -68,7 +70,7 @@ def test_padding_does_not_count_in_the_spread():
 def test_useless_images_are_refused(pixels, message):
     """A constant image and NaN are named, not learnt."""
     with pytest.raises(InputError, match=message):
-        prepare.prepare(pixels, 8, name="a.png")
+        prepare.prepare(pixels, 8)
 
 
 def test_a_truncated_image_is_refused_by_name(study):
@@ -280,14 +282,11 @@ def test_images_do_not_live_in_memory(tmp_path):
 
 def test_processes_and_threads_prepare_the_same(tmp_path, monkeypatch):
     """Many files are prepared by other processes, with the same images, and the same sentence for the same fault."""
-    rng = np.random.default_rng(0)
-    for i in range(40):
-        Image.fromarray(rng.integers(0, 255, (20, 30)).astype(np.uint8)).save(tmp_path / f"{i}.png")
-    (tmp_path / "m.csv").write_text("image\n" + "".join(f"{i}.png\n" for i in range(40)))
+    pictures(tmp_path)
     alone = data.open(tmp_path / "m.csv", input_size=12)
     for name, value in (("WORTH", 2), ("TOGETHER", 8), ("_cores", lambda: 2)):
         monkeypatch.setattr(prepare, name, value)
-    monkeypatch.setattr(prepare, "prepare_part", None)  # not by this process
+    monkeypatch.setattr(micrographs, "read", None)  # not by this process
     monkeypatch.setenv("TEMLIB_CACHE", str(tmp_path / "cache"))
     together = data.open(tmp_path / "m.csv", input_size=12)
     np.testing.assert_array_equal(alone.images, together.images)
@@ -295,3 +294,46 @@ def test_processes_and_threads_prepare_the_same(tmp_path, monkeypatch):
     (tmp_path / "33.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(300))
     with pytest.raises(InputError, match="line 35: 33.png cannot be read"):
         data.open(tmp_path / "m.csv", input_size=12)
+
+
+UNGUARDED = """
+import os, sys
+from temlib import data
+from temlib.data import prepare
+prepare.WORTH, prepare.TOGETHER, prepare._cores = 2, 8, lambda: 2
+with open(sys.argv[2], "a") as file:
+    file.write("once\\n")
+print(len(data.open(sys.argv[1], input_size=12)), prepare.Found.__name__)
+"""
+
+
+def pictures(folder, count=40):
+    """Write a manifest of small noise."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        Image.fromarray(rng.integers(0, 255, (20, 30)).astype(np.uint8)).save(folder / f"{i}.png")
+    (folder / "m.csv").write_text("image\n" + "".join(f"{i}.png\n" for i in range(count)))
+    return folder / "m.csv"
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path, monkeypatch):
+    """Processes that prepare images do not run the user's script again, as spawned ones would."""
+    monkeypatch.setenv("TEMLIB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    arguments = [sys.executable, tmp_path / "script.py", pictures(tmp_path), tmp_path / "log.txt"]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("40 ") and (tmp_path / "log.txt").read_text() == "once\n"
+
+
+def test_a_killed_process_ends_in_one_sentence(tmp_path, monkeypatch):
+    """Where the system ends a process for its memory, the user is told what to lower."""
+    for name, value in (("WORTH", 2), ("TOGETHER", 8), ("_cores", lambda: 2), ("prepare_part", killed)):
+        monkeypatch.setattr(prepare, name, value)
+    monkeypatch.setenv("TEMLIB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match="process that prepared images was killed.*lower 'input_size'"):
+        data.open(pictures(tmp_path), input_size=12)
+
+
+def killed(*_):
+    """End this process as the system does where memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -74,10 +74,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def read(place, name, text, **options):
+def read(place, name, text):
     """Write `text` into the folder `place` and read it."""
     (place / name).write_text(text, encoding="utf-8")
-    return positions.read(place / name, **options)
+    return positions.read(place / name)
 
 
 def refused(match, call, *arguments, **options):
@@ -133,8 +133,7 @@ def test_real_star_gives_the_pixel_size_that_its_stack_lacks(tmp_path):
     assert len(found) == 17 and found["particle"].is_unique
     assert found["pixel_size_nm"].tolist() == pytest.approx([0.1338] * 17, abs=1e-6)
     images = [
-        micrographs.read(tmp_path / name, index=int(i)).image
-        for name, i in zip(found["image"], found["index"])
+        micrographs.read(tmp_path / name, int(i)).image for name, i in zip(found["image"], found["index"])
     ]
     assert np.mean(images, dtype=float) == pytest.approx(0.010644, abs=5e-7)
 
@@ -145,13 +144,6 @@ def test_relion_project_is_found_upwards(folder):
     (folder / "Extract" / "job007").mkdir(parents=True)
     found = read(folder / "Extract" / "job007", "p.star", OPTICS + PARTICLES)
     assert found.attrs["folder"] == str(folder.resolve())
-
-
-def test_folder_of_the_names_can_be_given(folder):
-    """A STAR file kept elsewhere is told where its images are."""
-    (folder / "lists").mkdir()
-    refused("is not in", read, folder / "lists", "p.star", OPTICS + PARTICLES)
-    assert len(read(folder / "lists", "p.star", OPTICS + PARTICLES, folder=folder)) == 3
 
 
 def test_star_without_micrograph_belongs_to_its_namesake(folder):
@@ -173,7 +165,7 @@ def test_cutting_an_eman_box_gives_that_box(folder):
     found = read(folder, "a.box", "10 20 8 8\n3 4 7 7\n")
     image = micrographs.read(folder / "a.mrc").image
     for (row, column, size), at in zip(((20, 10, 8), (4, 3, 7)), found.itertuples()):
-        crop = positions.cut(image, [at.row], [at.column], int(at.box_px))[0]
+        crop = positions.cut(image, at.row, at.column, int(at.box_px))[0]
         np.testing.assert_array_equal(crop, image[row : row + size, column : column + size])
 
 
@@ -194,7 +186,7 @@ def test_cryolo_cbox(folder):
         ("p.star", OPTICS + PARTICLES.replace("b.mrc 12 22 2", "b.mrc 12 22 3"), "row 3: its optics group"),
         ("p.star", OPTICS.replace("2 3.0", "1 3.0") + PARTICLES, "optics group twice"),
         ("p.star", OPTICS.replace("_rlnImageSize", "_rlnImagePixelSize") + PARTICLES, "two columns named"),
-        ("p.star", PARTICLES.replace(" 11 21 1", " 21 1"), "no last value in particle row 2"),
+        ("p.star", PARTICLES.replace(" 11 21 1", " 21 1"), "row 2: the last value is missing"),
         ("p.star", PARTICLES.replace("_rlnMicrographName #1\n", ""), "cannot be read as STAR"),
         ("p.star", OPTICS + PARTICLES.replace("22 2", "here 2"), "row 3: row is not a finite number"),
         ("p.star", OPTICS + PARTICLES.replace("b.mrc", "c.mrc"), "row 3: 'c.mrc' is not in"),
@@ -241,74 +233,67 @@ def test_picked_positions_in_other_formats_are_not_guessed(folder):
 IMAGE = np.arange(30, dtype=np.uint16).reshape(5, 6)
 
 
+def cut(row, column, box):
+    """Return the crop alone."""
+    return positions.cut(IMAGE, row, column, box)[0]
+
+
 def test_cut_puts_the_centre_in_the_middle():
-    """The window of 3 around (2, 3), and the even one of 2 with its centre at pixel 1."""
-    np.testing.assert_array_equal(
-        positions.cut(IMAGE, [2], [3], 3)[0], [[8, 9, 10], [14, 15, 16], [20, 21, 22]]
-    )
-    np.testing.assert_array_equal(positions.cut(IMAGE, [2], [3], 2)[0], [[8, 9], [14, 15]])
+    """The window of 3 around (2, 3), and the even one of 2 with its centre at pixel 1; both are float32."""
+    np.testing.assert_array_equal(cut(2, 3, 3), [[8, 9, 10], [14, 15, 16], [20, 21, 22]])
+    np.testing.assert_array_equal(cut(2, 3, 2), [[8, 9], [14, 15]])
+    assert cut(2, 3, 2).dtype == cut(0, 0, 2).dtype == np.float32
 
 
 def test_cut_rounds_half_up():
     """A centre between pixels goes to the next."""
-    assert positions.cut(IMAGE, [1.5, 1.49], [3, 3], 1).ravel().tolist() == [15, 9]
+    assert [cut(row, 3, 1).item() for row in (1.5, 1.49)] == [15, 9]
 
 
 def test_cut_at_the_border_fills_with_the_median_inside():
     """The corner window keeps its four real pixels 0, 1, 6, 7 and has their median 3.5 outside."""
-    np.testing.assert_array_equal(
-        positions.cut(IMAGE, [0], [0], 3)[0], [[3.5, 3.5, 3.5], [3.5, 0, 1], [3.5, 6, 7]]
-    )
-    np.testing.assert_array_equal(
-        positions.cut(IMAGE, [4], [5], 3)[0], [[22, 23, 25.5], [28, 29, 25.5], [25.5, 25.5, 25.5]]
-    )
+    np.testing.assert_array_equal(cut(0, 0, 3), [[3.5, 3.5, 3.5], [3.5, 0, 1], [3.5, 6, 7]])
+    np.testing.assert_array_equal(cut(4, 5, 3), [[22, 23, 25.5], [28, 29, 25.5], [25.5, 25.5, 25.5]])
 
 
 def test_cut_larger_than_the_micrograph():
     """A window around the whole micrograph holds all of it."""
-    crop = positions.cut(IMAGE, [2], [3], 11)[0]
+    crop = cut(2, 3, 11)
     np.testing.assert_array_equal(crop[3:8, 2:8], IMAGE)
     assert (np.delete(crop.ravel(), [11 * r + c for r in range(3, 8) for c in range(2, 8)]) == 14.5).all()
 
 
-def test_coverage_is_the_real_share():
-    """4 of 9 pixels in the corner, all in the middle, 30 of 121 of the large window."""
-    assert positions.coverage((5, 6), [0, 2], [0, 3], 3).tolist() == pytest.approx([4 / 9, 1])
-    assert positions.coverage((5, 6), [2], [3], 11).tolist() == pytest.approx([30 / 121])
-
-
-def test_cut_shape_and_type():
-    """Crops are float32, and none gives none."""
-    assert positions.cut(IMAGE, [1, 2, 3], [1, 2, 3], 4).shape == (3, 4, 4)
-    assert positions.cut(IMAGE, [], [], 4).shape == (0, 4, 4)
-    assert positions.cut(IMAGE, [1], [1], 4).dtype == np.float32
+@pytest.mark.parametrize(
+    ("place", "beyond"), [((0, 0, 3), True), ((2, 3, 11), True), ((2, 3, 3), False), ((4, 5, 1), False)]
+)
+def test_cut_says_whether_the_window_is_real(place, beyond):
+    """A corner and a window larger than the micrograph are filled up, one within it is not."""
+    assert positions.cut(IMAGE, *place)[1] is beyond
 
 
 @pytest.mark.parametrize(
-    "rows, columns, box, match",
+    "place, match",
     [
-        ([5], [0], 3, "number 1 has its row at 5, outside"),
-        ([0, 0], [0, -1], 3, "number 2 has its column at -1, outside"),
-        ([np.nan], [0], 3, "row at nan, outside"),
-        ([1e300], [0], 3, "outside"),
-        ([1], [1], 0, "box_px must be a whole number"),
-        ([1], [1], 2.5, "box_px must be a whole number"),
-        ([1, 2], [1], 3, "lists of one length"),
-        ([1], [1], 10**6, "exceed 1 GiB"),
+        ((5, 0, 3), "has its row at 5, outside the micrograph of 5 x 6"),
+        ((0, -1, 3), "has its column at -1, outside"),
+        ((np.nan, 0, 3), "row at nan, outside"),
+        ((1e300, 0, 3), "outside"),
+        ((1, 1, 10**6), "exceeds 1 GiB"),
     ],
 )
-def test_cut_refuses_what_it_cannot_cut(rows, columns, box, match):
-    """Positions outside, boxes that are none, and crops that fill the memory."""
-    refused(match, positions.cut, IMAGE, rows, columns, box)
+def test_cut_refuses_what_it_cannot_cut(place, match):
+    """Positions outside, and crops that fill the memory."""
+    refused(match, positions.cut, IMAGE, *place)
 
 
 def test_cut_reads_only_the_windows(tmp_path):
     """300 crops of a 4096 x 4096 micrograph take the memory of the crops, not of the micrograph."""
     path = tmp_path / "a.mrc"
     mrcfile.new_mmap(path, shape=(4096, 4096), mrc_mode=2, overwrite=True).close()
-    rng = np.random.default_rng(0)
+    places = np.random.default_rng(0).uniform(100, 3900, (300, 2))
     tracemalloc.start()
-    crops = positions.cut(micrographs.read(path).image, *rng.uniform(100, 3900, (2, 300)), 64)
+    image = micrographs.read(path).image
+    crops = np.stack([positions.cut(image, row, column, 64)[0] for row, column in places])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert crops.shape == (300, 64, 64) and peak < 2 * crops.nbytes
+    assert crops.shape == (300, 64, 64) and peak < 3 * crops.nbytes

@@ -144,7 +144,7 @@ def test_doubtful_number_is_refused_with_its_line(tmp_path, text, match):
 
 def test_labels_are_stripped_where_that_is_all(tmp_path):
     """A column written with a space after every separator is no typing error."""
-    found = labels.labels(table_of(tmp_path, "i,l\n1, full\n2, empty\n3,\n"), ["l"])
+    found = labels.checked(table_of(tmp_path, "i,l\n1, full\n2, empty\n3,\n"), ["l"])
     assert found["l"].tolist() == ["full", "empty", ""]
 
 
@@ -163,31 +163,21 @@ def test_labels_are_stripped_where_that_is_all(tmp_path):
 def test_typing_error_is_refused_with_the_suggestion(wrong, right):
     """Case, spaces, and one letter put in, left out, exchanged or swapped."""
     table = pd.DataFrame({"l": [right] * 8 + ["multilamellar"] * 5 + [wrong]}, index=range(2, 16))
-    refused(f"l, line 15: '{wrong}' looks like a typing error of '{right}'", labels.labels, table, ["l"])
+    refused(f"l, line 15: '{wrong}' looks like a typing error of '{right}'", labels.checked, table, ["l"])
 
 
 @pytest.mark.parametrize("classes", [["type1", "type2"], ["a", "b"], ["full", "empty"], ["gold", "bold"]])
 def test_classes_that_are_alike_are_no_typing_errors(classes):
     """Digits, single letters, and labels of like frequency are left alone."""
     table = pd.DataFrame({"l": [classes[0]] * 9 + [classes[1]] * 6})
-    assert labels.labels(table, ["l"])["l"].value_counts().to_dict() == {classes[0]: 9, classes[1]: 6}
-
-
-def test_declared_classes_are_the_only_ones():
-    """With declared classes anything else is refused, with the nearest if there is one."""
-    table = pd.DataFrame({"l": ["full", "empty", "ful"]}, index=[2, 3, 4])
-    refused(
-        "line 4: 'ful' looks like a typing error of 'full'", labels.labels, table, {"l": ["full", "empty"]}
-    )
-    table["l"] = ["full", "empty", "whatever"]
-    refused("none of the classes full, empty", labels.labels, table, {"l": ["full", "empty"]})
-    table["l"] = ["gold", "gold", "bold"]
-    assert labels.labels(table, {"l": ["gold", "bold"]})["l"].tolist() == ["gold", "gold", "bold"]
+    assert labels.checked(table, ["l"])["l"].value_counts().to_dict() == {classes[0]: 9, classes[1]: 6}
 
 
 def test_missing_label_column_is_refused_with_the_nearest():
     """A misspelt task is answered with the column that exists."""
-    refused("did you mean 'lamellarity'", labels.labels, pd.DataFrame({"lamellarity": ["a"]}), ["lamelarity"])
+    refused(
+        "did you mean 'lamellarity'", labels.checked, pd.DataFrame({"lamellarity": ["a"]}), ["lamelarity"]
+    )
 
 
 def annotated(*columns, **more):

@@ -80,8 +80,8 @@ def test_masks_lie_where_the_prepared_particle_is():
     crops = [image for _, part in study.crops() for image in part]
     table = study.table
     ready = [prepare.prepare(c, 40, ratio=table["pixel_size_nm"][i] / 3.0) for i, c in enumerate(crops)]
-    data = Particles(table, np.stack(ready), "simulated", (), "physical", 3.0, True)
-    sample = train.Sample(data, "lamellarity", count=30, seed=3)
+    data = Particles(table, np.stack(ready), "simulated", (), "physical", 3.0, True, study)
+    sample = train.Sample(data, "lamellarity", seed=3)
     masks = {i: membrane | payload for i, (membrane, payload) in sample.targets.items()}
     assert len(masks) == len(sample.chosen) and np.mean([0 < m.mean() < 0.5 for m in masks.values()]) > 0.9
     darker = [data.images[i][m].mean() < data.images[i][~m].mean() for i, m in masks.items()]
@@ -91,7 +91,7 @@ def test_masks_lie_where_the_prepared_particle_is():
 def test_the_file_comes_back_as_it_was_and_a_damaged_one_is_refused(study, tmp_path):
     """Copies, maps of networks, names; without a file there are no examples."""
     data = open_data(study, input_size=24)
-    sample = train.Sample(data, "content", count=1, seed=1)
+    sample = train.Sample(data, "content", seed=1)
     options = {"epochs": 1, "batch": 16, "learning_rate": 0.01, "augmentation": "none", "imbalance": "none"}
     trained = train.cross_validate(
         data, "content", ["residual", "svm_thesis"], folds=2, seed=1, explain=sample, **options
@@ -120,7 +120,7 @@ def test_a_large_set_keeps_the_doubtful_particles(study, tmp_path, monkeypatch):
     data = open_data(study, input_size=24)
     p = np.linspace(0, 1, 48)
     rows = data.table[["particle"]].assign(role="test", truth="plain", p_plain=p, p_bright=1 - p)
-    sample = train.Sample(data, "content", count=1, seed=1)
+    sample = train.Sample(data, "content", seed=1)
     sample.save(tmp_path / "e.npz", rows)
     kept = evaluate.load_examples(tmp_path / "e.npz").images
     assert set(data.table["particle"][:10]) <= set(kept) and len(kept) <= 12
@@ -142,7 +142,7 @@ def test_importance_finds_the_descriptors_that_decide():
 def test_a_trained_network_looks_at_the_payload_and_shuffled_weights_do_not():
     """On simulated particles, encapsulation: clearly more of the attention lies on the payload than with shuffled weights."""
     data = open_data("simulated", count=600, seed=1, pixel_nm=3.0, input_size=40).labelled("encapsulation")
-    sample = train.Sample(data, "encapsulation", count=600, seed=1)
+    sample = train.Sample(data, "encapsulation", seed=1)
     options = {
         "epochs": 12,
         "batch": 32,
