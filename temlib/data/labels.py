@@ -71,33 +71,16 @@ def _one_apart(first, second):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well several annotators agree on one task.
-
-    Attributes
-    ----------
-    task : str
-        The task.
-    annotators : tuple of str
-        Names behind the ``@``.
-    kappa, low, high : float
-        Mean of the pairwise Cohen's kappas with its 95 % interval; NaN if undefined.
-    method : str
-        How they were computed, or why they are undefined.
-    pairs : DataFrame
-        One row per pair of annotators: `first, second, n, agreement, kappa`.
-    disagreements : DataFrame
-        The particles on which not all labels are equal: the table's `particle`, `image` and `micrograph`
-        columns where present, each annotator's label, and the `consensus`.
-    """
+    """How well several annotators agree on one task."""
 
     task: str
-    annotators: tuple
-    kappa: float
-    low: float
+    annotators: tuple  # names behind the ``@``
+    kappa: float  # mean of the pairwise Cohen's kappas; NaN if undefined
+    low: float  # of its 95 % interval
     high: float
-    method: str
-    pairs: pd.DataFrame
-    disagreements: pd.DataFrame
+    method: str  # how they were computed, or why they are undefined
+    pairs: pd.DataFrame  # one row per pair of annotators: `first, second, n, agreement, kappa`
+    disagreements: pd.DataFrame  # particles on which they differ: names, each annotator's label, `consensus`
 
 
 def annotators(table, task):

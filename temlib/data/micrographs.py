@@ -33,13 +33,8 @@ from temlib.files import InputError, probe, reason, refusal
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".st", ".rec", ".ccp4")
 STACK_SUFFIXES = (".mrcs", ".st")  # whose sections are images, whatever the header says
 PACKED = {".gz": "gzip", ".bz2": "bzip2"}  # understood behind the suffixes of MRC
-PLUGINS = {  # of rosettasciio
-    "DM3": "digitalmicrograph",
-    "DM4": "digitalmicrograph",
-    "SER": "tia",
-    "EMI": "tia",
-    "EMD": "emd",
-}
+# Of rosettasciio.
+PLUGINS = {"DM3": "digitalmicrograph", "DM4": "digitalmicrograph", "SER": "tia", "EMI": "tia", "EMD": "emd"}
 FORMATS = {
     **dict.fromkeys(MRC_SUFFIXES, "MRC"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
@@ -122,30 +117,11 @@ def format_of(name):
 
 
 def read(path, index=None):
-    """Read one image and what its file says of it.
+    """Return what is `Found` in a file: one image, its pixel size, and what was assumed.
 
-    Parameters
-    ----------
-    path : str or Path
-        MRC family (also packed as .gz or .bz2), TIFF, PNG, JPEG; with the optional extra `formats` DM3, DM4,
-        SER, EMI and EMD.
-    index : int, optional
-        Which image of a stack to read, 0-based; a file with a single image needs none.
-
-    Returns
-    -------
-    Found
-
-    Raises
-    ------
-    InputError
-        If the file is missing, of no known format, damaged, larger than it can honestly be, not an image
-        (volume, spectrum, diffraction pattern, colour picture), or a stack without `index`.
-
-    Notes
-    -----
-    MRC is read as MRC2014 [1]_ with the modes 0, 1, 2, 6, 12 and 101. A file named .mrcs or .st, or of space
-    group 0, is a stack; several sections otherwise are a volume, as the standard and RELION have it.
+    A stack needs the 0-based `index` of the image. DM3, DM4, SER, EMI and EMD need the optional extra `formats`. MRC is
+    read as MRC2014 [1]_ with the modes 0, 1, 2, 6, 12 and 101. A file named .mrcs or .st, or of space group 0, is a
+    stack; several sections otherwise are a volume, as the standard and RELION have it.
 
     References
     ----------
@@ -204,9 +180,10 @@ def quiet():
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: said.append(record.getMessage())
     loggers = [logging.getLogger(name) for name in ("tifffile", "PIL", "rsciio")]
-    with _QUIET, warnings.catch_warnings(record=True) as caught:
-        before = [logger.propagate for logger in loggers]
+    before = [logger.propagate for logger in loggers]
+    with _QUIET, warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_: said.append(str(message))
         for logger in loggers:
             logger.addHandler(handler)
             logger.propagate = False
@@ -216,10 +193,8 @@ def quiet():
             for logger, propagate in zip(loggers, before):
                 logger.removeHandler(handler)
                 logger.propagate = propagate
-            said += [str(warning.message) for warning in caught]
-            said[:] = [
-                f"The file's reader says: {reason(ValueError(text))}." for text in dict.fromkeys(said)
-            ][:5]
+            texts = [reason(ValueError(text)) for text in dict.fromkeys(said)]
+            said[:] = [f"The file's reader says: {text}." for text in texts[:5]]
 
 
 def _length_nm(value, unit):
@@ -343,7 +318,7 @@ def _header(path, raw):
 
 
 def _exactly(path, file, count):
-    """Return `count` bytes; the file is cut short if it has fewer."""
+    """Return the next `count` bytes of a file, which is cut short if it has fewer."""
     data = file.read(count)
     if len(data) < count:
         raise refusal(path, f"is cut short: {count} bytes were due, {len(data)} are there; copy it again.")
@@ -370,10 +345,10 @@ def _mrc_calibration(header):
     """Return calibration as written, pixel height and width in nm, and notes."""
     cell, columns, rows = header["cella"], int(header["mx"]), int(header["my"])
     written = f"cell {float(cell['x']):.6g} x {float(cell['y']):.6g} Å over {columns} x {rows} pixels"
-    sizes_nm = tuple(
-        _length_nm(float(cell[axis]) / count, "Å") if count > 0 else math.nan
-        for axis, count in (("y", rows), ("x", columns))
+    across, down = (
+        float(cell[axis]) / count if count > 0 else 0 for axis, count in (("x", columns), ("y", rows))
     )
+    sizes_nm = _length_nm(down, "Å"), _length_nm(across, "Å")
     if any(map(math.isnan, sizes_nm)):
         return written, UNKNOWN, ["The MRC header states no pixel size."]
     default = "The pixel size is exactly 1 Å, which some programs write for want of the true one."
@@ -417,10 +392,8 @@ def _tiff_image(path, page, skipped, size, notes):
     image, notes = _grey(path, image, notes)
     if page.photometric == 0 and image.dtype.kind == "u":  # the standard's WhiteIsZero
         image = np.iinfo(image.dtype).max - image
-        notes = [
-            *notes,
-            "It is stored with white as zero; the values were inverted, as the TIFF standard says.",
-        ]
+        note = "It is stored with white as zero; the values were inverted, as the TIFF standard says."
+        notes = [*notes, note]
     return image, notes
 
 

@@ -80,18 +80,7 @@ class Particles:
             yield np.asarray(self.images[start : start + BLOCK])
 
     def masks(self, positions):
-        """Return the true masks of membrane and payload at the geometry of `images`.
-
-        Parameters
-        ----------
-        positions : (n,) array of int
-            Row numbers.
-
-        Returns
-        -------
-        dict of {int: (membrane, payload)}
-            Two (rows, columns) ndarrays of bool for each position; empty where the particles were not simulated.
-        """
+        """Return {position: (membrane, payload)}, true masks at the geometry of `images`; {} where nothing was simulated."""
         if self.study is None:
             return {}
         size = self.images.shape[-1]

@@ -47,13 +47,11 @@ def _blocks(path):
     return blocks
 
 
-def _columns(path, block, names):
+def _columns(path, block, *names):
     """Refuse a block without a needed column."""
-    missing = [name for name in names if name not in block]
-    if missing:
-        raise refusal(
-            path, f"has no column _{missing[0]}, which positions need; export the particles with it."
-        )
+    for name in names:
+        if name not in block:
+            raise refusal(path, f"has no column _{name}, which positions need; export the particles with it.")
 
 
 def _read_star(path, folder):
@@ -71,8 +69,8 @@ def _read_star(path, folder):
     refuse(path, data, short, "the last value is missing; add what is missing, or export it again.")
     notes = []
     if optics is not None:
-        _columns(path, optics, ["rlnOpticsGroup"])
-        _columns(path, data, ["rlnOpticsGroup"])
+        _columns(path, optics, "rlnOpticsGroup")
+        _columns(path, data, "rlnOpticsGroup")
         data = _with_optics(path, data, optics)
     table = _star_stacks(path, data) if STAR_STACK in data else _star_micrographs(path, data, folder)
     if any(name.startswith("rlnOrigin") for name in data):
@@ -127,7 +125,7 @@ def _star_stacks(path, data):
 
 def _star_micrographs(path, data, folder):
     """Return the particles at positions in micrographs."""
-    _columns(path, data, ["rlnCoordinateX", "rlnCoordinateY"])
+    _columns(path, data, "rlnCoordinateX", "rlnCoordinateY")
     if STAR_MICROGRAPH in data:
         micrograph = data[STAR_MICROGRAPH].astype(str)
     else:
@@ -152,28 +150,19 @@ def _beside(path, folder):
     try:
         return found[0].resolve().relative_to(Path(folder).resolve()).as_posix()
     except ValueError as fault:
-        raise InputError(
-            f"{shown(found[0])} is a link out of {shown(folder)}; put the file itself there."
-        ) from fault
+        raise refusal(found[0], f"is a link out of {shown(folder)}; put the file itself there.") from fault
 
 
 def _in_micrographs(path, micrograph):
     """Return the columns of names of particles in micrographs, whose rows must count from the end that is known."""
     other = [name for name in micrograph.unique() if format_of(name) != "MRC"]
     if other:
-        raise refusal(
-            path,
-            f"gives positions in {listed(other[:1])}, whose rows picking programs count from "
-            "the bottom; convert the micrographs to MRC, or give positions as a table with row and column.",
-        )
-    nowhere = pd.array([pd.NA] * len(micrograph), "Int64")
-    names = {
-        "particle": numbered(micrograph),
-        "image": micrograph,
-        "index": nowhere,
-        "micrograph": micrograph,
-    }
-    return pd.DataFrame(names, index=micrograph.index)
+        fault = f"gives positions in {listed(other[:1])}, whose rows picking programs count from the bottom"
+        cure = "convert the micrographs to MRC, or give positions as a table with row and column"
+        raise refusal(path, f"{fault}; {cure}.")
+    table = pd.DataFrame({"particle": numbered(micrograph), "image": micrograph})
+    table["index"] = pd.array([pd.NA] * len(table), "Int64")
+    return table.assign(micrograph=micrograph)
 
 
 def _read_box(path, folder):
@@ -181,20 +170,15 @@ def _read_box(path, folder):
     text, _ = tables.read_text(path)
     rows = []
     for line, content in enumerate(text.splitlines(), 1):
-        cells = content.split()
+        cells, at = content.split(), f"{shown(path)}, line {line}"
         if not cells:
             continue
         try:
-            x, y, width, height = map(float, cells[:4])
-            mode = float(cells[4]) if len(cells) > 4 else 0
+            x, y, width, height, *mode = map(float, cells[:5])
         except ValueError as fault:
-            raise InputError(
-                f"{shown(path)}, line {line}: not x, y, width, height in numbers; correct it."
-            ) from fault
-        if mode in (-1, -2):
-            raise InputError(
-                f"{shown(path)}, line {line}: the end of a filament, not a particle; export single boxes."
-            )
+            raise InputError(f"{at}: not x, y, width, height in numbers; correct it.") from fault
+        if mode in ([-1], [-2]):
+            raise InputError(f"{at}: the end of a filament, not a particle; export single boxes.")
         rows.append((line, x, y, width, height))
     data = pd.DataFrame(rows, columns=["line", "x", "y", "width", "height"]).set_index("line")
     return _corners(path, folder, data), []
@@ -206,7 +190,7 @@ def _read_cbox(path, folder):
     if "cryolo" not in blocks:
         raise refusal(path, "has no block data_cryolo, so it is no .cbox; export it from crYOLO again.")
     data = blocks["cryolo"].copy()
-    _columns(path, data, ["CoordinateX", "CoordinateY", "Width", "Height"])
+    _columns(path, data, "CoordinateX", "CoordinateY", "Width", "Height")
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
     if _number(data, "CoordinateZ").notna().any():
         raise refusal(path, "holds positions in a tomogram (CoordinateZ), not in a micrograph.")
@@ -240,30 +224,16 @@ READERS = {".star": _read_star, ".box": _read_box, ".cbox": _read_cbox}
 
 
 def read(path):
-    """Read the positions of particles, or their places in stacks of crops.
+    """Return the positions of particles, or their places in stacks of crops, one row a particle.
 
-    Parameters
-    ----------
-    path : str or Path
-        ``.star`` of RELION (3.0, 3.1 and later) or exported from cryoSPARC, ``.box`` of EMAN, ``.cbox`` of
-        crYOLO. (A table with `image`, `row`, `column` is a manifest; `sources` reads it.) Image names are
-        relative to the RELION project (the nearest folder upwards that holds ``default_pipeline.star``) for a
-        STAR file in one, else to the folder of `path`.
+    `path` is a ``.star`` of RELION (3.0, 3.1 and later) or exported from cryoSPARC, a ``.box`` of EMAN or a ``.cbox`` of
+    crYOLO. Image names are relative to the RELION project (the nearest folder upwards that holds
+    ``default_pipeline.star``) for a STAR file in one, else to its folder.
 
-    Returns
-    -------
-    DataFrame
-        One row a particle: `particle` (unique text), `image` (path relative to ``attrs["folder"]``), `index`
-        (0-based place in a stack, <NA> for a micrograph), `micrograph` (text, absent if unknown), `row`,
-        `column`, `box_px`, `box_nm` (NaN = unknown), `pixel_size_nm` of the image (NaN = the file does not
-        say), then the file's other columns. ``attrs`` hold `path`, `folder`, `format` and `notes` (sentences
-        about assumptions). The index says in which line, or which row of a STAR file, a particle is written.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, misses a column, names an image that is missing or outside the folder, has a
-        position that is no number, or two particles of one name.
+    Columns: `particle` (unique text), `image` (path relative to ``attrs["folder"]``), `index` (0-based place in a stack,
+    <NA> for a micrograph), `micrograph` (text, absent if unknown), `row`, `column`, `box_px`, `box_nm`, `pixel_size_nm`
+    of the image (NaN = the file does not say), then the file's other columns. ``attrs`` hold `folder` and `notes`
+    (sentences about assumptions). The index says in which line, or row of a STAR file, a particle is written.
 
     Notes
     -----
@@ -285,12 +255,12 @@ def read(path):
     probe(path, 1)
     suffix = path.suffix.lower()
     if suffix not in READERS:
-        raise InputError(f"{shown(path)} is no known table of positions; known are {' '.join(READERS)}.")
+        raise refusal(path, f"is no known table of positions; known are {' '.join(READERS)}.")
     folder = _project(path) if suffix == ".star" else path.parent
     table, notes = READERS[suffix](path, folder)
     table = finish(path, table)
     _check_images(path, folder, table)
-    table.attrs = {"path": str(path), "folder": str(folder), "format": suffix[1:].upper(), "notes": notes}
+    table.attrs = {"folder": str(folder), "notes": notes}
     return table
 
 
@@ -328,42 +298,22 @@ def _check_images(path, folder, table):
         at = f"{shown(path)}, {table.index.name} {line}"
         inside(folder, name, at)
         if format_of(name) is None:
-            raise InputError(
-                f"{at}: {listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
-            )
+            fault = f"{listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
+            raise InputError(f"{at}: {fault}")
 
 
 def cut(image, row, column, box_px):
-    """Cut one square crop out of a micrograph.
+    """Return a square crop of a micrograph as float32, and whether a part of its window lies outside.
 
-    Parameters
-    ----------
-    image : (rows, columns) ndarray or memmap
-        The micrograph.
-    row, column : float
-        Centre in pixels, 0-based; rounded half up to whole pixels, since resampling would change the noise.
-    box_px : int
-        Edge of the crop in pixels. Pixel ``box_px // 2`` of the crop is the particle's centre.
-
-    Returns
-    -------
-    crop : (box_px, box_px) float32 ndarray
-        **Border rule**: the centre must lie in the micrograph; pixels of the window that lie outside take the
-        median of those inside, which adds no structure, where mirrored ones would add false membranes.
-    beyond : bool
-        Whether a part of the window lies outside.
-
-    Raises
-    ------
-    InputError
-        If the centre is outside or not finite, or the crop would take too much memory.
+    The centre (0-based, in pixels) is rounded half up, since resampling would change the noise; it is pixel
+    ``box_px // 2`` of the crop. **Border rule**: a centre must lie in the micrograph; pixels of the window that lie
+    outside take the median of those inside, which adds no structure, where mirrored ones would add false membranes.
     """
     for name, value, size in zip(("row", "column"), (row, column), image.shape):
         if not -0.5 <= value < size - 0.5:  # also NaN
-            raise InputError(
-                f"The particle has its {name} at {value:g}, outside the micrograph of {image.shape[0]} x "
-                f"{image.shape[1]} pixels; check the binning of the positions."
-            )
+            fault = f"outside the micrograph of {image.shape[0]} x {image.shape[1]} pixels"
+            cure = "check the binning of the positions"
+            raise InputError(f"The particle has its {name} at {value:g}, {fault}; {cure}.")
     if 4 * box_px**2 > LARGEST_CUT:
         raise InputError(f"A crop of {box_px} x {box_px} pixels exceeds 1 GiB; cut a smaller one.")
     top, left = (math.floor(value + 0.5) - box_px // 2 for value in (row, column))

@@ -28,30 +28,15 @@ LISTED = 1000  # groups of identical images that are kept
 
 
 def prepare(crop, input_size, *, ratio=None):
-    """Bring one crop to the size and the intensities that a network sees.
+    """Return a crop, (M, N), at the size and the intensities that a network sees, (input_size, input_size).
 
-    Parameters
-    ----------
-    crop : (M, N) ndarray
-    input_size : int
-        Rows and columns of the result, in pixels.
-    ratio : float, optional
-        Size of a crop's pixel over that of a prepared pixel; None resizes the whole crop.
-
-    Returns
-    -------
-    (input_size, input_size) ndarray of float32
-        Zero median, unit robust spread (half the distance between the 16th and 84th percentile), clipped at ±8.
-
-    Raises
-    ------
-    InputError
-        If the crop is constant, nearly so, or holds NaN or infinity.
+    `ratio` is the size of a crop's pixel over that of a prepared pixel; None resizes the whole crop. The result has zero
+    median, unit robust spread (half the distance between the 16th and 84th percentile), and is clipped at ±8. A crop that
+    is constant, nearly so, or not finite raises `InputError`.
     """
     crop = np.asarray(crop, np.float32)
     _check(crop)
-    inside = (slice(None), slice(None))
-    box = (0, 0, crop.shape[1], crop.shape[0])
+    inside, box = ..., (0, 0, crop.shape[1], crop.shape[0])
     if ratio is not None:
         # The window in source pixels, centred on the crop; whole pixels of padding keep the resampling exact.
         side = input_size / ratio
@@ -131,7 +116,7 @@ def make(found, scale, pixel_nm, input_size, folder):
     count, chunks, path = len(found.table), list(_chunks(found)), folder / "images.npy"
     sizes = found.table["pixel_size_nm"].to_numpy(float).copy()
     if np.isnan(sizes).any():
-        tasks = ((_sizes_of, found.part(rows)) for rows in chunks)
+        tasks = ((Found.pixel_sizes, found.part(rows)) for rows in chunks)
         for rows, told in zip(chunks, _done(found, tasks, "threading")):
             sizes[rows] = told
     scale, notes = _scale(found, sizes, scale, pixel_nm, input_size)
@@ -196,11 +181,6 @@ def _task(work, part, *arguments):
     return result, part.said | {("", "", words) for words in warned}
 
 
-def _sizes_of(part):
-    """Return the pixel sizes that a part's table or files state."""
-    return part.pixel_sizes()
-
-
 def prepare_part(part, path, rows, sizes, pixel_nm):
     """Prepare a part of the rows, write it into the stack at `path`, and return what was found on the way."""
     stack = np.load(path, mmap_mode="r+")
@@ -211,8 +191,9 @@ def prepare_part(part, path, rows, sizes, pixel_nm):
     for group in part.groups():
         for i, crop, beyond in part.load(group, sizes, window):
             crop = np.asarray(crop, np.float32)
+            ratio = sizes[i] / pixel_nm if pixel_nm else None
             try:
-                ready[i] = prepare(crop, size, ratio=sizes[i] / pixel_nm if pixel_nm else None)
+                ready[i] = prepare(crop, size, ratio=ratio)
             except InputError as error:
                 raise InputError(f"{part.place(i)}: {error}") from None
             digests[i] = int.from_bytes(hashlib.blake2b(ready[i], digest_size=8).digest(), "big")

@@ -6,6 +6,7 @@ column, box_px, box_nm, pixel_size_nm`, a text column per task and what else was
 row stands. Pixels are read later and row by row, so that a million particles never are in memory together.
 """
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -26,27 +27,15 @@ MOST_CLASSES = 20
 
 
 def read(path):
-    """Find the particles that a path names.
+    """Return the particles that a path names, as they are `Found`.
 
-    Parameters
-    ----------
-    path : str or Path
-        * a manifest: a table with a column `image`, relative to it; with `row` and `column` (0-based centre) and `box_px`
-          or `box_nm` the particle is cut out of that image, with `index` (0-based) it is one of a stack;
-        * positions: ``.star``, ``.box``, ``.cbox``; labels come from a table of the same name beside it;
-        * a table of labels without `image`: it belongs to the positions of the same name, or the only ones, beside it;
-        * a folder with `manifest.csv`, with positions (and one table), with class folders, or with one table.
+    * a manifest: a table with a column `image`, relative to it; with `row` and `column` (0-based centre) and `box_px`
+      or `box_nm` the particle is cut out of that image, with `index` (0-based) it is one of a stack;
+    * positions: ``.star``, ``.box``, ``.cbox``; labels come from a table of the same name beside it;
+    * a table of labels without `image`: it belongs to the positions of the same name, or the only ones, beside it;
+    * a folder with `manifest.csv`, with positions (and one table), with class folders, or with one table.
 
-        Lengths may be given in other units, as `pixel_size_A` or `box_um`.
-
-    Returns
-    -------
-    Found
-
-    Raises
-    ------
-    InputError
-        If nothing is found, or something stands there that cannot be trusted; one sentence with file, line and cure.
+    Lengths may be given in other units, as `pixel_size_A` or `box_um`.
     """
     path = Path(path)
     if path.is_dir():
@@ -154,10 +143,10 @@ def _manifest(path, table):
 
 def _same(table):
     """Return for each row whether its image is its micrograph: their names are equal but for folder and suffix."""
-    stems = [
+    image, micrograph = (
         table[name].map(lambda text: Path(text).name.partition(".")[0]) for name in ("image", "micrograph")
-    ]
-    return stems[0] == stems[1]
+    )
+    return image == micrograph
 
 
 def _words(path, table):
@@ -174,9 +163,7 @@ def _check_names(path, table):
         if not name:
             fault = "'image' is empty; name the particle's image"
         elif name[0] == "/" or name[1:2] == ":" or (".." in name and ".." in name.split("/")):
-            fault = (
-                f"the image path {shown(name)[:200]!r} leaves the manifest's folder; put the image inside it"
-            )
+            fault = f"the image path {shown(name)[:200]!r} leaves its folder; put the image inside"
         elif not format_of(name):
             fault = f"{shown(name)[:200]!r} is no image that can be read; known are {' '.join(SUFFIXES)}"
         else:
@@ -287,11 +274,9 @@ def _particles_of(table, path, given):
         return table["particle"], given["particle"].str.strip()
     micrograph = table["micrograph"] if "micrograph" in table else table["image"]
     if "number" not in given or ("micrograph" not in given and micrograph.nunique() > 1):
-        raise refusal(
-            path,
-            f"does not say which particle a row is about; add a column 'particle' (such as "
-            f"{shown(table['particle'].iloc[0])!r}), or 'micrograph' and 'number' (counted from 1 in each).",
-        )
+        such = f"'particle' (such as {shown(table['particle'].iloc[0])!r})"
+        cure = f"add a column {such}, or 'micrograph' and 'number' (counted from 1 in each)"
+        raise refusal(path, f"does not say which particle a row is about; {cure}.")
     stems = {Path(name).stem: name for name in micrograph.unique()}
     known = {name: name for name in micrograph.unique()}
     if "micrograph" in given:
@@ -328,19 +313,12 @@ def _finish(path, folder, table, notes, *, whole):
 
 def _measure(table, decimal):
     """Turn text columns into numbers where all cells are numbers and one is no whole number; codes stay text."""
-    pattern = tables.COMMA if decimal == "," else tables.POINT
     for name in table.columns.difference(RESERVED, sort=False):
-        if "@" in name or not pd.api.types.is_string_dtype(table[name]):
-            continue
-        first = next((cell for cell in table[name] if cell.strip()), "")
-        if not pattern.fullmatch(first.strip()):
-            continue
-        try:
-            values = tables.numbers(table[name], decimal=decimal)
-        except InputError:
-            continue
-        if (values % 1 > 0).any():
-            table[name] = values
+        if "@" not in name and pd.api.types.is_string_dtype(table[name]):
+            with contextlib.suppress(InputError):
+                values = tables.numbers(table[name], decimal=decimal)
+                if (values % 1 > 0).any():
+                    table[name] = values
 
 
 def _labels(table, notes):

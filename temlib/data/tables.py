@@ -21,11 +21,8 @@ from temlib.files import InputError, listed, probe, refusal, shown
 
 LARGEST_TABLE = 2**30  # bytes; a million particles with twenty columns take about a fifth
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
-MARKS = {  # byte order marks, the longer first
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+# Byte order marks, the longer first.
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
 THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.']\d{3})+([,.]\d+)?", re.ASCII)
@@ -38,26 +35,21 @@ def read(path):
     Parameters
     ----------
     path : str or Path
-        A CSV or TSV file in UTF-8, UTF-16 with byte order mark, or Windows-1252; a first line ``sep=;`` is
-        obeyed.
+        A file in UTF-8, UTF-16 with byte order mark, or Windows-1252; a first line ``sep=;`` is obeyed.
 
     Returns
     -------
     DataFrame
-        Text columns as they stand in the file, empty cells as ``""``; the index `line` is the line of the
-        file on which the row begins. ``attrs`` hold `path`, `encoding`, `separator` and `decimal` (``"."`` or
-        ``","``).
+        Text columns as they stand in the file, empty cells as ``""``; the index `line` is the line of the file on
+        which the row begins. ``attrs`` hold `path`, `encoding`, `separator` (the one that occurs most often in the
+        header outside quotes) and `decimal` (a comma if some cell is a number written with one, and it separates
+        no cells).
 
     Raises
     ------
     InputError
         If the file is missing, empty, no text, has no row below its header, two columns of one name, a row of
         another length than the header, or a quotation mark that is never closed.
-
-    Notes
-    -----
-    The separator is the one of the three that occurs most often outside quotes in the header. The decimal
-    sign is a comma if the separator is not a comma and some cell is a number written with a comma.
     """
     path = Path(path)
     text, encoding = read_text(path)
@@ -66,7 +58,10 @@ def read(path):
     keep = _columns(path, names, rows)
     columns = {names[i]: [row[i] for row in rows] for i in keep}
     table = pd.DataFrame(columns, index=pd.Index(lines, name="line"), dtype=str)
-    decimal = _decimal(rows, separator)
+    comma = separator != "," and any(
+        "," in cell and COMMA.fullmatch(cell.strip()) for row in rows for cell in row
+    )
+    decimal = "," if comma else "."
     table.attrs = {"path": str(path), "encoding": encoding, "separator": separator, "decimal": decimal}
     return table
 
@@ -147,14 +142,6 @@ def _columns(path, names, rows):
     if twice:
         raise refusal(path, f"has two columns named {twice[0][:40]!r}; rename one of them.")
     return keep
-
-
-def _decimal(rows, separator):
-    """Return the decimal sign that the table's numbers use."""
-    if separator == ",":
-        return "."
-    comma = any("," in cell and COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
-    return "," if comma else "."
 
 
 def refuse(path, table, wrong, fault):
