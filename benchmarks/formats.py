@@ -58,7 +58,7 @@ def real_files():
             continue
         size = " x ".join(f"{size:.6g}" for size in read[0].sizes_nm)
         mean = np.mean([one.image.mean(dtype=float) for one in read])
-        kind = f"{'x'.join(map(str, read[0].shape))}, {read[0].image.dtype.name}"
+        kind = f"{len(read)} x {' x '.join(map(str, read[0].image.shape))}, {read[0].image.dtype.name}"
         cells = row["file"], kind, size, f"{mean:.9g}", row["mean"], row["calibration"]
         print("|", " | ".join(cells), "|")
 

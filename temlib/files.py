@@ -82,11 +82,8 @@ def reason(fault):
 def probe(path, count):
     """Return size and first `count` bytes of a regular file.
 
-    Raises
-    ------
-    InputError
-        If there is no such file, it cannot be opened, is empty, or is a folder, a pipe or a device, which
-        would hang or never end.
+    One that is missing, empty, cannot be opened, or is a folder, a pipe or a device, which would hang or never end,
+    raises `InputError`.
     """
     try:
         status = os.stat(path)
@@ -105,46 +102,24 @@ def probe(path, count):
 
 
 def inside(folder, name, place):
-    """Return the path of a file that a table names, after links are followed, if it lies in the table's
-    folder.
+    """Return `folder / name`, an existing regular file that a table names at `place` and that lies in its folder.
 
-    Parameters
-    ----------
-    folder : Path
-        The folder that names are relative to.
-    name : str
-        Relative path as written in the table.
-    place : str
-        Where it is written (file and line), for the message.
-
-    Returns
-    -------
-    Path
-        `folder / name`, an existing regular file.
-
-    Raises
-    ------
-    InputError
-        If the name is empty, leaves the folder by ``..``, by an absolute path or by a link, or is no regular
-        file.
+    A name that is empty, leaves the folder by ``..``, by an absolute path or by a link, or is no regular file, raises
+    `InputError`.
     """
     try:
         base, real = _resolved(str(folder)), os.path.realpath(os.path.join(folder, name))
         if not name or not real.startswith(base + os.sep):
-            fault = (
-                f"leaves the folder {shown(folder)}; put the file, not a link, into it and name it relatively"
-            )
+            fault = f"leaves the folder {shown(folder)}"
+            fault += "; put the file, not a link, into it and name it relatively"
         elif not os.path.lexists(real):
             fault = f"is not in {shown(folder)}; check the name, or the folder that the names are relative to"
         elif not os.path.isfile(real):
             fault = "is no regular file but a folder, a pipe or a device; name an image"
         else:
             return Path(folder, name)
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # a zero character, a name too long, a circle of links
+    # A zero character, a name too long, a circle of links.
+    except (OSError, ValueError, RuntimeError) as error:
         fault = f"cannot be followed ({reason(error)}); correct it"
     raise InputError(f"{place}: {shown(name)[:200]!r} {fault}.")
 

@@ -84,10 +84,9 @@ def _make(entry, make, size):
         entry.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=entry.parent))
     except OSError as error:
-        raise InputError(
-            f"{entry.parent}: prepared particles cannot be kept there ({error.strerror}); set TEMLIB_CACHE to a folder "
-            "that can be written."
-        ) from None
+        fault = f"prepared particles cannot be kept there ({error.strerror})"
+        cure = "set TEMLIB_CACHE to a folder that can be written"
+        raise InputError(f"{entry.parent}: {fault}; {cure}.") from None
     try:
         make(part)
         write_json(part / CHECKSUMS, {path.name: _checksum(path) for path in sorted(part.iterdir())})

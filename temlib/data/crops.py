@@ -146,9 +146,8 @@ class Found:
             return max(1, round(row.box_px))
         side = (row.box_nm if np.isfinite(row.box_nm) else window_nm) / pixel_nm
         if not np.isfinite(side):
-            raise InputError(
-                f"{self.place(i)}: how large is the particle's window? Give 'box_px', or 'box_nm' and a pixel size."
-            )
+            cure = "Give 'box_px', or 'box_nm' and a pixel size."
+            raise InputError(f"{self.place(i)}: how large is the particle's window? {cure}")
         return max(1, int(np.ceil(side)))
 
 

@@ -4,14 +4,13 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from temlib.files import InputError, listed
+from temlib.files import InputError
 
 TYPO_SHARE = 0.25  # a label this rare beside its one-letter neighbour is taken for a typo, not for a class
 JACKKNIFE_BLOCKS = 200  # enough for a t quantile, few enough to be quick at a million particles
@@ -20,26 +19,20 @@ JACKKNIFE_BLOCKS = 200  # enough for a t quantile, few enough to be quick at a m
 def checked(table, tasks):
     """Return the label columns of `tasks` (text, as `tables.read` gives them) without surrounding spaces.
 
-    A column that is missing, two labels that differ only by case, spaces, hyphens or underscores, and a rare label that
-    differs from a common one by one letter raise `InputError`. One letter is a typing error if both labels have at least
-    four characters, the difference is no digit, and the rare one has at most a quarter of the common one's particles.
+    Two labels that differ only by case, spaces, hyphens or underscores, and a rare label that differs from a common one by
+    one letter raise `InputError`. One letter is a typing error if both labels have at least four characters, the
+    difference is no digit, and the rare one has at most a quarter of the common one's particles.
     """
     result = pd.DataFrame(index=table.index)
     for task in tasks:
-        if task not in table:
-            near = get_close_matches(task, table.columns, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(table.columns)}."
-            raise InputError(f"The table has no column {task!r}{hint}")
         column = table[task].astype(str).str.strip()
         counts = Counter(column.tolist())
         del counts[""]  # not labelled
         for wrong, right in _typos(counts):
             line = column.index[np.flatnonzero(column == wrong)[0]]
             times = f" ({counts[wrong]} times)" if counts[wrong] > 1 else ""
-            raise InputError(
-                f"{task}, line {line}: {wrong[:40]!r}{times} looks like a typing error of {right[:40]!r}; "
-                "correct it, or rename the class."
-            )
+            fault = f"{wrong[:40]!r}{times} looks like a typing error of {right[:40]!r}"
+            raise InputError(f"{task}, line {line}: {fault}; correct it, or rename the class.")
         result[task] = column
     return result
 
@@ -59,7 +52,7 @@ def _plain(label):
 
 
 def _one_apart(first, second):
-    """Whether two labels differ by one letter put in, left out, exchanged, or swapped with its neighbour."""
+    """Return whether two labels differ by one letter put in, left out, exchanged, or swapped with its neighbour."""
     first, second = sorted((_plain(first), _plain(second)), key=len)
     start = next((i for i, (a, b) in enumerate(zip(first, second)) if a != b), len(first))
     head, tail = first[start:], second[start:]
@@ -126,13 +119,11 @@ def consensus(table, task):
     """
     names = annotators(table, task)
     if len(names) < 2:
-        raise InputError(
-            f"A consensus on {task!r} needs columns {task}@a and {task}@b of at least two annotators."
-        )
+        needed = f"columns {task}@a and {task}@b of at least two annotators"
+        raise InputError(f"A consensus on {task!r} needs {needed}.")
     if task in table:
-        raise InputError(
-            f"The table has {task!r} beside the annotators' columns {task}@...; keep one or the other."
-        )
+        fault = f"The table has {task!r} beside the annotators' columns {task}@..."
+        raise InputError(f"{fault}; keep one or the other.")
     given = checked(table, [f"{task}@{name}" for name in names])
     # Each annotator may be consistent alone, and differ from another by a typing error.
     flat = given.to_numpy().ravel()

@@ -94,8 +94,6 @@ class Found:
     """One image and what its file says of it."""
 
     image: np.ndarray  # (rows, columns) in the file's own type, mapped where the file allows it
-    shape: tuple  # as stored, with the number of images first if there are several
-    calibration: str  # as written in the file, with the unit used there; empty if there is none
     sizes_nm: tuple  # height and width of a pixel, NaN where unknown
     notes: list  # sentences about assumptions and oddities
     form: str = ""  # "MRC", "TIFF", "PNG", "JPEG", "DM3", "DM4", "SER", "EMI" or "EMD"
@@ -160,9 +158,8 @@ def _recognised(path, head):
         found = "MRC"
     if found != expected:
         content = f"that of {found}" if found else "of no known format"
-        raise refusal(
-            path, f"is named as {expected} but its content is {content}; rename or export it again."
-        )
+        fault = f"is named as {expected} but its content is {content}"
+        raise refusal(path, f"{fault}; rename or export it again.")
     return form
 
 
@@ -243,9 +240,8 @@ def _grey(path, image, notes):
     if image.ndim == 2:
         return image, notes
     if image.ndim != 3:
-        raise refusal(
-            path, f"holds an image of shape {image.shape}, not of rows and columns; export it as 2-D."
-        )
+        fault = f"holds an image of shape {image.shape}, not of rows and columns"
+        raise refusal(path, f"{fault}; export it as 2-D.")
     channels = 3 if image.shape[-1] >= 3 else 1
     colours, alpha = image[..., :channels], image[..., channels:]
     if alpha.size and alpha.min() != alpha.max():
@@ -288,7 +284,7 @@ def _read_mrc(path, index, size):
         _check_memory(path, 2 * image.size, size)
         # A byte's low half comes first; the last half of an odd row is unused.
         image = np.stack([image & 15, image >> 4], axis=-1).reshape(ny, -1)[:, :nx]
-    return Found(image, (ny, nx) if nz == 1 else (nz, ny, nx), *_mrc_calibration(header))
+    return Found(image, *_mrc_sizes(header))
 
 
 def _header(path, raw):
@@ -341,18 +337,15 @@ def _check_size(path, stated, size, packed):
         raise refusal(path, f"is {fault}: {stated} bytes are stated and {size} are there; copy it again.")
 
 
-def _mrc_calibration(header):
-    """Return calibration as written, pixel height and width in nm, and notes."""
-    cell, columns, rows = header["cella"], int(header["mx"]), int(header["my"])
-    written = f"cell {float(cell['x']):.6g} x {float(cell['y']):.6g} Å over {columns} x {rows} pixels"
-    across, down = (
-        float(cell[axis]) / count if count > 0 else 0 for axis, count in (("x", columns), ("y", rows))
-    )
-    sizes_nm = _length_nm(down, "Å"), _length_nm(across, "Å")
+def _mrc_sizes(header):
+    """Return pixel height and width in nm, and notes."""
+    counts = {axis: int(header[f"m{axis}"]) for axis in "yx"}
+    edges = (float(header["cella"][axis]) / n if n > 0 else math.nan for axis, n in counts.items())
+    sizes_nm = tuple(_length_nm(edge, "Å") for edge in edges)
     if any(map(math.isnan, sizes_nm)):
-        return written, UNKNOWN, ["The MRC header states no pixel size."]
+        return UNKNOWN, ["The MRC header states no pixel size."]
     default = "The pixel size is exactly 1 Å, which some programs write for want of the true one."
-    return written, sizes_nm, [default] if sizes_nm == (0.1, 0.1) else []
+    return sizes_nm, [default] if sizes_nm == (0.1, 0.1) else []
 
 
 def _read_tiff(path, index, size):
@@ -364,9 +357,9 @@ def _read_tiff(path, index, size):
         count = max(within, len(pages))
         chosen = _choose(path, index, count, (pages[0].imagelength, pages[0].imagewidth))
         page, skipped = (pages[0], chosen) if within > 1 else (pages[chosen], 0)
-        calibration, sizes_nm, notes = _tiff_calibration(tif, page)
+        sizes_nm, notes = _tiff_sizes(tif, page)
         image, notes = _tiff_image(path, page, skipped, size, notes)
-    return Found(image, image.shape if count == 1 else (count, *image.shape), calibration, sizes_nm, notes)
+    return Found(image, sizes_nm, notes)
 
 
 def _tiff_image(path, page, skipped, size, notes):
@@ -397,33 +390,31 @@ def _tiff_image(path, page, skipped, size, notes):
     return image, notes
 
 
-def _tiff_calibration(tif, page):
-    """Return calibration as written, pixel height and width in nm, and notes; the microscope comes first."""
+def _tiff_sizes(tif, page):
+    """Return pixel height and width in nm, and notes; what the microscope says comes first."""
     value = page.tags.valueof
     fei, tvips, sis = (data or {} for data in (tif.fei_metadata, tif.tvips_metadata, tif.sis_metadata))
     scan = fei.get("Scan") or {}
     across, down = (_per_pixel(value(code)) for code in (282, 283))
     unit = str((tif.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-    unit_tag = {2: "inch", 3: "cm"}.get(value(296), "")
-    candidates = (  # program, pixel height and its unit, pixel width and its unit
-        ("DigitalMicrograph", value(65010), value(65004), value(65009), value(65003)),
-        ("FEI", scan.get("PixelHeight"), "m", scan.get("PixelWidth"), "m"),
-        ("TVIPS", tvips.get("PixelSizeY"), "nm", tvips.get("PixelSizeX"), "nm"),
-        ("Olympus SIS", sis.get("pixelsizey"), "m", sis.get("pixelsizex"), "m"),
-        ("ImageJ", down, unit, across, unit),
-        ("resolution tags", down, unit_tag, across, unit_tag),
+    candidates = (  # pixel height and its unit, pixel width and its unit
+        (value(65010), value(65004), value(65009), value(65003)),  # DigitalMicrograph
+        (scan.get("PixelHeight"), "m", scan.get("PixelWidth"), "m"),  # FEI
+        (tvips.get("PixelSizeY"), "nm", tvips.get("PixelSizeX"), "nm"),
+        (sis.get("pixelsizey"), "m", sis.get("pixelsizex"), "m"),  # Olympus
+        (down, unit, across, unit),  # ImageJ
     )
-    for program, height, height_unit, width, width_unit in candidates:
+    for height, height_unit, width, width_unit in candidates:
         sizes_nm = _length_nm(height, height_unit), _length_nm(width, width_unit)
-        if any(map(math.isnan, sizes_nm)):
-            continue
-        written, notes = f"{program}: {height:.9g} {height_unit} x {width:.9g} {width_unit}", []
-        if program == "resolution tags":
-            if max(sizes_nm) > COARSEST_NM:
-                return written, UNKNOWN, ["The TIFF states a resolution for printing but no pixel size."]
-            notes = ["The pixel size comes from the TIFF's resolution tags alone."]
-        return written, sizes_nm, notes
-    return "", UNKNOWN, ["The TIFF states no pixel size."]
+        if not any(map(math.isnan, sizes_nm)):
+            return sizes_nm, []
+    unit = {2: "inch", 3: "cm"}.get(value(296), "")
+    sizes_nm = _length_nm(down, unit), _length_nm(across, unit)
+    if any(map(math.isnan, sizes_nm)):
+        return UNKNOWN, ["The TIFF states no pixel size."]
+    if max(sizes_nm) > COARSEST_NM:
+        return UNKNOWN, ["The TIFF states a resolution for printing but no pixel size."]
+    return sizes_nm, ["The pixel size comes from the TIFF's resolution tags alone."]
 
 
 def _per_pixel(ratio):
@@ -434,12 +425,10 @@ def _per_pixel(ratio):
 def _read_picture(path, index, size):
     """Read a PNG or JPEG; they carry no scale that a microscope would have set."""
     form = format_of(path.name)
-    notes = [f"A {form} states no pixel size."]
-    if form == "JPEG":
-        notes.append("JPEG is lossy: its blocks of 8 x 8 pixels change the texture.")
-    image, notes = _picture(path, form, size, 0, notes)
+    lossy = "JPEG is lossy: its blocks of 8 x 8 pixels change the texture."
+    image, notes = _picture(path, form, size, 0, [lossy] if form == "JPEG" else [])
     _choose(path, index, 1, image.shape)
-    return Found(image, image.shape, "", UNKNOWN, notes)
+    return Found(image, UNKNOWN, notes)
 
 
 def _picture(path, form, size, frame, notes):
@@ -479,9 +468,7 @@ def _read_rsciio(path, index, size):
     data = stack[chosen - sum(counts[:which])]
     _check_pixels(path, data.dtype)
     _check_memory(path, data.nbytes, size)
-    image = np.asarray(data)
-    shape = image.shape if sum(counts) == 1 else (sum(counts), *image.shape)
-    return Found(image, shape, *_rsciio_calibration(path, axes))
+    return Found(np.asarray(data), *_rsciio_sizes(path, axes))
 
 
 def _check_ser(path):
@@ -529,17 +516,15 @@ def _rsciio_images(signals):
     return images, shapes
 
 
-def _rsciio_calibration(path, axes):
-    """Return calibration as written, pixel height and width in nm, and notes."""
+def _rsciio_sizes(path, axes):
+    """Return pixel height and width in nm, and notes."""
     units = [str(axis.get("units") or "") for axis in axes]
     if any(unit.startswith("1/") or unit.endswith("-1") or unit in ("mrad", "rad") for unit in units):
         raise refusal(path, f"is calibrated in {units[0]}, a diffraction pattern and not a micrograph.")
-    scales = [float(axis["scale"]) for axis in axes]
-    written = " x ".join(f"{scale:.9g} {unit}".strip() for scale, unit in zip(scales, units))
-    sizes_nm = tuple(map(_length_nm, scales, units))
+    sizes_nm = tuple(_length_nm(axis["scale"], unit) for axis, unit in zip(axes, units))
     if any(map(math.isnan, sizes_nm)):
-        return written, UNKNOWN, ["The file states no pixel size in a unit of length."]
-    return written, sizes_nm, []
+        return UNKNOWN, ["The file states no pixel size in a unit of length."]
+    return sizes_nm, []
 
 
 READERS = {"MRC": _read_mrc, "TIFF": _read_tiff, "PNG": _read_picture, "JPEG": _read_picture}

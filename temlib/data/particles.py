@@ -164,11 +164,9 @@ def _check_identical(data, groups, found):
             given = data.table[task].iloc[rows].dropna()
             if given.nunique() > 1:
                 first, second = given.index[0], given.index[(given != given.iloc[0]).to_numpy()][0]
-                raise InputError(
-                    f"{found.place(second)}: this image equals that of {found.table.index.name} "
-                    f"{found.table.index[first]}, but {task!r} is {given[second]!r} here and {given[first]!r} there; "
-                    "correct the label or take one out."
-                )
+                equal = f"this image equals that of {found.table.index.name} {found.table.index[first]}"
+                fault = f"{equal}, but {task!r} is {given[second]!r} here and {given[first]!r} there"
+                raise InputError(f"{found.place(second)}: {fault}; correct the label or take one out.")
 
 
 def check_task(table, task, *, folds=2, where="particles"):
@@ -178,10 +176,8 @@ def check_task(table, task, *, folds=2, where="particles"):
     ----------
     table : DataFrame
         Particles.
-    task : str
-    folds : int
-    where : str
-        The place to name in the message.
+    task, where : str
+        The label column, and the place to name in messages.
 
     Raises
     ------
@@ -189,27 +185,22 @@ def check_task(table, task, *, folds=2, where="particles"):
         If the column is missing, has one class only, or there are fewer micrographs than folds.
     """
     if task not in table:
-        raise InputError(
-            f"{where}: there is no column for the task '{task}'; the columns that could be a task are "
-            f"{', '.join(tasks_of(table)) or 'none'}."
-        )
-    labels = table[task].dropna()
-    if labels.nunique() < 2:
-        raise InputError(
-            f"{where}: the task '{task}' has only the class '{labels.iloc[0] if len(labels) else ''}'; "
-            "two classes at least are needed."
-        )
-    groups = table.loc[labels.index, "micrograph"]
+        known = ", ".join(tasks_of(table)) or "none"
+        fault = f"there is no column for the task '{task}'; the columns that could be a task are {known}"
+        raise InputError(f"{where}: {fault}.")
+    given = table[task].dropna()
+    if given.nunique() < 2:
+        fault = f"the task '{task}' has only the class '{given.iloc[0] if len(given) else ''}'"
+        raise InputError(f"{where}: {fault}; two classes at least are needed.")
+    groups = table.loc[given.index, "micrograph"]
     if groups.nunique() < folds:
-        raise InputError(
-            f"{where}: there are {groups.nunique()} micrographs but 'folds' is {folds}; lower 'folds' or add micrographs."
-        )
-    rarest = labels.groupby(labels).apply(lambda part: groups.loc[part.index].nunique())
-    if rarest.min() < 2:
-        raise InputError(
-            f"{where}: all particles of the class '{rarest.idxmin()}' of '{task}' come from one micrograph, so it "
-            "cannot be learnt and tested on different ones; add micrographs or merge the class."
-        )
+        fault = f"there are {groups.nunique()} micrographs but 'folds' is {folds}"
+        raise InputError(f"{where}: {fault}; lower 'folds' or add micrographs.")
+    micrographs = groups.groupby(given).nunique()
+    if micrographs.min() < 2:
+        fault = f"all particles of the class '{micrographs.idxmin()}' of '{task}' come from one micrograph"
+        cure = "so it cannot be learnt and tested on different ones; add micrographs or merge the class"
+        raise InputError(f"{where}: {fault}, {cure}.")
 
 
 def check(*, particles, task, folds, scale, pixel_nm, input_size):
@@ -228,8 +219,7 @@ def split(table, task, *, folds, seed):
     table : DataFrame
         Particles that all have a label for `task`. A column `fold` (the user's own) is taken as it is.
     task : str
-    folds : int
-    seed : int
+    folds, seed : int
 
     Returns
     -------
@@ -240,10 +230,6 @@ def split(table, task, *, folds, seed):
     ------
     InputError
         If the user's folds divide a micrograph.
-
-    See Also
-    --------
-    sklearn.model_selection.StratifiedGroupKFold
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -264,7 +250,7 @@ def check_folds(table, folds):
     divided = count.index[count > 1].tolist()
     if divided:
         more = f" and {len(divided) - 3} more" if len(divided) > 3 else ""
-        raise InputError(
-            f"fold: {len(divided)} micrographs lie in several folds ({', '.join(map(str, divided[:3]))}{more}), so "
-            "particles leak between training and test; give each micrograph one fold."
-        )
+        named = ", ".join(map(str, divided[:3])) + more
+        fault = f"{len(divided)} micrographs lie in several folds ({named})"
+        cure = "so particles leak between training and test; give each micrograph one fold"
+        raise InputError(f"fold: {fault}, {cure}.")

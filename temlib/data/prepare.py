@@ -132,10 +132,9 @@ def make(found, scale, pixel_nm, input_size, folder):
     if edge:
         notes.append(f"Particles so close to the border that a part of their window is filled: {edge:,}.")
     if saturated:
-        notes.append(
-            f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value, from a saturated "
-            f"detector or an export that cut the grey levels: {saturated:,}."
-        )
+        which = f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value"
+        why = "from a saturated detector or an export that cut the grey levels"
+        notes.append(f"{which}, {why}: {saturated:,}.")
     np.save(folder / "measures.npy", np.column_stack([sides, sizes]))
     write_json(folder / "facts.json", {"scale": scale, "notes": notes, "identical": _identical(digests)})
 
@@ -164,9 +163,10 @@ def _done(found, tasks, backend):
                 found.said.update(said)
                 yield result
     except BrokenProcessPool:
-        raise InputError(
+        fault = (
             "A process that prepared images was killed, perhaps because memory ran out; lower 'input_size'."
-        ) from None
+        )
+        raise InputError(fault) from None
 
 
 def _cores():
@@ -205,32 +205,32 @@ def prepare_part(part, path, rows, sizes, pixel_nm):
 
 
 def _scale(found, sizes, scale, pixel_nm, input_size):
-    """Decide the scale from what is known of pixel sizes, and say so."""
+    """Return the scale that what is known of pixel sizes allows, and sentences about it."""
     unknown = np.isnan(sizes)
-    if scale == "physical" and unknown.any() and not unknown.all():
-        i = int(np.flatnonzero(unknown)[0])
-        raise InputError(
-            f"{found.place(i)}: the pixel size is unknown here and known elsewhere ({unknown.sum():,} of {len(sizes):,} "
-            "particles lack it); add it as 'pixel_size_nm', or choose scale: fill."
-        )
     known = sizes[~unknown]
+    if scale == "physical" and known.size and unknown.any():
+        lack = f"{unknown.sum():,} of {len(sizes):,} particles lack it"
+        fault = f"the pixel size is unknown here and known elsewhere ({lack})"
+        cure = "add it as 'pixel_size_nm', or choose scale: fill"
+        raise InputError(f"{found.place(unknown.argmax())}: {fault}; {cure}.")
     spread = f"{known.min():.4g} to {known.max():.4g}" if known.size and np.ptp(known) > 0 else ""
     if scale == "physical" and known.size:
         told = found.table["pixel_size_nm"].notna()
         who = "rows of the table" if told.all() else "table and the files" if told.any() else "files"
-        notes = [
-            f"Every particle is shown at {pixel_nm:g} nm/pixel, in a window of {input_size * pixel_nm:g} nm; "
-            f"its own pixels have {spread or f'{known[0]:.4g}'} nm, as the {who} say."
+        window = (
+            f"Every particle is shown at {pixel_nm:g} nm/pixel, in a window of {input_size * pixel_nm:g} nm"
+        )
+        return "physical", [
+            f"{window}; its own pixels have {spread or f'{known[0]:.4g}'} nm, as the {who} say."
         ]
-        return "physical", notes
     if scale == "physical":
-        why = "The pixel size is not known, so each particle's box fills the image and its size is lost."
-        return "fill", [why]
+        return "fill", [
+            "The pixel size is not known, so each particle's box fills the image and its size is lost."
+        ]
     notes = ["Each particle's box fills the image (scale: fill), so its size is lost."]
     if spread:
-        notes.append(
-            f"Pixel sizes differ ({spread} nm) and each box fills the image: a network can tell magnifications apart."
-        )
+        told = "each box fills the image: a network can tell magnifications apart"
+        notes.append(f"Pixel sizes differ ({spread} nm) and {told}.")
     return "fill", notes
 
 
@@ -243,9 +243,7 @@ def _contents(found):
         else:
             files.setdefault(form, []).append(kind)
     words = "; ".join(f"{form} of {', '.join(kinds)}" for form, kinds in sorted(files.items()))
-    # Every PNG lacks a pixel size: the sentence about the scale says that once.
-    kept = [note for note in dict.fromkeys(notes) if not note.startswith(("A PNG states", "A JPEG states"))]
-    return [*([f"Images: {words}."] if words else []), *kept[:5]]
+    return [*([f"Images: {words}."] if words else []), *list(dict.fromkeys(notes))[:5]]
 
 
 def _identical(digests):

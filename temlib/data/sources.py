@@ -47,10 +47,8 @@ def read(path):
         beside = [path.with_suffix(end) for end in TABLES if path.with_suffix(end).is_file()]
         return _positions([path], _only(path, beside))
     if suffix not in TABLES:
-        raise InputError(
-            f"{shown(path)}: particles are named by a table or positions ({' '.join(TABLES)} {picked}), or lie in class "
-            "folders; see parameters/own_data.yaml."
-        )
+        known = f"a table or positions ({' '.join(TABLES)} {picked}), or lie in class folders"
+        raise InputError(f"{shown(path)}: particles are named by {known}; see parameters/own_data.yaml.")
     table = tables.read(path)
     if "image" in table:
         return _manifest(path, table)
@@ -85,10 +83,8 @@ def _folder(folder):
     if classes is not None:
         return classes
     if not found:
-        raise InputError(
-            f"{shown(folder)}: there are neither class folders with images, nor a manifest, nor positions in it; see "
-            "parameters/own_data.yaml."
-        )
+        fault = "there are neither class folders with images, nor a manifest, nor positions in it"
+        raise InputError(f"{shown(folder)}: {fault}; see parameters/own_data.yaml.")
     return read(_only(folder, found))
 
 
@@ -234,9 +230,8 @@ def _positions(paths, labelled):
         table = _joined(table, labelled, notes)
     if table["index"].isna().any():
         # What is cut is placed in pixels of the micrograph; the window may still be stated by no one.
-        notes.append(
-            "Crops are cut out of the micrographs; pixels of a window beyond the border take the median of those within."
-        )
+        rule = "pixels of a window beyond the border take the median of those within"
+        notes.append(f"Crops are cut out of the micrographs; {rule}.")
     return _finish(path, Path(folders.pop()), table, notes, whole=False)
 
 
@@ -293,10 +288,8 @@ def _finish(path, folder, table, notes, *, whole):
         table["index"] = pd.array([pd.NA] * len(table), "Int64")
     if "micrograph" not in table:
         table["micrograph"] = table["particle"]
-        notes.append(
-            "There is no column 'micrograph', so each particle counts as its own: scores may be optimistic and "
-            "intervals too narrow."
-        )
+        unknown = "There is no column 'micrograph', so each particle counts as its own"
+        notes.append(f"{unknown}: scores may be optimistic and intervals too narrow.")
     for name in ("particle", "micrograph"):
         table[name] = table[name].astype(str).str.strip()
         refuse(path, table, table[name] == "", f"{name!r} is empty; name it for every particle.")
@@ -330,10 +323,9 @@ def _labels(table, notes):
             notes.append(f"{task}: the labels are those of the one annotator {shown(who[0])}.")
         elif len(who) > 1:
             table[task], agreement = labels.consensus(table, task)
-            notes.append(
-                f"{task}: the label is what more than half of the annotators {listed(who)} say, else 'uncertain' where "
-                f"that is a class, else none; they differ on {len(agreement.disagreements):,} particles."
-            )
+            rule = f"what more than half of the annotators {listed(who)} say, else 'uncertain' where that is a class"
+            differ = f"they differ on {len(agreement.disagreements):,} particles"
+            notes.append(f"{task}: the label is {rule}, else none; {differ}.")
     tasks = tasks_of(table)
     if tasks:
         table[tasks] = labels.checked(table, tasks)

@@ -117,16 +117,16 @@ def _rows(path, text, separator, skipped):
                 names = [name.strip() for name in row]
                 continue
             if len(row) != len(names):
-                raise InputError(
-                    f"{shown(path)}, line {line}: {len(row)} cells where the header has {len(names)} "
-                    f"(separator: {SEPARATORS[separator]}); put cells that contain the separator in quotes."
+                fault = (
+                    f"{len(row)} cells where the header has {len(names)} (separator: {SEPARATORS[separator]})"
                 )
+                cure = "put cells that contain the separator in quotes"
+                raise InputError(f"{shown(path)}, line {line}: {fault}; {cure}.")
             rows.append(row)
             lines.append(line)
     except csv.Error as fault:
-        raise InputError(
-            f"{shown(path)}, line {begin}: {fault}; look for a quotation mark that is not closed."
-        ) from fault
+        cure = "look for a quotation mark that is not closed"
+        raise InputError(f"{shown(path)}, line {begin}: {fault}; {cure}.") from fault
     if not rows:
         raise refusal(path, "has a header and no row below it; a table needs at least one row.")
     return names, rows, lines
@@ -160,7 +160,7 @@ def numbers(series, *, decimal=None):
     series : (n,) Series of str
         A column of the table that `read` returned; its index names the lines in messages.
     decimal : {".", ","}, optional
-        The decimal sign; that of the table (``attrs["decimal"]``) if it is not given, else a point.
+        The decimal sign; the table's (``attrs["decimal"]``) if it is not given, else a point.
 
     Returns
     -------
@@ -170,8 +170,7 @@ def numbers(series, *, decimal=None):
     Raises
     ------
     InputError
-        At the first cell that is not a finite number, which includes thousands separators and the other
-        decimal sign: ``1.234`` may be 1.234 or 1234, and which of them is not guessed.
+        At a cell that is no finite number, or may be two: ``1.234`` with decimal commas is not guessed.
     """
     decimal = decimal or series.attrs.get("decimal", ".")
     pattern = COMMA if decimal == "," else POINT

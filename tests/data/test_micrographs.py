@@ -10,7 +10,6 @@ import sys
 import tracemalloc
 import warnings
 import zlib
-from pathlib import Path
 
 import mrcfile
 import numpy as np
@@ -19,12 +18,9 @@ import tifffile
 from PIL import Image
 
 from temlib.data import micrographs
-from temlib.files import InputError
+from tests.data import conftest
+from tests.data.conftest import FORMATS, needs_formats
 
-FORMATS = Path(__file__).parents[3] / "shared" / "data" / "formats"
-needs_formats = pytest.mark.skipif(
-    not FORMATS.is_dir(), reason="the files of ../shared/data/formats are absent"
-)
 IMAGE = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
@@ -48,12 +44,9 @@ def patch(path, offset, layout, *values):
     return path
 
 
-def refused(path, match, **options):
+def refused(path, match, index=None):
     """Assert that a file is refused in one sentence."""
-    with pytest.raises(InputError, match=match) as caught:
-        micrographs.read(path, **options)
-    text = str(caught.value)
-    assert "\n" not in text and text.endswith(".") and len(text) < 500
+    conftest.refused(match, micrographs.read, path, index)
 
 
 def expected_rows():
@@ -96,7 +89,8 @@ def test_real_file_reads_as_independent_readers_say(row):
         if len(shape) == 3
         else [micrographs.read(path)]
     )
-    assert all(one.shape == shape and one.image.shape == shape[-2:] for one in read)
+    assert {one.image.shape for one in read} == {shape[-2:]}
+    refused(path, f"index must be from 0 to {len(read) - 1}", index=len(read))
     assert {one.image.dtype.name for one in read} == {row["dtype"]}
     images = np.stack([one.image for one in read]).astype(float)
     # expected.csv states four to six decimals.
@@ -322,8 +316,7 @@ def test_fei_calibration(tmp_path):
     """The scan's pixel width in metres is taken from the FEI tag."""
     text = "[Scan]\nPixelWidth=2e-009\nPixelHeight=2e-009\n"
     tifffile.imwrite(tmp_path / "a.tif", IMAGE, extratags=[(34682, "s", 0, text, True)])
-    found = micrographs.read(tmp_path / "a.tif")
-    assert found.pixel_nm == pytest.approx(2) and found.calibration.startswith("FEI")
+    assert micrographs.read(tmp_path / "a.tif").pixel_nm == pytest.approx(2)
 
 
 def test_tvips_calibration(tmp_path):
@@ -334,8 +327,7 @@ def test_tvips_calibration(tmp_path):
     version2["PixelSizeX"] = version2["PixelSizeY"] = 0.75
     header = version1.tobytes() + version2.tobytes()
     tifffile.imwrite(tmp_path / "a.tif", IMAGE, extratags=[(37706, "B", len(header), header, True)])
-    found = micrographs.read(tmp_path / "a.tif")
-    assert found.pixel_nm == pytest.approx(0.75) and found.calibration.startswith("TVIPS")
+    assert micrographs.read(tmp_path / "a.tif").pixel_nm == pytest.approx(0.75)
 
 
 def test_resolution_for_a_printer_is_no_pixel_size(tmp_path):
@@ -356,7 +348,6 @@ def test_tiff_stack_gives_the_image_asked_for(tmp_path, imagej):
     refused(tmp_path / "a.tif", "stack of 2 images of 3 x 4")
     found = micrographs.read(tmp_path / "a.tif", index=1)
     np.testing.assert_array_equal(found.image, IMAGE + 50)
-    assert found.shape == (2, 3, 4)
 
 
 def test_white_as_zero_is_inverted(tmp_path):
@@ -499,7 +490,7 @@ def test_what_libraries_say_becomes_notes(tmp_path, capsys, recwarn):
     with micrographs.quiet() as said:
         warnings.warn("a\nwarning", stacklevel=1)
         logging.getLogger("tifffile").warning("a log line")
-    assert said == ["The file's reader says: a log line.", "The file's reader says: a warning."]
+    assert said == ["The file's reader says: a warning.", "The file's reader says: a log line."]
     micrographs.read(tmp_path / "a.tif")
     after = [
         (logging.getLogger(n).propagate, list(logging.getLogger(n).handlers)) for n in ("tifffile", "PIL")

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import mrcfile
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from temlib import data, explore
+from temlib import data, explore, simulate
 from temlib.data import crops, micrographs, particles, prepare
 from temlib.data import open as open_data
 from temlib.files import InputError
@@ -115,8 +116,10 @@ def test_links_that_leave_the_folder_are_refused(study):
 )
 def test_a_task_that_cannot_be_evaluated_is_refused(study, task, folds, message):
     """A missing column lists those that exist; too few micrographs are counted."""
-    with pytest.raises(InputError, match=message):
-        data.check_task(data.open(study).table, task, folds=folds)
+    opened = data.open(study)
+    for call in (partial(data.check_task, opened.table), opened.labelled):
+        with pytest.raises(InputError, match=message):
+            call(task, folds=folds)
 
 
 def test_one_class_is_refused(study):
@@ -241,6 +244,20 @@ def test_simulated_crops_need_not_be_kept(monkeypatch):
     np.testing.assert_array_equal(
         data.open("simulated", count=50, seed=2, input_size=24, pixel_nm=5).images, kept.images
     )
+
+
+def test_masks_lie_where_the_prepared_particle_is(study):
+    """In simulated particles without noise what the masks hold is darker than its surroundings; others have none."""
+    made = simulate.study(30, seed=3, noise=False, confusers=0.0)
+    images = [image for _, part in made.crops() for image in part]
+    ratios = made.table["pixel_size_nm"] / 3.0
+    ready = np.stack([prepare.prepare(image, 40, ratio=ratio) for image, ratio in zip(images, ratios)])
+    particles = data.Particles(made.table, ready, "simulated", (), "physical", 3.0, True, made)
+    found = particles.masks([20, 3, 7, *range(8, 20)])
+    masks = {i: membrane | payload for i, (membrane, payload) in found.items()}
+    assert list(masks)[:3] == [20, 3, 7] and np.mean([0 < m.mean() < 0.5 for m in masks.values()]) > 0.9
+    darker = [ready[i][m].mean() < ready[i][~m].mean() for i, m in masks.items()]
+    assert np.mean(darker) > 0.9 and data.open(study).masks([0, 1]) == {}
 
 
 MEMORY = """

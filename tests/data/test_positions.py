@@ -2,64 +2,13 @@
 
 import shutil
 import tracemalloc
-from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
 
 from temlib.data import micrographs, positions
-from temlib.files import InputError
-
-FORMATS = Path(__file__).parents[3] / "shared" / "data" / "formats"
-OPTICS = """data_optics
-
-loop_
-_rlnOpticsGroup #1
-_rlnMicrographPixelSize #2
-_rlnImagePixelSize #3
-_rlnImageSize #4
-1 2.0 4.0 16
-2 3.0 6.0 16
-
-"""
-PARTICLES = """data_particles
-
-loop_
-_rlnMicrographName #1
-_rlnCoordinateX #2
-_rlnCoordinateY #3
-_rlnOpticsGroup #4
-a.mrc 10.5 20 1
-a.mrc 11 21 1
-b.mrc 12 22 2
-"""
-CBOX = """data_global
-
-_cbox_format_version 1.0
-
-data_cryolo
-
-loop_
-_CoordinateX #1
-_CoordinateY #2
-_CoordinateZ #3
-_Width #4
-_Height #5
-_Depth #6
-_EstWidth #7
-_EstHeight #8
-_Confidence #9
-_NumBoxes #10
-_Angle #11
-10 20 <NA> 8 8 1 7 7 0.9 1 <NA>
-30 40 <NA> 8 8 1 6 7 0.2 1 <NA>
-
-data_cryolo_include
-
-loop_
-_slice_index #1
-"""
+from tests.data.conftest import CBOX, FORMATS, OPTICS, PARTICLES, needs_formats, refused
 
 
 @pytest.fixture
@@ -78,14 +27,6 @@ def read(place, name, text):
     """Write `text` into the folder `place` and read it."""
     (place / name).write_text(text, encoding="utf-8")
     return positions.read(place / name)
-
-
-def refused(match, call, *arguments, **options):
-    """Assert that a call is refused in one sentence."""
-    with pytest.raises(InputError, match=match) as caught:
-        call(*arguments, **options)
-    text = str(caught.value)
-    assert "\n" not in text and text.endswith(".") and len(text) < 600
 
 
 def test_star_with_optics_groups(folder):
@@ -124,7 +65,7 @@ def test_star_of_stacks(folder):
     assert found["micrograph"].tolist() == ["a.mrc", "a.mrc", "b.mrc"]
 
 
-@pytest.mark.skipif(not FORMATS.is_dir(), reason="the files of ../shared/data/formats are absent")
+@needs_formats
 def test_real_star_gives_the_pixel_size_that_its_stack_lacks(tmp_path):
     """The header of the real stack says 0, its STAR 5 µm at 37,369.207: 1.338 Å; all of them read."""
     shutil.copy(FORMATS / "aspire_sample_80S_particles.mrcs", tmp_path / "sample.mrcs")

@@ -11,7 +11,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from temlib import data
 from temlib.data import labels
-from temlib.files import InputError
+from tests.data.conftest import refused
 
 
 def table_of(tmp_path, text, encoding="utf-8"):
@@ -19,14 +19,6 @@ def table_of(tmp_path, text, encoding="utf-8"):
     path = tmp_path / "t.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
     return data.read_table(path)
-
-
-def refused(match, call, *arguments, **options):
-    """Assert that a call is refused in one sentence."""
-    with pytest.raises(InputError, match=match) as caught:
-        call(*arguments, **options)
-    text = str(caught.value)
-    assert "\n" not in text and text.endswith((".", "?")) and len(text) < 500
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -171,13 +163,6 @@ def test_classes_that_are_alike_are_no_typing_errors(classes):
     """Digits, single letters, and labels of like frequency are left alone."""
     table = pd.DataFrame({"l": [classes[0]] * 9 + [classes[1]] * 6})
     assert labels.checked(table, ["l"])["l"].value_counts().to_dict() == {classes[0]: 9, classes[1]: 6}
-
-
-def test_missing_label_column_is_refused_with_the_nearest():
-    """A misspelt task is answered with the column that exists."""
-    refused(
-        "did you mean 'lamellarity'", labels.checked, pd.DataFrame({"lamellarity": ["a"]}), ["lamelarity"]
-    )
 
 
 def annotated(*columns, **more):

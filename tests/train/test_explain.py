@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from temlib import evaluate, train
-from temlib.data import Particles, prepare
 from temlib.data import open as open_data
 from temlib.evaluate import examples
 from temlib.files import InputError
@@ -70,22 +69,6 @@ def test_shuffled_weights_keep_their_values_and_forget_their_places(corner):
     assert all(np.array_equal(a, b) for a, b in zip(before, corner.get_weights()))
     assert np.array_equal(np.sort(copy.get_weights()[1].ravel()), np.sort(before[1].ravel()))
     assert not np.array_equal(copy.get_weights()[1], before[1])
-
-
-def test_masks_lie_where_the_prepared_particle_is():
-    """In simulated particles without noise what the masks hold is darker than its surroundings."""
-    from temlib import simulate
-
-    study = simulate.study(30, seed=3, noise=False, artefacts=0.0)
-    crops = [image for _, part in study.crops() for image in part]
-    table = study.table
-    ready = [prepare.prepare(c, 40, ratio=table["pixel_size_nm"][i] / 3.0) for i, c in enumerate(crops)]
-    data = Particles(table, np.stack(ready), "simulated", (), "physical", 3.0, True, study)
-    sample = train.Sample(data, "lamellarity", seed=3)
-    masks = {i: membrane | payload for i, (membrane, payload) in sample.targets.items()}
-    assert len(masks) == len(sample.chosen) and np.mean([0 < m.mean() < 0.5 for m in masks.values()]) > 0.9
-    darker = [data.images[i][m].mean() < data.images[i][~m].mean() for i, m in masks.items()]
-    assert np.mean(darker) > 0.9
 
 
 def test_the_file_comes_back_as_it_was_and_a_damaged_one_is_refused(study, tmp_path):
