@@ -290,9 +290,9 @@ def check_particles(path):
     assert np.ptp(data.images, axis=(1, 2)).min() > 0
     assert data.table["particle"].is_unique and data.table["micrograph"].notna().all()
     assert data.scale == "fill" or (data.table["pixel_size_nm"] > 0).all()
-    text = path.read_bytes().decode(
-        "utf-16" if path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
-    )
+    labelled = path.with_suffix(".csv")  # beside positions
+    content = (labelled if labelled.exists() else path).read_bytes()
+    text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1")
     for task in data.tasks:
         for label in data.table[task].dropna().unique():
             assert label == "uncertain" or label.encode("ascii", "ignore").decode()[:2] in text
