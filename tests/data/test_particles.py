@@ -248,7 +248,7 @@ def test_simulated_crops_need_not_be_kept(monkeypatch):
 
 def test_masks_lie_where_the_prepared_particle_is(study):
     """In simulated particles without noise what the masks hold is darker than its surroundings; others have none."""
-    made = simulate.study(30, seed=3, noise=False, confusers=0.0)
+    made = simulate.study(30, seed=3, noise=False, artefacts=0.0)
     images = [image for _, part in made.crops() for image in part]
     ratios = made.table["pixel_size_nm"] / 3.0
     ready = np.stack([prepare.prepare(image, 40, ratio=ratio) for image, ratio in zip(images, ratios)])
