@@ -2,17 +2,16 @@
 
     python benchmarks/coverage.py [--quick] [--replicates 2000] [--seed 0]
 
-Truth: micrographs hold Poisson numbers of positives and of negatives, of the same mean. Two classifiers call
+Truth: micrographs hold Poisson numbers of positives and of negatives, of the same mean. Two classifiers predict
 them; the shares of particles that both, one, or none of them have right vary between micrographs as a
 Dirichlet distribution with intra-class correlation ICC (0: they do not vary), separately for positives and
 negatives. TPR and TNR of the first are the value, hence so are PPV, F1 and balanced accuracy; the second is
-.1 worse. The intervals and tests are those of temlib, called on counts per micrograph. Beside them stands
+0.1 worse. The intervals and tests are those of temlib, called on counts per micrograph. Beside them stands
 what takes particles for independent: the percentile bootstrap of particles, McNemar's test, DeLong's test.
 """
 
 import argparse
 import time
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -20,9 +19,9 @@ import pandas as pd
 from scipy import special
 
 from temlib import evaluate
-from temlib.evaluate import intervals, measures, scores
+from temlib.evaluate import decisions, held_out, intervals, measures, scores
+from temlib.evaluate.held_out import HeldOut
 from temlib.evaluate.measures import call_labels, call_values
-from temlib.evaluate.predictions import HeldOut
 
 CLASSES = ["positive", "negative"]
 SHOWN = (("TPR", "positive"), ("PPV", "positive"), ("F1", "positive"), ("balanced accuracy", "all"))
@@ -55,21 +54,16 @@ def drawn_sample(rng, micrographs, positives, icc, shares):
     return [both_right(rng, rng.poisson(positives, micrographs), share, icc) for share in shares]
 
 
-def chosen(estimates, columns):
-    """Return some of the K `Estimates`."""
-    fields = ("value", "fewest", "lower", "upper", "proportion")
-    kept = {name: getattr(estimates, name)[columns] for name in fields}
-    return replace(
-        estimates, **kept, **{n: getattr(estimates, n)[:, columns] for n in ("influences", "sizes", "shares")}
-    )
+def ends(frame, rows):
+    """Return the low and high ends (2, rows) of some rows of a frame of intervals."""
+    return frame.loc[rows, ["low", "high"]].to_numpy().T
 
 
 def temlib_intervals(counts):
     """Return (low, high) of the first classifier's measures and of the differences (2, 2, measures)."""
-    weights = np.ones(counts.shape[1])
-    both = [chosen(measures.call_estimates(c, weights, False, CLASSES), COLUMNS) for c in counts]
+    one, two = (measures.call_estimates(c, np.ones(len(c)), False, CLASSES) for c in counts)
     return np.array(
-        [intervals.of_values(both[0])[:2], intervals.of_differences(measures.difference_of(*both))[:2]]
+        [ends(f, COLUMNS) for f in (intervals.of_values(one), intervals.of_differences(one.minus(two)))]
     )
 
 
@@ -90,10 +84,10 @@ def coverage_cell(rng, replicates, micrographs, positives, icc, value):
     defined = np.zeros((2, 2, len(COLUMNS)))
     for _ in range(replicates):
         held = drawn_sample(rng, micrographs, positives, icc, shares)
-        for k, ends in enumerate((temlib_intervals(confusions_of(*held)), particle_bootstrap(rng, *held))):
+        for k, limits in enumerate((temlib_intervals(confusions_of(*held)), particle_bootstrap(rng, *held))):
             # 1e-9: a limit that equals the truth but for rounding holds it.
-            inside[k] += (ends[:, 0] <= truth + 1e-9) & (ends[:, 1] >= truth - 1e-9)
-            defined[k] += ~np.isnan(ends[:, 0])
+            inside[k] += (limits[:, 0] <= truth + 1e-9) & (limits[:, 1] >= truth - 1e-9)
+            defined[k] += ~np.isnan(limits[:, 0])
     return 100 * inside / defined
 
 
@@ -137,7 +131,7 @@ def print_call_tests(rng, replicates, quick):
     print("|" + "--:|" * 9)
     columns = [call_labels(CLASSES).index(("accuracy", "all")), *COLUMNS]
     alike = [[0.7, 0.1, 0.1, 0.1]] * 2
-    # The second classifier is the first with TPR .9 and TNR .7 exchanged: only the balanced accuracy is equal.
+    # The second classifier is the first with TPR 0.9 and TNR 0.7 exchanged: only the balanced accuracy is equal.
     opposed = [[0.65, 0.25, 0.05, 0.05], [0.65, 0.05, 0.25, 0.05]]
     cells = list(product((20, 40, 80), (0, 0.1, 0.3), ("alike", "opposed")))
     for micrographs, icc, null in cells[:: 4 if quick else 1]:
@@ -164,11 +158,9 @@ def print_independent_tests(rng, replicates):
     for _ in range(replicates):
         truth, right = rng.integers(0, 2, 400), rng.choice(4, 400, p=[0.7, 0.1, 0.1, 0.1])
         calls = [np.where(np.isin(right, kept), truth, 1 - truth) for kept in ((0, 1), (0, 2))]
-        one, two = (
-            HeldOut(np.arange(400), np.arange(400), True, truth, c, np.full((400, 2), np.nan), ())
-            for c in calls
-        )
-        rows = measures.calls_compared(one, two, CLASSES, 0.95, 1000, rng)
+        alone, unknown = np.arange(400), np.full((400, 2), np.nan)
+        one, two = (HeldOut(CLASSES, alone, alone, True, truth, c, unknown) for c in calls)
+        rows = measures.calls_compared(one, two, 0.95, 1000, rng)
         p = [
             rows.loc[rows["measure"] == name, "p_value"].iloc[0] for name in ("accuracy", "balanced accuracy")
         ]
@@ -180,7 +172,7 @@ def print_independent_tests(rng, replicates):
 
 
 def drawn_scores(rng, truth, micrograph, icc):
-    """Return two classifiers' probabilities of class 0 (2, n), of the same AUC; their errors correlate by .5."""
+    """Return two classifiers' probabilities of class 0 (2, n), of the same AUC; their errors correlate by 0.5."""
     own = rng.normal(0, np.sqrt(icc), (2, micrograph.max() + 1, 2))[:, micrograph, truth]
     noise = rng.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], len(truth)).T
     return special.expit(1.5 * (truth == 0) + own + np.sqrt(1 - icc) * noise)
@@ -202,23 +194,12 @@ def print_score_tests(rng, replicates, quick):
             truth = rng.integers(0, 2, len(micrograph))
             p = drawn_scores(rng, truth, micrograph, icc)
             for k, independent in enumerate((False, True)):
-                pair = [
-                    HeldOut(
-                        np.arange(len(truth)),
-                        micrograph,
-                        independent,
-                        truth,
-                        (q < 0.5) * 1,
-                        np.column_stack([q, 1 - q]),
-                        (),
-                    )
-                    for q in p
-                ]
-                rows = measures.scores_compared(*pair, CLASSES, 0.95, 0, rng)
+                about = CLASSES, np.arange(len(truth)), micrograph, independent, truth
+                pair = [HeldOut(*about, (q < 0.5) * 1, np.column_stack([q, 1 - q])) for q in p]
+                rows = measures.scores_compared(*pair, 0.95)
                 found[k] += rows["p_value"].iloc[0] <= 0.05
                 if not independent:
-                    estimates = scores.score_estimates(pair[0], CLASSES)[0]
-                    low, high = intervals.of_values(chosen(estimates, [0, 5]))[:2]
+                    low, high = ends(intervals.of_values(scores.score_estimates(pair[0])), [0, 5])
                     found[2:] += (low <= truths) & (truths <= high)
         print(
             f"| {micrographs} | {icc} | " + " | ".join(f"{x:.1f}" for x in 100 * found / replicates) + " |",
@@ -269,12 +250,17 @@ def print_conformal(rng, replicates, quick):
         for _ in range(replicates):
             table = drawn_predictions(rng, 2 * micrographs, 8, icc, 1)
             table["role"] = np.where(table["micrograph"] < micrographs, "validation", "test")
-            sets = evaluate.conformal_sets(table)
+            sets = evaluate.Predictions(table).prediction_sets()
             if sets["set"].notna().any():
                 claimed += 1
                 found.append(sets.groupby("truth")["covered"].mean())
         shown = " | ".join(f"{100 * x:.1f}" for x in pd.DataFrame(found).mean())
         print(f"| {8 * micrographs} | {icc} | {shown} | {100 * (1 - claimed / replicates):.0f} |", flush=True)
+
+
+def as_given(table, **options):
+    """Return the row of the calibration error of probabilities as they are given."""
+    return decisions.calibration_error(held_out.by_model(table, ["a", "b", "c"]), **options).iloc[0]
 
 
 def print_calibration_error(rng, replicates, quick):
@@ -288,14 +274,10 @@ def print_calibration_error(rng, replicates, quick):
     )
     for micrographs, icc, sharpness in list(product((20, 40, 80), (0, 0.3), (1, 2)))[:: 5 if quick else 1]:
         # 400,000 particles, each its own micrograph, stand for the truth.
-        truth = evaluate.calibration_error(drawn_predictions(rng, 400_000, 1, icc, sharpness), draws=2)[
-            "ECE"
-        ].iloc[0]
+        options = icc, sharpness
+        truth = as_given(drawn_predictions(rng, 400_000, 1, *options), draws=2)["ECE"]
         rows = [
-            evaluate.calibration_error(
-                drawn_predictions(rng, micrographs, 15, icc, sharpness), seed=rng
-            ).iloc[0]
-            for _ in range(replicates)
+            as_given(drawn_predictions(rng, micrographs, 15, *options), seed=rng) for _ in range(replicates)
         ]
         inside = np.mean([row["low"] <= truth <= row["high"] for row in rows])
         seen = np.mean([row["ECE"] for row in rows])
@@ -311,7 +293,9 @@ def print_curves(rng, replicates, quick):
     print(
         f"\nROC and precision–recall, {replicates} simulations: pointwise coverage in % of nominal 95 % bands.\n"
     )
-    print("| micrographs | ICC | TPR at FPR .1 | .2 | .4 | PPV at recall .2 | .5 | .8 |\n|" + "--:|" * 8)
+    print(
+        "| micrographs | ICC | TPR at FPR 0.1 | 0.2 | 0.4 | PPV at recall 0.2 | 0.5 | 0.8 |\n|" + "--:|" * 8
+    )
     read = [("ROC", 0.1), ("ROC", 0.2), ("ROC", 0.4), *(("precision–recall", x) for x in (0.2, 0.5, 0.8))]
 
     def at(table):
@@ -322,20 +306,21 @@ def print_curves(rng, replicates, quick):
             {"particle": np.arange(len(truth)), "micrograph": micrograph, "model": "m", "p_a": score}
         )
         names = np.array(["a", "b"])
-        return table.assign(truth=names[truth], predicted=names[(score < 0.5).astype(int)], p_b=1 - score)
+        table = table.assign(truth=names[truth], predicted=names[(score < 0.5).astype(int)], p_b=1 - score)
+        return evaluate.Predictions(table)
 
     for micrographs, icc in list(product((20, 40, 80), (0, 0.3)))[:: 3 if quick else 1]:
         truth = rng.integers(0, 2, 400_000)
         alone = np.arange(len(truth))
-        known = at(
-            evaluate.curves(predictions_of(truth, alone, drawn_scores(rng, truth, alone, icc)[0]), draws=2)
-        )["value"]
+        known = at(predictions_of(truth, alone, drawn_scores(rng, truth, alone, icc)[0]).curves(draws=2))[
+            "value"
+        ]
         inside = np.zeros(len(read))
         for _ in range(replicates):
             micrograph = np.repeat(np.arange(micrographs), rng.poisson(30, micrographs))
             truth = rng.integers(0, 2, len(micrograph))
             score = drawn_scores(rng, truth, micrograph, icc)[0]
-            found = at(evaluate.curves(predictions_of(truth, micrograph, score), draws=200, seed=rng))
+            found = at(predictions_of(truth, micrograph, score).curves(draws=200, seed=rng))
             inside += (found["low"] <= known) & (known <= found["high"])
         print(
             f"| {micrographs} | {icc} | " + " | ".join(f"{100 * x / replicates:.1f}" for x in inside) + " |",

@@ -81,15 +81,15 @@ def main():
     parser.add_argument("--models", type=int, default=5)
     options = parser.parse_args()
     predictions = drawn(options.particles, options.models, micrographs=200)
+    held = evaluate.Predictions(predictions)
     jobs = {
-        "table: every measure with intervals": lambda: evaluate.table(predictions, task="lamellarity"),
-        "compare: every pair, 10,000 exchanges": lambda: evaluate.compare(predictions, task="lamellarity"),
-        "reliability": lambda: evaluate.reliability(predictions),
-        "calibration error, 4,000 draws": lambda: evaluate.calibration_error(predictions),
-        "coverage-risk": lambda: evaluate.coverage_risk(predictions),
-        f"ROC and precision–recall, {RESAMPLES:,} resamples": lambda: evaluate.curves(
-            predictions, draws=RESAMPLES
-        ),
+        "reading and checking": lambda: evaluate.Predictions(predictions).table,
+        "every measure with intervals": lambda: held.measures("lamellarity"),
+        "every pair compared, 10,000 exchanges": lambda: held.compare("lamellarity"),
+        "reliability": held.reliability,
+        "calibration error, as given and calibrated, 4,000 draws": held.calibration_error,
+        "coverage-risk": held.risk,
+        f"ROC and precision–recall, {RESAMPLES:,} resamples": lambda: held.curves(draws=RESAMPLES),
     }
     print(f"{options.particles} particles, {options.models} models, 200 micrographs, 3 classes\n")
     print("| what | rows | seconds | processor seconds |\n|---|--:|--:|--:|")

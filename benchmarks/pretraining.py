@@ -160,7 +160,8 @@ def main():
                 trained = train.cross_validate(data, task, ["dihedral"], **settings)
             called[way] = trained.predictions
             score = (
-                evaluate.table(called[way], task=task)
+                evaluate.Predictions(called[way])
+                .measures(task)
                 .query("measure == 'balanced accuracy'")["value"]
                 .iloc[0]
             )

@@ -119,7 +119,7 @@ def difference(called, better, other, task):
     both = pd.concat(
         [called[better].assign(model=better), called[other].assign(model=other)], ignore_index=True
     )
-    row = evaluate.compare(both, task=task).query("measure == 'balanced accuracy'").iloc[0]
+    row = evaluate.Predictions(both).compare(task).query("measure == 'balanced accuracy'").iloc[0]
     sign = 1 if row["model_a"] == better else -1
     low, high = sorted((sign * row["low"], sign * row["high"]))
     return f"{sign * row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p_value']:.4f}"
@@ -160,7 +160,7 @@ def label_curve(folder, path):
         name = job["model"] + (", whole micrographs" if job.get("labels_from") == "micrographs" else "")
         name += ", not following" if job.get("adaptation") == "none" else ""
         name += f", {about['epochs']} epochs" if usual and about["epochs"] != epochs else ""
-        measured = evaluate.table(pd.read_csv(file.with_suffix(".csv")), task=job["set"])
+        measured = evaluate.Predictions(pd.read_csv(file.with_suffix(".csv"))).measures(job["set"])
         score = measured.query("measure == 'balanced accuracy'").iloc[0]
         about = {"model": name, "seeds": 1, "labels": job.get("labels", 1), "labelled": about["labelled"]}
         rows.append(score[["task", "value", "low", "high", "n", "micrographs"]].to_dict() | about)

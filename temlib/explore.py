@@ -220,8 +220,9 @@ def leaked(predictions, task):
 
     They are rows of `evaluate.table` (a DataFrame) and of `evaluate.compare` (a Series).
     """
-    scores = evaluate.table(predictions, task=task).query("measure == 'balanced accuracy'")
-    difference = evaluate.compare(predictions, task=task).query("measure == 'balanced accuracy'").iloc[0]
+    held = evaluate.Predictions(predictions)
+    scores = held.measures(task).query("measure == 'balanced accuracy'")
+    difference = held.compare(task).query("measure == 'balanced accuracy'").iloc[0]
     return scores.reset_index(drop=True), difference
 
 

@@ -1,63 +1,73 @@
 """The answer in words, made from the tables and never typed.
 
-Every sentence is a function of `measures.table` and `measures.compare`: exchange two models' rows in the predictions
-and every sentence exchanges them too (tested).
+Every sentence is a function of the tables of `Predictions.measures` and `Predictions.compare`: exchange two models'
+rows in the predictions and every sentence exchanges them too (tested).
 """
 
 import pandas as pd
 
-from temlib import train
-from temlib.evaluate import measures
-
-# What the headline is about; declared here once, so that the index, the sentences and Holm's correction agree.
-PRIMARY_MEASURE = "balanced accuracy"
+from temlib.evaluate.intervals import AVERAGES
+from temlib.evaluate.measures import PRIMARY_MEASURE
 
 
-def percent(value):
-    """Write a share as whole per cent, or a dash where it is undefined."""
-    return f"{value:.0%}".replace("%", " %") if pd.notna(value) else "–"
+def with_interval(row, write, *, of="value", unit="", to="–", without="", undefined="undefined"):
+    """Return the number `of` a row with its interval, such as "0.91 (0.86–0.95)"; `write` turns a number into text."""
+    if pd.isna(row[of]):
+        return undefined
+    ends = without if pd.isna(row["low"]) else f" ({write(row['low'])}{to}{write(row['high'])})"
+    return write(row[of]) + unit + ends
 
 
-def share(row):
-    """Write a value with its interval, such as "91 % (86–95)"."""
-    if pd.isna(row["value"]):
-        return "–"
-    if pd.isna(row["low"]):
-        return f"{percent(row['value'])} (no interval)"
-    return f"{percent(row['value'])} ({100 * row['low']:.0f}–{100 * row['high']:.0f})"
-
-
-def points(row):
-    """Write a difference of shares with its interval, such as "7 points (3 to 11)"."""
-    if pd.isna(row["difference"]):
-        return "undefined"
-    value = _signed(100 * row["difference"])
-    unit = "point" if value in ("1", "−1") else "points"
-    if pd.isna(row["low"]):
-        return f"{value} {unit} (no interval)"
-    return f"{value} {unit} ({_signed(100 * row['low'])} to {_signed(100 * row['high'])})"
+def two_digits(number):
+    """Return a number such as "0.91", with a proper minus."""
+    return f"{number:.2f}".replace("-", "−")
 
 
 def _signed(number):
-    """Write a whole number with a proper minus, never "−0"."""
-    text = f"{number:.0f}"
+    """Return a number such as "+0.07", with a proper minus."""
+    return f"{number:+.2f}".replace("-", "−")
+
+
+def _whole(share):
+    """Return a share in per cent as a whole number."""
+    return f"{100 * share:.0f}"
+
+
+def _points(share):
+    """Return a difference of shares in points, with a proper minus, never "−0"."""
+    text = _whole(share)
     return "0" if text == "-0" else text.replace("-", "−")
 
 
+def percent(value):
+    """Return a share in whole per cent, or a dash where it is undefined."""
+    return f"{_whole(value)} %" if pd.notna(value) else "–"
+
+
+def _share(row):
+    """Return a value with its interval, such as "91 % (86–95)"."""
+    return with_interval(row, _whole, unit=" %", without=" (no interval)", undefined="–")
+
+
+def _difference(row):
+    """Return a difference with its interval, such as "7 points (3 to 11)"."""
+    unit = " point" if _points(row["difference"]) in ("1", "−1") else " points"
+    return with_interval(row, _points, of="difference", unit=unit, to=" to ", without=" (no interval)")
+
+
+def _is_svm(name):
+    return name.startswith("svm")
+
+
 def comparator(models, primary):
-    """Give the model that the primary one is compared with: the strongest SVM for a network, the first network for an SVM.
-
-    It follows from names and order alone, never from results, so that the comparison is not picked: `svm_texture` before
-    `svm_thesis`, and the first other model where there is none of the other kind.
-    """
+    """Return the model that the primary one is compared with, or None, as `Predictions.pair`."""
     others = [name for name in models if name != primary]
-    machines = [name for name in reversed(train.svm_names()) if name in others]
-    networks = [name for name in others if name not in train.svm_names()]
-    return next(iter((networks if primary in train.svm_names() else machines) or others), None)
+    networks, machines = [n for n in others if not _is_svm(n)], sorted(filter(_is_svm, others))
+    return next(iter((networks if _is_svm(primary) else machines) or others), None)
 
 
-def difference(compared, measure, label, one, two):
-    """Give the row of `one` minus `two` of a measure and class, whichever way it was compared, or None."""
+def _paired(compared, measure, label, one, two):
+    """Return the row of `one` minus `two` of a measure and class, whichever way it was compared, or None."""
     rows = compared[(compared["measure"] == measure) & (compared["class"] == label)]
     for a, b, sign in ((one, two, 1), (two, one, -1)):
         found = rows[(rows["model_a"] == a) & (rows["model_b"] == b)]
@@ -69,77 +79,71 @@ def difference(compared, measure, label, one, two):
 
 
 def _verdict(row):
-    if pd.isna(row["low"]) or row["low"] <= 0 <= row["high"]:
-        return ", so neither is shown to be better"
-    return ""
+    """Return what a difference does not show, or nothing."""
+    unclear = pd.isna(row["low"]) or row["low"] <= 0 <= row["high"]
+    return ", so neither is shown to be better" if unclear else ""
+
+
+def _of(measures, measure, label):
+    """Return the rows of a measure and class by model."""
+    return measures[(measures["measure"] == measure) & (measures["class"] == label)].set_index("model")
 
 
 def sentences(measures, compared, *, task, primary):
-    """Say in words what the tables hold about one task.
+    """Return the answer in sentences.
 
-    Parameters
-    ----------
-    measures, compared : DataFrame
-        As `measures.table` and `measures.compare` give them.
-    task, primary : str
-
-    Returns
-    -------
-    list of str
-        The headline about the model declared primary; what it finds of each class; the other models; what is highest
-        of all after the fact, marked optimistic; chance.
+    They are the headline about the model declared primary; what it finds of each class; the other models; what is
+    highest of all after the fact, marked optimistic; chance.
     """
-    rows = measures[(measures["measure"] == PRIMARY_MEASURE) & (measures["class"] == "all")].set_index(
-        "model"
-    )
+    rows = _of(measures, PRIMARY_MEASURE, "all")
     if primary not in rows.index:
         return [f"{task}: the model declared primary, {primary}, has no predictions, so there is no answer."]
     main, other = rows.loc[primary], comparator(list(rows.index), primary)
-    said = (
+    begun = (
         f"{task}: on {int(main['n']):,} held-out particles of {int(main['micrographs'])} micrographs, {primary} "
         f"(declared primary) "
     )
     if pd.isna(main["value"]):
-        said += f"has no {PRIMARY_MEASURE}: {main['method'].removeprefix('undefined: ')}"
+        begun += f"has no {PRIMARY_MEASURE}: {main['method'].removeprefix('undefined: ')}"
     else:
-        said += f"reaches a {PRIMARY_MEASURE} of {share(main)}"
-    found = [said + _against(rows, compared, PRIMARY_MEASURE, "all", primary, other, verdict=True) + "."]
+        begun += f"reaches a {PRIMARY_MEASURE} of {_share(main)}"
+    found = [begun + _against(rows, compared, PRIMARY_MEASURE, "all", primary, other, verdict=True) + "."]
     found += _by_class(measures, compared, primary, other)
     for name in rows.index.drop([n for n in (primary, other) if n]):
-        row = difference(compared, PRIMARY_MEASURE, "all", primary, name)
-        ending = f"; {primary} minus {name}: {points(row)}{_verdict(row)}" if row else ""
-        found.append(f"{name} reaches {share(rows.loc[name])}{ending}.")
+        row = _paired(compared, PRIMARY_MEASURE, "all", primary, name)
+        ending = f"; {primary} minus {name}: {_difference(row)}{_verdict(row)}" if row else ""
+        found.append(f"{name} reaches {_share(rows.loc[name])}{ending}.")
     highest = rows["value"].idxmax() if rows["value"].notna().any() else primary
     if highest != primary:
         found.append(
             f"The highest of {len(rows)} models is {highest} with {percent(rows.loc[highest, 'value'])}; picked after the "
             f"results were seen, this figure is optimistic, and {primary} remains the answer."
         )
-    classes = _classes(measures)
-    found.append(
-        f"Guessing among {len(classes)} classes, or always naming one of them, reaches {percent(1 / len(classes))}."
-    )
-    return found
+    number = len(_classes(measures))
+    chance = f"Guessing among {number} classes, or always naming one of them, reaches {percent(1 / number)}."
+    return [*found, chance]
 
 
 def _classes(measures):
+    """Return the single classes of a measures table."""
     names = measures.loc[measures["measure"] == "TPR", "class"].unique()
-    return [name for name in names if name not in ("macro", "micro", "weighted", "all")]
+    return [name for name in names if name not in AVERAGES]
 
 
 def _against(rows, compared, measure, label, primary, other, *, verdict=False):
-    """Give the part of a sentence about the opponent, empty where there is none."""
+    """Return the part of a sentence about the comparator, empty where there is none."""
     if other is None:
         return ""
-    row = difference(compared, measure, label, primary, other)
-    words = f"; {other} {share(rows.loc[other])}"
-    return words + (f"; difference {points(row)}{_verdict(row) if verdict else ''}" if row else "")
+    row = _paired(compared, measure, label, primary, other)
+    text = f"; {other} {_share(rows.loc[other])}"
+    return text + (f"; difference {_difference(row)}{_verdict(row) if verdict else ''}" if row else "")
 
 
 def _by_class(measures, compared, primary, other):
+    """Return a sentence on what the primary model finds of each class."""
     found = []
     for label in _classes(measures):
-        rows = measures[(measures["measure"] == "TPR") & (measures["class"] == label)].set_index("model")
+        rows = _of(measures, "TPR", label)
         row = rows.loc[primary]
         if pd.isna(row["value"]):
             found.append(
@@ -147,78 +151,85 @@ def _by_class(measures, compared, primary, other):
             )
             continue
         ending = _against(rows, compared, "TPR", label, primary, other)
-        found.append(f"Of the {int(row['n']):,} truly {label}, {primary} finds {share(row)}{ending}.")
+        found.append(f"Of the {int(row['n']):,} truly {label}, {primary} finds {_share(row)}{ending}.")
     return found
 
 
 def summary(measures, compared, *, task, primary, simulated):
-    """Gather what the index shows of a task: sentences and the headline numbers, as plain JSON values."""
-    rows = measures[(measures["measure"] == PRIMARY_MEASURE) & (measures["class"] == "all")]
+    """Return what the index of a run shows of a task.
+
+    Parameters
+    ----------
+    measures, compared : DataFrame
+        From `Predictions.measures` and `Predictions.compare`.
+    task, primary : str
+        The label column, and the model that was declared primary.
+    simulated : bool
+        The particles were simulated.
+
+    Returns
+    -------
+    dict
+        title, simulated, sentences (list of str) and headline (list of dict), as plain JSON values.
+    """
     headline = [
         {
             "task": task,
-            "model": row.model,
-            "primary": row.model == primary,
+            "model": row.Index,
+            "primary": row.Index == primary,
             "value": percent(row.value),
             "interval": f"{percent(row.low)} to {percent(row.high)}",
             "n": int(row.n),
             "micrographs": int(row.micrographs),
         }
-        for row in rows.itertuples()
+        for row in _of(measures, PRIMARY_MEASURE, "all").itertuples()
     ]
-    words = sentences(measures, compared, task=task, primary=primary)
-    return {"title": task, "simulated": bool(simulated), "sentences": words, "headline": headline}
+    found = sentences(measures, compared, task=task, primary=primary)
+    return {"title": task, "simulated": bool(simulated), "sentences": found, "headline": headline}
 
 
-def _cell(row, value="value", sign=""):
-    if pd.isna(row[value]):
-        return "undefined"
-    if pd.isna(row["low"]):
-        return f"{row[value]:{sign}.2f}"
-    ends = f"{row['low']:.2f}–{row['high']:.2f}" if not sign else f"{row['low']:+.2f} to {row['high']:+.2f}"
-    return f"{row[value]:{sign}.2f} ({ends})".replace("-", "−")
-
-
-def side_by_side(measures, compared, one, two, *, names=("TPR", "TNR", "PPV", "NPV", "F1", "AUC")):
-    """Give one row per class and measure: value and 95 % interval of two models, and of their paired difference.
+def side_by_side(measures, compared, one, two):
+    """Return value and 95 % interval of two models, and of their paired difference, as text.
 
     Parameters
     ----------
     measures, compared : DataFrame
+        From `Predictions.measures` and `Predictions.compare`.
     one, two : str
         Models; `two` may be None, then there is one column of values.
-    names : sequence of str
-        One-vs-rest measures, shown for each class; those of all classes together come first.
 
     Returns
     -------
     DataFrame
-        Columns class, measure, a column per model, and `<one> − <two>`.
+        Columns class, measure, a column per model, and `<one> − <two>`; first the measures of all classes together, then
+        the one-vs-rest measures of each class.
     """
-    together = [
+    models = [name for name in (one, two) if name]
+    shown = [
         (name, "all") for name in (PRIMARY_MEASURE, "accuracy", "MCC", "kappa", "Brier score", "log loss")
     ]
-    models = [name for name in (one, two) if name]
-    kept = measures[measures["model"].isin(models)].set_index(["model", "measure", "class"])
+    shown += [(name, c) for c in _classes(measures) for name in ("TPR", "TNR", "PPV", "NPV", "F1", "AUC")]
     rows = []
-    for measure, label in together + [(name, label) for label in _classes(measures) for name in names]:
+    for measure, label in shown:
+        of_models = _of(measures, measure, label)
         row = {"class": label, "measure": measure}
-        row |= {m: _cell(kept.loc[(m, measure, label)]) for m in models if (m, measure, label) in kept.index}
+        row |= {m: with_interval(of_models.loc[m], two_digits) for m in models if m in of_models.index}
         if two:
-            found = difference(compared, measure, label, one, two)
-            row[f"{one} − {two}"] = _cell(found, "difference", "+") if found else "undefined"
+            pair = _paired(compared, measure, label, one, two) or {"difference": None}
+            row[f"{one} − {two}"] = with_interval(pair, _signed, of="difference", to=" to ")
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def worth(predictions, costs, task):
-    """Set the balanced accuracy of each model beside what it costs.
+def cost_table(measures, costs):
+    """Return the balanced accuracy of each model beside what it costs.
 
     Parameters
     ----------
-    predictions, costs : DataFrame
-        From `training.train`.
-    task : str
+    measures : DataFrame
+        From `Predictions.measures`.
+    costs : DataFrame
+        A row a model and fold, as training leaves it.
 
     Returns
     -------
@@ -226,8 +237,6 @@ def worth(predictions, costs, task):
         A row a model: `model, balanced accuracy, low, high` (95 % interval by micrograph), and the means over folds
         `training_s, prediction_ms_per_particle, weights`.
     """
-    table = measures.table(predictions, task=task)
-    table = table[(table["measure"] == "balanced accuracy") & (table["class"] == "all")]
-    table = table[["model", "value", "low", "high"]].rename(columns={"value": "balanced accuracy"})
+    table = _of(measures, "balanced accuracy", "all")[["value", "low", "high"]].reset_index()
     means = costs.groupby("model", sort=False)[["training_s", "prediction_ms_per_particle", "weights"]].mean()
-    return table.merge(means.reset_index(), on="model")
+    return table.rename(columns={"value": "balanced accuracy"}).merge(means.reset_index(), on="model")

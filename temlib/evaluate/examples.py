@@ -1,6 +1,6 @@
-"""Single particles worth a look: where models disagree, the worst errors, labels that may be wrong.
+"""Single particles worth a look: where models disagree, the worst errors, labels that may be wrong, attention.
 
-All of it is computed from test rows, each particle once, through `tested.by_model`.
+Functions take the `HeldOut` of each model, with calibrated probabilities, so that those of two models can be compared.
 """
 
 import zipfile
@@ -8,147 +8,97 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from temlib.evaluate import intervals
-from temlib.evaluate.decisions import calibrate
-from temlib.evaluate.predictions import by_model, classes_of
+from temlib.evaluate.measures import balanced_accuracy
 from temlib.files import InputError
 
 
-def wide(predictions, *, classes=None):
-    """Return one row a particle: micrograph, truth, and for each model its call and the probability of the truth.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Test rows count; probabilities are calibrated first, so that those of two models can be compared.
-
-    Returns
-    -------
-    DataFrame
-        Columns particle, micrograph, truth, `<model>` (the call, NaN where it has none) and `p <model>`.
-    """
-    classes = list(classes) if classes is not None else classes_of(predictions)
-    names = np.array(classes, dtype=object)
-    result = None
-    about = predictions.drop_duplicates("particle").set_index("particle")
-    for model, held in by_model(calibrate(predictions, classes=classes), classes).items():
+def per_particle(models, micrographs):
+    """Return one row a particle, as `Predictions.per_particle`; `micrographs` is a Series by particle."""
+    parts, truths = [], []
+    for model, held in models.items():
+        names = np.array(held.classes, dtype=object)
         of_truth = held.probabilities[np.arange(len(held.truth)), held.truth]
-        part = pd.DataFrame(
-            {"truth": names[held.truth], model: names[held.predicted], f"p {model}": of_truth}, held.particle
-        )
-        result = (
-            part
-            if result is None
-            else result.drop(columns="truth")
-            .join(part, how="outer")
-            .assign(
-                truth=result["truth"].reindex(result.index.union(part.index)).combine_first(part["truth"])
-            )
-        )
-    result.insert(0, "micrograph", about.get("micrograph", pd.Series(dtype=object)).reindex(result.index))
-    return result.rename_axis("particle").reset_index()
+        parts.append(pd.DataFrame({model: names[held.predicted], f"p {model}": of_truth}, held.particle))
+        truths.append(pd.Series(names[held.truth], held.particle))
+    truth = pd.concat(truths)
+    table = pd.concat(parts, axis=1)
+    table.insert(0, "truth", truth[~truth.index.duplicated()].reindex(table.index))
+    table.insert(0, "micrograph", micrographs.reindex(table.index))
+    return table.rename_axis("particle").reset_index()
 
 
-def _short(p):
-    """Write a probability with two digits, a dash where it is unknown."""
+def _two_digits(p):
+    """Return a probability with two digits, a dash where it is unknown."""
     return f"{p:.2f}" if pd.notna(p) else "–"
 
 
-def disagreements(cases, right, wrong):
-    """Return the particles that one model has right and the other wrong, the clearest first.
-
-    Parameters
-    ----------
-    cases : DataFrame
-        From `wide`.
-    right, wrong : str
-        Models.
-
-    Returns
-    -------
-    DataFrame
-        With columns `distance`, the difference between their probabilities of the true class, and `words`, a title.
-    """
-    kept = cases[(cases[right] == cases["truth"]) & cases[wrong].notna() & (cases[wrong] != cases["truth"])]
+def disagreements(particles, right, wrong):
+    """Return the particles that one model has right and the other wrong, as `Predictions.disagreements`."""
+    truth = particles["truth"]
+    kept = particles[(particles[right] == truth) & particles[wrong].notna() & (particles[wrong] != truth)]
     kept = kept.assign(distance=kept[f"p {right}"] - kept[f"p {wrong}"])
-    beside = [f"{_short(a)} : {_short(b)}" for a, b in zip(kept[f"p {right}"], kept[f"p {wrong}"])]
-    kept["words"] = [f"{t}, not {c}\n{p}" for t, c, p in zip(kept["truth"], kept[wrong], beside)]
+    columns = kept[["truth", wrong, f"p {right}", f"p {wrong}"]].itertuples(index=False, name=None)
+    kept["words"] = [f"{t}, not {c}\n{_two_digits(a)} : {_two_digits(b)}" for t, c, a, b in columns]
     return kept.sort_values(["distance", "particle"], ascending=[False, True]).reset_index(drop=True)
 
 
-def worst_errors(cases, model):
-    """Return a model's wrong calls, those with the least probability of the true class first; `words` is a title."""
-    wrong = cases[cases[model].notna() & (cases[model] != cases["truth"])]
-    words = [
-        f"{t}\ncalled {c}, {_short(p)}" for t, c, p in zip(wrong["truth"], wrong[model], wrong[f"p {model}"])
-    ]
-    wrong = wrong.assign(words=words)
+def worst_errors(particles, model):
+    """Return a model's wrong predictions, the least probable truth first, as `Predictions.worst_errors`."""
+    wrong = particles[particles[model].notna() & (particles[model] != particles["truth"])]
+    columns = wrong[["truth", model, f"p {model}"]].itertuples(index=False, name=None)
+    wrong = wrong.assign(words=[f"{t}\ncalled {c}, {_two_digits(p)}" for t, c, p in columns])
     return wrong.sort_values([f"p {model}", "particle"]).reset_index(drop=True)
 
 
-def label_audit(predictions, *, classes=None):
-    """Rank the particles by how probably their label is wrong (confident learning).
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Out-of-fold probabilities of one or more models; calibrated, then averaged over the models.
-
-    Returns
-    -------
-    DataFrame
-        Columns particle, micrograph, label, suggested, p_label, p_suggested, suspected, the most suspicious first.
-        A particle is suspected when no model calls it what its label says, and another class is the most probable of
-        those whose probability is at least the mean that the particles labelled so receive. Empty where no model has probabilities.
-
-    References
-    ----------
-    .. [1] C. Northcutt et al., J. Artif. Intell. Res. 70 (2021) 1373-1411, doi:10.1613/jair.1.12125.
-    """
-    classes = list(classes) if classes is not None else classes_of(predictions)
+def label_audit(models, micrographs):
+    """Return the particles by how probably their label is wrong, as `Predictions.label_audit`."""
     columns = ["particle", "micrograph", "label", "suggested", "p_label", "p_suggested", "suspected"]
-    tested = by_model(calibrate(predictions, classes=classes), classes).values()
-    tested = [held for held in tested if not np.isnan(held.probabilities).any()]
-    if not tested:
+    kept = [held for held in models.values() if not np.isnan(held.probabilities).any()]
+    if not kept:
         return pd.DataFrame(columns=columns)
     parts = [
         pd.DataFrame(h.probabilities, h.particle).assign(truth=h.truth, agree=h.predicted == h.truth)
-        for h in tested
+        for h in kept
     ]
     mean = pd.concat(parts).groupby(level=0, sort=False).mean()
     agree = mean.pop("agree").to_numpy() > 0
     truth, p = mean.pop("truth").to_numpy().astype(int), mean.to_numpy()
     present = np.unique(truth)
-    limit = np.full(len(classes), np.inf)
+    limit = np.full(p.shape[1], np.inf)
     limit[present] = [p[truth == k, k].mean() for k in present]
     confident = np.where(p >= limit, p, -1.0)
     suggested = np.where((confident.max(axis=1) >= 0) & ~agree, confident.argmax(axis=1), truth)
-    rows, names = np.arange(len(p)), np.array(classes, dtype=object)
+    rows, names = np.arange(len(p)), np.array(kept[0].classes, dtype=object)
     # Beside the suspected ones the ranking goes on, by how far another class is ahead of the label.
     others = p.copy()
     others[rows, truth] = -1
     best = np.where(suggested != truth, suggested, others.argmax(axis=1))
-    about = predictions.drop_duplicates("particle").set_index("particle")
-    result = pd.DataFrame(
-        {
-            "particle": mean.index,
-            "micrograph": about.get("micrograph", pd.Series(dtype=object)).reindex(mean.index).to_numpy(),
-            "label": names[truth],
-            "suggested": names[best],
-            "p_label": p[rows, truth],
-            "p_suggested": p[rows, best],
-            "suspected": suggested != truth,
-        }
-    )
+    about = [mean.index, micrographs.reindex(mean.index).to_numpy(), names[truth], names[best]]
+    values = [*about, p[rows, truth], p[rows, best], suggested != truth]
+    result = pd.DataFrame(dict(zip(columns, values)))
     order = np.lexsort((result["p_label"] - result["p_suggested"], ~result["suspected"]))
     return result.iloc[order].reset_index(drop=True)
 
 
 def audit_precision(audit, particles, task):
-    """Say how many suspected labels are truly wrong, where a simulator knows; an empty list where nobody does.
+    """Return how many suspected labels are truly wrong, where a simulator knows.
 
-    Only labels that the truth can contradict count: "uncertain" is a statement about the annotators, not the particle.
+    Parameters
+    ----------
+    audit : DataFrame
+        From `Predictions.label_audit`.
+    particles : DataFrame
+        With a column `truth_<task>` where the particles were simulated.
+    task : str
+
+    Returns
+    -------
+    list of str
+        Sentences, empty where nobody knows. Only labels that the truth can contradict count: "uncertain" is a statement
+        about the annotators, not the particle.
     """
     truth = particles.set_index("particle").get(f"truth_{task}")
     if truth is None or audit.empty:
@@ -156,25 +106,26 @@ def audit_precision(audit, particles, task):
     checked = audit.assign(truth=truth.reindex(audit["particle"]).to_numpy())
     checked = checked[checked["label"].isin(set(truth.dropna()))]
     wrong, suspected = checked["label"] != checked["truth"], checked["suspected"].astype(bool)
-    found, all_wrong = int((wrong & suspected).sum()), int(wrong.sum())
-    said = f"Of {len(checked):,} definite labels the simulator knows {all_wrong} to be wrong ({100 * wrong.mean():.1f} %). "
-    if not suspected.any():
-        return [said + "None of them is suspected."]
-    low, high = intervals.wilson(found, suspected.sum())
+    found, all_wrong, number = int((wrong & suspected).sum()), int(wrong.sum()), int(suspected.sum())
+    share = f"{100 * wrong.mean():.1f} %"
+    known = f"Of {len(checked):,} definite labels the simulator knows {all_wrong} to be wrong ({share})."
+    if not number:
+        return [f"{known} None of them is suspected."]
+    low, high = intervals.wilson(found, number)
     return [
-        said
-        + f"Of the {suspected.sum()} suspected ones {found} are wrong: a precision of {100 * found / suspected.sum():.0f} % "
-        f"({100 * low:.0f}–{100 * high:.0f}), against {100 * wrong.mean():.1f} % among labels drawn at random."
+        f"{known} Of the {number} suspected ones {found} are wrong: a precision of {100 * found / number:.0f} % "
+        f"({100 * low:.0f}–{100 * high:.0f}), against {share} among labels drawn at random."
     ]
 
 
-def ceiling(particles, task):
+def annotator_ceiling(particles, task):
     """Return how well people agree with the labels: what no classifier can be shown to exceed on them.
 
     Parameters
     ----------
     particles : DataFrame
         With columns `<task>@<annotator>`, or of simulated particles with `truth_<task>`.
+    task : str
 
     Returns
     -------
@@ -183,24 +134,18 @@ def ceiling(particles, task):
         the label of simulated particles against the truth (those labelled uncertain aside). Empty where nobody knows.
     """
     rows = []
-    named = [name for name in particles if name.startswith(f"{task}@")]
-    for name in named if len(named) > 2 else []:
-        others = particles[[other for other in named if other != name]]
-        modes = others.mode(axis=1)
+    columns = {name.split("@", 1)[1]: particles[name] for name in particles if name.startswith(f"{task}@")}
+    if len(columns) == 2:
+        (first, one), (second, two) = columns.items()
+        rows.append((first, second, *_balanced(two, one)))
+    for name in columns if len(columns) > 2 else []:
+        modes = pd.DataFrame({other: answers for other, answers in columns.items() if other != name}).mode(
+            axis=1
+        )
         tie = modes[1].notna() if modes.shape[1] > 1 else pd.Series(False, particles.index)
-        # As in the simulated panel: people who are at odds make a particle uncertain, where that is an answer.
+        # As among simulated annotators: people who are at odds make a particle uncertain, where that is an answer.
         majority = modes[0].where(~tie, "uncertain" if (particles[task] == "uncertain").any() else np.nan)
-        rows.append(
-            (name.split("@", 1)[1], "majority of the other annotators", *_balanced(majority, particles[name]))
-        )
-    if len(named) == 2:
-        rows.append(
-            (
-                named[0].split("@", 1)[1],
-                named[1].split("@", 1)[1],
-                *_balanced(particles[named[1]], particles[named[0]]),
-            )
-        )
+        rows.append((name, "majority of the other annotators", *_balanced(majority, columns[name])))
     if f"truth_{task}" in particles:
         truth = particles[f"truth_{task}"]
         decided = particles[task].where(particles[task].isin(set(truth.dropna())))
@@ -208,50 +153,36 @@ def ceiling(particles, task):
     return pd.DataFrame(rows, columns=["who", "against", "value", "n"])
 
 
-def _balanced(truth, calls):
-    """Return the mean share of right calls over the true classes, and the number of particles with both."""
-    known = truth.notna() & calls.notna()
-    right = (truth == calls)[known].groupby(truth[known]).mean()
-    return (float(right.mean()) if len(right) else np.nan), int(known.sum())
+def _balanced(truth, answers):
+    """Return the balanced accuracy over the true classes, and the number of particles with both."""
+    known = truth.notna() & answers.notna()
+    if not known.any():
+        return np.nan, 0
+    classes = pd.Index(sorted(truth[known].unique()))
+    counts = np.zeros(
+        (len(classes), len(classes) + 1)
+    )  # the last column counts answers that are no true class
+    np.add.at(counts, (classes.get_indexer(truth[known]), classes.get_indexer(answers[known])), 1)
+    return float(balanced_accuracy(counts)[0]), int(known.sum())
 
 
-def by_micrograph(predictions):
-    """Give the share of held-out particles that each model calls right on each micrograph.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-
-    Returns
-    -------
-    DataFrame
-        `model, micrograph, right, particles`, the worst of each model first.
-    """
-    test = predictions[predictions["role"] == "test"]
-    right = (test["truth"] == test["predicted"]).rename("right")
-    found = right.groupby([test["model"], test["micrograph"]], sort=False).agg(["mean", "size"]).reset_index()
-    found = found.rename(columns={"mean": "right", "size": "particles"})
+def by_micrograph(rows):
+    """Return the share of rightly predicted particles on each micrograph, as `Predictions.by_micrograph`."""
+    test = rows.table[rows.test & (rows.truth >= 0)]
+    keys = [test["model"], test.get("micrograph", test["particle"]).rename("micrograph")]
+    right = (test["truth"] == test["predicted"]).groupby(keys, sort=False).agg(["mean", "size"]).reset_index()
+    found = right.rename(columns={"mean": "right", "size": "particles"})
     found["model"] = pd.Categorical(found["model"], categories=test["model"].unique())
     return found.sort_values(["model", "right", "micrograph"], ignore_index=True).astype({"model": str})
 
 
-def worst_micrograph(scores, model):
-    """Say which micrograph a model does worst on, and what share of its errors lies there.
+def worst_micrographs(scores):
+    """Return a sentence on each model of `by_micrograph`, as `Predictions.worst_micrographs`."""
+    return [_worst_micrograph(model, rows) for model, rows in scores.groupby("model", sort=False)]
 
-    Parameters
-    ----------
-    scores : DataFrame
-        From `by_micrograph`.
-    model : str
 
-    Returns
-    -------
-    str
-        Empty where the model has no scores.
-    """
-    rows = scores[scores["model"] == model]
-    if rows.empty:
-        return ""
+def _worst_micrograph(model, rows):
+    """Return which micrograph a model does worst on, and what share of its errors lies there."""
     wrong = (1 - rows["right"]) * rows["particles"]
     worst, total = rows.loc[wrong.idxmax()], wrong.sum()
     if total < 0.5:
@@ -264,17 +195,9 @@ def worst_micrograph(scores, model):
 
 
 def on_target(maps, masks):
-    """Return for each map its share on the mask over the mask's share of the image: 1 is what chance gives.
+    """Return for each map (n, rows, columns) its share on the mask over the mask's share of the image.
 
-    Parameters
-    ----------
-    maps : (n, rows, columns) ndarray
-    masks : (n, rows, columns) bool ndarray
-
-    Returns
-    -------
-    (n,) ndarray
-        NaN where a mask is empty or a map is 0.
+    1 is what chance gives; NaN (n,) where a mask is empty or a map is 0.
     """
     total, area = maps.sum(axis=(1, 2)), masks.mean(axis=(1, 2))
     inside = (maps * masks).sum(axis=(1, 2))
@@ -282,14 +205,39 @@ def on_target(maps, masks):
     return np.divide(inside, total * area, out=np.full(len(maps), np.nan), where=known)
 
 
+KINDS = ("gradcam", "occlusion", "shuffled")
+
+
 @dataclass(frozen=True)
 class Examples:
-    """What `examples.npz` holds: copies of particles by name, and maps with a table of what they explain."""
+    """What `examples.npz` holds: copies of particles, and maps of attention.
+
+    Attributes
+    ----------
+    images : dict of str to ndarray
+        Copies (rows, columns) by particle, 0 to 255.
+    pixel_nm : float
+        Pixel size in nm, NaN where unknown.
+    maps : dict of str to (n, rows, columns) ndarray
+        "gradcam", "occlusion", "shuffled" (weights); "membrane" and "payload" are where those lie.
+    table : DataFrame
+        Columns particle, model, called; a row a map.
+    """
 
     images: dict = field(default_factory=dict)
     pixel_nm: float = float("nan")
     maps: dict = field(default_factory=dict)
     table: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["particle", "model", "called"]))
+
+    def explained(self, model):
+        """Return the model if there are maps of it, else the first that has some, else the model."""
+        models = list(self.table["model"])
+        return model if model in models else next(iter(models), model)
+
+    def _of_models(self):
+        """Yield each model and which maps are its own."""
+        for model in self.table["model"].unique():
+            yield model, (self.table["model"] == model).to_numpy()
 
     def scores(self):
         """Return how many times more of each model's attention lies on membrane and payload than chance would put there.
@@ -300,15 +248,11 @@ class Examples:
             Columns model, target, Grad-CAM, occlusion, shuffled weights (means of `on_target`), more than shuffled (mean
             paired difference of Grad-CAM), low, high (95 %, t), n. Empty where places are not known.
         """
-        from scipy import stats
-
         rows = []
-        for model in self.table["model"].unique():
-            of = (self.table["model"] == model).to_numpy()
+        for model, own in self._of_models():
             for target in ("membrane", "payload"):
-                kinds = ("gradcam", "occlusion", "shuffled")
                 value = np.stack(
-                    [on_target(self.maps[k][of].astype(float), self.maps[target][of]) for k in kinds]
+                    [on_target(self.maps[k][own].astype(float), self.maps[target][own]) for k in KINDS]
                 )
                 more = (value[0] - value[2])[~np.isnan(value[0] - value[2])]
                 if len(more) < 2:
@@ -322,14 +266,9 @@ class Examples:
     def agreement(self):
         """Return for each model the mean correlation of Grad-CAM with occlusion, and with that of shuffled weights."""
         rows = []
-        for model in self.table["model"].unique():
-            of = (self.table["model"] == model).to_numpy()
-            flat = {
-                k: self.maps[k][of].reshape(of.sum(), -1).astype(float)
-                for k in ("gradcam", "occlusion", "shuffled")
-            }
-            pair = [_correlation(flat["gradcam"], flat[k]) for k in ("occlusion", "shuffled")]
-            rows.append((model, *pair, int(of.sum())))
+        for model, own in self._of_models():
+            flat = [self.maps[kind][own].reshape(own.sum(), -1).astype(float) for kind in KINDS]
+            rows.append((model, *(_correlation(flat[0], other) for other in flat[1:]), int(own.sum())))
         return pd.DataFrame(rows, columns=["model", "Grad-CAM with occlusion", "with shuffled weights", "n"])
 
 
@@ -337,13 +276,12 @@ def _correlation(a, b):
     """Return the mean over rows of the correlation of two arrays (n, pixels); constant rows are left out."""
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return (
-        float(((a * b).sum(axis=1)[norm > 0] / norm[norm > 0]).mean()) if (norm > 0).any() else float("nan")
-    )
+    known = norm > 0
+    return float(((a * b).sum(axis=1)[known] / norm[known]).mean()) if known.any() else np.nan
 
 
 def load(path):
-    """Read `examples.npz`; a run without it has no examples.
+    """Return the `Examples` of a file `examples.npz` (a Path); a run without it has none.
 
     Raises
     ------
@@ -358,7 +296,7 @@ def load(path):
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name} cannot be read ({error}); run the notebook 3_train again.") from None
     table = pd.DataFrame({"particle": kept["explained"], "model": kept["model"], "called": kept["called"]})
-    maps = {name: kept[name] for name in ("gradcam", "occlusion", "shuffled", "membrane", "payload")}
+    maps = {name: kept[name] for name in (*KINDS, "membrane", "payload")}
     return Examples(
         dict(zip(kept["particle"].tolist(), kept["images"])), float(kept["pixel_nm"]), maps, table
     )

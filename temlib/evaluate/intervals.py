@@ -7,19 +7,22 @@ the error of the statistic (its linearisation, or infinitesimal jackknife), so t
 influences is the variance.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
+import pandas as pd
 from scipy import special, stats
 
 # Step of the complex-step derivative: no subtraction takes place, so it can be far below the rounding of a
 # float.
 STEP = 1e-30
-# Where all calls agree, no design effect can be estimated from them; this intra-class correlation is assumed
-# instead. It is the upper end of the values (.1-.3) for which coverage was simulated, not a measured fact.
+# Where the value is the same in all units, no design effect can be estimated; this intra-class correlation is
+# assumed instead. It is the upper end of the values (.1-.3) for which coverage was simulated, not a measured fact.
 ASSUMED_ICC = 0.3
-# How the method of an interval begins where the value is the same in every micrograph.
-STILL = "no variation seen"
+# What an interval is said to be made from where no micrograph moves the value.
+CONSTANT = "no variation seen"
+# Labels of measures that stand for several classes.
+AVERAGES = ("macro", "micro", "weighted")
 # Bounds the memory of the exchange test, 1000 x micrographs numbers at a time.
 FLIPS_AT_ONCE = 1000
 
@@ -184,14 +187,10 @@ def average_precision_influences(scores, positive):
 
 
 def mcnemar_exact(only_a, only_b):
-    """Return the two-sided p value of McNemar's exact test; particles must be independent.
-
-    `only_a` and `only_b` count the particles that one of the two classifiers alone has right.
-    """
+    """Return the two-sided p value of McNemar's exact test for particles that one of two classifiers alone has right."""
     discordant = only_a + only_b
-    return (
-        1.0 if discordant == 0 else float(min(1.0, 2 * stats.binom.cdf(min(only_a, only_b), discordant, 0.5)))
-    )
+    # At no discordant pair the distribution is certain of 0, and p is 1.
+    return float(min(1.0, 2 * stats.binom.cdf(min(only_a, only_b), discordant, 0.5)))
 
 
 def holm(p_values):
@@ -265,122 +264,192 @@ def _exchanged(statistic, together, difference, signs):
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """One measure of one class: its value, and what an interval must know of it."""
+
+    measure: str
+    label: str  # a class, one of `AVERAGES`, or "all"
+    support: np.ndarray  # (units,) particles of each unit that the value rests on
+    information: np.ndarray  # (units,) the unit's share of the information, up to a factor
+    min_count: float  # the smallest number of particles behind any part of the value
+    reason: str = ""  # why the value is undefined
+    value: float = np.nan
+    influence: np.ndarray | None = None  # (units,)
+    lower: float = 0.0  # the range of the measure
+    upper: float = 1.0
+    proportion: bool = False  # a count out of `min_count` particles: Wilson's interval holds
+    mean_of: str = ""  # the measure of single classes of which it is the mean
+
+
+@dataclass(frozen=True)
 class Estimates:
-    """K estimates on the same units.
+    """K estimates on the same units: the fields of `Estimate` as arrays (K,) or (units, K)."""
 
-    `value`, `fewest` (the smallest number of particles that a value rests on), `lower`, `upper` (its range)
-    are (K,); `influences`, `sizes` (particles of a unit that a value rests on) and `shares` (of its
-    information, up to a factor) are (units, K); `weights` is (units,). `independent` says that particles are
-    the units; then a `proportion` (K,) is a count out of `fewest` particles.
-    """
-
+    measure: np.ndarray
+    label: np.ndarray
+    support: np.ndarray
+    information: np.ndarray
+    min_count: np.ndarray
+    reason: np.ndarray
     value: np.ndarray
-    influences: np.ndarray
-    sizes: np.ndarray
-    shares: np.ndarray
-    fewest: np.ndarray
+    influence: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
-    weights: np.ndarray
-    independent: bool
     proportion: np.ndarray
+    mean_of: np.ndarray
+    weights: np.ndarray  # (units,)
+    independent: bool  # particles are the units
+
+    @classmethod
+    def of(cls, rows, weights, independent):
+        """Return `Estimate`s side by side."""
+        columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Estimate)}
+        text = {name: np.array(columns.pop(name), dtype=object) for name in ("measure", "label", "mean_of")}
+        reason = np.array(columns.pop("reason"), dtype=object)
+        arrays = {name: np.stack(values, axis=-1) for name, values in columns.items()}
+        reason[~np.isnan(arrays["value"])] = ""
+        return cls(**text, **arrays, reason=reason, weights=weights, independent=independent)
 
     @property
     def units(self):
         """The number of units that each value rests on (K,)."""
-        return self.weights @ (self.sizes > 0)
+        return self.weights @ (self.support > 0)
 
     @property
     def variance(self):
         """The variance of each value (K,)."""
-        return self.weights @ self.influences**2
+        return self.weights @ self.influence**2
 
     @property
     def df(self):
         """Degrees of freedom (K,): effective units - 1, infinite where particles are the units."""
         if self.independent:
             return np.full(len(self.value), np.inf)
-        return np.maximum(effective_units(self.shares, self.weights) - 1, 1)
+        return np.maximum(effective_units(self.information, self.weights) - 1, 1)
 
     @property
-    def effective_fewest(self):
+    def quantiles(self):
+        """How each half width was made, in words (K,)."""
+        units = "particles independent" if self.independent else "linearised by micrograph"
+        quantile = ["normal quantile" if np.isinf(df) else f"t quantile with {df:.1f} df" for df in self.df]
+        return units, np.array(quantile, dtype=object)
+
+    @property
+    def effective_count(self):
         """The smallest number of particles divided by the assumed design effect (K,)."""
-        return self.fewest / (1 if self.independent else design_effect(self.sizes, self.weights))
+        return self.min_count / (1 if self.independent else design_effect(self.support, self.weights))
+
+    def minus(self, other):
+        """Return the differences from other `Estimates` on the same units."""
+        return replace(
+            self,
+            value=self.value - other.value,
+            influence=self.influence - other.influence,
+            support=np.maximum(self.support, other.support),
+            information=(self.information + other.information) / 2,
+            min_count=np.minimum(self.min_count, other.min_count),
+            lower=self.lower - other.upper,
+            upper=self.upper - other.lower,
+            reason=np.where(self.reason == "", other.reason, self.reason),
+        )
+
+    def frame(self, low, high, method):
+        """Return a DataFrame: class, measure, value, low, high, n, micrographs, method (or why undefined).
+
+        No interval can come from a single micrograph, nor from an undefined value.
+        """
+        single = (self.units < 2) & ~(self.independent & self.proportion)
+        method = np.where(
+            single, f"no interval: one {'particle' if self.independent else 'micrograph'}", method
+        )
+        undefined = np.isnan(self.value)
+        return pd.DataFrame(
+            {
+                "class": self.label,
+                "measure": self.measure,
+                "value": self.value,
+                "low": np.where(single | undefined, np.nan, low),
+                "high": np.where(single | undefined, np.nan, high),
+                "n": (self.weights @ self.support).astype(int),
+                "micrographs": self.units.astype(int),
+                "method": np.where(undefined, self.reason, method),
+            }
+        )
 
 
-def spread(units):
+def small_sample_factor(units):
     """Return the factor sqrt(units / (units - 1)) that makes influences unbiased; NaN for a single unit."""
     units = np.asarray(units, float)
     return np.sqrt(np.divide(units, units - 1, out=np.full_like(units, np.nan), where=units > 1))
 
 
 def of_values(estimates, *, confidence=0.95):
-    """Return intervals of values, and in words how each was made.
-
-    Returns
-    -------
-    low, high : (K,) ndarray
-        NaN where the value is undefined or rests on a single micrograph.
-    method : (K,) ndarray of str
-    """
+    """Return the `Estimates.frame` of values with their intervals; `method` says how each was made."""
     e = estimates
     low, high = logit_t(e.value, e.variance, e.df, lower=e.lower, upper=e.upper, confidence=confidence)
-    units = "particles independent" if e.independent else "linearised by micrograph"
-    quantile = ["normal quantile" if np.isinf(df) else f"t quantile with {df:.1f} df" for df in e.df]
-    scale = np.where(np.isfinite(e.upper), "logit", "log")
-    method = np.array([f"{units}, {s} scale, {q}" for s, q in zip(scale, quantile)], dtype=object)
+    units, quantile = e.quantiles
+    method = (
+        f"{units}, " + np.where(np.isfinite(e.upper), "logit", "log").astype(object) + " scale, " + quantile
+    )
     at_end = (e.value <= e.lower) | (e.value >= e.upper) | (e.variance <= (1e-9 * (1 + abs(e.value))) ** 2)
     endless = at_end & ~np.isfinite(e.upper)
     at_end &= ~endless
     counted = e.proportion & e.independent
-    share = (e.value - e.lower) / np.where(np.isfinite(e.upper), e.upper - e.lower, 1)
-    ends = wilson(share * e.effective_fewest, e.effective_fewest, confidence=confidence)
+    width = np.where(np.isfinite(e.upper), e.upper - e.lower, 1)
+    share = (e.value - e.lower) / width
+    ends = wilson(share * e.effective_count, e.effective_count, confidence=confidence)
     low, high = (
-        np.where(at_end | counted, e.lower + end * (e.upper - e.lower), kept)
-        for end, kept in zip(ends, (low, high))
+        np.where(at_end | counted, e.lower + end * width, kept) for end, kept in zip(ends, (low, high))
     )
     words = "Wilson" if e.independent else f"Wilson, design effect for ICC {ASSUMED_ICC} assumed"
-    method[at_end] = [f"{STILL}: {words}, n {n:.1f}" for n in e.effective_fewest[at_end]]
+    method[at_end] = [f"{CONSTANT}: {words}, n {n:.1f}" for n in e.effective_count[at_end]]
     method[counted] = "particles independent, Wilson"
-    method[endless] = f"no interval: {STILL}"
-    low, high = np.where(endless, np.nan, low), np.where(endless, np.nan, high)
-    return _without_single(e, low, high, method)
+    method[endless] = f"no interval: {CONSTANT}"
+    frame = e.frame(np.where(endless, np.nan, low), np.where(endless, np.nan, high), method)
+    return _with_constant_means(e, frame)
 
 
-def _without_single(estimates, low, high, method):
-    """Blank the intervals that a single micrograph, or an undefined value, cannot have."""
-    single = (estimates.units < 2) & ~(estimates.independent & estimates.proportion)
-    single &= ~np.isnan(estimates.value)
-    method[single] = "no interval: " + ("one particle" if estimates.independent else "one micrograph")
-    blank = single | np.isnan(estimates.value)
-    return np.where(blank, np.nan, low), np.where(blank, np.nan, high), method
+def _with_constant_means(e, frame):
+    """Return the frame in which means over classes that no unit moves have the interval that their classes leave.
+
+    So it is with a classifier that always predicts one class: its balanced accuracy rests on the many particles of
+    the frequent classes too, not on as few as the rarest class has. Half widths are squared and added [1]_. Values
+    at the end of the range keep the interval whose coverage was simulated.
+
+    References
+    ----------
+    .. [1] G. Y. Zou, A. Donner, Stat. Med. 27 (2008) 1693-1702, doi:10.1002/sim.3095.
+    """
+    constant = frame["method"].str.startswith(CONSTANT) & (e.mean_of != "")
+    for place in np.flatnonzero(constant & frame["value"].between(0, 1, inclusive="neither")):
+        parts = frame[(e.measure == e.mean_of[place]) & ~np.isin(e.label, AVERAGES)]
+        for end, sign in (("low", -1), ("high", 1)):
+            away = np.sqrt(((parts["value"] - parts[end]) ** 2).sum(skipna=False)) / len(parts)
+            frame.loc[place, end] = frame.loc[place, "value"] + sign * away
+        frame.loc[place, "method"] = f"{CONSTANT}: the classes' intervals, squared and added"
+    return frame
 
 
 def of_differences(estimates, *, confidence=0.95):
-    """Return intervals of paired differences, and in words how each was made.
-
-    `estimates` holds differences with their range, -1 to 1 for most. Returns are those of `of_values`.
-    """
+    """Return the `Estimates.frame` of paired differences (`Estimates.minus`) with their intervals."""
     e = estimates
     half = stats.t.isf((1 - confidence) / 2, e.df) * np.sqrt(e.variance)
-    units = "particles independent" if e.independent else "linearised by micrograph"
-    quantile = ["normal quantile" if np.isinf(df) else f"t quantile with {df:.1f} df" for df in e.df]
-    method = np.array([f"paired, {units}, {q}" for q in quantile], dtype=object)
+    units, quantile = e.quantiles
+    method = f"paired, {units}, " + quantile
     same = e.variance <= 1e-18
     # No disagreement in n particles leaves room for the share that Wilson's upper limit allows, in either
     # direction.
-    room = wilson(0, e.effective_fewest, confidence=confidence)[1] * (e.upper - e.lower) / 2
+    room = wilson(0, e.effective_count, confidence=confidence)[1] * (e.upper - e.lower) / 2
     half = np.where(same, room, half)
-    method[same] = [f"no disagreement seen: Wilson, n {n:.1f}" for n in e.effective_fewest[same]]
+    method[same] = [f"no disagreement seen: Wilson, n {n:.1f}" for n in e.effective_count[same]]
     unbounded = same & ~np.isfinite(e.upper)
     method[unbounded] = "no interval: no disagreement seen"
     half[unbounded] = np.nan
-    low, high = np.maximum(e.value - half, e.lower), np.minimum(e.value + half, e.upper)
-    return _without_single(e, low, high, method)
+    return e.frame(np.maximum(e.value - half, e.lower), np.minimum(e.value + half, e.upper), method)
 
 
 def of_shares(hits, sizes, *, independent, confidence=0.95):
-    """Return shares, their intervals, and in words how each was made.
+    """Return shares of summed counts with their intervals.
 
     Parameters
     ----------
@@ -391,16 +460,17 @@ def of_shares(hits, sizes, *, independent, confidence=0.95):
 
     Returns
     -------
-    value, low, high, method : (K,) ndarray
-        Undefined shares are NaN.
+    DataFrame
+        K rows `value, low, high, n, micrographs, method`; undefined shares are NaN.
     """
     total = sizes.sum(axis=0).astype(float)
     value = np.divide(hits.sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        influences = (hits - value * sizes) / total * spread(np.sum(sizes > 0, axis=0))
-    bounds = np.zeros(len(total)), np.ones(len(total))
-    weights = np.ones(len(sizes))
-    counts = np.ones(len(total), bool)
-    estimates = Estimates(value, influences, sizes, sizes, total, *bounds, weights, independent, counts)
-    low, high, method = of_values(estimates, confidence=confidence)
-    return value, low, high, np.where(total > 0, method, "undefined: no particle").astype(object)
+        influence = (hits - value * sizes) / total * small_sample_factor(np.sum(sizes > 0, axis=0))
+    why = "undefined: no particle"
+    rows = [
+        Estimate("share", "", size, size, n, why, v, i, proportion=True)
+        for size, n, v, i in zip(sizes.T, total, value, influence.T)
+    ]
+    estimates = Estimates.of(rows, np.ones(len(sizes)), independent)
+    return of_values(estimates, confidence=confidence).drop(columns=["class", "measure"])

@@ -1,33 +1,31 @@
 """What a sweep shows: a measure against a parameter of the matrix, and how many labels a score would need.
 
-All of it comes from the run's joined tables. A run over several seeds measures the same particles again: values and interval
-limits are averaged over seeds, and n stays the number of particles. Such an interval is that of one training, and a
-little wider than that of the mean.
+All of it comes from the run's joined tables: `measured` is its `measures.csv`. A run over several seeds measures the
+same particles again: values and interval limits are averaged over seeds, and n stays the number of particles. Such an
+interval is that of one training, and a little wider than that of the mean.
 """
 
 import numpy as np
 import pandas as pd
 
+from temlib.evaluate.answer import two_digits, with_interval
+from temlib.evaluate.intervals import AVERAGES
 from temlib.evaluate.measures import COLUMNS
 from temlib.files import InputError
 
-# Columns that are no parameter to compare: the task is a facet, seeds are averaged over.
-_NO_AXIS = (*COLUMNS, "seed")
+# What a score tends to with endless labels: an assumption, which wrong labels prevent.
+PERFECT = 1.0
+# A fitted curve is read off at most so many times beyond the largest number of labels.
+FARTHEST = 10
 
 
 def axes(measured):
-    """List the parameters that a run sweeps, of those that take several values.
-
-    Parameters
-    ----------
-    measured : DataFrame
-        The run's joined `measures.csv`.
-    """
-    return [name for name in measured if name not in _NO_AXIS and measured[name].nunique() > 1]
+    """Return the parameters of which a run has several values; the task is a facet, seeds are averaged over."""
+    return [name for name in measured if name not in (*COLUMNS, "seed") and measured[name].nunique() > 1]
 
 
-def table(measured, axis, *, measure="balanced accuracy", label="all"):
-    """Give one measure against one parameter.
+def sweep(measured, axis, *, measure="balanced accuracy", label="all"):
+    """Return one measure against one parameter.
 
     Parameters
     ----------
@@ -41,7 +39,7 @@ def table(measured, axis, *, measure="balanced accuracy", label="all"):
     Returns
     -------
     DataFrame
-        `task, model, <axis>, <other parameters>, value, low, high, n, micrographs, seeds, least, most` (over seeds), in the
+        `task, model, <swept parameters>, value, low, high, n, micrographs, seeds, least, most` (over seeds), in the
         order of the axis; numbers are numbers. Undefined values are left out.
 
     Raises
@@ -58,27 +56,41 @@ def table(measured, axis, *, measure="balanced accuracy", label="all"):
     if rows.empty:
         known = sorted(measured.loc[measured["class"] == label, "measure"].unique())
         raise InputError(f"measures.csv: there is no '{measure}' of '{label}'; there are {', '.join(known)}.")
-    keys = ["task", "model", *swept]
-    if "seed" not in rows:
-        rows = rows.assign(seed=0)
-    found = rows.groupby(keys, sort=False, dropna=False).agg(
-        value=("value", "mean"),
-        low=("low", "mean"),
-        high=("high", "mean"),
-        n=("n", "max"),
-        micrographs=("micrographs", "max"),
-        seeds=("seed", "nunique"),
-        least=("value", "min"),
-        most=("value", "max"),
-    )
-    found = found.reset_index()
+    rows = rows.assign(seeds=rows.get("seed", 0), least=rows["value"], most=rows["value"])
+    how = {
+        "value": "mean",
+        "low": "mean",
+        "high": "mean",
+        "n": "max",
+        "micrographs": "max",
+        "seeds": "nunique",
+    }
+    grouped = rows.groupby(["task", "model", *swept], sort=False, dropna=False)
+    found = grouped.agg(how | {"least": "min", "most": "max"}).reset_index()
     for name in swept:
         found[name] = _numbers(found[name])
     return found.sort_values(["task", "model", axis], kind="stable", ignore_index=True)
 
 
+def comparison(tables, measured):
+    """Return the tables of `sweep` below each other with a column `axis`; without any, an empty one like `measured`.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        By axis.
+    measured : DataFrame
+        The run's joined `measures.csv`.
+
+    Returns
+    -------
+    DataFrame
+    """
+    return pd.concat([table.assign(axis=axis) for axis, table in tables.items()] or [measured.head(0)])
+
+
 def learning(history, axis):
-    """Average the learning curves of a run over folds and seeds.
+    """Return the learning curves of a run, averaged over folds and seeds.
 
     Parameters
     ----------
@@ -94,22 +106,15 @@ def learning(history, axis):
     """
     if axis not in history:
         raise InputError(f"history.csv: '{axis}' is not swept in this run.")
-    curves = ("fold", "epoch", "loss", "validation_loss", "validation_accuracy", "seed")
-    others = [
-        name for name in history if name not in (*curves, "model", axis) and history[name].nunique() > 1
-    ]
-    keys = ["model", axis, *others]
-    found = (
-        history.groupby([*keys, "epoch"], sort=False, dropna=False)[["loss", "validation_loss"]]
-        .mean()
-        .reset_index()
-    )
-    found[axis] = _numbers(found[axis])
-    return found
+    own = ("model", "fold", "epoch", "loss", "validation_loss", "validation_accuracy", "seed", axis)
+    others = [name for name in history if name not in own and history[name].nunique() > 1]
+    grouped = history.groupby(["model", axis, *others, "epoch"], sort=False, dropna=False)
+    found = grouped[["loss", "validation_loss"]].mean().reset_index()
+    return found.assign(**{axis: _numbers(found[axis])})
 
 
 def _numbers(column):
-    """Turn text that spells numbers into numbers; leave other text in the order in which it came."""
+    """Return text that spells numbers as numbers; other text in the order in which it came."""
     values = pd.to_numeric(column, errors="coerce")
     return (
         column.astype(pd.CategoricalDtype(column.unique(), ordered=True)) if values.isna().any() else values
@@ -117,66 +122,43 @@ def _numbers(column):
 
 
 def rarest(measured):
-    """Show what each choice does to the rarest class.
+    """Return what each choice of a sweep does to the rarest class.
 
     Parameters
     ----------
     measured : DataFrame
-        The run's joined `measures.csv` of a run that sweeps something.
+        The run's joined `measures.csv`.
 
     Returns
     -------
     DataFrame
         `task` where there are several, `model, <what is swept>, class`, and of that class `TPR, PPV, Brier score` (0 is
-        perfect), beside accuracy and balanced
-        accuracy of all; value and 95 % interval as text.
+        perfect), beside accuracy and balanced accuracy of all; value and 95 % interval as text. Empty without a sweep.
     """
-    positives = measured[
-        (measured["measure"] == "TPR") & ~measured["class"].isin(["all", "macro", "micro", "weighted"])
-    ]
-    parts, keys = [], ["task", "model", *axes(measured)]
-    for task, rows in positives.groupby("task", sort=False):
+    swept = axes(measured)
+    if not swept:
+        return pd.DataFrame()
+    parts, keys = [], ["task", "model", *swept]
+    of_one_class = (measured["measure"] == "TPR") & ~measured["class"].isin(["all", *AVERAGES])
+    for task, rows in measured[of_one_class].groupby("task", sort=False):
         name = rows.loc[rows["n"].idxmin(), "class"]
-        of_task = measured[measured["task"] == task]
-        wanted = [
-            ("TPR", name),
-            ("PPV", name),
-            ("Brier score", name),
-            ("accuracy", "all"),
-            ("balanced accuracy", "all"),
-        ]
+        wanted = dict.fromkeys(("TPR", "PPV", "Brier score"), name) | dict.fromkeys(
+            ("accuracy", "balanced accuracy"), "all"
+        )
         columns = {}
-        for measure, label in wanted:
-            rows = table(of_task, keys[2], measure=measure, label=label)
-            text = [
-                f"{v:.2f} ({lo:.2f}–{hi:.2f})" if np.isfinite(lo) else f"{v:.2f}"
-                for v, lo, hi in zip(rows["value"], rows["low"], rows["high"])
-            ]
-            columns[measure] = pd.Series(text, index=pd.MultiIndex.from_frame(rows[keys]))
+        for measure, label in wanted.items():
+            found = sweep(measured[measured["task"] == task], swept[0], measure=measure, label=label)
+            text = [with_interval(row, two_digits) for _, row in found.iterrows()]
+            columns[measure] = pd.Series(text, index=pd.MultiIndex.from_frame(found[keys]))
         parts.append(pd.DataFrame(columns).reset_index().assign(**{"class": name}))
     found = pd.concat(parts, ignore_index=True).fillna("undefined")
     shown = keys[found["task"].nunique() == 1 :]  # one task needs no column
-    return found[[*shown, "class", *list(columns)]]
+    return found[[*shown, "class", *wanted]]
 
 
-def power_law(labels, scores, *, perfect=1.0):
-    """Fit perfect − score = a · labels^(−b) by least squares of the logarithms.
-
-    Parameters
-    ----------
-    labels : sequence of float
-        Numbers of labelled particles, at least three different ones.
-    scores : sequence of float
-        Below `perfect`.
-    perfect : float
-        What the score tends to with endless labels, an assumption.
-
-    Returns
-    -------
-    (float, float) or None
-        a and b; None where three different points are not there.
-    """
-    labels, errors = np.asarray(labels, float), perfect - np.asarray(scores, float)
+def power_law(labels, scores):
+    """Return a and b of `PERFECT` − score = a · labels^(−b), by least squares of the logarithms; None for too few points."""
+    labels, errors = np.asarray(labels, float), PERFECT - np.asarray(scores, float)
     usable = (errors > 0) & (labels > 0)
     if len(set(labels[usable])) < 3:
         return None
@@ -185,12 +167,12 @@ def power_law(labels, scores, *, perfect=1.0):
 
 
 def labels_needed(curve, *, target=0.9):
-    """Say how many labels each model needs for a score, by the power law of its learning curve.
+    """Return how many labels each model needs for a score, by the power law of its learning curve.
 
     Parameters
     ----------
     curve : DataFrame
-        `task, model, labelled, value`, as `table` gives with a column of the number of labels.
+        With `task, model, labelled, value`, as `with_labels` returns it.
     target : float
         The score to reach.
 
@@ -200,39 +182,44 @@ def labels_needed(curve, *, target=0.9):
         `task, model, a, b, labels needed, how`; `how` says whether the number lies within what was measured. Numbers
         below the least measured one, or beyond ten times the largest, are not given.
     """
-    rows = []
-    for (task, model), part in curve.groupby(["task", "model"], sort=False):
-        fit, largest = power_law(part["labelled"], part["value"]), part["labelled"].max()
-        row = {"task": task, "model": model, "a": np.nan, "b": np.nan, "labels needed": np.nan}
-        if fit is None:
-            row["how"] = "a fit needs three numbers of labels"
-        else:
-            row["a"], row["b"] = fit
-            needed = (fit[0] / (1 - target)) ** (1 / fit[1]) if fit[1] > 0 else np.inf
-            if fit[1] <= 0:
-                row["how"] = "the score does not rise with labels"
-            elif needed > 10 * largest:
-                row["how"] = "not within ten times the labels"
-            elif needed < part["labelled"].min():
-                row["how"] = f"fewer than the {part['labelled'].min():g} with which it was measured"
-            else:
-                row["labels needed"] = np.ceil(needed)
-                row["how"] = "within what was measured" if needed <= largest else "extrapolated"
-        rows.append(row)
-    return pd.DataFrame(rows)
+    rows = [
+        (*names, *_needed(part["labelled"], power_law(part["labelled"], part["value"]), target))
+        for names, part in curve.groupby(["task", "model"], sort=False)
+    ]
+    return pd.DataFrame(rows, columns=["task", "model", "a", "b", "labels needed", "how"])
 
 
-def with_labels(swept, costs):
-    """Add the number of labelled particles, the mean over folds and seeds, to a table over `labels`.
+def _needed(labelled, fit, target):
+    """Return a, b, the number of labels needed (or NaN), and how it was found."""
+    if fit is None:
+        return np.nan, np.nan, np.nan, "a fit needs three numbers of labels"
+    a, b = fit
+    if b <= 0:
+        return a, b, np.nan, "the score does not rise with labels"
+    needed = (a / (PERFECT - target)) ** (1 / b)
+    if needed > FARTHEST * labelled.max():
+        return a, b, np.nan, "not within ten times the labels"
+    if needed < labelled.min():
+        return a, b, np.nan, f"fewer than the {labelled.min():g} with which it was measured"
+    return a, b, np.ceil(needed), "within what was measured" if needed <= labelled.max() else "extrapolated"
+
+
+def with_labels(measured, costs):
+    """Return the balanced accuracy against the number of labelled particles, the mean over folds and seeds.
 
     Parameters
     ----------
-    swept : DataFrame
-        From `table` with the axis "labels".
-    costs : DataFrame
-        The run's joined `costs.csv`.
+    measured, costs : DataFrame
+        The run's joined `measures.csv` and `costs.csv`.
+
+    Returns
+    -------
+    DataFrame
+        As from `sweep`, with `labelled`; empty where `labels` is not swept.
     """
-    costs = costs.assign(labels=pd.to_numeric(costs["labels"]))
+    if "labels" not in axes(measured):
+        return pd.DataFrame(columns=["task", "model", "labelled", "value"])
+    swept, costs = sweep(measured, "labels"), costs.assign(labels=pd.to_numeric(costs["labels"]))
     keys = [key for key in ("task", "model", "labels", "labels_from") if key in costs and key in swept]
     counts = costs.groupby(keys)["labelled"].mean().round().reset_index()
     return swept.astype({k: object for k in keys if k != "labels"}).merge(counts, on=keys, how="left")

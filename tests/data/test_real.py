@@ -29,6 +29,6 @@ def test_real_particles_are_learnt(name, task, classes):
         augmentation="none",
         imbalance="none",
     ).predictions
-    table = evaluate.table(rows, task=task)
+    table = evaluate.Predictions(rows).measures(task)
     found = table[(table["measure"] == "balanced accuracy") & (table["class"] == "all")].iloc[0]
     assert found["n"] == len(data) and found["low"] > 1 / classes

@@ -16,9 +16,9 @@ from temlib.evaluate.measures import call_values
 
 
 def _shares(hits, sizes, independent=False):
-    return intervals.of_shares(
-        np.array(hits, float)[:, None], np.array(sizes, float)[:, None], independent=independent
-    )
+    hits, sizes = (np.array(counts, float)[:, None] for counts in (hits, sizes))
+    found = intervals.of_shares(hits, sizes, independent=independent)
+    return [found[name].to_numpy() for name in ("value", "low", "high", "method")]
 
 
 def test_wilson_equals_statsmodels():
@@ -161,7 +161,7 @@ def test_auc_variance_is_delongs():
     m, n = pairs.shape
     delong = np.var(pairs.mean(axis=1), ddof=1) / m + np.var(pairs.mean(axis=0), ddof=1) / n
     influences = intervals.auc_influences(scores, positive)[1]
-    found = (influences * intervals.spread(np.where(positive, m, n))) ** 2
+    found = (influences * intervals.small_sample_factor(np.where(positive, m, n))) ** 2
     assert found.sum() == pytest.approx(delong, rel=1e-12)
 
 
@@ -236,23 +236,22 @@ def test_exchange_is_the_same_by_seed():
 def _estimates(influences, value=0.0, lower=-1.0, upper=1.0):
     """Return one estimate on units of ten particles."""
     n = len(influences)
-    one = np.ones((n, 1))
-    column = np.array(influences, float)[:, None]
-    fields = (
-        np.array([value]),
-        column,
-        10 * one,
-        10 * one,
-        np.array([10.0 * n]),
-        np.array([lower]),
-        np.array([upper]),
+    ten, column = np.full(n, 10.0), np.array(influences, float)
+    row = intervals.Estimate(
+        "share", "all", ten, ten, 10.0 * n, value=value, influence=column, lower=lower, upper=upper
     )
-    return intervals.Estimates(*fields, np.ones(n), False, np.array([False]))
+    return intervals.Estimates.of([row], np.ones(n), False)
+
+
+def _of_differences(estimates):
+    """Return low, high and method of differences."""
+    found = intervals.of_differences(estimates)
+    return [found[name].to_numpy() for name in ("low", "high", "method")]
 
 
 def test_difference_interval_is_t_times_standard_error():
     """Plain t on the scale of the difference."""
-    low, high, method = intervals.of_differences(_estimates([0.01, -0.01, 0.02, -0.02], 0.05))
+    low, high, method = _of_differences(_estimates([0.01, -0.01, 0.02, -0.02], 0.05))
     half = stats.t.isf(0.025, 3) * np.sqrt(0.001)
     np.testing.assert_allclose([low[0], high[0]], [0.05 - half, 0.05 + half])
     assert "3.0 df" in method[0]
@@ -261,7 +260,7 @@ def test_difference_interval_is_t_times_standard_error():
 def test_no_disagreement_still_leaves_room():
     """Two classifiers that agree everywhere are equal within what Wilson's limit for 0 of n allows."""
     estimates = _estimates([0.0] * 10)
-    low, high, method = intervals.of_differences(estimates)
+    low, high, method = _of_differences(estimates)
     room = intervals.wilson(0, 100 / 3.7)[1]
     np.testing.assert_allclose([low[0], high[0]], [-room, room])
     assert "no disagreement seen" in method[0]
@@ -269,20 +268,20 @@ def test_no_disagreement_still_leaves_room():
 
 def test_no_disagreement_without_a_range_has_no_interval():
     """A log loss has no largest difference."""
-    low, high, method = intervals.of_differences(_estimates([0.0] * 10, lower=-np.inf, upper=np.inf))
+    low, high, method = _of_differences(_estimates([0.0] * 10, lower=-np.inf, upper=np.inf))
     assert np.isnan([low[0], high[0]]).all() and method[0].startswith("no interval")
 
 
 def test_differences_stay_within_their_range():
     """A wide interval ends at -1 and 1."""
-    low, high, _ = intervals.of_differences(_estimates([0.9, -0.9]))
+    low, high, _ = _of_differences(_estimates([0.9, -0.9]))
     assert (low[0], high[0]) == (-1, 1)
 
 
 def test_estimate_of_one_unit_has_no_interval():
     """A single micrograph cannot vary."""
     estimates = replace(_estimates([0.0]), value=np.array([0.3]))
-    assert np.isnan(intervals.of_values(estimates)[:2]).all()
+    assert intervals.of_values(estimates)[["low", "high"]].isna().all(axis=None)
 
 
 def test_nominal_95_percent_holds_for_clustered_shares():
@@ -291,8 +290,8 @@ def test_nominal_95_percent_holds_for_clustered_shares():
     sizes = rng.poisson(15, (40, 1000)).astype(float)
     share = rng.beta(0.9 * 9, 0.1 * 9, sizes.shape)
     hits = rng.binomial(sizes.astype(int), share).astype(float)
-    _, low, high, _ = intervals.of_shares(hits, sizes, independent=False)
-    inside = np.mean((low <= 0.9) & (high >= 0.9))
+    found = intervals.of_shares(hits, sizes, independent=False)
+    inside = np.mean((found["low"] <= 0.9) & (found["high"] >= 0.9))
     assert 0.93 - 0.02 <= inside <= 0.97 + 0.02
     naive = intervals.wilson(hits.sum(axis=0), sizes.sum(axis=0))
     assert np.mean((naive[0] <= 0.9) & (naive[1] >= 0.9)) < 0.85

@@ -1,13 +1,15 @@
-"""The tables of measures and comparisons: what counts, what is undefined, and that nothing is counted twice."""
+"""Measures equal those of the field's libraries; what counts, what is undefined, and that nothing is counted twice."""
+
+import warnings as ignored
 
 import numpy as np
 import pandas as pd
 import pytest
+from imblearn.metrics import specificity_score
 from sklearn import metrics
+from statsmodels.stats.inter_rater import cohens_kappa
 
-from temlib import evaluate
-from temlib.evaluate import intervals
-from temlib.evaluate.predictions import by_model
+from temlib.evaluate import Predictions, held_out, intervals, measures, warnings
 from temlib.evaluate.scores import score_estimates
 from temlib.files import InputError
 
@@ -32,6 +34,12 @@ def _predictions(particles=300, micrographs=30, models=("cnn", "svm"), seed=0):
     return pd.concat(tables, ignore_index=True)
 
 
+def _confusion(rows):
+    """Return the only confusion matrix."""
+    (matrix,) = Predictions(rows).confusions().values()
+    return matrix
+
+
 def _value(table, measure, label, column="value", model="cnn"):
     """Return one cell of a measures table."""
     chosen = (table["measure"] == measure) & (table["class"] == label) & (table["model"] == model)
@@ -47,13 +55,13 @@ def predictions():
 @pytest.fixture(scope="module")
 def measured(predictions):
     """Their measures."""
-    return evaluate.table(predictions, task="encapsulation")
+    return Predictions(predictions).measures("encapsulation")
 
 
 @pytest.fixture(scope="module")
 def compared(predictions):
     """Their comparison."""
-    return evaluate.compare(predictions, task="encapsulation", flips=500)
+    return Predictions(predictions).compare("encapsulation", flips=500)
 
 
 def test_table_has_the_columns_of_the_architecture(measured):
@@ -65,19 +73,13 @@ def test_table_has_the_columns_of_the_architecture(measured):
 def test_classes_come_in_the_order_of_the_probabilities(predictions):
     """A label without a p_ column follows."""
     other = predictions.assign(truth=predictions["truth"].replace("empty", "broken"))
-    assert evaluate.classes_of(other) == [*CLASSES, "broken"]
+    assert Predictions(other).classes == [*CLASSES, "broken"]
 
 
 def test_confusion_counts_truth_by_call():
     """Rows are the truth."""
     rows = pd.DataFrame({"particle": [1, 2, 3], "model": "m", "truth": list("aab"), "predicted": list("abb")})
-    np.testing.assert_array_equal(evaluate.confusion(rows, ["a", "b"]), [[1, 1], [0, 1]])
-
-
-def test_confusion_refuses_two_models(predictions):
-    """Their sum would count every particle twice."""
-    with pytest.raises(InputError, match="hold 2"):
-        evaluate.confusion(predictions, CLASSES)
+    np.testing.assert_array_equal(_confusion(rows), [[1, 1], [0, 1]])
 
 
 def test_value_lies_in_its_interval(measured):
@@ -119,26 +121,23 @@ def test_only_test_rows_count(predictions, measured):
     wrong = predictions.assign(
         role="validation", predicted="uncertain", particle="v" + predictions["particle"]
     )
-    both = evaluate.table(pd.concat([predictions, wrong], ignore_index=True), task="encapsulation")
+    both = Predictions(pd.concat([predictions, wrong], ignore_index=True)).measures("encapsulation")
     pd.testing.assert_frame_equal(both, measured)
 
 
 def test_repeated_rows_count_once(predictions, measured):
     """The same predictions twice (two seeds) give the same table, and a note."""
-    twice = evaluate.table(pd.concat([predictions, predictions.assign(fold=1)]), task="encapsulation")
+    twice = Predictions(pd.concat([predictions, predictions.assign(fold=1)])).measures("encapsulation")
     pd.testing.assert_frame_equal(twice, measured, rtol=1e-9)
-    assert "cnn: the repeated rows of 300 particles are averaged." in evaluate.warnings(twice)
+    assert "cnn: the repeated rows of 300 particles are averaged." in warnings(twice)
 
 
 def test_repeated_rows_are_averaged_before_the_call():
     """Mean probabilities .55 and .45 call the first class, whatever the single rows called."""
     rows = pd.DataFrame({"particle": ["x"] * 3, "model": "m", "truth": "a", "predicted": list("abb")})
     p = np.array([0.9, 0.4, 0.35])
-    assert evaluate.confusion(rows.assign(p_a=p, p_b=1 - p), ["a", "b"]).to_numpy().tolist() == [
-        [1, 0],
-        [0, 0],
-    ]
-    assert evaluate.confusion(rows, ["a", "b"]).to_numpy().tolist() == [[0, 1], [0, 0]]
+    assert _confusion(rows.assign(p_a=p, p_b=1 - p)).to_numpy().tolist() == [[1, 0], [0, 0]]
+    assert _confusion(rows).to_numpy().tolist() == [[0, 1], [0, 0]]
 
 
 def test_particle_with_two_truths_is_refused(predictions):
@@ -146,13 +145,13 @@ def test_particle_with_two_truths_is_refused(predictions):
     rows = predictions.copy()
     rows.loc[rows.index[-1], "truth"] = next(c for c in CLASSES if c != rows["truth"].iloc[-1])
     with pytest.raises(InputError, match="'p299' has two values of 'truth'"):
-        evaluate.table(rows, task="t")
+        Predictions(rows).measures("t")
 
 
 def test_model_that_never_calls_a_class_has_no_ppv(predictions):
     """PPV is undefined with its reason, TPR is 0 with an interval, F1 is 0."""
     rows = predictions.assign(predicted=predictions["predicted"].replace("uncertain", "empty"))
-    table = evaluate.table(rows, task="t")
+    table = Predictions(rows).measures("t")
     assert np.isnan(_value(table, "PPV", "uncertain")) and np.isnan(_value(table, "PPV", "macro"))
     assert _value(table, "PPV", "uncertain", "method") == "undefined: no particle is called uncertain"
     assert _value(table, "TPR", "uncertain") == 0 and _value(table, "TPR", "uncertain", "high") > 0.01
@@ -161,7 +160,7 @@ def test_model_that_never_calls_a_class_has_no_ppv(predictions):
 
 def test_class_absent_from_the_test_rows_has_no_tpr(predictions):
     """So the balanced accuracy is undefined too, while accuracy and MCC are not."""
-    table = evaluate.table(predictions[predictions["truth"] != "full"], task="t", classes=CLASSES)
+    table = Predictions(predictions[predictions["truth"] != "full"]).measures("t")
     assert _value(table, "TPR", "full", "method") == "undefined: no particle is truly full"
     assert _value(table, "AUC", "full", "method") == "undefined: no particle is truly full"
     assert np.isnan(_value(table, "balanced accuracy", "all")) and not np.isnan(
@@ -173,25 +172,25 @@ def test_class_absent_from_the_test_rows_has_no_tpr(predictions):
 def test_class_absent_from_one_fold_changes_nothing(predictions, measured):
     """Counts are summed over folds before any measure."""
     folds = predictions.assign(fold=np.where(predictions["truth"] == "full", 1, 2))
-    pd.testing.assert_frame_equal(evaluate.table(folds, task="encapsulation"), measured)
+    pd.testing.assert_frame_equal(Predictions(folds).measures("encapsulation"), measured)
 
 
 def test_single_micrograph_has_values_without_intervals(predictions):
     """The reason is given, for calls and for probabilities."""
-    table = evaluate.table(predictions.assign(micrograph="only"), task="t")
+    table = Predictions(predictions.assign(micrograph="only")).measures("t")
     assert table["value"].notna().all() and table["low"].isna().all()
     assert set(table["method"]) == {"no interval: one micrograph"}
 
 
 def test_single_micrograph_comparison_rejects_nothing(predictions):
     """One micrograph can be exchanged in one way: no difference can be shown."""
-    table = evaluate.compare(predictions.assign(micrograph="only"), task="t")
+    table = Predictions(predictions.assign(micrograph="only")).compare("t")
     assert table["low"].isna().all() and (table["p_value"].fillna(1) == 1).all()
 
 
 def test_probabilities_that_do_not_sum_to_1_leave_the_order(predictions, measured):
     """AUC needs an order only; Brier score and log loss say what is wrong."""
-    table = evaluate.table(predictions.assign(p_full=predictions["p_full"] * 0.5), task="t")
+    table = Predictions(predictions.assign(p_full=predictions["p_full"] * 0.5)).measures("t")
     assert _value(table, "AUC", "full") == _value(measured, "AUC", "full")
     assert "do not sum to 1" in _value(table, "log loss", "all", "method")
     assert np.isnan(_value(table, "Brier score", "full"))
@@ -201,7 +200,7 @@ def test_missing_probabilities_leave_the_calls(predictions, measured):
     """A model without p_ values keeps every measure of calls."""
     rows = predictions.copy()
     rows.loc[rows["model"] == "cnn", [f"p_{c}" for c in CLASSES]] = np.nan
-    table = evaluate.table(rows, task="t")
+    table = Predictions(rows).measures("t")
     assert _value(table, "TPR", "full") == _value(measured, "TPR", "full")
     assert "have no probability" in _value(table, "AUC", "full", "method")
     assert not np.isnan(_value(table, "AUC", "full", model="svm"))
@@ -212,13 +211,13 @@ def test_probability_0_of_the_truth_has_no_log_loss(predictions):
     rows = predictions.copy()
     other = next(c for c in CLASSES if c != rows["truth"].iloc[0])
     rows.loc[rows.index[0], [f"p_{c}" for c in CLASSES]] = [float(c == other) for c in CLASSES]
-    table = evaluate.table(rows, task="t")
+    table = Predictions(rows).measures("t")
     assert "1 of 300 particles have probability 0" in _value(table, "log loss", "all", "method")
 
 
 def test_all_right_has_an_interval_below_1(predictions):
     """A perfect score on 300 particles is not certainty, for any measure of calls."""
-    table = evaluate.table(predictions.assign(predicted=predictions["truth"]), task="t")
+    table = Predictions(predictions.assign(predicted=predictions["truth"])).measures("t")
     perfect = table[table["value"] > 1 - 1e-12]
     assert len(perfect) >= 80 and (perfect["low"] < 0.999).all()
 
@@ -228,7 +227,7 @@ def test_constant_classifier_has_an_interval_from_all_its_classes():
     predictions = _predictions(models=("cnn",)).assign(predicted="empty")
     predictions.loc[predictions["truth"] == "uncertain", "truth"] = "full"
     predictions.loc[predictions.index[:3], "truth"] = "uncertain"
-    measured = evaluate.table(predictions, task="encapsulation")
+    measured = Predictions(predictions).measures("encapsulation")
     low, high = (_value(measured, "balanced accuracy", "all", end) for end in ("low", "high"))
     rarest = _value(measured, "TPR", "uncertain", "high")
     assert 0.25 < low < 1 / 3 < high < 0.6
@@ -239,8 +238,8 @@ def test_constant_classifier_has_an_interval_from_all_its_classes():
 
 def test_independent_particles_get_wilsons_interval(predictions):
     """One particle a micrograph, or no micrograph column."""
-    alone = evaluate.table(predictions.assign(micrograph=predictions["particle"]), task="t")
-    none = evaluate.table(predictions.drop(columns="micrograph"), task="t")
+    alone = Predictions(predictions.assign(micrograph=predictions["particle"])).measures("t")
+    none = Predictions(predictions.drop(columns="micrograph")).measures("t")
     hits, n = (
         _value(alone, "TPR", "full") * _value(alone, "TPR", "full", "n"),
         _value(alone, "TPR", "full", "n"),
@@ -254,7 +253,7 @@ def test_rows_without_truth_are_not_measured(predictions, measured):
     """Unlabelled particles are predictions, not evidence."""
     extra = predictions.assign(particle="u" + predictions["particle"], truth=np.nan)
     pd.testing.assert_frame_equal(
-        evaluate.table(pd.concat([predictions, extra], ignore_index=True), task="encapsulation"), measured
+        Predictions(pd.concat([predictions, extra], ignore_index=True)).measures("encapsulation"), measured
     )
 
 
@@ -262,33 +261,27 @@ def test_rows_without_a_call_are_named(predictions):
     """A foreign model that skips particles is measured on the rest, and that is said."""
     rows = predictions.copy()
     rows.loc[rows.index[:5], "predicted"] = np.nan
-    table = evaluate.table(rows, task="t")
+    table = Predictions(rows).measures("t")
     assert _value(table, "accuracy", "all", "n") == 295
-    assert "cnn: 5 rows without a call are left out." in evaluate.warnings(table)
-
-
-def test_unknown_label_is_refused(predictions):
-    """With the classes given, a label outside them is an error that names it."""
-    with pytest.raises(InputError, match="'uncertain', which is none of the classes empty, full"):
-        evaluate.table(predictions, task="t", classes=["empty", "full"])
+    assert "cnn: 5 rows without a predicted class are left out." in warnings(table)
 
 
 def test_missing_column_is_refused(predictions):
     """The message says what a row is."""
     with pytest.raises(InputError, match="lack the column 'truth'"):
-        evaluate.table(predictions.drop(columns="truth"), task="t")
+        Predictions(predictions.drop(columns="truth"))
 
 
 def test_no_test_rows_are_refused(predictions):
     """Validation rows alone measure nothing."""
     with pytest.raises(InputError, match="no labelled row of role 'test'"):
-        evaluate.table(predictions.assign(role="validation"), task="t")
+        Predictions(predictions.assign(role="validation")).measures("t")
 
 
 def test_swapping_two_models_swaps_their_rows(predictions, measured):
     """Names decide nothing."""
     swapped = predictions.assign(model=predictions["model"].map({"cnn": "svm", "svm": "cnn"}))
-    table = evaluate.table(swapped, task="encapsulation")
+    table = Predictions(swapped).measures("encapsulation")
     for a, b in (("cnn", "svm"), ("svm", "cnn")):
         one, two = measured[measured["model"] == a], table[table["model"] == b]
         pd.testing.assert_frame_equal(
@@ -306,7 +299,7 @@ def test_difference_is_that_of_the_table(measured, compared):
 
 def test_reversed_order_reverses_the_comparison(predictions, compared):
     """Differences change sign, p values stay."""
-    other = evaluate.compare(predictions.iloc[::-1], task="encapsulation", flips=500)
+    other = Predictions(predictions.iloc[::-1]).compare("encapsulation", flips=500)
     np.testing.assert_allclose(other["difference"], -compared["difference"], atol=1e-12)
     np.testing.assert_allclose(other["low"], -compared["high"], atol=1e-9)
     np.testing.assert_allclose(other["p_value"], compared["p_value"], atol=0.05)
@@ -320,7 +313,7 @@ def test_paired_interval_is_narrower_than_two_single_ones():
     corrected = np.flatnonzero(same != truth)[:6]
     same[corrected] = truth[corrected]
     rows.loc[rows["model"] == "svm", "predicted"] = same
-    table, difference = evaluate.table(rows, task="t"), evaluate.compare(rows, task="t", flips=100)
+    table, difference = Predictions(rows).measures("t"), Predictions(rows).compare("t", flips=100)
     paired = difference[difference["measure"] == "accuracy"].iloc[0]
     single = _value(table, "accuracy", "all", "high") - _value(table, "accuracy", "all", "low")
     assert paired["high"] - paired["low"] < single / 2
@@ -329,7 +322,7 @@ def test_paired_interval_is_narrower_than_two_single_ones():
 def test_identical_models_are_equal_within_limits(predictions):
     """Differences 0, p 1, and no interval without width."""
     one = predictions[predictions["model"] == "cnn"]
-    table = evaluate.compare(pd.concat([one, one.assign(model="copy")]), task="t", flips=100)
+    table = Predictions(pd.concat([one, one.assign(model="copy")])).compare("t", flips=100)
     assert (table["difference"] == 0).all() and (table["p_value"] == 1).all()
     bounded = table[table["measure"] != "log loss"]
     assert ((bounded["low"] < 0) & (bounded["high"] > 0)).all()
@@ -338,14 +331,14 @@ def test_identical_models_are_equal_within_limits(predictions):
 def test_only_common_particles_are_compared(predictions):
     """A model with fewer particles is paired on these."""
     rows = predictions.drop(predictions.index[:50])
-    table = evaluate.compare(rows, task="t", flips=100)
+    table = Predictions(rows).compare("t", flips=100)
     assert table.loc[table["measure"] == "accuracy", "n"].item() == 250
 
 
 def test_models_without_common_particles_are_not_compared(predictions):
     """The rows say so."""
     rows = predictions.assign(particle=predictions["model"] + predictions["particle"])
-    table = evaluate.compare(rows, task="t")
+    table = Predictions(rows).compare("t")
     assert table["difference"].isna().all() and set(table["method"]) == {
         "undefined: the models share no particle"
     }
@@ -353,7 +346,7 @@ def test_models_without_common_particles_are_not_compared(predictions):
 
 def test_holm_covers_the_primary_measure_alone():
     """Three models: three adjusted p values, as Holm's procedure gives them."""
-    table = evaluate.compare(_predictions(models=("a", "b", "c")), task="t", flips=500)
+    table = Predictions(_predictions(models=("a", "b", "c"))).compare("t", flips=500)
     adjusted = table.dropna(subset=["p_holm"])
     assert set(adjusted["measure"]) == {"balanced accuracy"} and len(adjusted) == 3
     np.testing.assert_allclose(adjusted["p_holm"], intervals.holm(adjusted["p_value"]))
@@ -361,19 +354,19 @@ def test_holm_covers_the_primary_measure_alone():
 
 def test_primary_measure_of_a_class_means_its_macro_average(predictions):
     """One measure per task, not one per class."""
-    table = evaluate.compare(predictions, task="t", primary="F1", flips=100)
+    table = Predictions(predictions).compare("t", primary="F1", flips=100)
     assert table.dropna(subset=["p_holm"])[["measure", "class"]].to_numpy().tolist() == [["F1", "macro"]]
 
 
 def test_unknown_primary_measure_is_refused(predictions):
     """The message lists the measures."""
     with pytest.raises(InputError, match="'recal' is no measure"):
-        evaluate.compare(predictions, task="t", primary="recal")
+        Predictions(predictions).compare("t", primary="recal")
 
 
 def test_tests_of_independence_are_used_where_it_holds(predictions, compared):
     """McNemar and DeLong for independent particles only, and named."""
-    alone = evaluate.compare(predictions.drop(columns="micrograph"), task="t", flips=100)
+    alone = Predictions(predictions.drop(columns="micrograph")).compare("t", flips=100)
     named = alone.set_index(["measure", "class"])["method"]
     assert named["accuracy", "all"].endswith("exact McNemar") and named["AUC", "full"].endswith("DeLong 1988")
     assert named["F1", "full"].endswith("sign-flip of particles")
@@ -387,7 +380,7 @@ def test_mcnemar_counts_the_discordant(predictions):
         predictions[predictions["model"] == m].eval("truth == predicted").to_numpy() for m in ("cnn", "svm")
     ]
     expected = intervals.mcnemar_exact((right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum())
-    table = evaluate.compare(predictions.drop(columns="micrograph"), task="t", flips=100)
+    table = Predictions(predictions.drop(columns="micrograph")).compare("t", flips=100)
     assert table.loc[table["measure"] == "accuracy", "p_value"].item() == pytest.approx(expected)
 
 
@@ -404,14 +397,13 @@ def test_clustered_auc_variance_is_obuchowskis(predictions):
     count = len(both)
     parts = [len(s) / (len(s) - 1) * (s**2).sum() / k**2 for s, k in ((of_x, m), (of_y, n))]
     variance = sum(parts) + 2 * count / (count - 1) * (both[:, 0] * both[:, 1]).sum() / (m * n)
-    (held,) = by_model(rows, CLASSES).values()
-    estimates = score_estimates(held, CLASSES)[0]
+    estimates = score_estimates(held_out.by_model(rows, CLASSES)["cnn"])
     assert estimates.variance[1] == pytest.approx(variance, rel=0.02)
 
 
 def test_baseline_shows_the_accuracy_paradox(predictions):
     """Always the majority: its share as accuracy, one third as balanced accuracy, no MCC."""
-    shown = evaluate.baseline(predictions, task="t")
+    shown = Predictions(predictions).baseline("t")
     one = predictions[predictions["model"] == "cnn"]["truth"]
     assert set(shown["model"]) == {f"always {one.mode()[0]}"}
     values = shown.set_index(["measure", "class"])["value"]
@@ -422,13 +414,145 @@ def test_baseline_shows_the_accuracy_paradox(predictions):
 
 def test_few_micrographs_and_few_positives_are_warned_of():
     """Below 20 micrographs and below 30 positives, not otherwise."""
-    few = evaluate.warnings(evaluate.table(_predictions(particles=100, micrographs=10), task="t"))
+    few = warnings(Predictions(_predictions(particles=100, micrographs=10)).measures("t"))
     assert any("10 micrographs are fewer than 20" in s for s in few)
     assert any("are truly uncertain, fewer than 30" in s for s in few)
-    assert evaluate.warnings(evaluate.table(_predictions(), task="t")) == []
+    assert warnings(Predictions(_predictions()).measures("t")) == []
 
 
 def test_comparison_is_the_same_by_seed(predictions):
     """Random exchanges come from one seed."""
-    runs = [evaluate.compare(predictions, task="t", flips=200, seed=5) for _ in range(2)]
+    runs = [Predictions(predictions).compare("t", flips=200, seed=5) for _ in range(2)]
     pd.testing.assert_frame_equal(*runs)
+
+
+def _random_matrices(number, seed=0):
+    """Yield confusion matrices of 2-5 classes, about half of them with absent classes or classes never called."""
+    rng = np.random.default_rng(seed)
+    for k in range(number):
+        size = rng.integers(2, 6)
+        counts = rng.poisson(rng.choice([0.3, 2, 40]), (size, size))
+        if k % 4 == 1:
+            counts[rng.integers(size)] = 0
+        if k % 4 == 2:
+            counts[:, rng.integers(size)] = 0
+        if k % 8 == 3:
+            counts = np.diag(np.diag(counts))
+        counts[rng.integers(size), rng.integers(size)] += 1
+        yield counts
+
+
+def _of_libraries(counts):
+    """Return {(measure, class): value} of scikit-learn, imbalanced-learn and statsmodels."""
+    size = len(counts)
+    labels = np.arange(size)
+    truth, calls, weight = np.repeat(labels, size), np.tile(labels, size), counts.ravel()
+    found = {}
+    for average in (None, "macro", "micro", "weighted"):
+        options = {"labels": labels, "average": average, "sample_weight": weight}
+        rates = metrics.precision_recall_fscore_support(truth, calls, zero_division=np.nan, **options)[:3]
+        # imbalanced-learn counts true negatives without their weights, so it gets one row a particle.
+        rows = np.repeat(truth, weight), np.repeat(calls, weight)
+        rates = [*rates, specificity_score(*rows, labels=labels, average=average)]
+        for name, value in zip(("PPV", "TPR", "F1", "TNR"), rates):
+            found |= (
+                {(name, c): v for c, v in enumerate(value)} if average is None else {(name, average): value}
+            )
+    found["accuracy", "all"] = metrics.accuracy_score(truth, calls, sample_weight=weight)
+    found["balanced accuracy", "all"] = metrics.balanced_accuracy_score(truth, calls, sample_weight=weight)
+    found["MCC", "all"] = metrics.matthews_corrcoef(truth, calls, sample_weight=weight)
+    found["kappa", "all"] = cohens_kappa(counts, return_results=False)
+    return found
+
+
+@pytest.fixture(scope="module")
+def matrices():
+    """1,000 random matrices, degenerate ones among them."""
+    return list(_random_matrices(1000))
+
+
+@pytest.mark.parametrize("number", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_every_measure_equals_the_libraries_where_it_is_defined(matrices, number):
+    """TPR, TNR, PPV, F1 per class and averaged, accuracy, balanced accuracy, MCC, kappa agree to 1e-12."""
+    compared = 0
+    for counts in matrices[:number]:
+        labels = measures.call_labels(range(len(counts)))
+        ours = dict(zip(labels, measures.call_values(counts.astype(float))))
+        with ignored.catch_warnings():
+            ignored.simplefilter("ignore")
+            theirs = _of_libraries(counts)
+        for label, value in theirs.items():
+            if not np.isnan(ours[label]):
+                assert ours[label] == pytest.approx(value, abs=1e-12), (label, counts)
+                compared += 1
+    assert compared > 20 * number
+
+
+def test_npv_is_the_ppv_of_the_other_class():
+    """In two classes the NPV of one is the PPV of the other."""
+    labels = measures.call_labels("ab")
+    values = dict(zip(labels, measures.call_values(np.array([[5.0, 3], [2, 9]]))))
+    assert values["NPV", "a"] == values["PPV", "b"] == 9 / 12
+
+
+def test_harmonic_mean_of_tpr_and_tnr_is_that():
+    """The quantity that the slides call F1 is 2 TPR TNR / (TPR + TNR)."""
+    labels = measures.call_labels("ab")
+    values = dict(zip(labels, measures.call_values(np.array([[8.0, 2], [5, 5]]))))
+    assert values["harmonic mean of TPR and TNR", "a"] == pytest.approx(2 * 0.8 * 0.5 / 1.3)
+
+
+def test_undefined_is_nan_exactly_where_a_denominator_is_0(matrices):
+    """TPR, PPV, F1, NPV, TNR of a class are NaN if and only if their denominator is 0."""
+    for counts in matrices[:200]:
+        values = dict(
+            zip(measures.call_labels(range(len(counts))), measures.call_values(counts.astype(float)))
+        )
+        for c in range(len(counts)):
+            truly, called, n = counts[c].sum(), counts[:, c].sum(), counts.sum()
+            zero = {"TPR": truly, "PPV": called, "F1": truly + called, "TNR": n - truly, "NPV": n - called}
+            assert {m for m in zero if np.isnan(values[m, c])} == {m for m, d in zero.items() if d == 0}
+
+
+def _of_one_unit(counts, classes):
+    """Return the estimates of a confusion matrix that is one micrograph."""
+    return measures.call_estimates(counts[None].astype(float), np.ones(1), False, classes)
+
+
+def test_every_undefined_measure_has_a_reason_and_no_other(matrices):
+    """The words are empty exactly where there is a value."""
+    for counts in matrices[:200]:
+        found = _of_one_unit(counts, [f"c{k}" for k in range(len(counts))])
+        undefined = np.isnan(found.value)
+        assert [r.startswith("undefined: ") and len(r) > 15 for r in found.reason] == list(undefined)
+        assert [r == "" for r in found.reason] == list(~undefined)
+
+
+def test_reason_names_the_class():
+    """A class that is never called is named."""
+    found = _of_one_unit(np.array([[5, 0], [3, 0]]), ["empty", "full"])
+    place = measures.call_labels(["empty", "full"]).index(("PPV", "full"))
+    assert found.reason[place] == "undefined: no particle is called full"
+
+
+def test_values_do_not_change_when_all_counts_double(matrices):
+    """Measures are homogeneous of degree 0, as their linearisation requires."""
+    for counts in matrices[:50]:
+        once, twice = measures.call_values(counts.astype(float)), measures.call_values(2.0 * counts)
+        np.testing.assert_allclose(once, twice, rtol=1e-12)
+
+
+def test_worked_puts_the_numbers_into_the_formula(predictions):
+    """The formula with numbers, evaluated, is the value, which is that of the table."""
+    held = Predictions(predictions)
+    shown, measured = held.worked("cnn"), held.measures("t")
+    assert len(shown) == 6 * len(CLASSES) and shown["numbers"].str.contains(r"\d").all()
+    for row in shown.itertuples():
+        assert eval(row.numbers.replace("×", "*")) == pytest.approx(row.value)
+        assert _value(measured, row.measure, row._5) == pytest.approx(row.value)
+
+
+def test_worked_refuses_an_unknown_model(predictions):
+    """The message names the model and the choices."""
+    with pytest.raises(InputError, match="no model 'round' in the predictions; there are cnn, svm"):
+        Predictions(predictions).worked("round")

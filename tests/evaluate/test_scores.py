@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import special
+from sklearn.metrics import roc_curve
 
-from temlib.evaluate.predictions import by_model
-from temlib.evaluate.scores import missing, score_estimates, score_labels
+from temlib.evaluate import Predictions
+from temlib.evaluate.held_out import by_model
+from temlib.evaluate.scores import score_estimates
+from tests.evaluate.conftest import drawn
 
 CLASSES = ["a", "b", "c"]
 
@@ -33,38 +36,81 @@ def held():
 
 def test_influences_are_those_of_leaving_a_micrograph_out(held):
     """The variance of every measure is that of the jackknife over micrographs, to 10 %."""
-    estimates, _ = score_estimates(held, CLASSES)
-    left_out = [score_estimates(held.take(held.micrograph != k), CLASSES)[0].value for k in range(40)]
+    estimates = score_estimates(held)
+    left_out = [score_estimates(held.take(held.micrograph != k)).value for k in range(40)]
     jackknife = 39 * np.var(left_out, axis=0)
     np.testing.assert_allclose(estimates.variance, jackknife, rtol=0.1)
 
 
 def test_influences_sum_to_zero(held):
     """Up to the factors for few micrographs, which are the same for all units here."""
-    estimates, _ = score_estimates(held, CLASSES)
-    np.testing.assert_allclose(estimates.influences.sum(axis=0), 0, atol=1e-12)
+    estimates = score_estimates(held)
+    np.testing.assert_allclose(estimates.influence.sum(axis=0), 0, atol=1e-12)
 
 
 def test_two_classes_halve_the_brier_score():
     """So it is the mean of (p - y)^2, as in scikit-learn."""
     table = pd.DataFrame({"particle": [1, 2], "model": "m", "truth": ["a", "b"], "predicted": "a"})
     held = by_model(table.assign(p_a=[0.8, 0.6], p_b=[0.2, 0.4]), ["a", "b"])["m"]
-    values = dict(zip(score_labels(["a", "b"]), score_estimates(held, ["a", "b"])[0].value))
-    assert values["Brier score", "all"] == pytest.approx((0.04 + 0.36) / 2)
+    found = score_estimates(held)
+    assert found.value[(found.measure == "Brier score") & (found.label == "all")] == pytest.approx(
+        (0.04 + 0.36) / 2
+    )
 
 
 def test_only_defined_measures_have_no_reason(held):
     """For complete, missing, and badly summed probabilities."""
     for case in (held, _held(p_a=np.nan), _held(p_a=0.3), _held(truth="a")):
-        estimates, reasons = score_estimates(case, CLASSES)
-        assert [r == "" for r in reasons] == list(~np.isnan(estimates.value))
+        estimates = score_estimates(case)
+        assert [r == "" for r in estimates.reason] == list(~np.isnan(estimates.value))
 
 
-def test_missing_names_the_number_of_particles():
+def test_what_is_unusable_names_the_number_of_particles():
     """A reason for the order, and one for the probabilities."""
     table = [np.nan] * 3 + [0.2] * 797
-    assert missing(_held(p_a=table))[0].startswith("undefined: 3 of 800 particles")
-    assert missing(_held(p_a=9.0)) == (
+    assert _held(p_a=table).unusable[0].startswith("undefined: 3 of 800 particles")
+    assert _held(p_a=9.0).unusable == (
         "",
         "undefined: the probabilities of 800 of 800 particles do not sum to 1",
     )
+
+
+def test_roc_is_scikit_learns():
+    """At every false positive rate of the grid, for fewer distinct scores than thresholds."""
+    predictions, _ = drawn(["alpha"], particles=150)
+    found = Predictions(predictions).curves(draws=10)
+    part = found[(found["class"] == "full") & (found["curve"] == "ROC")]
+    fpr, tpr, _ = roc_curve(predictions["truth"] == "full", predictions["p_full"], drop_intermediate=False)
+    assert np.allclose(part["value"], np.interp(part["x"], fpr, tpr), atol=1e-9)
+
+
+def test_precision_at_a_recall_is_counted():
+    """Four particles: half of the positives are found at precision 1, all at 2 of 3."""
+    rows = pd.DataFrame(
+        {"particle": list("abcd"), "micrograph": list("wxyz"), "model": "m", "truth": list("pnpn")}
+    )
+    rows = rows.assign(predicted="p", p_p=[0.9, 0.5, 0.4, 0.1], p_n=[0.1, 0.5, 0.6, 0.9])
+    found = Predictions(rows).curves(draws=5)
+    part = found[(found["class"] == "p") & (found["curve"] == "precision–recall")].set_index("x")["value"]
+    assert part[0.5] == 1 and part[0.52] == pytest.approx(2 / 3) and part[1.0] == pytest.approx(2 / 3)
+
+
+def test_the_band_holds_the_curve_and_widens_with_clustering():
+    """Doubling each particle within its micrograph adds no information: the band stays, while that of particles would shrink."""
+    predictions, _ = drawn(["alpha"], particles=400, micrographs=40)
+    twice = pd.concat([predictions, predictions.assign(particle=predictions["particle"] + "b")])
+    one, two = (Predictions(rows).curves(seed=1) for rows in (predictions, twice))
+    assert ((one["low"] <= one["value"]) & (one["value"] <= one["high"])).all()
+    width = [(t["high"] - t["low"]).mean() for t in (one, two)]
+    assert width[1] == pytest.approx(width[0], rel=0.1)
+
+
+def test_what_cannot_be_drawn_is_left_out():
+    """No probabilities, an absent class, one micrograph without a band."""
+    predictions, _ = drawn(["alpha"])
+    assert Predictions(predictions.drop(columns="p_full")).curves().empty
+    assert "uncertain" not in set(
+        Predictions(predictions[predictions["truth"] != "uncertain"]).curves(draws=5)["class"]
+    )
+    single = Predictions(predictions.assign(micrograph="m")).curves()
+    assert single["low"].isna().all() and (single["method"] == "no band: one micrograph").all()

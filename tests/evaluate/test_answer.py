@@ -1,81 +1,17 @@
-"""Notebook 4 as a whole: run cell by cell on tables made here, and read what it shows."""
+"""The answer in words, and notebook 4 as a whole: run cell by cell on tables made here, and what it shows is read."""
 
-import ast
 import json
 import re
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from temlib import evaluate, figures
-from temlib.files import write_csv, write_json, write_text
+from temlib.evaluate import answer
+from temlib.files import write_json, write_text
 from temlib.report import html, notebook
-
-CLASSES = ["empty", "full", "uncertain"]
-
-
-def drawn(models, *, particles=240, micrographs=24, seed=0, classes=CLASSES, quality=(1.6, 0.8, 1.1)):
-    """Return predictions and particles of models that differ in quality."""
-    rng = np.random.default_rng(seed)
-    truth = rng.choice(
-        len(classes), particles, p=np.array([6, 3, 1][: len(classes)]) / sum([6, 3, 1][: len(classes)])
-    )
-    micrograph = rng.integers(0, micrographs, particles)
-    names, rows = np.array(classes, object), []
-    table = pd.DataFrame(
-        {"particle": [f"p{i:04d}" for i in range(particles)], "micrograph": [f"m{i:02d}" for i in micrograph]}
-    )
-    for model, good in zip(models, quality):
-        logits = rng.normal(size=(particles, len(classes))) + good * np.eye(len(classes))[truth]
-        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        part = table.assign(
-            model=model,
-            fold=micrograph % 3 + 1,
-            role="test",
-            truth=names[truth],
-            predicted=names[p.argmax(1)],
-        )
-        rows.append(part.assign(**{f"p_{c}": p[:, k] for k, c in enumerate(classes)}))
-    return pd.concat(rows, ignore_index=True), table.assign(content=names[truth])
-
-
-def write(folder, predictions, particles):
-    """Write what notebook 3 leaves."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_csv(folder / "predictions.csv", predictions)
-    write_csv(folder / "particles.csv", particles)
-    models = predictions["model"].unique()
-    write_csv(folder / "costs.csv", pd.DataFrame({"model": models, "fold": 1, "training_s": 1.0}))
-
-
-def shown(reports, monkeypatch, **values):
-    """Run notebook 4 and return all that it shows, pictures as their numbers and words."""
-    monkeypatch.setenv("TEMLIB_REPORTS", str(reports))
-    texts = []
-
-    def display(thing):
-        if isinstance(thing, figures.Picture):
-            thing.plot()
-            texts.append(
-                "\n".join([thing.alt, thing.caption, thing.frame().to_csv(index=False, float_format="%.9g")])
-            )
-        elif thing is not None:
-            texts.append(thing._repr_html_() if hasattr(thing, "_repr_html_") else str(thing))
-
-    space = {"display": display}
-    cells = json.loads((notebook.NOTEBOOKS / "4_evaluate.ipynb").read_text(encoding="utf-8"))["cells"]
-    for cell in (c for c in cells if c["cell_type"] == "code"):
-        body = ast.parse("".join(cell["source"])).body
-        last = body.pop() if isinstance(body[-1], ast.Expr) else None
-        exec(compile(ast.Module(body, []), "cell", "exec"), space)
-        if "parameters" in cell["metadata"].get("tags", []):
-            space |= values
-        elif last is not None:
-            display(eval(compile(ast.Expression(last.value), "cell", "eval"), space))
-    return texts
+from tests.evaluate.conftest import CLASSES, drawn, shown, write
 
 
 def exchanged(text):
@@ -158,7 +94,7 @@ def test_notebook_4_imports_no_tensorflow_and_trains_nothing(tmp_path):
     predictions, particles = drawn(["residual", "svm_texture"], particles=1000, micrographs=40)
     write(tmp_path / "r", predictions, particles)
     code = (
-        "import sys; sys.path.insert(0, '.'); import pytest\nfrom pathlib import Path\nfrom tests.evaluate.test_evaluate import shown\n"
+        "import sys; sys.path.insert(0, '.'); import pytest\nfrom pathlib import Path\nfrom tests.evaluate.conftest import shown\n"
         f"shown(Path({str(tmp_path)!r}), pytest.MonkeyPatch(), run='r', task='content', primary='residual')\n"
         "assert not {'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules)"
     )
@@ -210,11 +146,11 @@ def test_the_report_comes_and_says_what_cannot_be_computed(kind, words, tmp_path
     assert "nan %" not in page and ">nan<" not in page.lower()
 
 
-def test_opponent_is_of_the_other_kind_whatever_the_results():
+def test_comparator_is_of_the_other_kind_whatever_the_results():
     """A network against the stronger SVM, an SVM against the first network, else the first other model."""
     assert (
-        evaluate.comparator(["lipnet4", "residual", "svm_thesis", "svm_texture"], "residual") == "svm_texture"
+        answer.comparator(["lipnet4", "residual", "svm_thesis", "svm_texture"], "residual") == "svm_texture"
     )
-    assert evaluate.comparator(["lipnet4", "residual", "svm_texture"], "svm_texture") == "lipnet4"
-    assert evaluate.comparator(["a", "b"], "b") == "a"
-    assert evaluate.comparator(["a"], "a") is None
+    assert answer.comparator(["lipnet4", "residual", "svm_texture"], "svm_texture") == "lipnet4"
+    assert answer.comparator(["a", "b"], "b") == "a"
+    assert answer.comparator(["a"], "a") is None

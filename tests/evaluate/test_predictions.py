@@ -5,9 +5,10 @@ import re
 import pandas as pd
 import pytest
 
-from temlib import evaluate
+from temlib import data
+from temlib.evaluate import Predictions
 from temlib.files import InputError
-from tests.evaluate.test_evaluate import CLASSES, drawn, shown, write
+from tests.evaluate.conftest import drawn, shown, write
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def own():
 def _joined(own, tmp_path, text):
     path = tmp_path / "theirs.csv"
     path.write_text(text, encoding="utf-8")
-    return evaluate.join(own, path, classes=CLASSES)
+    return Predictions(own, data.read_table(path))
 
 
 def _good(own):
@@ -28,22 +29,21 @@ def _good(own):
 
 def test_the_same_predictions_under_another_name_measure_the_same(own, tmp_path):
     """Truth, micrograph and fold come from the run."""
-    joined, notes = _joined(own, tmp_path, _good(own).to_csv(index=False))
-    table = evaluate.table(joined, task="t").set_index(["model", "measure", "class"])[
-        ["value", "low", "high"]
-    ]
+    held = _joined(own, tmp_path, _good(own).to_csv(index=False))
+    table = held.measures("t").set_index(["model", "measure", "class"])[["value", "low", "high"]]
     pd.testing.assert_frame_equal(table.loc["theirs"], table.loc["residual"])
-    assert notes == []
+    assert held.notes == []
 
 
 def test_spreadsheets_of_other_countries_are_read(own, tmp_path):
     """Semicolons, decimal commas, a byte order mark, capitals."""
     rows = _good(own).assign(predicted=own["predicted"].str.upper())
-    joined, notes = _joined(own, tmp_path, "\ufeff" + rows.to_csv(index=False, sep=";", decimal=","))
+    held = _joined(own, tmp_path, "\ufeff" + rows.to_csv(index=False, sep=";", decimal=","))
     assert (
-        notes == []
+        held.notes == []
         and (
-            joined.loc[joined["model"] == "theirs", "predicted"].to_numpy() == own["predicted"].to_numpy()
+            held.table.loc[held.table["model"] == "theirs", "predicted"].to_numpy()
+            == own["predicted"].to_numpy()
         ).all()
     )
 
@@ -53,39 +53,43 @@ def test_missing_unknown_and_duplicate_particles_are_said_and_counted_once(own, 
     rows = _good(own).iloc[10:]
     twice = rows.head(3).assign(predicted="uncertain")
     unknown = rows.head(2).assign(particle=["x1", "x2"])
-    joined, notes = _joined(own, tmp_path, pd.concat([rows, twice, unknown]).to_csv(index=False))
-    theirs = joined[joined["model"] == "theirs"]
+    held = _joined(own, tmp_path, pd.concat([rows, twice, unknown]).to_csv(index=False))
+    theirs = held.table[held.table["model"] == "theirs"]
     assert theirs["particle"].is_unique and len(theirs) == 230
     assert (theirs["predicted"].head(3).to_numpy() == rows["predicted"].head(3).to_numpy()).all()
-    said = " ".join(notes)
-    assert "2 rows name no held-out particle" in said and "'x1'" in said
-    assert "3 rows repeat a particle" in said and "10 of the 240 held-out particles are missing" in said
-    table = evaluate.table(joined, task="t")
+    said = " ".join(held.notes)
+    assert "name no held-out particle of this run: 2 (such as 'x1')" in said
+    assert (
+        "first row counts: 3 (such as 'p0010')" in said
+        and "10 of the 240 held-out particles are missing" in said
+    )
+    table = held.measures("t")
     assert table.loc[(table["model"] == "theirs") & (table["measure"] == "accuracy"), "n"].item() == 230
 
 
 def test_probabilities_that_do_not_sum_to_1_are_said(own, tmp_path):
     """Their order still counts, no log loss is claimed."""
     rows = _good(own).assign(p_full=own["p_full"] * 3)
-    joined, notes = _joined(own, tmp_path, rows.to_csv(index=False))
-    assert "do not sum to 1" in notes[0]
-    table = evaluate.table(joined, task="t").set_index(["model", "measure", "class"])["value"]
+    held = _joined(own, tmp_path, rows.to_csv(index=False))
+    assert "do not sum to 1" in held.notes[0]
+    table = held.measures("t").set_index(["model", "measure", "class"])["value"]
     assert pd.isna(table[("theirs", "log loss", "all")]) and table[("theirs", "AUC", "full")] > 0.5
 
 
 def test_calls_alone_join_and_their_limits_are_said(own, tmp_path):
     """No probabilities, or not of every class."""
-    assert "no probabilities" in _joined(own, tmp_path, _good(own).iloc[:, :2].to_csv(index=False))[1][0]
+    assert "no probabilities" in _joined(own, tmp_path, _good(own).iloc[:, :2].to_csv(index=False)).notes[0]
     assert (
-        "'p_uncertain' is missing" in _joined(own, tmp_path, _good(own).iloc[:, :4].to_csv(index=False))[1][0]
+        "'p_uncertain' is missing"
+        in _joined(own, tmp_path, _good(own).iloc[:, :4].to_csv(index=False)).notes[0]
     )
 
 
 def test_several_models_in_one_file_and_a_name_that_is_taken(own, tmp_path):
     """A model called as one of the run's gets the file's name added."""
     rows = pd.concat([_good(own).assign(model="residual"), _good(own).assign(model="")])
-    joined, _ = _joined(own, tmp_path, rows.to_csv(index=False))
-    assert list(joined["model"].unique()) == ["residual", "residual (theirs)", "theirs"]
+    held = _joined(own, tmp_path, rows.to_csv(index=False))
+    assert list(held.table["model"].unique()) == ["residual", "residual (theirs)", "theirs"]
 
 
 @pytest.mark.parametrize(

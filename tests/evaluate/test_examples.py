@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from temlib import evaluate
-from tests.evaluate.test_evaluate import drawn
+from temlib.evaluate import Predictions
+from tests.evaluate.conftest import drawn
 
 
 @pytest.fixture(scope="module")
@@ -14,10 +15,10 @@ def predictions():
     return drawn(["alpha", "beta"])[0]
 
 
-def test_wide_has_each_particle_once(predictions):
+def test_per_particle_has_each_particle_once(predictions):
     """Also where a model's rows are repeated, and where one lacks a particle."""
     lacking = predictions.drop(predictions.index[-1])
-    wide = evaluate.per_particle(pd.concat([lacking, lacking[lacking["model"] == "alpha"]]))
+    wide = Predictions(pd.concat([lacking, lacking[lacking["model"] == "alpha"]])).per_particle()
     assert wide["particle"].is_unique and len(wide) == 240
     last = wide.set_index("particle").loc["p0239"]
     assert (
@@ -29,18 +30,18 @@ def test_wide_has_each_particle_once(predictions):
 
 def test_disagreements_are_ordered_by_distance(predictions):
     """One right, the other wrong, the clearest first; both directions together are all the disagreements in rightness."""
-    wide = evaluate.per_particle(predictions)
-    found = evaluate.disagreements(wide, "alpha", "beta")
+    held = Predictions(predictions)
+    wide, found = held.per_particle(), held.disagreements("alpha", "beta")
     assert (found["alpha"] == found["truth"]).all() and (found["beta"] != found["truth"]).all()
     assert found["distance"].is_monotonic_decreasing
-    both = len(found) + len(evaluate.disagreements(wide, "beta", "alpha"))
+    both = len(found) + len(held.disagreements("beta", "alpha"))
     assert both == ((wide["alpha"] == wide["truth"]) != (wide["beta"] == wide["truth"])).sum()
 
 
 def test_worst_errors_are_the_least_probable_truths(predictions):
     """All wrong calls, in order."""
-    wide = evaluate.per_particle(predictions)
-    found = evaluate.worst_errors(wide, "beta")
+    held = Predictions(predictions)
+    wide, found = held.per_particle(), held.worst_errors("beta")
     assert len(found) == (wide["beta"] != wide["truth"]).sum() and found["p beta"].is_monotonic_increasing
 
 
@@ -54,8 +55,9 @@ def test_label_audit_finds_planted_errors():
     predictions.loc[changed, "truth"] = predictions.loc[changed, "truth"].map(
         {"empty": "full", "full": "uncertain", "uncertain": "empty"}
     )
-    audit = evaluate.label_audit(predictions)
-    suspected = audit[audit["suspected"]]
+    held = Predictions(predictions)
+    audit, suspected = held.label_audit(), held.suspected_labels()
+    assert suspected["words"].str.fullmatch(r"labelled \w+\nor \w+\?").all()
     assert audit["particle"].is_unique and len(audit) == 2000
     assert suspected["particle"].isin(wrong).mean() > 0.6 and suspected["particle"].isin(wrong).sum() > 60
     assert audit["particle"].head(50).isin(wrong).mean() > 0.8
@@ -65,7 +67,9 @@ def test_label_audit_finds_planted_errors():
 
 def test_label_audit_without_probabilities_is_empty(predictions):
     """Calls alone say nothing of confidence."""
-    audit = evaluate.label_audit(predictions.drop(columns=[c for c in predictions if c.startswith("p_")]))
+    audit = Predictions(
+        predictions.drop(columns=[c for c in predictions if c.startswith("p_")])
+    ).label_audit()
     assert (
         audit.empty
         and evaluate.audit_precision(audit, pd.DataFrame({"particle": ["a"], "truth_x": ["b"]}), "x") == []
@@ -77,7 +81,19 @@ def test_ceiling_of_annotators_and_of_simulated_labels():
     table = pd.DataFrame({"task@a": list("xxyy"), "task@b": list("xxyy"), "task@c": list("xyyy")})
     table["task"] = ["x", "x", "y", "uncertain"]
     table["truth_task"] = list("xyyy")
-    found = evaluate.ceiling(table, "task").set_index("who")["value"]
+    found = evaluate.annotator_ceiling(table, "task").set_index("who")["value"]
     assert found["c"] == pytest.approx(0.75)  # half of the others' x, all of their y
     assert found["the labels"] == pytest.approx((1 + 0.5) / 2)
-    assert evaluate.ceiling(table[["task"]], "task").empty
+    assert evaluate.annotator_ceiling(table[["task"]], "task").empty
+
+
+def test_the_worst_micrograph_is_named_with_its_share_of_the_errors():
+    """One error of four particles, all of it in m0; an unlabelled particle is no error."""
+    rows = [("p0", "m0", "a", "a"), ("p1", "m0", "b", "a"), ("p2", "m1", "a", "a"), ("p3", "m1", "b", "b")]
+    rows = pd.DataFrame(
+        [*rows, ("p4", "m1", None, "b")], columns=["particle", "micrograph", "truth", "predicted"]
+    )
+    held = Predictions(rows.assign(model="net", role="test"))
+    scores, (sentence,) = held.by_micrograph(), held.worst_micrographs()
+    assert scores["micrograph"].tolist() == ["m0", "m1"] and scores["right"].tolist() == [0.5, 1.0]
+    assert "m0" in sentence and "100%" in sentence

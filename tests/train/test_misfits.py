@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from temlib import evaluate, train
+from temlib import train
 from temlib.train import Trained
 
 
@@ -57,12 +57,3 @@ def test_each_misfit_is_named():
     for words, case in cases.items():
         found = train.misfits(case)
         assert len(found) == 1 and words in found[0]
-
-
-def test_the_worst_micrograph_is_named_with_its_share_of_the_errors():
-    """One error of four particles, all of it in m0."""
-    scores = evaluate.by_micrograph(trained(SOUND).predictions)
-    assert scores["micrograph"].tolist() == ["m0", "m1"] and scores["right"].tolist() == [0.5, 1.0]
-    assert "m0" in evaluate.worst_micrograph(scores, "net") and "100%" in evaluate.worst_micrograph(
-        scores, "net"
-    )

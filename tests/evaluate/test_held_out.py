@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temlib.evaluate.predictions import HeldOut, by_model
+from temlib.evaluate.held_out import HeldOut, by_model
 from temlib.files import InputError
 
 
@@ -51,9 +51,9 @@ def test_take_renumbers_micrographs():
     assert isinstance(held, HeldOut) and held.units.number == 1 and held.particle.tolist() == ["z"]
 
 
-def test_model_without_any_call_is_refused():
+def test_model_that_predicts_nothing_is_refused():
     """The message names it."""
-    with pytest.raises(InputError, match="The model 'm' has no call"):
+    with pytest.raises(InputError, match="The model 'm' predicts no class"):
         by_model(_rows(predicted=None), ["a", "b"])
 
 
@@ -62,3 +62,9 @@ def test_particle_in_two_micrographs_is_refused():
     rows = pd.concat([_rows(micrograph="m1"), _rows(micrograph="m2")])
     with pytest.raises(InputError, match="'x' has two values of 'micrograph'"):
         by_model(rows, ["a", "b"])
+
+
+def test_unknown_label_is_refused():
+    """A label that is no class is an error that names it."""
+    with pytest.raises(InputError, match="'truth' holds 'b', which is none of the classes a"):
+        by_model(_rows(), ["a"])

@@ -1,0 +1,226 @@
+"""The predictions table as arrays: checked once, the held-out particles of each model, each counted once.
+
+Rows of the predictions table (see docs/architecture.md) count when their `role` is "test" and their truth is
+known. A particle counts once for a model: the probabilities of repeated rows (several seeds, repeated
+cross-validation) are averaged first. Without `role` every row is held out; without `micrograph`, or where each
+micrograph has one particle, particles are the units.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from temlib.evaluate import intervals
+from temlib.files import InputError
+
+# A float32 softmax over tens of classes, written with six digits, sums to 1 within this.
+SUM_TOLERANCE = 1e-3
+REQUIRED = ("particle", "model", "truth", "predicted")
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is resampled or exchanged as a whole: micrographs, or particles where those are independent."""
+
+    code: np.ndarray  # (n,) of each particle, from 0
+
+    @property
+    def number(self):
+        """How many units there are."""
+        return int(self.code.max()) + 1
+
+    @property
+    def small_sample_factor(self):
+        """The factor sqrt(units / (units - 1)) of influences; NaN for one unit."""
+        return intervals.small_sample_factor(self.number)
+
+    def sums(self, columns):
+        """Return the sums (units, K) of columns (n, K) over the particles of each unit."""
+        return np.column_stack([np.bincount(self.code, column, self.number) for column in columns.T])
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The test particles of one model, each once, as arrays."""
+
+    classes: list  # of str, in the order of the probabilities
+    particle: np.ndarray  # (n,) names
+    micrograph: np.ndarray  # (n,) codes from 0
+    independent: bool  # particles, not micrographs, are the units
+    truth: np.ndarray  # (n,) positions in the classes
+    predicted: np.ndarray  # (n,)
+    probabilities: np.ndarray  # (n, classes), NaN where unknown
+    notes: tuple = ()  # sentences on what was left out or averaged
+
+    @property
+    def micrographs(self):
+        """How many micrographs there are."""
+        return int(self.micrograph.max()) + 1
+
+    @property
+    def units(self):
+        """The micrographs, or the particles where those are independent."""
+        return Units(np.arange(len(self.truth)) if self.independent else self.micrograph)
+
+    @property
+    def confidence(self):
+        """The probability of the predicted class (n,)."""
+        return self.probabilities[np.arange(len(self.truth)), self.predicted]
+
+    @property
+    def unusable(self):
+        """Why probabilities give no order of the particles, and why they are no probabilities; "" where they are."""
+        unknown = int(np.isnan(self.probabilities).any(axis=1).sum())
+        if unknown:
+            reason = f"undefined: {unknown} of {len(self.truth)} particles have no probability of every class"
+            return reason, reason
+        wrong = int(np.count_nonzero(no_probabilities(self.probabilities)))
+        share = f"{wrong} of {len(self.truth)}"
+        return "", f"undefined: the probabilities of {share} particles do not sum to 1" if wrong else ""
+
+    def take(self, rows):
+        """Return the particles at the positions `rows`."""
+        micrograph = np.unique(self.micrograph[rows], return_inverse=True)[1]
+        columns = (column[rows] for column in (self.truth, self.predicted, self.probabilities))
+        return HeldOut(self.classes, self.particle[rows], micrograph, self.independent, *columns, self.notes)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A predictions table as arrays, all rows of it, and the held-out particles of each model."""
+
+    table: pd.DataFrame
+    classes: list
+    probabilities: np.ndarray  # (n, classes), NaN where unknown
+    truth: np.ndarray  # (n,) positions in the classes, -1 where unknown
+    test: np.ndarray  # (n,) bool
+    models: dict  # of str to HeldOut
+
+
+def parsed(table):
+    """Return the `Rows` of a table; a missing column, a wrong label or no row that counts is an `InputError`."""
+    classes = classes_of(table)
+    test = (table["role"] == "test").to_numpy() if "role" in table else np.ones(len(table), bool)
+    probabilities, truth = probability_columns(table, classes), label_codes(table["truth"], classes)
+    return Rows(table, classes, probabilities, truth, test, by_model(table, classes))
+
+
+def no_probabilities(p):
+    """Return which rows of p (n, classes) are negative or do not sum to 1."""
+    return (p < 0).any(axis=1) | (np.abs(p.sum(axis=1) - 1) > SUM_TOLERANCE)
+
+
+def classes_of(table):
+    """Return the classes: those of the p_ columns in their order, then any other label, sorted."""
+    missing = [column for column in REQUIRED if column not in table.columns]
+    if missing:
+        raise InputError(
+            f"The predictions lack the column {missing[0]!r} (they have {', '.join(map(str, table))}): "
+            "a row is particle, micrograph, model, fold, role, truth, predicted, p_<class>."
+        )
+    named = [column[2:] for column in table.columns if column.startswith("p_")]
+    labels = set(table["truth"].dropna().unique()) | set(table["predicted"].dropna().unique())
+    return named + sorted(str(label) for label in labels if str(label) not in named and str(label) != "")
+
+
+def by_model(table, classes):
+    """Return the `HeldOut` of each model, in the order in which the models occur."""
+    rows = table[table["role"] == "test"] if "role" in table.columns else table
+    rows = rows[_filled(rows["truth"])]
+    if rows.empty:
+        raise InputError("The predictions hold no labelled row of role 'test': only those are measured.")
+    rows = rows.assign(micrograph=_micrographs(rows))
+    _refuse_contradictions(rows)
+    independent = rows["micrograph"].nunique() == rows["particle"].nunique()
+    return {str(m): _of_model(part, classes, independent) for m, part in rows.groupby("model", sort=False)}
+
+
+def _filled(column):
+    """Return which values are neither missing nor empty text."""
+    return column.notna() & (column.astype(str) != "")
+
+
+def _micrographs(rows):
+    """Return the micrograph of each row; a particle of unknown micrograph is a unit of its own."""
+    own = "particle " + rows["particle"].astype(str)
+    if "micrograph" not in rows.columns:
+        return own.astype(object)
+    return rows["micrograph"].astype(object).where(_filled(rows["micrograph"]), own)
+
+
+def _refuse_contradictions(rows):
+    """Refuse a particle that has two truths or two micrographs, in one model or between models."""
+    which, names = pd.factorize(rows["particle"])
+    first = np.unique(which, return_index=True)[1]
+    for column in ("truth", "micrograph"):
+        codes = pd.factorize(rows[column].astype(str))[0]
+        wrong = np.flatnonzero(codes != codes[first][which])
+        if len(wrong):
+            raise InputError(
+                f"The particle {names[which[wrong[0]]]!r} has two values of {column!r} in the predictions: "
+                "a particle name must stand for one particle in every row."
+            )
+
+
+def _of_model(rows, classes, independent):
+    """Return the `HeldOut` of one model's labelled test rows."""
+    notes = []
+    given = _filled(rows["predicted"])
+    if not given.any():
+        raise InputError(
+            f"The model {rows['model'].iloc[0]!r} predicts no class on any labelled test row: "
+            "fill its column 'predicted' or leave the model out."
+        )
+    if not given.all():
+        notes.append(f"{int((~given).sum())} rows without a predicted class are left out")
+        rows = rows[given]
+    truth, predicted = (_known_codes(rows[column], classes) for column in ("truth", "predicted"))
+    probabilities = probability_columns(rows, classes)
+    micrograph = pd.factorize(rows["micrograph"])[0]
+    particle = rows["particle"].to_numpy()
+    which = pd.factorize(rows["particle"])[0]
+    first = np.unique(which, return_index=True)[1]
+    if len(first) < len(which):
+        notes.append(f"the repeated rows of {int((np.bincount(which) > 1).sum())} particles are averaged")
+        predicted, probabilities = _averaged(which, first, predicted, probabilities)
+        particle, micrograph, truth = particle[first], micrograph[first], truth[first]
+    return HeldOut(classes, particle, micrograph, independent, truth, predicted, probabilities, tuple(notes))
+
+
+def label_codes(column, classes):
+    """Return the position in `classes` of each label of a column, -1 for a missing or unknown one."""
+    return pd.Index(classes, dtype=object).get_indexer(column.astype(str).astype(object))
+
+
+def _known_codes(column, classes):
+    """Return the positions of labels, all of which must be known."""
+    codes = label_codes(column, classes)
+    if (codes < 0).any():
+        raise InputError(
+            f"The column {column.name!r} holds {column.iloc[int(np.argmin(codes))]!r}, which is none of the "
+            f"classes {', '.join(classes)}: correct the label or name the class."
+        )
+    return codes
+
+
+def probability_columns(table, classes):
+    """Return the p_ columns (n, classes), NaN where a column is missing."""
+    unknown = np.full(len(table), np.nan)
+    return np.column_stack([table.get(f"p_{c}", unknown) for c in classes]).astype(float)
+
+
+def _averaged(which, first, predicted, probabilities):
+    """Return predictions (particles,) and probabilities (particles, classes) averaged over repeated rows.
+
+    The prediction is the class of the largest mean probability; without probabilities it is the most frequent
+    one, among equals that of the first row. A particle that occurs once keeps its own.
+    """
+    rows = np.bincount(which)
+    size = probabilities.shape[1]
+    mean = np.column_stack([np.bincount(which, column) for column in probabilities.T]) / rows[:, None]
+    votes = np.bincount(which * size + predicted, minlength=len(first) * size).reshape(-1, size).astype(float)
+    votes[np.arange(len(first)), predicted[first]] += 0.5
+    known = ~np.isnan(mean).any(axis=1)
+    likeliest = np.argmax(np.nan_to_num(mean), axis=1)
+    return np.where(known & (rows > 1), likeliest, np.argmax(votes, axis=1)), mean
