@@ -28,25 +28,20 @@ def _signed(number):
     return f"{number:+.2f}".replace("-", "−")
 
 
-def _whole(share):
-    """Return a share in per cent as a whole number."""
-    return f"{100 * share:.0f}"
-
-
 def _points(share):
-    """Return a difference of shares in points, with a proper minus, never "−0"."""
-    text = _whole(share)
+    """Return a share as a whole number of per cent, with a proper minus, never "−0"."""
+    text = f"{100 * share:.0f}"
     return "0" if text == "-0" else text.replace("-", "−")
 
 
 def percent(value):
     """Return a share in whole per cent, or a dash where it is undefined."""
-    return f"{_whole(value)} %" if pd.notna(value) else "–"
+    return f"{_points(value)} %" if pd.notna(value) else "–"
 
 
 def _share(row):
     """Return a value with its interval, such as "91 % (86–95)"."""
-    return with_interval(row, _whole, unit=" %", without=" (no interval)", undefined="–")
+    return with_interval(row, _points, unit=" %", without=" (no interval)", undefined="–")
 
 
 def _difference(row):
@@ -99,15 +94,14 @@ def sentences(measures, compared, *, task, primary):
     if primary not in rows.index:
         return [f"{task}: the model declared primary, {primary}, has no predictions, so there is no answer."]
     main, other = rows.loc[primary], comparator(list(rows.index), primary)
-    begun = (
-        f"{task}: on {int(main['n']):,} held-out particles of {int(main['micrographs'])} micrographs, {primary} "
-        f"(declared primary) "
-    )
+    reached = f"reaches a {PRIMARY_MEASURE} of {_share(main)}"
     if pd.isna(main["value"]):
-        begun += f"has no {PRIMARY_MEASURE}: {main['method'].removeprefix('undefined: ')}"
-    else:
-        begun += f"reaches a {PRIMARY_MEASURE} of {_share(main)}"
-    found = [begun + _against(rows, compared, PRIMARY_MEASURE, "all", primary, other, verdict=True) + "."]
+        reached = f"has no {PRIMARY_MEASURE}: {main['method'].removeprefix('undefined: ')}"
+    against = _against(rows, compared, PRIMARY_MEASURE, "all", primary, other, verdict=True)
+    found = [
+        f"{task}: on {int(main['n']):,} held-out particles of {int(main['micrographs'])} micrographs, {primary} "
+        f"(declared primary) {reached}{against}."
+    ]
     found += _by_class(measures, compared, primary, other)
     for name in rows.index.drop([n for n in (primary, other) if n]):
         row = _paired(compared, PRIMARY_MEASURE, "all", primary, name)
@@ -165,7 +159,6 @@ def summary(measures, compared, *, task, primary, simulated):
     task, primary : str
         The label column, and the model that was declared primary.
     simulated : bool
-        The particles were simulated.
 
     Returns
     -------
@@ -196,13 +189,12 @@ def side_by_side(measures, compared, one, two):
     measures, compared : DataFrame
         From `Predictions.measures` and `Predictions.compare`.
     one, two : str
-        Models; `two` may be None, then there is one column of values.
+        Models; where `two` is None there is one column of values.
 
     Returns
     -------
     DataFrame
-        Columns class, measure, a column per model, and `<one> − <two>`; first the measures of all classes together, then
-        the one-vs-rest measures of each class.
+        Columns class, measure, a column per model, and `<one> − <two>`; the measures of all classes together come first.
     """
     models = [name for name in (one, two) if name]
     shown = [
@@ -226,16 +218,13 @@ def cost_table(measures, costs):
 
     Parameters
     ----------
-    measures : DataFrame
-        From `Predictions.measures`.
-    costs : DataFrame
-        A row a model and fold, as training leaves it.
+    measures, costs : DataFrame
+        From `Predictions.measures`; a row a model and fold, as training leaves it.
 
     Returns
     -------
     DataFrame
-        A row a model: `model, balanced accuracy, low, high` (95 % interval by micrograph), and the means over folds
-        `training_s, prediction_ms_per_particle, weights`.
+        `model, balanced accuracy, low, high`, and the means over folds `training_s, prediction_ms_per_particle, weights`.
     """
     table = _of(measures, "balanced accuracy", "all")[["value", "low", "high"]].reset_index()
     means = costs.groupby("model", sort=False)[["training_s", "prediction_ms_per_particle", "weights"]].mean()

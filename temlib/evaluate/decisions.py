@@ -15,6 +15,8 @@ from temlib.files import InputError
 
 # Probabilities below this are rounding of a float32 softmax; it keeps their logarithm finite.
 TINY = 1e-7
+# Bins of confidence, of equal width over [0, 1].
+BINS = 10
 # What rows are that do not say it.
 FOLD, ROLE = 0, "test"
 SHARES = ["low", "high", "n", "micrographs", "method"]
@@ -106,39 +108,39 @@ def _with_probabilities(models):
     return ((model, held) for model, held in models.items() if not any(held.unusable))
 
 
-def _shares(held, hits, kept, confidence):
+def _shares(held, hits, kept):
     """Return `intervals.of_shares` of the particles `hits` (n,) among each column of `kept` (n, K)."""
     parts = held.units.sums(kept * hits[:, None]), held.units.sums(kept)
-    return intervals.of_shares(*parts, independent=held.independent, confidence=confidence)
+    return intervals.of_shares(*parts, independent=held.independent)
 
 
-def reliability(models, *, bins=10, confidence=0.95):
+def reliability(models):
     """Return how often predictions of a given confidence are right, as `Predictions.reliability`."""
     columns = ["model", "from", "to", "confidence", "right", *SHARES]
     frames = [pd.DataFrame(columns=columns)]
     for model, held in _with_probabilities(models):
-        kept = _bin(held.confidence, bins)
-        rows = _shares(held, held.truth == held.predicted, kept, confidence)
+        kept = _bin(held.confidence)
+        rows = _shares(held, held.truth == held.predicted, kept)
         n = rows["n"].to_numpy()
-        mean = np.divide(held.confidence @ kept, n, out=np.full(bins, np.nan), where=n > 0)
-        edges = {"from": np.arange(bins) / bins, "to": np.arange(1, bins + 1) / bins}
+        mean = np.divide(held.confidence @ kept, n, out=np.full(BINS, np.nan), where=n > 0)
+        edges = {"from": np.arange(BINS) / BINS, "to": np.arange(1, BINS + 1) / BINS}
         rows = rows.rename(columns={"value": "right"}).assign(model=model, confidence=mean, **edges)
         frames.append(rows.loc[n > 0, columns])
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
-def _bin(sure, bins):
+def _bin(sure):
     """Return which bin each confidence falls into, as 0 and 1 (n, bins); 1 belongs to the last."""
-    return np.eye(bins)[np.minimum((sure * bins).astype(int), bins - 1)]
+    return np.eye(BINS)[np.minimum((sure * BINS).astype(int), BINS - 1)]
 
 
-def calibration_error(models, *, bins=10, confidence=0.95, draws=4000, seed=0):
+def calibration_error(models, *, draws=4000, seed=0):
     """Return the expected calibration error of each model with an interval, as `Predictions.calibration_error`."""
     rng = np.random.default_rng(seed)
     rows = []
     for model, held in _with_probabilities(models):
         sure = held.confidence
-        deviations = _bin(sure, bins) * ((held.truth == held.predicted) - sure)[:, None]
+        deviations = _bin(sure) * ((held.truth == held.predicted) - sure)[:, None]
         summed = held.units.sums(deviations) / len(sure)  # (units, bins); ECE is the sum of |column sums|
         units = len(summed)
         seen = summed.sum(axis=0)
@@ -147,7 +149,7 @@ def calibration_error(models, *, bins=10, confidence=0.95, draws=4000, seed=0):
         ) * held.units.small_sample_factor
         if not held.independent:
             noise /= np.sqrt(rng.chisquare(units - 1, (draws, 1)) / (units - 1)) if units > 1 else np.nan
-        low, high = _compatible(seen, noise, confidence)
+        low, high = _compatible(seen, noise)
         words = "particles independent" if held.independent else "linearised by micrograph"
         method = f"test inversion, {words}" if units > 1 else "no interval: one micrograph"
         perfect = np.abs(noise).sum(axis=1).mean()
@@ -156,7 +158,7 @@ def calibration_error(models, *, bins=10, confidence=0.95, draws=4000, seed=0):
     return pd.DataFrame(rows, columns=columns)
 
 
-def _compatible(seen, noise, confidence):
+def _compatible(seen, noise):
     """Return the smallest and largest error that agree with deviations (bins,) in noise (draws, bins)."""
     error = np.abs(seen).sum()
     if np.isnan(noise).any() or error == 0:
@@ -165,22 +167,29 @@ def _compatible(seen, noise, confidence):
     def beyond(scale, level):
         return np.quantile(np.abs(scale * seen + noise).sum(axis=1), level) - error
 
-    tail = (1 - confidence) / 2
-    low = 0.0 if beyond(0, 1 - tail) >= 0 else optimize.brentq(beyond, 0, 2, args=(1 - tail,), xtol=1e-4)
+    low = (
+        0.0
+        if beyond(0, 1 - intervals.TAIL) >= 0
+        else optimize.brentq(beyond, 0, 2, args=(1 - intervals.TAIL,), xtol=1e-4)
+    )
     largest = 2 + 4 * np.abs(noise).sum(axis=1).max() / error
-    high = 0.0 if beyond(0, tail) >= 0 else optimize.brentq(beyond, 0, largest, args=(tail,), xtol=1e-4)
+    high = (
+        0.0
+        if beyond(0, intervals.TAIL) >= 0
+        else optimize.brentq(beyond, 0, largest, args=(intervals.TAIL,), xtol=1e-4)
+    )
     # An error below what perfect probabilities show agrees with none at all; the interval still holds what was seen.
     return low * error, min(1.0, max(1.0, high) * error)
 
 
-def prediction_sets(rows, *, confidence=0.95):
+def prediction_sets(rows):
     """Return for each test particle the classes that cannot be ruled out, as `Predictions.prediction_sets`."""
     table, truth, names = rows.table, rows.truth, np.array(rows.classes, dtype=object)
     micrograph = _column(rows, "micrograph", pd.NA)
     frames = []
     for model, fold, apply, fit, source in calibration_rows(rows):
         at = apply[rows.test[apply]]
-        least, lacking = _least_probabilities(rows.probabilities[fit], truth[fit], rows.classes, confidence)
+        least, lacking = _least_probabilities(rows.probabilities[fit], truth[fit], rows.classes)
         inside = rows.probabilities[at] >= least
         own = inside[np.arange(len(at)), truth[at]]
         known = ~np.isnan(rows.probabilities[at]).any(axis=1) & (not lacking)
@@ -199,13 +208,13 @@ def prediction_sets(rows, *, confidence=0.95):
     return pd.concat(frames, ignore_index=True)
 
 
-def _least_probabilities(probabilities, truth, classes, confidence):
+def _least_probabilities(probabilities, truth, classes):
     """Return the smallest probability (classes,) that keeps each class in the set, or why there is none."""
     least, lacking = np.full(len(classes), np.nan), ""
     for c, label in enumerate(classes):
         own = np.sort(probabilities[truth == c, c])
-        # 1e-9: (n + 1) (1 - confidence) must not fall below a whole number by rounding.
-        rank = int(np.floor((len(own) + 1) * (1 - confidence) + 1e-9))
+        # 1e-9: (n + 1) / 20 must not fall below a whole number by rounding.
+        rank = int(np.floor((len(own) + 1) * (1 - intervals.CONFIDENCE) + 1e-9))
         if rank < 1:
             lacking = lacking or f"no set: {len(own)} calibration particles of {label}"
         else:
@@ -213,7 +222,7 @@ def _least_probabilities(probabilities, truth, classes, confidence):
     return least, lacking
 
 
-def set_summary(sets, *, confidence=0.95):
+def set_summary(sets):
     """Return how often `prediction_sets` hold the truth, and how large they are, as `Predictions.set_summary`."""
     independent = sets["micrograph"].nunique() in (0, sets["particle"].nunique())
     frames = []
@@ -222,38 +231,19 @@ def set_summary(sets, *, confidence=0.95):
         row = pd.DataFrame({"model": [model], "class": label, "n": 0, "method": part["method"].iloc[0]})
         if len(known):
             unit = known["micrograph"].astype(object).where(known["micrograph"].notna(), known["particle"])
-            covered = known["covered"].astype(float).groupby(unit, sort=False).agg(["sum", "size"])
-            found = intervals.of_shares(
-                covered[["sum"]].to_numpy(),
-                covered[["size"]].to_numpy(),
-                independent=independent,
-                confidence=confidence,
-            )
-            sizes = {"size": known["size"].mean(), "single": (known["size"] == 1).mean()}
-            row = row.assign(
-                **found.rename(columns={"value": "covered"}), **sizes, empty=(known["size"] == 0).mean()
-            )
+            counts = known["covered"].astype(float).groupby(unit, sort=False).agg(["sum", "size"]).to_numpy()
+            found = intervals.of_shares(counts[:, :1], counts[:, 1:], independent=independent)
+            row = row.assign(**found.rename(columns={"value": "covered"}), size=known["size"].mean())
+            row = row.assign(single=(known["size"] == 1).mean(), empty=(known["size"] == 0).mean())
         frames.append(row.assign(micrographs=known["micrograph"].nunique()))
-    columns = [
-        "model",
-        "class",
-        "covered",
-        "low",
-        "high",
-        "size",
-        "single",
-        "empty",
-        "n",
-        "micrographs",
-        "method",
-    ]
+    columns = ["model", "class", "covered", "low", "high", "size", "single", "empty", *SHARES[2:]]
     result = pd.concat(frames, ignore_index=True).reindex(columns=columns)
     unclaimed = result[result["n"] == 0].groupby("method", sort=False)["model"].unique()
     result.attrs["notes"] = [f"{', '.join(models)}: {why}." for why, models in unclaimed.items()]
     return result
 
 
-def risk(models, *, confidence=0.95):
+def risk(models):
     """Return how many predictions are wrong when only the surest count, as `Predictions.risk`."""
     columns = ["model", "coverage", "threshold", "risk", *SHARES]
     frames = [pd.DataFrame(columns=columns)]
@@ -262,84 +252,67 @@ def risk(models, *, confidence=0.95):
         ordered = np.sort(sure)[::-1]
         steps = np.unique(ordered[np.ceil(np.arange(1, 21) / 20 * len(sure)).astype(int) - 1])[::-1]
         kept = (sure[:, None] >= steps).astype(float)
-        rows = _shares(held, held.truth != held.predicted, kept, confidence).rename(columns={"value": "risk"})
+        rows = _shares(held, held.truth != held.predicted, kept).rename(columns={"value": "risk"})
         frames.append(rows.assign(model=model, coverage=kept.mean(axis=0), threshold=steps)[columns])
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
-def threshold(rows, label, measure, at_least, *, model=None, confidence=0.95):
-    """Return the probability from which on a class is called to meet a requirement, as `Predictions.threshold`."""
-    if label not in rows.classes:
-        raise InputError(f"{label!r} is none of the classes {', '.join(rows.classes)}: name one of them.")
-    if measure not in ("TPR", "PPV") or not 0 < at_least <= 1:
+def thresholds(rows, model, required):
+    """Return the probabilities from which on to call each class to meet a requirement, as `Predictions.thresholds`."""
+    if not 0 < required <= 1:
         raise InputError(
-            f"A threshold is for a TPR or a PPV in (0, 1], not for {measure} of at least {at_least}: "
-            "ask for one of these."
+            f"A threshold is for a TPR or a PPV in (0, 1], not for one of {required}: ask for less."
         )
-    place = rows.classes.index(label)
+    asked = [(place, measure) for place in range(len(rows.classes)) for measure in ("TPR", "PPV")]
+    return pd.concat([_threshold(rows, model, *each, required) for each in asked])
+
+
+def _threshold(rows, model, place, measure, required):
+    """Return the two rows of `thresholds` of one class and requirement."""
     score, positive = rows.probabilities[:, place], rows.truth == place
-    limits, fitted = np.full(len(score), np.nan), {}
+    limits, fitted = np.full(len(score), np.nan), []
     for name, _, apply, fit, source in calibration_rows(rows):
-        if model in (None, name):
-            limits[apply] = limit = _smallest_probability(score[fit], positive[fit], measure, at_least)
-            fitted.setdefault(name, []).append((limit, len(fit), source))
+        if name == model:
+            limits[apply] = limit = _smallest_probability(score[fit], positive[fit], measure, required)
+            fitted.append((limit, len(fit), source))
     # Two classes remain; whether the others are told apart from each other does not matter here.
-    other = f"not {label}"
+    label, other = rows.classes[place], f"not {rows.classes[place]}"
     counted = (rows.truth >= 0) & ~np.isnan(limits) & ~np.isnan(score) & rows.test
     binary = rows.table[counted].assign(
         truth=np.where(positive, label, other)[counted],
         predicted=np.where(score >= limits, label, other)[counted],
     )
-    held = held_out.by_model(binary, [label, other]) if counted.any() else {}
-    required = {"class": label, "required": f"{measure} of at least {at_least}"}
-    found = [
-        _met(held.get(name), limits, measure, at_least, confidence).assign(model=name, **required)
-        for name, limits in fitted.items()
-    ]
-    columns = ["model", "class", "required", "threshold", "measure", "value", "low", "high", "met"]
-    return pd.concat(found, ignore_index=True)[[*columns, "n", "micrographs", "method"]]
+    held = held_out.by_model(binary, [label, other])[model] if counted.any() else None
+    about = {"model": model, "class": label, "required": f"{measure} of at least {required}"}
+    columns = [*about, "threshold", "measure", "value", "low", "high", "met", *SHARES[2:]]
+    return _met(held, fitted, measure, required).assign(**about).reindex(columns=columns)
 
 
-def thresholds(rows, model, required):
-    """Return `threshold` of one model for the TPR and the PPV of each class, as `Predictions.thresholds`."""
-    asked = [(label, measure) for label in rows.classes for measure in ("TPR", "PPV")]
-    return pd.concat([threshold(rows, *each, required, model=model) for each in asked])
+def _smallest_probability(scores, positive, measure, required):
+    """Return the threshold that reaches a TPR or PPV on these particles, NaN where none does.
 
-
-def _smallest_probability(scores, positive, measure, at_least):
-    """Return the threshold that reaches a TPR or PPV on these particles, NaN where none does."""
-    if not positive.any():
-        return np.nan
+    For a TPR it is the highest that does, for a PPV the lowest, so that the other is largest.
+    """
     distinct, group = np.unique(-scores, return_inverse=True)
     found = np.cumsum(np.bincount(group, positive, len(distinct)))
     predicted = np.cumsum(np.bincount(group, minlength=len(distinct)))
     # 1e-12: a share that equals the requirement must not fail by rounding.
-    reached = np.flatnonzero(
-        (found / (positive.sum() if measure == "TPR" else predicted)) >= at_least - 1e-12
-    )
-    if len(reached) == 0:
-        return np.nan
-    return -distinct[reached[0] if measure == "TPR" else reached[-1]]
+    whole = max(positive.sum(), 1) if measure == "TPR" else predicted
+    reached = np.flatnonzero(found / whole >= required - 1e-12)
+    return -distinct[reached[0 if measure == "TPR" else -1]] if len(reached) else np.nan
 
 
-def _met(held, fitted, measure, at_least, confidence):
+def _met(held, fitted, measure, required):
     """Return TPR and PPV of one model's test particles (`held`, or None) at the thresholds `fitted`."""
-    source = fitted[0][2]
+    names, source = np.array(["TPR", "PPV"]), fitted[0][2]
     if held is None:
-        nobody = not any(n for _, n, _ in fitted)
-        reason = (
-            "uncalibrated: no other rows to choose a threshold on"
-            if nobody
-            else (f"undefined: no threshold reaches it on the {source}")
-        )
-        empty = {"threshold": np.nan, "met": "", "n": 0, "micrographs": 0, "value": np.nan, "low": np.nan}
-        return pd.DataFrame({"measure": ["TPR", "PPV"]}).assign(**empty, high=np.nan, method=reason)
-    right = (held.truth == 0) & (held.predicted == 0)
-    rows = _shares(
-        held, right, np.column_stack([held.truth == 0, held.predicted == 0]).astype(float), confidence
-    )
-    met = np.where(rows["low"] >= at_least, "yes", np.where(rows["high"] < at_least, "no", "not shown"))
-    names = np.array(["TPR", "PPV"])
+        reason = f"undefined: no threshold reaches it on the {source}"
+        if not any(n for _, n, _ in fitted):
+            reason = "uncalibrated: no other rows to choose a threshold on"
+        return pd.DataFrame({"measure": names}).assign(met="", n=0, micrographs=0, method=reason)
+    kept = np.column_stack([held.truth == 0, held.predicted == 0]).astype(float)
+    rows = _shares(held, kept.all(axis=1), kept)
+    met = np.where(rows["low"] >= required, "yes", np.where(rows["high"] < required, "no", "not shown"))
     return rows.assign(
         measure=names,
         threshold=np.nanmedian([limit for limit, _, _ in fitted]),

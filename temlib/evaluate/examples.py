@@ -1,6 +1,6 @@
 """Single particles worth a look: where models disagree, the worst errors, labels that may be wrong, attention.
 
-Functions take the `HeldOut` of each model, with calibrated probabilities, so that those of two models can be compared.
+Functions take `held_out.Rows` with calibrated probabilities, so that those of two models can be compared.
 """
 
 import zipfile
@@ -15,18 +15,17 @@ from temlib.evaluate.measures import balanced_accuracy
 from temlib.files import InputError
 
 
-def per_particle(models, micrographs):
-    """Return one row a particle, as `Predictions.per_particle`; `micrographs` is a Series by particle."""
+def per_particle(rows):
+    """Return one row a particle, as `Predictions.per_particle`."""
     parts, truths = [], []
-    for model, held in models.items():
+    for model, held in rows.models.items():
         names = np.array(held.classes, dtype=object)
         of_truth = held.probabilities[np.arange(len(held.truth)), held.truth]
         parts.append(pd.DataFrame({model: names[held.predicted], f"p {model}": of_truth}, held.particle))
         truths.append(pd.Series(names[held.truth], held.particle))
-    truth = pd.concat(truths)
-    table = pd.concat(parts, axis=1)
+    truth, table = pd.concat(truths), pd.concat(parts, axis=1)
     table.insert(0, "truth", truth[~truth.index.duplicated()].reindex(table.index))
-    table.insert(0, "micrograph", micrographs.reindex(table.index))
+    table.insert(0, "micrograph", rows.micrographs.reindex(table.index))
     return table.rename_axis("particle").reset_index()
 
 
@@ -53,10 +52,10 @@ def worst_errors(particles, model):
     return wrong.sort_values([f"p {model}", "particle"]).reset_index(drop=True)
 
 
-def label_audit(models, micrographs):
+def label_audit(rows):
     """Return the particles by how probably their label is wrong, as `Predictions.label_audit`."""
     columns = ["particle", "micrograph", "label", "suggested", "p_label", "p_suggested", "suspected"]
-    kept = [held for held in models.values() if not np.isnan(held.probabilities).any()]
+    kept = [held for held in rows.models.values() if not np.isnan(held.probabilities).any()]
     if not kept:
         return pd.DataFrame(columns=columns)
     parts = [
@@ -71,16 +70,22 @@ def label_audit(models, micrographs):
     limit[present] = [p[truth == k, k].mean() for k in present]
     confident = np.where(p >= limit, p, -1.0)
     suggested = np.where((confident.max(axis=1) >= 0) & ~agree, confident.argmax(axis=1), truth)
-    rows, names = np.arange(len(p)), np.array(kept[0].classes, dtype=object)
+    each, names = np.arange(len(p)), np.array(kept[0].classes, dtype=object)
     # Beside the suspected ones the ranking goes on, by how far another class is ahead of the label.
     others = p.copy()
-    others[rows, truth] = -1
+    others[each, truth] = -1
     best = np.where(suggested != truth, suggested, others.argmax(axis=1))
-    about = [mean.index, micrographs.reindex(mean.index).to_numpy(), names[truth], names[best]]
-    values = [*about, p[rows, truth], p[rows, best], suggested != truth]
+    about = [mean.index, rows.micrographs.reindex(mean.index).to_numpy(), names[truth], names[best]]
+    values = [*about, p[each, truth], p[each, best], suggested != truth]
     result = pd.DataFrame(dict(zip(columns, values)))
     order = np.lexsort((result["p_label"] - result["p_suggested"], ~result["suspected"]))
     return result.iloc[order].reset_index(drop=True)
+
+
+def suspected(audit):
+    """Return the suspected rows of `label_audit` with `words`, a title."""
+    found = audit[audit["suspected"].astype(bool)]
+    return found.assign(words="labelled " + found["label"] + "\nor " + found["suggested"] + "?")
 
 
 def audit_precision(audit, particles, task):
@@ -88,16 +93,14 @@ def audit_precision(audit, particles, task):
 
     Parameters
     ----------
-    audit : DataFrame
-        From `Predictions.label_audit`.
-    particles : DataFrame
-        With a column `truth_<task>` where the particles were simulated.
+    audit, particles : DataFrame
+        From `Predictions.label_audit`; with a column `truth_<task>` where the particles were simulated.
     task : str
 
     Returns
     -------
     list of str
-        Sentences, empty where nobody knows. Only labels that the truth can contradict count: "uncertain" is a statement
+        A sentence, none where nobody knows. Only labels that the truth can contradict count: "uncertain" is a statement
         about the annotators, not the particle.
     """
     truth = particles.set_index("particle").get(f"truth_{task}")
@@ -176,13 +179,8 @@ def by_micrograph(rows):
     return found.sort_values(["model", "right", "micrograph"], ignore_index=True).astype({"model": str})
 
 
-def worst_micrographs(scores):
-    """Return a sentence on each model of `by_micrograph`, as `Predictions.worst_micrographs`."""
-    return [_worst_micrograph(model, rows) for model, rows in scores.groupby("model", sort=False)]
-
-
-def _worst_micrograph(model, rows):
-    """Return which micrograph a model does worst on, and what share of its errors lies there."""
+def worst_micrograph(model, rows):
+    """Return where a model does worst by its rows of `by_micrograph`, and what share of its errors lies there."""
     wrong = (1 - rows["right"]) * rows["particles"]
     worst, total = rows.loc[wrong.idxmax()], wrong.sum()
     if total < 0.5:
@@ -210,23 +208,11 @@ KINDS = ("gradcam", "occlusion", "shuffled")
 
 @dataclass(frozen=True)
 class Examples:
-    """What `examples.npz` holds: copies of particles, and maps of attention.
+    """What `examples.npz` holds: copies of particles, and maps of attention, a row of `table` each."""
 
-    Attributes
-    ----------
-    images : dict of str to ndarray
-        Copies (rows, columns) by particle, 0 to 255.
-    pixel_nm : float
-        Pixel size in nm, NaN where unknown.
-    maps : dict of str to (n, rows, columns) ndarray
-        "gradcam", "occlusion", "shuffled" (weights); "membrane" and "payload" are where those lie.
-    table : DataFrame
-        Columns particle, model, called; a row a map.
-    """
-
-    images: dict = field(default_factory=dict)
-    pixel_nm: float = float("nan")
-    maps: dict = field(default_factory=dict)
+    images: dict = field(default_factory=dict)  # of particle to (rows, columns), 0 to 255
+    pixel_nm: float = float("nan")  # NaN where unknown
+    maps: dict = field(default_factory=dict)  # of `KINDS`, "membrane" and "payload" to (n, rows, columns)
     table: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["particle", "model", "called"]))
 
     def explained(self, model):
@@ -242,11 +228,8 @@ class Examples:
     def scores(self):
         """Return how many times more of each model's attention lies on membrane and payload than chance would put there.
 
-        Returns
-        -------
-        DataFrame
-            Columns model, target, Grad-CAM, occlusion, shuffled weights (means of `on_target`), more than shuffled (mean
-            paired difference of Grad-CAM), low, high (95 %, t), n. Empty where places are not known.
+        Columns are model, target, Grad-CAM, occlusion, shuffled weights (means of `on_target`), more than shuffled (mean
+        paired difference of Grad-CAM), low, high (95 %, t), n. Empty where places are not known.
         """
         rows = []
         for model, own in self._of_models():
@@ -281,13 +264,7 @@ def _correlation(a, b):
 
 
 def load(path):
-    """Return the `Examples` of a file `examples.npz` (a Path); a run without it has none.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
+    """Return the `Examples` of the file `examples.npz` (a Path); a run without it has none."""
     try:
         with np.load(path, allow_pickle=False) as file:
             kept = {name: file[name] for name in file.files}

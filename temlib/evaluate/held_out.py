@@ -97,6 +97,12 @@ class Rows:
     test: np.ndarray  # (n,) bool
     models: dict  # of str to HeldOut
 
+    @property
+    def micrographs(self):
+        """The micrograph of each particle, a Series by particle; empty where none is known."""
+        about = self.table.drop_duplicates("particle").set_index("particle")
+        return about.get("micrograph", pd.Series(dtype=object))
+
 
 def parsed(table):
     """Return the `Rows` of a table; a missing column, a wrong label or no row that counts is an `InputError`."""

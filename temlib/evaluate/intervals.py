@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+# All intervals are 95 % intervals; what lies beyond each end.
+CONFIDENCE = 0.95
+TAIL = (1 - CONFIDENCE) / 2
 # Step of the complex-step derivative: no subtraction takes place, so it can be far below the rounding of a
 # float.
 STEP = 1e-30
@@ -27,26 +30,17 @@ AVERAGES = ("macro", "micro", "weighted")
 FLIPS_AT_ONCE = 1000
 
 
-def wilson(successes, n, *, confidence=0.95):
-    """Return the Wilson score interval of a proportion.
+def wilson(successes, n):
+    """Return the ends (...), (...) of Wilson's score interval [1]_ of a proportion; NaN where `n` is 0.
 
-    Parameters
-    ----------
-    successes, n : float or (...) ndarray
-        Counts; may be fractional when `n` is an effective number. `n` = 0 gives NaN.
-    confidence : float
-        In (0, 1).
-
-    Returns
-    -------
-    low, high : (...) ndarray
+    Counts may be fractional where `n` is an effective number.
 
     References
     ----------
     .. [1] E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212, doi:10.1080/01621459.1927.10502953.
     """
     successes, n = np.asarray(successes, float), np.asarray(n, float)
-    z2 = stats.norm.isf((1 - confidence) / 2) ** 2
+    z2 = stats.norm.isf(TAIL) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         share = successes / n
         middle = (share + z2 / (2 * n)) / (1 + z2 / n)
@@ -56,26 +50,11 @@ def wilson(successes, n, *, confidence=0.95):
 
 
 def linearised(statistic, counts, weights):
-    """Return the influences of units on a statistic of summed counts.
+    """Return the influences (units, K) of units, of counts (units, classes, classes), on a statistic of summed counts.
 
-    Parameters
-    ----------
-    statistic : callable
-        Maps (..., classes, classes) counts to (..., K) values; analytic and unchanged when all counts are
-        doubled.
-    counts : (units, classes, classes) ndarray
-        What each unit holds.
-    weights : (units,) ndarray
-        How often each unit occurs.
-
-    Returns
-    -------
-    (units, K) ndarray
-        Influences; they and `weights` multiply to a sum of 0.
-
-    Notes
-    -----
-    The derivative along each unit is taken by a complex step, exact to rounding: Im f(N + i h N_unit) / h.
+    The statistic maps (..., classes, classes) to (..., K), is analytic, and unchanged when all counts are doubled; so
+    influences and `weights` (units,) multiply to a sum of 0. The derivative along each unit is taken by a complex
+    step [1]_, exact to rounding: Im f(N + i h N_unit) / h.
 
     References
     ----------
@@ -91,34 +70,21 @@ def effective_units(sizes, weights):
     return np.divide((weights @ sizes) ** 2, square, out=np.zeros_like(square), where=square > 0)
 
 
-def logit_t(value, variance, df, *, lower=0.0, upper=1.0, confidence=0.95):
-    """Return the interval that is symmetric with t quantiles on the logit scale between `lower` and `upper`.
+def logit_t(value, variance, df, *, lower=0.0, upper=1.0):
+    """Return the ends (K,), (K,) of intervals symmetric with t quantiles on the logit scale from `lower` to `upper`.
 
-    Parameters
-    ----------
-    value, variance, df : (K,) ndarray
-        Estimates strictly inside their bounds, their variances, and degrees of freedom (micrographs - 1, or
-        infinity).
-    lower, upper : float or (K,) ndarray
-        The range of the measure; `upper` may be infinite, then the logarithm takes the logit's place.
-
-    Returns
-    -------
-    low, high : (K,) ndarray
+    Where `upper` is infinite the logarithm takes the logit's place; values must lie strictly inside.
     """
     value, lower, upper = np.broadcast_arrays(value, lower, upper)
-    t = stats.t.isf((1 - confidence) / 2, df)
     with np.errstate(all="ignore"):
         from_low, to_high = value - lower, upper - value
         bounded = np.isfinite(upper)
         slope = np.where(bounded, 1 / from_low + 1 / to_high, 1 / from_low)
-        half = t * slope * np.sqrt(variance)
+        half = stats.t.isf(TAIL, df) * slope * np.sqrt(variance)
         odds = np.where(bounded, from_low / to_high, from_low)
         ends = odds * np.exp(-half), odds * np.exp(half)
-        return tuple(
-            np.where(bounded, lower + (upper - lower) * special.expit(np.log(end)), lower + end)
-            for end in ends
-        )
+        inside = [lower + (upper - lower) * special.expit(np.log(end)) for end in ends]
+        return tuple(np.where(bounded, logit, lower + end) for logit, end in zip(inside, ends))
 
 
 def design_effect(sizes, weights, icc=ASSUMED_ICC):
@@ -129,20 +95,10 @@ def design_effect(sizes, weights, icc=ASSUMED_ICC):
 
 
 def auc_influences(scores, positive):
-    """Return the area under the ROC curve and what each particle adds to its error.
+    """Return the area under the ROC curve, and what each particle adds to its error (n,).
 
-    Parameters
-    ----------
-    scores : (n,) ndarray
-        Larger means more probably positive; ties count half.
-    positive : (n,) bool ndarray
-        Both kinds must occur.
-
-    Returns
-    -------
-    area : float
-    influences : (n,) ndarray
-        (V - area) / count of its kind, where V is DeLong's structural component.
+    Scores (n,) are larger where more probably `positive` (n,), ties count half. An influence is (V - area) / count of
+    its kind, where V is DeLong's structural component [1]_, computed from ranks [2]_.
 
     References
     ----------
@@ -160,16 +116,11 @@ def auc_influences(scores, positive):
 
 
 def average_precision_influences(scores, positive):
-    """Return the average precision and what each particle adds to its error.
+    """Return the average precision, and what each particle adds to its error (n,), as `auc_influences`.
 
-    Parameters and returns are those of `auc_influences`. The precision of a score counts all particles at or
-    above it, as in scikit-learn; no interpolation.
-
-    Notes
-    -----
-    AP = sum_k a_k T_k / N_k / P over the distinct scores k, with a_k the positives at k, T_k and N_k the
-    positives and all particles at or above. The influences are its derivatives by the weight of each
-    particle.
+    The precision of a score counts all particles at or above it, as in scikit-learn; no interpolation. It is
+    sum_k a_k T_k / N_k / P over the distinct scores k, with a_k the positives at k, T_k and N_k the positives and all
+    particles at or above; the influences are its derivatives by the weight of each particle.
     """
     distinct, group = np.unique(-scores, return_inverse=True)
     at = np.bincount(group, positive, len(distinct))
@@ -210,27 +161,13 @@ def holm(p_values):
 
 
 def exchange_test(statistic, counts_a, counts_b, weights, *, flips=10_000, seed=0):
-    """Test whether two classifiers differ by exchanging their calls, whole unit by whole unit.
+    """Return two-sided p values (K,) of whether two classifiers differ: a sign-flip test, whole unit by whole unit.
 
-    A sign-flip test: under the null hypothesis the two classifiers could swap names within any micrograph.
-
-    Parameters
-    ----------
-    statistic : callable
-        Maps (..., classes, classes) counts to (..., K) values.
-    counts_a, counts_b : (units, classes, classes) ndarray
-        The two classifiers' confusion counts on the same particles.
-    weights : (units,) ndarray
-        Whole multiplicities; the particles of one kind are exchanged one by one, a micrograph as a whole.
-    flips : int
-        Random exchanges; all 2**units exchanges are used instead where those are fewer and weights are 1.
-    seed : int or numpy.random.Generator
-
-    Returns
-    -------
-    (K,) ndarray
-        Two-sided p values, at least 1 / (flips + 1); NaN where the difference is undefined. An exchange in
-        which the statistic is undefined counts as extreme.
+    Under the null hypothesis the two could swap names within any micrograph. `statistic` maps counts (..., classes,
+    classes) to (..., K); the counts (units, classes, classes) are of the same particles, with whole multiplicities
+    `weights`: the particles of one kind are exchanged one by one. All 2**units exchanges are used instead of random
+    ones where those are fewer and weights are 1. p is at least 1 / (flips + 1), and NaN where the difference is
+    undefined; an exchange in which the statistic is undefined counts as extreme.
     """
     rng = np.random.default_rng(seed)
     difference = counts_a - counts_b
@@ -282,33 +219,21 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Estimates:
+class Estimates(Estimate):
     """K estimates on the same units: the fields of `Estimate` as arrays (K,) or (units, K)."""
 
-    measure: np.ndarray
-    label: np.ndarray
-    support: np.ndarray
-    information: np.ndarray
-    min_count: np.ndarray
-    reason: np.ndarray
-    value: np.ndarray
-    influence: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    proportion: np.ndarray
-    mean_of: np.ndarray
-    weights: np.ndarray  # (units,)
-    independent: bool  # particles are the units
+    weights: np.ndarray | None = None  # (units,) how often each unit occurs
+    independent: bool = False  # particles are the units
 
     @classmethod
     def of(cls, rows, weights, independent):
         """Return `Estimate`s side by side."""
         columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Estimate)}
-        text = {name: np.array(columns.pop(name), dtype=object) for name in ("measure", "label", "mean_of")}
-        reason = np.array(columns.pop("reason"), dtype=object)
-        arrays = {name: np.stack(values, axis=-1) for name, values in columns.items()}
-        reason[~np.isnan(arrays["value"])] = ""
-        return cls(**text, **arrays, reason=reason, weights=weights, independent=independent)
+        for name, values in columns.items():
+            text = isinstance(values[0], str)
+            columns[name] = np.array(values, dtype=object) if text else np.stack(values, axis=-1)
+        columns["reason"][~np.isnan(columns["value"])] = ""
+        return cls(**columns, weights=weights, independent=independent)
 
     @property
     def units(self):
@@ -328,16 +253,15 @@ class Estimates:
         return np.maximum(effective_units(self.information, self.weights) - 1, 1)
 
     @property
-    def quantiles(self):
-        """How each half width was made, in words (K,)."""
-        units = "particles independent" if self.independent else "linearised by micrograph"
-        quantile = ["normal quantile" if np.isinf(df) else f"t quantile with {df:.1f} df" for df in self.df]
-        return units, np.array(quantile, dtype=object)
-
-    @property
     def effective_count(self):
         """The smallest number of particles divided by the assumed design effect (K,)."""
         return self.min_count / (1 if self.independent else design_effect(self.support, self.weights))
+
+    def described(self, scale):
+        """Return how each interval is made (K,): by which units, on which scale (K,), with which quantile."""
+        units = "particles independent" if self.independent else "linearised by micrograph"
+        quantile = ["normal quantile" if np.isinf(df) else f"t quantile with {df:.1f} df" for df in self.df]
+        return np.array([f"{units}, {s}{q}" for s, q in zip(scale, quantile)], dtype=object)
 
     def minus(self, other):
         """Return the differences from other `Estimates` on the same units."""
@@ -359,9 +283,8 @@ class Estimates:
         No interval can come from a single micrograph, nor from an undefined value.
         """
         single = (self.units < 2) & ~(self.independent & self.proportion)
-        method = np.where(
-            single, f"no interval: one {'particle' if self.independent else 'micrograph'}", method
-        )
+        one = "one particle" if self.independent else "one micrograph"
+        method = np.where(single, f"no interval: {one}", method)
         undefined = np.isnan(self.value)
         return pd.DataFrame(
             {
@@ -383,24 +306,19 @@ def small_sample_factor(units):
     return np.sqrt(np.divide(units, units - 1, out=np.full_like(units, np.nan), where=units > 1))
 
 
-def of_values(estimates, *, confidence=0.95):
+def of_values(estimates):
     """Return the `Estimates.frame` of values with their intervals; `method` says how each was made."""
     e = estimates
-    low, high = logit_t(e.value, e.variance, e.df, lower=e.lower, upper=e.upper, confidence=confidence)
-    units, quantile = e.quantiles
-    method = (
-        f"{units}, " + np.where(np.isfinite(e.upper), "logit", "log").astype(object) + " scale, " + quantile
-    )
+    low, high = logit_t(e.value, e.variance, e.df, lower=e.lower, upper=e.upper)
+    method = e.described(np.where(np.isfinite(e.upper), "logit scale, ", "log scale, "))
     at_end = (e.value <= e.lower) | (e.value >= e.upper) | (e.variance <= (1e-9 * (1 + abs(e.value))) ** 2)
     endless = at_end & ~np.isfinite(e.upper)
     at_end &= ~endless
     counted = e.proportion & e.independent
     width = np.where(np.isfinite(e.upper), e.upper - e.lower, 1)
     share = (e.value - e.lower) / width
-    ends = wilson(share * e.effective_count, e.effective_count, confidence=confidence)
-    low, high = (
-        np.where(at_end | counted, e.lower + end * width, kept) for end, kept in zip(ends, (low, high))
-    )
+    ends = wilson(share * e.effective_count, e.effective_count)
+    low, high = (np.where(at_end | counted, e.lower + w * width, t) for w, t in zip(ends, (low, high)))
     words = "Wilson" if e.independent else f"Wilson, design effect for ICC {ASSUMED_ICC} assumed"
     method[at_end] = [f"{CONSTANT}: {words}, n {n:.1f}" for n in e.effective_count[at_end]]
     method[counted] = "particles independent, Wilson"
@@ -430,16 +348,15 @@ def _with_constant_means(e, frame):
     return frame
 
 
-def of_differences(estimates, *, confidence=0.95):
+def of_differences(estimates):
     """Return the `Estimates.frame` of paired differences (`Estimates.minus`) with their intervals."""
     e = estimates
-    half = stats.t.isf((1 - confidence) / 2, e.df) * np.sqrt(e.variance)
-    units, quantile = e.quantiles
-    method = f"paired, {units}, " + quantile
+    half = stats.t.isf(TAIL, e.df) * np.sqrt(e.variance)
+    method = "paired, " + e.described([""] * len(e.value))
     same = e.variance <= 1e-18
     # No disagreement in n particles leaves room for the share that Wilson's upper limit allows, in either
     # direction.
-    room = wilson(0, e.effective_count, confidence=confidence)[1] * (e.upper - e.lower) / 2
+    room = wilson(0, e.effective_count)[1] * (e.upper - e.lower) / 2
     half = np.where(same, room, half)
     method[same] = [f"no disagreement seen: Wilson, n {n:.1f}" for n in e.effective_count[same]]
     unbounded = same & ~np.isfinite(e.upper)
@@ -448,20 +365,10 @@ def of_differences(estimates, *, confidence=0.95):
     return e.frame(np.maximum(e.value - half, e.lower), np.minimum(e.value + half, e.upper), method)
 
 
-def of_shares(hits, sizes, *, independent, confidence=0.95):
-    """Return shares of summed counts with their intervals.
+def of_shares(hits, sizes, *, independent):
+    """Return shares of summed counts (units, K) as a DataFrame of K rows: value, low, high, n, micrographs, method.
 
-    Parameters
-    ----------
-    hits, sizes : (units, K) ndarray
-        Counts per unit of a part and of the whole: right particles and all particles of a bin, for example.
-    independent : bool
-        Particles are the units: Wilson's interval holds.
-
-    Returns
-    -------
-    DataFrame
-        K rows `value, low, high, n, micrographs, method`; undefined shares are NaN.
+    `hits` and `sizes` are counts of a part and of the whole: right particles and all particles of a bin, for example.
     """
     total = sizes.sum(axis=0).astype(float)
     value = np.divide(hits.sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
@@ -473,4 +380,4 @@ def of_shares(hits, sizes, *, independent, confidence=0.95):
         for size, n, v, i in zip(sizes.T, total, value, influence.T)
     ]
     estimates = Estimates.of(rows, np.ones(len(sizes)), independent)
-    return of_values(estimates, confidence=confidence).drop(columns=["class", "measure"])
+    return of_values(estimates).drop(columns=["class", "measure"])

@@ -182,11 +182,6 @@ def call_estimates(counts, weights, independent, classes):
     return intervals.Estimates.of(rows, weights, independent)
 
 
-def _total(truth, predicted, size):
-    """Return confusion counts (size, size)."""
-    return np.bincount(truth * size + predicted, minlength=size**2).reshape(size, size)
-
-
 def _unit_counts(held, predicted):
     """Return confusion counts (models, units, size, size) on the same units, and their multiplicities (units,).
 
@@ -211,14 +206,15 @@ def _estimates(held):
 
 def confusion(held):
     """Return counts of one model's particles (classes, classes) as a DataFrame; rows are the truth."""
-    counts, names = _total(held.truth, held.predicted, len(held.classes)), held.classes
+    size, names = len(held.classes), held.classes
+    counts = np.bincount(held.truth * size + held.predicted, minlength=size**2).reshape(size, size)
     return pd.DataFrame(counts, pd.Index(names, name="truth"), pd.Index(names, name="predicted"))
 
 
-def table(models, *, task, confidence=0.95):
+def table(models, *, task):
     """Return every measure of every model (dict of `HeldOut`) with its interval, as `Predictions.measures`."""
     frames = [
-        intervals.of_values(estimates, confidence=confidence).assign(model=model)
+        intervals.of_values(estimates).assign(model=model)
         for model, held in models.items()
         for estimates in _estimates(held)
     ]
@@ -227,36 +223,19 @@ def table(models, *, task, confidence=0.95):
     return result
 
 
-def _majority(held):
-    """Return the most frequent class (a position), and the confusion counts of always predicting it."""
-    size = len(held.classes)
-    majority = int(np.argmax(np.bincount(held.truth, minlength=size)))
-    return majority, _total(held.truth, np.full(len(held.truth), majority), size).astype(float)
-
-
-def baseline(held, *, task):
-    """Return what always predicting the most frequent class would score, as `Predictions.baseline`."""
-    majority, total = _majority(held)
-    estimates = call_estimates(total[None], np.ones(1), False, held.classes)
-    rows = estimates.frame(np.nan, np.nan, "")
-    method = np.where(estimates.reason == "", "no classifier", estimates.reason)
-    model = f"always {held.classes[majority]}"
-    return rows.assign(task=task, model=model, method=method, micrographs=held.micrographs)[COLUMNS]
-
-
 def paradox(models):
-    """Return the measures of all classes together of the baseline and each model, as `Predictions.paradox`."""
+    """Return the measures of all classes together, of always predicting the commonest and of each model."""
     held = next(iter(models.values()))
-    majority, total = _majority(held)
-    totals = {f"always {held.classes[majority]}": total}
-    totals |= {name: confusion(held).to_numpy(float) for name, held in models.items()}
-    overall = [call_values(total)[-len(OVERALL) :] for total in totals.values()]
+    majority = np.full(len(held.truth), np.argmax(np.bincount(held.truth, minlength=len(held.classes))))
+    totals = {f"always {held.classes[majority[0]]}": confusion(replace(held, predicted=majority))}
+    totals |= {name: confusion(held) for name, held in models.items()}
+    overall = [call_values(total.to_numpy(float))[-len(OVERALL) :] for total in totals.values()]
     result = pd.DataFrame(overall, columns=list(OVERALL))
     result.insert(0, "model", list(totals))
     return result
 
 
-def compare(models, *, task, primary, confidence=0.95, flips=10_000, seed=0):
+def compare(models, *, task, primary, flips=10_000, seed=0):
     """Return paired differences of every measure for every pair of models, as `Predictions.compare`."""
     if primary not in MEASURES:
         raise InputError(f"{primary!r} is no measure: declare one of {', '.join(MEASURES)} as primary.")
@@ -265,7 +244,7 @@ def compare(models, *, task, primary, confidence=0.95, flips=10_000, seed=0):
     for a, b in combinations(models, 2):
         one, two = _common(models[a], models[b])
         if len(one.truth):
-            parts = [calls_compared(one, two, confidence, flips, rng), scores_compared(one, two, confidence)]
+            parts = [calls_compared(one, two, flips, rng), scores_compared(one, two)]
         else:
             parts = [_nothing_compared(models[a])]
         frames += [part.assign(model_a=a, model_b=b) for part in parts]
@@ -288,7 +267,7 @@ def _nothing_compared(held):
     return rows.assign(method="undefined: the models share no particle")
 
 
-def calls_compared(one, two, confidence, flips, rng):
+def calls_compared(one, two, flips, rng):
     """Return the differences of two models' measures of predicted classes on the same particles (`HeldOut`).
 
     The p values are those of the sign-flip test, or of McNemar's exact test for shares of independent particles.
@@ -304,7 +283,7 @@ def calls_compared(one, two, confidence, flips, rng):
         if right is not None and not np.isnan(p_value[k]):
             only = np.count_nonzero(right[0] & ~right[1]), np.count_nonzero(right[1] & ~right[0])
             p_value[k], test[k] = intervals.mcnemar_exact(*only), "exact McNemar"
-    return _differences(*both, p_value, test, confidence)
+    return _differences(*both, p_value, test)
 
 
 def _rightly_predicted(one, two, measure, label):
@@ -318,7 +297,7 @@ def _rightly_predicted(one, two, measure, label):
     return tuple((held.predicted[among] == place) == (measure == "TPR") for held in (one, two))
 
 
-def scores_compared(one, two, confidence):
+def scores_compared(one, two):
     """Return the differences of two models' measures of probabilities, with t tests on influences.
 
     References
@@ -334,12 +313,12 @@ def scores_compared(one, two, confidence):
     p_value[np.isnan(difference.value) | np.isnan(error)] = np.nan
     area = "DeLong 1988" if one.independent else "clustered AUC, Obuchowski 1997"
     test = np.where(difference.measure == "AUC", area, "t test of influences").astype(object)
-    return _differences(*both, p_value, test, confidence)
+    return _differences(*both, p_value, test)
 
 
-def _differences(one, two, p_value, test, confidence):
+def _differences(one, two, p_value, test):
     """Return the differences of two `Estimates` on the same units as a DataFrame."""
-    rows = intervals.of_differences(one.minus(two), confidence=confidence)
+    rows = intervals.of_differences(one.minus(two))
     rows = rows.rename(columns={"value": "difference"}).assign(p_value=p_value)
     named = rows["method"] + "; p: " + test
     return rows.assign(method=rows["method"].where(rows["difference"].isna(), named))
@@ -376,7 +355,7 @@ def warnings(measured):
 
 def worked(held):
     """Return the one-vs-rest measures of each class with the numbers put in, as `Predictions.worked`."""
-    counts = one_vs_rest(_total(held.truth, held.predicted, len(held.classes)))
+    counts = one_vs_rest(confusion(held).to_numpy())
     rows = []
     for place, label in enumerate(held.classes):
         found = [int(part[place]) for part in counts]

@@ -15,8 +15,6 @@ class Predictions:
     """The predictions of several models, parsed and checked once.
 
     Rows count where `role` is "test" and `truth` is known, each particle once for a model: repeated rows are averaged.
-    Intervals are by micrograph, since particles of one micrograph are alike; particles are independent where there is
-    no `micrograph`, or one for each of them. An undefined number is NaN, and `method` says why.
 
     Parameters
     ----------
@@ -42,7 +40,15 @@ class Predictions:
     ------
     InputError
         A missing column, a particle with two truths, no labelled row of role "test"; other software's predictions of
-        which no row can be used.
+        which no row can be used; where it is asked for, a model that is not there.
+
+    Notes
+    -----
+    In the tables that the methods return, `low` and `high` are the ends of 95 % intervals of what stands before them.
+    Intervals are by micrograph, since particles of one micrograph are alike; particles are independent where there is
+    no `micrograph`, or one for each of them. `n` and `micrographs` count what a number rests on (the truly positive for
+    a TPR). An undefined number is NaN; `method` says why, or how the interval was made. What needs probabilities leaves
+    out models whose probabilities do not sum to 1. Random draws follow `seed` (int or numpy.random.Generator).
     """
 
     def __init__(self, table, external=None):
@@ -52,23 +58,21 @@ class Predictions:
         self._rows = held_out.parsed(table)
         self.table, self.classes, self.models = table, self._rows.classes, list(self._rows.models)
 
-    @property
-    def _held(self):
-        return self._rows.models
-
     @cached_property
     def _calibrated(self):
         return Predictions(decisions.calibrated(self._rows))
 
     @cached_property
     def _particles(self):
-        return examples.per_particle(self._calibrated._held, self._micrographs)
+        return examples.per_particle(self._calibrated._rows)
 
-    @property
-    def _micrographs(self):
-        """The micrograph of each particle."""
-        about = self.table.drop_duplicates("particle").set_index("particle")
-        return about.get("micrograph", pd.Series(dtype=object))
+    def _of(self, model):
+        """Return a model's held-out particles."""
+        if model not in self._rows.models:
+            raise InputError(
+                f"There is no model {model!r} in the predictions; there are {', '.join(self.models)}."
+            )
+        return self._rows.models[model]
 
     def pair(self, primary):
         """Return the two models that stand side by side.
@@ -90,54 +94,37 @@ class Predictions:
         main = primary if primary in self.models else self.models[0]
         return main, answer.comparator(self.models, main)
 
-    def measures(self, task, *, confidence=0.95):
-        """Return every measure of every model with its interval.
-
-        Parameters
-        ----------
-        task : str
-            Written into the table.
-        confidence : float
-            Of the intervals, in (0, 1).
+    def measures(self, task):
+        """Return every measure of every model.
 
         Returns
         -------
         DataFrame
             Columns task, model, class, measure, value, low, high, n, micrographs, method. `class` is a class name,
-            "macro", "micro", "weighted", or "all". `n` and `micrographs` count the particles that the measure rests on
-            (the truly positive for a TPR) and the micrographs that hold them. `attrs["notes"]` are sentences on what
-            was left out or averaged.
+            "macro", "micro", "weighted", or "all". `attrs["notes"]` are sentences on what was left out or averaged.
         """
-        return measures.table(self._held, task=task, confidence=confidence)
+        return measures.table(self._rows.models, task=task)
 
-    def compare(self, task, *, primary=PRIMARY_MEASURE, confidence=0.95, flips=10_000, seed=0):
+    def compare(self, task, *, primary=PRIMARY_MEASURE, flips=10_000, seed=0):
         """Return paired differences of every measure for every pair of models, on the particles of both.
 
         Parameters
         ----------
-        task, confidence
-            As for `measures`.
+        task : str
+            Written into the table.
         primary : str
             The one measure, declared beforehand, whose p values are adjusted over all pairs (Holm); of a one-vs-rest
-            measure the macro average.
+            measure the macro average. Another name than a measure's is an `InputError`.
         flips : int
             Random exchanges of the sign-flip test.
-        seed : int or numpy.random.Generator
-            Of those exchanges.
 
         Returns
         -------
         DataFrame
             Columns task, model_a, model_b, class, measure, difference (a - b), low, high, p_value, p_holm (NaN for all
             but the primary measure), n, micrographs, method.
-
-        Raises
-        ------
-        InputError
-            An unknown primary measure.
         """
-        options = {"confidence": confidence, "flips": flips, "seed": seed}
-        return measures.compare(self._held, task=task, primary=primary, **options)
+        return measures.compare(self._rows.models, task=task, primary=primary, flips=flips, seed=seed)
 
     def confusions(self):
         """Return the confusion matrix of each model.
@@ -147,27 +134,18 @@ class Predictions:
         dict of str to DataFrame
             (classes, classes) counts of particles; rows are the truth, columns the predictions.
         """
-        return {model: measures.confusion(held) for model, held in self._held.items()}
-
-    def baseline(self, task):
-        """Return what always predicting the most frequent class scores on each measure of predicted classes.
-
-        Returns
-        -------
-        DataFrame
-            As `measures`, without intervals; `model` is "always <class>".
-        """
-        return measures.baseline(next(iter(self._held.values())), task=task)
+        return {model: measures.confusion(held) for model, held in self._rows.models.items()}
 
     def paradox(self):
-        """Return the accuracy paradox: what measures of all classes together make of knowing nothing.
+        """Return the accuracy paradox: the measures of all classes together, also of a classifier that knows nothing.
 
         Returns
         -------
         DataFrame
-            Columns model, accuracy, balanced accuracy, MCC, kappa: first the `baseline`, then each model.
+            Columns model, accuracy, balanced accuracy, MCC, kappa: first of "always <the commonest class>", then of
+            each model.
         """
-        return measures.paradox(self._held)
+        return measures.paradox(self._rows.models)
 
     def worked(self, model):
         """Return the one-vs-rest measures of each class with the numbers put in.
@@ -175,20 +153,17 @@ class Predictions:
         Returns
         -------
         DataFrame
-            Columns measure, formula, numbers ("41 / (41 + 9)"), value (NaN where undefined), class (the positive one).
+            Columns measure, formula, numbers ("41 / (41 + 9)"), value, class (the positive one).
         """
         return measures.worked(self._of(model))
 
-    def curves(self, *, confidence=0.95, draws=300, seed=0):
-        """Return ROC and precision–recall curves, one class against the rest, of every model with probabilities.
+    def curves(self, *, draws=300, seed=0):
+        """Return ROC and precision–recall curves, one class against the rest.
 
         Parameters
         ----------
-        confidence : float
-            Of the band, at each point of the curve by itself.
         draws : int
             Bootstrap samples of whole micrographs (of particles where those are independent).
-        seed : int or numpy.random.Generator
 
         Returns
         -------
@@ -198,12 +173,12 @@ class Predictions:
 
         Notes
         -----
-        The standard error of each point on the logit scale comes from the bootstrap, the width from the t quantile with
-        micrographs − 1 degrees of freedom: percentiles of few micrographs are too narrow. The bands are approximate: in
-        simulation they held 88 to 99 % at a nominal 95 %, once 83 % (precision at a recall of 0.2, 20 micrographs); see
-        `benchmarks/coverage.py`.
+        Bands are for each point by itself: its standard error on the logit scale comes from the bootstrap, the width
+        from the t quantile with micrographs − 1 degrees of freedom, since percentiles of few micrographs are too
+        narrow. They are approximate: in simulation they held 88 to 99 % at a nominal 95 %, once 83 % (precision at a
+        recall of 0.2, 20 micrographs); see `benchmarks/coverage.py`.
         """
-        return scores.curves(self._held, confidence=confidence, draws=draws, seed=seed)
+        return scores.curves(self._rows.models, draws=draws, seed=seed)
 
     def calibrated(self):
         """Return the predictions with calibrated probabilities; predicted classes stay as they are.
@@ -211,8 +186,8 @@ class Predictions:
         Returns
         -------
         Predictions
-            The p_ columns of each model and fold are scaled by the temperature that fits its validation rows, or the
-            test rows of its other folds. The table has two more columns: `temperature` (NaN where uncalibrated) and
+            The p_ columns of each model and fold are scaled by the temperature [1]_ that fits its validation rows, or
+            the test rows of its other folds. The table has two more columns: `temperature` (NaN where uncalibrated) and
             `calibration` (on what it was fitted).
 
         References
@@ -221,175 +196,114 @@ class Predictions:
         """
         return self._calibrated
 
-    def reliability(self, *, bins=10, confidence=0.95):
-        """Return how often predictions of a given confidence are right.
-
-        Parameters
-        ----------
-        bins : int
-            Bins of equal width over [0, 1]; empty bins are left out.
-        confidence : float
-            Of the intervals.
+    def reliability(self):
+        """Return how often predictions of a given confidence are right, in ten bins of equal width.
 
         Returns
         -------
         DataFrame
-            Columns model, from, to, confidence (mean of the bin), right, low, high, n, micrographs, method. Models
-            without probabilities that sum to 1 are left out.
+            Columns model, from, to, confidence (mean of the bin), right, low, high, n, micrographs, method; empty bins
+            are left out.
         """
-        return decisions.reliability(self._held, bins=bins, confidence=confidence)
+        return decisions.reliability(self._rows.models)
 
-    def calibration_error(self, *, bins=10, confidence=0.95, draws=4000, seed=0):
-        """Return the expected calibration error of each model, as given and calibrated, with an interval.
+    def calibration_error(self, *, draws=4000, seed=0):
+        """Return the expected calibration error of each model, as given and calibrated.
 
         Parameters
         ----------
-        bins : int
-            Bins of equal width over [0, 1].
-        confidence : float
-            Of the interval.
         draws : int
             Of the noise that a test compares with; 4,000 make an error of about 1 % of the interval's width.
-        seed : int or numpy.random.Generator
 
         Returns
         -------
         DataFrame
-            Columns model, ECE (mean of |right - confidence| over the bins, weighted by particles), low, high, perfect
-            (the mean ECE that perfectly calibrated probabilities would show), n, micrographs, method, probabilities
-            ("as given" or "calibrated"). Models without probabilities that sum to 1 are left out.
+            Columns model, ECE (mean of |right - confidence| over ten bins, weighted by particles [1]_), low, high,
+            perfect (the mean ECE that perfectly calibrated probabilities would show), n, micrographs, method,
+            probabilities ("as given" or "calibrated").
 
         Notes
         -----
         The ECE of few particles is too large, since chance deviations do not cancel. So the interval inverts a test: it
         holds the errors c ECE for which deviations c d plus noise, normal with the covariance of d between micrographs,
-        give an ECE like the one seen; d are the deviations seen.
+        give an ECE like the one seen; d are the deviations seen. The interval is temlib's own.
 
         References
         ----------
-        .. [1] M. Pakdaman Naeini et al., AAAI 2015, doi:10.1609/aaai.v29i1.9602 (the measure; the interval is
-           temlib's own).
+        .. [1] M. Pakdaman Naeini et al., AAAI 2015, doi:10.1609/aaai.v29i1.9602.
         """
-        kinds = {"as given": self._held, "calibrated": self._calibrated._held}
-        options = {"bins": bins, "confidence": confidence, "draws": draws, "seed": seed}
-        found = [
-            decisions.calibration_error(held, **options).assign(probabilities=k) for k, held in kinds.items()
-        ]
-        return pd.concat(found)
+        kinds = {"as given": self, "calibrated": self._calibrated}
+        found = {
+            k: decisions.calibration_error(p._rows.models, draws=draws, seed=seed) for k, p in kinds.items()
+        }
+        return pd.concat([table.assign(probabilities=kind) for kind, table in found.items()])
 
-    def prediction_sets(self, *, confidence=0.95):
-        """Return for each test particle the classes that cannot be ruled out.
+    def prediction_sets(self):
+        """Return for each test particle the classes that cannot be ruled out at 95 %.
 
-        A class is in the set unless its probability is lower than that of all but a share 1 - `confidence` of the
-        calibration particles of that class (class-conditional split conformal prediction): of the particles of every
-        class, `confidence` have their own class in the set.
-
-        Parameters
-        ----------
-        confidence : float
-            In (0, 1).
+        A class is in the set unless its probability is lower than that of all but 5 % of the calibration particles of
+        that class (class-conditional split conformal prediction [1]_): of the particles of every class, 95 % have their
+        own class in the set, if calibration and test particles are exchangeable, that is for new micrographs of the same
+        kind.
 
         Returns
         -------
         DataFrame
-            Columns particle, micrograph, model, fold, truth, set (names joined by ", ", missing where none is claimed),
-            size, covered, method. No set is claimed where a class has fewer than confidence / (1 - confidence)
-            calibration particles, 19 for 95 %.
-
-        Notes
-        -----
-        The promise holds where calibration and test particles are exchangeable, that is for new micrographs of the
-        same kind.
+            Columns particle, micrograph, model, fold, truth, set (names joined by ", ", missing where none is claimed:
+            where a class has fewer than 19 calibration particles), size, covered, method.
 
         References
         ----------
         .. [1] V. Vovk, Conditional validity of inductive conformal predictors, Mach. Learn. 92 (2013) 349-376,
            doi:10.1007/s10994-013-5355-6.
         """
-        return decisions.prediction_sets(self._rows, confidence=confidence)
+        return decisions.prediction_sets(self._rows)
 
-    def set_summary(self, *, confidence=0.95):
+    def set_summary(self):
         """Return how often `prediction_sets` hold the truth, and how large they are, for each model and true class.
-
-        Parameters
-        ----------
-        confidence : float
-            Of the sets, and of the intervals.
 
         Returns
         -------
         DataFrame
             Columns model, class, covered, low, high, size (mean number of classes), single (share of sets of one
-            class), empty (share of sets of none), n, micrographs, method. Where no set is claimed, n is 0; `attrs["notes"]`
-            are sentences on why.
+            class), empty (share of sets of none), n (0 where no set is claimed), micrographs, method. `attrs["notes"]`
+            are sentences on why none is claimed.
         """
-        return decisions.set_summary(self.prediction_sets(confidence=confidence), confidence=confidence)
+        return decisions.set_summary(self.prediction_sets())
 
-    def risk(self, *, confidence=0.95):
-        """Return how many predictions are wrong when only the surest count.
-
-        Parameters
-        ----------
-        confidence : float
-            Of the intervals.
+    def risk(self):
+        """Return how many predictions are wrong when only the surest count [1]_.
 
         Returns
         -------
         DataFrame
             Columns model, coverage (share of particles that count), threshold (their smallest confidence), risk (share
-            of them that is wrong), low, high, n, micrographs, method. Particles of equal confidence count together;
-            models without probabilities that sum to 1 are left out.
+            of them that is wrong), low, high, n, micrographs, method. Particles of equal confidence count together.
 
         References
         ----------
         .. [1] Y. Geifman, R. El-Yaniv, NeurIPS 2017, arXiv:1705.08500.
         """
-        return decisions.risk(self._held, confidence=confidence)
-
-    def threshold(self, label, measure, at_least, *, model=None, confidence=0.95):
-        """Return the probability of a class from which on to call it, so that TPR or PPV is what is required.
-
-        It is chosen on validation rows, or the test rows of the other folds, and measured on test rows.
-
-        Parameters
-        ----------
-        label : str
-            The class.
-        measure : {"TPR", "PPV"}
-            For a TPR the highest threshold that reaches it is taken, for a PPV the lowest, so that the other is largest.
-        at_least : float
-            What is required, in (0, 1].
-        model : str, optional
-            Default: every model.
-        confidence : float
-            Of the intervals.
-
-        Returns
-        -------
-        DataFrame
-            Two rows a model, TPR and PPV. Columns model, class, required, threshold (median over the folds), measure,
-            value, low, high, met ("yes" when the interval's low end is enough, "no" when its high end is too little,
-            "not shown" otherwise; empty for the other measure), n, micrographs, method.
-
-        Raises
-        ------
-        InputError
-            A class that does not exist, another measure, a requirement outside (0, 1].
-        """
-        return decisions.threshold(self._rows, label, measure, at_least, model=model, confidence=confidence)
+        return decisions.risk(self._rows.models)
 
     def thresholds(self, model, required):
-        """Return `threshold` of a model for the TPR and for the PPV of each class.
+        """Return the probabilities from which on to call each class, so that its TPR, or its PPV, is as required.
+
+        They are chosen on validation rows, or the test rows of the other folds, and measured on test rows.
 
         Parameters
         ----------
         model : str
         required : float
-            In (0, 1].
+            In (0, 1]. For a TPR the highest threshold that reaches it is taken, for a PPV the lowest, so that the other
+            is largest.
 
         Returns
         -------
         DataFrame
+            For each class and requirement two rows, TPR and PPV. Columns model, class, required, threshold (median over
+            the folds), measure, value, low, high, met ("yes" when the interval's low end is enough, "no" when its high
+            end is too little, "not shown" otherwise; empty for the other measure), n, micrographs, method.
         """
         self._of(model)
         return decisions.thresholds(self._rows, model, required)
@@ -406,12 +320,7 @@ class Predictions:
         return self._particles
 
     def disagreements(self, right, wrong):
-        """Return the particles that one model has right and the other wrong, the clearest first.
-
-        Parameters
-        ----------
-        right, wrong : str
-            Models.
+        """Return the particles that the model `right` has right and `wrong` has wrong, the clearest first.
 
         Returns
         -------
@@ -432,7 +341,7 @@ class Predictions:
         return examples.worst_errors(self._particles, model)
 
     def label_audit(self):
-        """Return the particles ranked by how probably their label is wrong (confident learning).
+        """Return the particles ranked by how probably their label is wrong (confident learning [1]_).
 
         Returns
         -------
@@ -446,18 +355,11 @@ class Predictions:
         ----------
         .. [1] C. Northcutt et al., J. Artif. Intell. Res. 70 (2021) 1373-1411, doi:10.1613/jair.1.12125.
         """
-        return examples.label_audit(self._calibrated._held, self._micrographs)
+        return examples.label_audit(self._calibrated._rows)
 
     def suspected_labels(self):
-        """Return the suspected rows of `label_audit`, with `words`, a title.
-
-        Returns
-        -------
-        DataFrame
-        """
-        audit = self.label_audit()
-        found = audit[audit["suspected"].astype(bool)]
-        return found.assign(words="labelled " + found["label"] + "\nor " + found["suggested"] + "?")
+        """Return the suspected rows of `label_audit` as a DataFrame, with `words`, a title."""
+        return examples.suspected(self.label_audit())
 
     def by_micrograph(self):
         """Return the share of particles that each model predicts rightly on each micrograph.
@@ -470,35 +372,21 @@ class Predictions:
         return examples.by_micrograph(self._rows)
 
     def worst_micrographs(self):
-        """Return which micrograph each model does worst on, and what share of its errors lies there.
-
-        Returns
-        -------
-        list of str
-            A sentence a model.
-        """
-        return examples.worst_micrographs(self.by_micrograph())
-
-    def _of(self, model):
-        """Return a model's held-out particles."""
-        if model not in self._held:
-            raise InputError(
-                f"There is no model {model!r} in the predictions; there are {', '.join(self.models)}."
-            )
-        return self._held[model]
+        """Return a sentence a model (list of str) on where it does worst, and what share of its errors lies there."""
+        groups = self.by_micrograph().groupby("model", sort=False)
+        return [examples.worst_micrograph(model, rows) for model, rows in groups]
 
 
 def _joined(table, external):
     """Return the table with other software's rows added, and sentences on what is wrong with them."""
-    classes = held_out.classes_of(table)
-    path = Path(external.attrs["path"])
+    classes, path = held_out.classes_of(table), Path(external.attrs["path"])
     for column in ("particle", "predicted"):
         if column not in external:
             hint = nearest(column, list(external.columns)) or f"; it has {', '.join(external.columns)}"
             raise InputError(f"{path.name}: there is no column '{column}'{hint}.")
     known = table[table["role"] == "test"].drop_duplicates("particle").set_index("particle")
     rows = external.apply(lambda column: column.str.strip())
-    names = rows["model"].replace("", path.stem) if "model" in rows else pd.Series(path.stem, rows.index)
+    names = rows.get("model", pd.Series("", rows.index)).replace("", path.stem)
     rows["model"] = names.where(~names.isin(table["model"]), names + f" ({path.stem})")
     frames, notes = [table], []
     for model, part in rows.groupby("model", sort=False):
@@ -518,28 +406,27 @@ def _joined(table, external):
 def _usable(rows, known, classes):
     """Return the rows that count, each particle once with one of the classes, and notes on the others."""
     # Capitals are no other class; a prediction that is no class cannot be counted as right or wrong.
-    rows = rows.assign(
-        predicted=rows["predicted"].str.casefold().map({c.casefold(): c for c in classes}),
-        as_given=rows["predicted"],
-    )
+    spelt = {name.casefold(): name for name in classes}
+    rows = rows.assign(given=rows["predicted"], predicted=rows["predicted"].str.casefold().map(spelt))
+    faults = {
+        "name no held-out particle of this run": (
+            "particle",
+            lambda rows: ~rows["particle"].isin(known.index),
+        ),
+        "repeat a particle, of which the first row counts": (
+            "particle",
+            lambda rows: rows.duplicated("particle"),
+        ),
+        "predict none of the classes": ("given", lambda rows: rows["predicted"].isna()),
+    }
     notes = []
-    for words, column, wrong in (
-        (
-            "rows left out since they name no held-out particle of this run",
-            "particle",
-            lambda r: ~r["particle"].isin(known.index),
-        ),
-        (
-            "rows left out since they repeat a particle, of which the first row counts",
-            "particle",
-            lambda r: r.duplicated("particle"),
-        ),
-        ("rows left out since they predict none of the classes", "as_given", lambda r: r["predicted"].isna()),
-    ):
-        outside = wrong(rows)
-        if outside.any():
-            notes.append(f"{words}: {int(outside.sum())} (such as {rows[column][outside].iloc[0]!r})")
-        rows = rows[~outside]
+    for fault, (column, find) in faults.items():
+        wrong = find(rows)
+        if wrong.any():
+            notes.append(
+                f"rows left out since they {fault}: {wrong.sum()} (such as {rows[column][wrong].iloc[0]!r})"
+            )
+        rows = rows[~wrong]
     if len(rows) < len(known):
         notes.append(
             f"{len(known) - len(rows)} of the {len(known)} held-out particles are missing; its own measures rest on the "
@@ -552,21 +439,24 @@ def _probabilities(rows, classes, decimal):
     """Return the p_ columns (NaN where unknown) as a dict of arrays, and notes on what cannot be done with them."""
     named = [f"p_{name}" for name in classes]
     missing = [name for name in named if name not in rows]
-    p = np.column_stack(
-        [_numbers(rows[name], decimal) if name in rows else np.full(len(rows), np.nan) for name in named]
-    )
-    unknown, wrong = np.isnan(p).any(axis=1), held_out.no_probabilities(p)
-    note = ""
+    given = rows.reindex(columns=named, fill_value="")
+    p = np.column_stack([_numbers(given[name], decimal) for name in named])
+    unknown, wrong = np.isnan(p).any(axis=1).sum(), held_out.no_probabilities(p).sum()
+    notes = []
     if missing == named:
-        note = "it gives no probabilities, so it has no curves, no calibration and no prediction sets"
+        notes.append("it gives no probabilities, so it has no curves, no calibration and no prediction sets")
     elif missing:
-        note = f"the column {missing[0]!r} is missing, so its probabilities are not used"
+        notes.append(f"the column {missing[0]!r} is missing, so its probabilities are not used")
         p[:] = np.nan
-    elif unknown.any():
-        note = f"{int(unknown.sum())} particles have no probability of every class, so measures of probabilities are undefined"
-    elif wrong.any():
-        note = f"the probabilities of {int(wrong.sum())} of {len(p)} particles do not sum to 1; only their order is used"
-    return dict(zip(named, p.T)), [note] if note else []
+    elif unknown:
+        notes.append(
+            f"{unknown} particles lack the probability of a class, so measures of probabilities are undefined"
+        )
+    elif wrong:
+        notes.append(
+            f"the probabilities of {wrong} of {len(p)} particles do not sum to 1; only their order is used"
+        )
+    return dict(zip(named, p.T)), notes
 
 
 def _numbers(column, decimal):

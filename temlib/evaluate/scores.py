@@ -106,7 +106,7 @@ GRID = np.linspace(0, 1, 51)
 COLUMNS = ["model", "class", "curve", "x", "value", "low", "high", "n", "positives", "micrographs", "method"]
 
 
-def curves(models, *, confidence=0.95, draws=300, seed=0):
+def curves(models, *, draws=300, seed=0):
     """Return the ROC and precision–recall curves of the `HeldOut` models with probabilities, as `Predictions.curves`."""
     rng = np.random.default_rng(seed)
     frames = [pd.DataFrame(columns=COLUMNS)]
@@ -127,7 +127,7 @@ def curves(models, *, confidence=0.95, draws=300, seed=0):
             sampled = _resampled(counts, held.independent, draws, rng) if units > 1 else None
             about = {"model": model, "class": label, "n": len(positive), "positives": int(positive.sum())}
             for name, read in (("ROC", _roc), ("precision–recall", _precision)):
-                frame = _with_band(read, counts.sum(axis=0), sampled, positive.sum(), df, confidence)
+                frame = _with_band(read, counts.sum(axis=0), sampled, positive.sum(), df)
                 frames.append(frame.assign(**about, curve=name, micrographs=units, method=method))
     return pd.concat(frames[1:] or frames, ignore_index=True)[COLUMNS]
 
@@ -176,7 +176,7 @@ def _precision(counts):
     return np.where(GRID > 0, precision, np.nan)  # where nothing is called, nothing is precise
 
 
-def _with_band(read, total, sampled, positives, df, confidence):
+def _with_band(read, total, sampled, positives, df):
     """Return the curve and its band as a DataFrame."""
     value = read(total)
     known = ~np.isnan(value)
@@ -190,7 +190,7 @@ def _with_band(read, total, sampled, positives, df, confidence):
 
         drawn = np.array([read(counts)[known] for counts in sampled])
         drawn = drawn[~np.isnan(drawn).any(axis=1)]  # a sample without positives has no curve
-        half = stats.t.isf((1 - confidence) / 2, df) * logit(drawn).std(axis=0, ddof=1)
+        half = stats.t.isf(intervals.TAIL, df) * logit(drawn).std(axis=0, ddof=1)
         low, high = special.expit(logit(value) - half), special.expit(logit(value) + half)
         low, high = np.minimum(low, value), np.maximum(high, value)
     return pd.DataFrame({"x": GRID[known], "value": value, "low": low, "high": high})

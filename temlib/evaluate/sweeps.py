@@ -15,8 +15,6 @@ from temlib.files import InputError
 
 # What a score tends to with endless labels: an assumption, which wrong labels prevent.
 PERFECT = 1.0
-# A fitted curve is read off at most so many times beyond the largest number of labels.
-FARTHEST = 10
 
 
 def axes(measured):
@@ -25,32 +23,24 @@ def axes(measured):
 
 
 def sweep(measured, axis, *, measure="balanced accuracy", label="all"):
-    """Return one measure against one parameter.
+    """Return one measure against the parameter `axis`, one of `axes`.
 
     Parameters
     ----------
     measured : DataFrame
-        The run's joined `measures.csv`.
-    axis : str
-        The parameter, one of `axes`.
-    measure, label : str
-        As in the columns `measure` and `class`.
+        The run's joined `measures.csv`; `measure` and `label` are found in its columns `measure` and `class`.
 
     Returns
     -------
     DataFrame
         `task, model, <swept parameters>, value, low, high, n, micrographs, seeds, least, most` (over seeds), in the
         order of the axis; numbers are numbers. Undefined values are left out.
-
-    Raises
-    ------
-    InputError
-        If the run does not sweep `axis` or knows no such measure.
     """
     swept = axes(measured)
     if axis not in swept:
+        several = ", ".join(swept) or "none"
         raise InputError(
-            f"measures.csv: '{axis}' does not take several values in this run; those that do are {', '.join(swept) or 'none'}."
+            f"measures.csv: '{axis}' does not take several values in this run; those that do are {several}."
         )
     rows = measured[(measured["measure"] == measure) & (measured["class"] == label)].dropna(subset="value")
     if rows.empty:
@@ -73,19 +63,7 @@ def sweep(measured, axis, *, measure="balanced accuracy", label="all"):
 
 
 def comparison(tables, measured):
-    """Return the tables of `sweep` below each other with a column `axis`; without any, an empty one like `measured`.
-
-    Parameters
-    ----------
-    tables : dict of str to DataFrame
-        By axis.
-    measured : DataFrame
-        The run's joined `measures.csv`.
-
-    Returns
-    -------
-    DataFrame
-    """
+    """Return the tables of `sweep` (a dict by axis) below each other with a column `axis`; empty without any."""
     return pd.concat([table.assign(axis=axis) for axis, table in tables.items()] or [measured.head(0)])
 
 
@@ -95,9 +73,7 @@ def learning(history, axis):
     Parameters
     ----------
     history : DataFrame
-        The run's joined `history.csv`.
-    axis : str
-        The parameter that is compared, one of its columns.
+        The run's joined `history.csv`, of which `axis` is a column: the parameter that is compared.
 
     Returns
     -------
@@ -122,12 +98,7 @@ def _numbers(column):
 
 
 def rarest(measured):
-    """Return what each choice of a sweep does to the rarest class.
-
-    Parameters
-    ----------
-    measured : DataFrame
-        The run's joined `measures.csv`.
+    """Return what each choice of a sweep does to the rarest class, from the run's joined `measures.csv`.
 
     Returns
     -------
@@ -167,14 +138,7 @@ def power_law(labels, scores):
 
 
 def labels_needed(curve, *, target=0.9):
-    """Return how many labels each model needs for a score, by the power law of its learning curve.
-
-    Parameters
-    ----------
-    curve : DataFrame
-        With `task, model, labelled, value`, as `with_labels` returns it.
-    target : float
-        The score to reach.
+    """Return how many labels each model needs for the score `target`, by the power law of its curve (`with_labels`).
 
     Returns
     -------
@@ -197,7 +161,7 @@ def _needed(labelled, fit, target):
     if b <= 0:
         return a, b, np.nan, "the score does not rise with labels"
     needed = (a / (PERFECT - target)) ** (1 / b)
-    if needed > FARTHEST * labelled.max():
+    if needed > 10 * labelled.max():
         return a, b, np.nan, "not within ten times the labels"
     if needed < labelled.min():
         return a, b, np.nan, f"fewer than the {labelled.min():g} with which it was measured"
@@ -207,15 +171,10 @@ def _needed(labelled, fit, target):
 def with_labels(measured, costs):
     """Return the balanced accuracy against the number of labelled particles, the mean over folds and seeds.
 
-    Parameters
-    ----------
-    measured, costs : DataFrame
-        The run's joined `measures.csv` and `costs.csv`.
-
     Returns
     -------
     DataFrame
-        As from `sweep`, with `labelled`; empty where `labels` is not swept.
+        As from `sweep`, with `labelled`; empty where the run (`measures.csv`, `costs.csv`) does not sweep `labels`.
     """
     if "labels" not in axes(measured):
         return pd.DataFrame(columns=["task", "model", "labelled", "value"])

@@ -27,9 +27,9 @@ def calibration_error(table, **options):
     return found[found["probabilities"] == "as given"].drop(columns="probabilities")
 
 
-def prediction_sets(table, **options):
+def prediction_sets(table):
     """Return the sets of test particles."""
-    return Predictions(table).prediction_sets(**options)
+    return Predictions(table).prediction_sets()
 
 
 def risk(table):
@@ -37,9 +37,10 @@ def risk(table):
     return Predictions(table).risk()
 
 
-def threshold(table, *asked):
-    """Return a threshold for every model."""
-    return Predictions(table).threshold(*asked)
+def threshold(table, label, measure, required):
+    """Return the threshold of model m for one class and requirement."""
+    found = Predictions(table).thresholds("m", required)
+    return found[(found["class"] == label) & found["required"].str.startswith(measure)]
 
 
 def _predictions(particles=900, micrographs=60, seed=0, shares=(1 / 3, 1 / 3, 1 / 3)):
@@ -78,13 +79,6 @@ def test_sets_by_hand():
     sets = prediction_sets(_calibrated_on(np.linspace(0.05, 0.95, 19)))
     assert sets["set"].tolist() == ["b", "a, b", "a"]
     assert sets["size"].tolist() == [1, 2, 1] and sets["covered"].tolist() == [0, 1, 1]
-
-
-def test_sets_at_90_percent_need_9_particles():
-    """The number follows from the confidence."""
-    table = _calibrated_on(np.linspace(0.05, 0.95, 9))
-    assert prediction_sets(table, confidence=0.9)["set"].notna().all()
-    assert prediction_sets(table[1:], confidence=0.9)["set"].isna().all()
 
 
 def test_sets_are_of_test_particles_alone():
@@ -198,14 +192,11 @@ def test_threshold_is_not_chosen_on_the_rows_that_measure_it():
 
 
 def test_threshold_refuses_what_it_cannot_do():
-    """Unknown class, other measure, impossible requirement."""
-    table = _predictions()
-    with pytest.raises(InputError, match="'round' is none of the classes a, b, c"):
-        threshold(table, "round", "TPR", 0.9)
-    with pytest.raises(InputError, match="not for TNR of at least"):
-        threshold(table, "a", "TNR", 0.9)
-    with pytest.raises(InputError, match="not for TPR of at least 95: ask"):
-        threshold(table, "a", "TPR", 95)
+    """Unknown model, impossible requirement."""
+    with pytest.raises(InputError, match="no model 'round' in the predictions; there are m"):
+        Predictions(_predictions()).thresholds("round", 0.9)
+    with pytest.raises(InputError, match="not for one of 95: ask"):
+        threshold(_predictions(), "a", "TPR", 95)
 
 
 def _sharp(particles=600, micrographs=40, sharpness=1.0, seed=0, folds=1):
@@ -383,3 +374,17 @@ def test_unknown_fold_is_a_fold():
     """Foreign rows without a fold are calibrated on their own validation rows."""
     table = _validated().assign(fold=np.nan)
     assert calibrated(table)["temperature"].notna().all()
+
+
+def test_summary_of_sets_counts_coverage_by_class_and_says_why_there_are_none():
+    """It is that of the sets; a model without probabilities claims none."""
+    table = _predictions()
+    both = Predictions(pd.concat([table, table.assign(model="mute", p_a=np.nan)], ignore_index=True))
+    sets, found = both.prediction_sets(), both.set_summary()
+    claimed = found[found["n"] > 0].set_index("class")
+    expected = sets[sets["model"] == "m"].groupby("truth")[["covered", "size"]].mean()
+    pd.testing.assert_frame_equal(
+        claimed[["covered", "size"]].sort_index(), expected, check_names=False, check_dtype=False
+    )
+    assert ((claimed["low"] <= claimed["covered"]) & (claimed["covered"] <= claimed["high"])).all()
+    assert found.attrs["notes"] == ["mute: no set: 0 calibration particles of a."]

@@ -401,15 +401,16 @@ def test_clustered_auc_variance_is_obuchowskis(predictions):
     assert estimates.variance[1] == pytest.approx(variance, rel=0.02)
 
 
-def test_baseline_shows_the_accuracy_paradox(predictions):
-    """Always the majority: its share as accuracy, one third as balanced accuracy, no MCC."""
-    shown = Predictions(predictions).baseline("t")
+def test_always_naming_the_commonest_class_shows_the_accuracy_paradox(predictions, measured):
+    """Its share as accuracy, one third as balanced accuracy, no MCC; the models' rows are those of their measures."""
+    shown = Predictions(predictions).paradox().set_index("model")
     one = predictions[predictions["model"] == "cnn"]["truth"]
-    assert set(shown["model"]) == {f"always {one.mode()[0]}"}
-    values = shown.set_index(["measure", "class"])["value"]
-    assert values["accuracy", "all"] == pytest.approx(one.value_counts(normalize=True).max())
-    assert values["balanced accuracy", "all"] == pytest.approx(1 / 3)
-    assert values["kappa", "all"] == 0 and np.isnan(values["MCC", "all"])
+    always = shown.loc[f"always {one.mode()[0]}"]
+    assert always["accuracy"] == pytest.approx(one.value_counts(normalize=True).max())
+    assert always["balanced accuracy"] == pytest.approx(1 / 3)
+    assert always["kappa"] == 0 and np.isnan(always["MCC"])
+    assert shown.index.tolist()[1:] == ["cnn", "svm"]
+    assert all(shown.loc["cnn", name] == _value(measured, name, "all") for name in shown)
 
 
 def test_few_micrographs_and_few_positives_are_warned_of():

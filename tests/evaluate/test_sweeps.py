@@ -134,3 +134,27 @@ def test_learning_curves_are_means_over_folds_and_seeds_beside_their_score():
     (first, second) = figures.learning(alone, by_labels, "labels").plot().axes
     assert [text.get_text() for text in first.texts] == [f"{value:.2f} ({value - 0.1:.2f}–{value + 0.1:.2f})"]
     assert len(second.texts) == 1
+
+
+def test_a_run_without_a_sweep_compares_nothing():
+    """Every table is empty, and the one that is written has the columns of the measures."""
+    single = measured()[lambda rows: rows["labels"] == "1.0"]
+    assert evaluate.axes(single) == [] and evaluate.rarest(single).empty
+    assert evaluate.labels_needed(evaluate.with_labels(single, pd.DataFrame())).empty
+    assert evaluate.comparison({}, single).columns.tolist() == single.columns.tolist()
+
+
+def test_scores_stand_beside_the_number_of_labelled_particles():
+    """The mean over folds and seeds, rounded."""
+    costs = pd.DataFrame(
+        {"model": "net", "labels": ["0.1", "0.1", "0.25", "1.0"], "labelled": [9, 12, 25, 100]}
+    )
+    found = evaluate.with_labels(measured(), costs)
+    assert found["labelled"].tolist() == [10, 25, 100] and found["value"].is_monotonic_increasing
+
+
+def test_tables_of_several_axes_are_written_below_each_other():
+    """With the axis in a column."""
+    table = evaluate.sweep(measured(), "labels")
+    joined = evaluate.comparison({"labels": table, "again": table}, measured())
+    assert joined["axis"].tolist() == ["labels"] * 3 + ["again"] * 3
