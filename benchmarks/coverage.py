@@ -258,9 +258,11 @@ def print_conformal(rng, replicates, quick):
         print(f"| {8 * micrographs} | {icc} | {shown} | {100 * (1 - claimed / replicates):.0f} |", flush=True)
 
 
-def as_given(table, **options):
+def as_given(table, *, draws=4000, seed=0):
     """Return the row of the calibration error of probabilities as they are given."""
-    return decisions.calibration_error(held_out.by_model(table, ["a", "b", "c"]), **options).iloc[0]
+    return decisions.calibration_error(
+        held_out.by_model(table, ["a", "b", "c"]), draws=draws, seed=seed
+    ).iloc[0]
 
 
 def print_calibration_error(rng, replicates, quick):

@@ -140,12 +140,11 @@ def _by_class(measures, compared, primary, other):
         rows = _of(measures, "TPR", label)
         row = rows.loc[primary]
         if pd.isna(row["value"]):
-            found.append(
-                f"What it finds of {label} cannot be said: {row['method'].removeprefix('undefined: ')}."
-            )
-            continue
-        ending = _against(rows, compared, "TPR", label, primary, other)
-        found.append(f"Of the {int(row['n']):,} truly {label}, {primary} finds {_share(row)}{ending}.")
+            why = row["method"].removeprefix("undefined: ")
+            found.append(f"What it finds of {label} cannot be said: {why}.")
+        else:
+            ending = _against(rows, compared, "TPR", label, primary, other)
+            found.append(f"Of the {int(row['n']):,} truly {label}, {primary} finds {_share(row)}{ending}.")
     return found
 
 
@@ -194,12 +193,11 @@ def side_by_side(measures, compared, one, two):
     Returns
     -------
     DataFrame
-        Columns class, measure, a column per model, and `<one> − <two>`; the measures of all classes together come first.
+        Columns class, measure, a column per model, and `<one> − <two>`; the measures of all classes come first.
     """
     models = [name for name in (one, two) if name]
-    shown = [
-        (name, "all") for name in (PRIMARY_MEASURE, "accuracy", "MCC", "kappa", "Brier score", "log loss")
-    ]
+    together = (PRIMARY_MEASURE, "accuracy", "MCC", "kappa", "Brier score", "log loss")
+    shown = [(name, "all") for name in together]
     shown += [(name, c) for c in _classes(measures) for name in ("TPR", "TNR", "PPV", "NPV", "F1", "AUC")]
     rows = []
     for measure, label in shown:
@@ -224,7 +222,7 @@ def cost_table(measures, costs):
     Returns
     -------
     DataFrame
-        `model, balanced accuracy, low, high`, and the means over folds `training_s, prediction_ms_per_particle, weights`.
+        `model, balanced accuracy, low, high`, and means over folds: `training_s, prediction_ms_per_particle, weights`.
     """
     table = _of(measures, "balanced accuracy", "all")[["value", "low", "high"]].reset_index()
     means = costs.groupby("model", sort=False)[["training_s", "prediction_ms_per_particle", "weights"]].mean()

@@ -110,14 +110,13 @@ def _with_probabilities(models):
 
 def _shares(held, hits, kept):
     """Return `intervals.of_shares` of the particles `hits` (n,) among each column of `kept` (n, K)."""
-    parts = held.units.sums(kept * hits[:, None]), held.units.sums(kept)
+    parts = held.sums(kept * hits[:, None]), held.sums(kept)
     return intervals.of_shares(*parts, independent=held.independent)
 
 
 def reliability(models):
     """Return how often predictions of a given confidence are right, as `Predictions.reliability`."""
-    columns = ["model", "from", "to", "confidence", "right", *SHARES]
-    frames = [pd.DataFrame(columns=columns)]
+    frames, columns = [], ["model", "from", "to", "confidence", "right", *SHARES]
     for model, held in _with_probabilities(models):
         kept = _bin(held.confidence)
         rows = _shares(held, held.truth == held.predicted, kept)
@@ -125,8 +124,8 @@ def reliability(models):
         mean = np.divide(held.confidence @ kept, n, out=np.full(BINS, np.nan), where=n > 0)
         edges = {"from": np.arange(BINS) / BINS, "to": np.arange(1, BINS + 1) / BINS}
         rows = rows.rename(columns={"value": "right"}).assign(model=model, confidence=mean, **edges)
-        frames.append(rows.loc[n > 0, columns])
-    return pd.concat(frames[1:] or frames, ignore_index=True)
+        frames.append(rows[n > 0])
+    return intervals.stacked(frames, columns)
 
 
 def _bin(sure):
@@ -134,19 +133,17 @@ def _bin(sure):
     return np.eye(BINS)[np.minimum((sure * BINS).astype(int), BINS - 1)]
 
 
-def calibration_error(models, *, draws=4000, seed=0):
+def calibration_error(models, *, draws, seed):
     """Return the expected calibration error of each model with an interval, as `Predictions.calibration_error`."""
     rng = np.random.default_rng(seed)
     rows = []
     for model, held in _with_probabilities(models):
         sure = held.confidence
         deviations = _bin(sure) * ((held.truth == held.predicted) - sure)[:, None]
-        summed = held.units.sums(deviations) / len(sure)  # (units, bins); ECE is the sum of |column sums|
+        summed = held.sums(deviations) / len(sure)  # (units, bins); ECE is the sum of |column sums|
         units = len(summed)
         seen = summed.sum(axis=0)
-        noise = (
-            rng.standard_normal((draws, units)) @ (summed - seen / units)
-        ) * held.units.small_sample_factor
+        noise = rng.standard_normal((draws, units)) @ (summed - seen / units) * held.small_sample_factor
         if not held.independent:
             noise /= np.sqrt(rng.chisquare(units - 1, (draws, 1)) / (units - 1)) if units > 1 else np.nan
         low, high = _compatible(seen, noise)
@@ -164,20 +161,16 @@ def _compatible(seen, noise):
     if np.isnan(noise).any() or error == 0:
         return np.nan, np.nan
 
-    def beyond(scale, level):
-        return np.quantile(np.abs(scale * seen + noise).sum(axis=1), level) - error
+    def agreeing(level, largest):
+        """Return the error, in units of the one seen, of which noise leads below the one seen in a share `level`."""
 
-    low = (
-        0.0
-        if beyond(0, 1 - intervals.TAIL) >= 0
-        else optimize.brentq(beyond, 0, 2, args=(1 - intervals.TAIL,), xtol=1e-4)
-    )
-    largest = 2 + 4 * np.abs(noise).sum(axis=1).max() / error
-    high = (
-        0.0
-        if beyond(0, intervals.TAIL) >= 0
-        else optimize.brentq(beyond, 0, largest, args=(intervals.TAIL,), xtol=1e-4)
-    )
+        def beyond(scale):
+            return np.quantile(np.abs(scale * seen + noise).sum(axis=1), level) - error
+
+        return 0.0 if beyond(0) >= 0 else optimize.brentq(beyond, 0, largest, xtol=1e-4)
+
+    low = agreeing(1 - intervals.TAIL, 2)
+    high = agreeing(intervals.TAIL, 2 + 4 * np.abs(noise).sum(axis=1).max() / error)
     # An error below what perfect probabilities show agrees with none at all; the interval still holds what was seen.
     return low * error, min(1.0, max(1.0, high) * error)
 
@@ -245,16 +238,15 @@ def set_summary(sets):
 
 def risk(models):
     """Return how many predictions are wrong when only the surest count, as `Predictions.risk`."""
-    columns = ["model", "coverage", "threshold", "risk", *SHARES]
-    frames = [pd.DataFrame(columns=columns)]
+    frames, columns = [], ["model", "coverage", "threshold", "risk", *SHARES]
     for model, held in _with_probabilities(models):
         sure = held.confidence
         ordered = np.sort(sure)[::-1]
         steps = np.unique(ordered[np.ceil(np.arange(1, 21) / 20 * len(sure)).astype(int) - 1])[::-1]
         kept = (sure[:, None] >= steps).astype(float)
         rows = _shares(held, held.truth != held.predicted, kept).rename(columns={"value": "risk"})
-        frames.append(rows.assign(model=model, coverage=kept.mean(axis=0), threshold=steps)[columns])
-    return pd.concat(frames[1:] or frames, ignore_index=True)
+        frames.append(rows.assign(model=model, coverage=kept.mean(axis=0), threshold=steps))
+    return intervals.stacked(frames, columns)
 
 
 def thresholds(rows, model, required):

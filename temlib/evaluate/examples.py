@@ -142,9 +142,7 @@ def annotator_ceiling(particles, task):
         (first, one), (second, two) = columns.items()
         rows.append((first, second, *_balanced(two, one)))
     for name in columns if len(columns) > 2 else []:
-        modes = pd.DataFrame({other: answers for other, answers in columns.items() if other != name}).mode(
-            axis=1
-        )
+        modes = pd.DataFrame(columns).drop(columns=name).mode(axis=1)
         tie = modes[1].notna() if modes.shape[1] > 1 else pd.Series(False, particles.index)
         # As among simulated annotators: people who are at odds make a particle uncertain, where that is an answer.
         majority = modes[0].where(~tie, "uncertain" if (particles[task] == "uncertain").any() else np.nan)
@@ -162,9 +160,8 @@ def _balanced(truth, answers):
     if not known.any():
         return np.nan, 0
     classes = pd.Index(sorted(truth[known].unique()))
-    counts = np.zeros(
-        (len(classes), len(classes) + 1)
-    )  # the last column counts answers that are no true class
+    # The last column counts answers that are no true class.
+    counts = np.zeros((len(classes), len(classes) + 1))
     np.add.at(counts, (classes.get_indexer(truth[known]), classes.get_indexer(answers[known])), 1)
     return float(balanced_accuracy(counts)[0]), int(known.sum())
 

@@ -20,27 +20,6 @@ REQUIRED = ("particle", "model", "truth", "predicted")
 
 
 @dataclass(frozen=True)
-class Units:
-    """What is resampled or exchanged as a whole: micrographs, or particles where those are independent."""
-
-    code: np.ndarray  # (n,) of each particle, from 0
-
-    @property
-    def number(self):
-        """How many units there are."""
-        return int(self.code.max()) + 1
-
-    @property
-    def small_sample_factor(self):
-        """The factor sqrt(units / (units - 1)) of influences; NaN for one unit."""
-        return intervals.small_sample_factor(self.number)
-
-    def sums(self, columns):
-        """Return the sums (units, K) of columns (n, K) over the particles of each unit."""
-        return np.column_stack([np.bincount(self.code, column, self.number) for column in columns.T])
-
-
-@dataclass(frozen=True)
 class HeldOut:
     """The test particles of one model, each once, as arrays."""
 
@@ -59,9 +38,23 @@ class HeldOut:
         return int(self.micrograph.max()) + 1
 
     @property
+    def unit(self):
+        """What is resampled or exchanged as a whole (n,), from 0: the micrograph, or the particle where independent."""
+        return np.arange(len(self.truth)) if self.independent else self.micrograph
+
+    @property
     def units(self):
-        """The micrographs, or the particles where those are independent."""
-        return Units(np.arange(len(self.truth)) if self.independent else self.micrograph)
+        """How many units there are."""
+        return int(self.unit.max()) + 1
+
+    @property
+    def small_sample_factor(self):
+        """The factor sqrt(units / (units - 1)) of influences; NaN for one unit."""
+        return intervals.small_sample_factor(self.units)
+
+    def sums(self, columns):
+        """Return the sums (units, K) of columns (n, K) over the particles of each unit."""
+        return np.column_stack([np.bincount(self.unit, column, self.units) for column in columns.T])
 
     @property
     def confidence(self):

@@ -365,6 +365,11 @@ def of_differences(estimates):
     return e.frame(np.maximum(e.value - half, e.lower), np.minimum(e.value + half, e.upper), method)
 
 
+def stacked(frames, columns):
+    """Return frames below each other, an empty one where there is none."""
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
 def of_shares(hits, sizes, *, independent):
     """Return shares of summed counts (units, K) as a DataFrame of K rows: value, low, high, n, micrographs, method.
 

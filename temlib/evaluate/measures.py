@@ -86,7 +86,7 @@ def _ratio(numerator, denominator):
 
 
 def balanced_accuracy(counts):
-    """Return the mean over the classes of the share that is rightly predicted (..., 1); NaN where one has no particle."""
+    """Return the mean over the classes of the share rightly predicted (..., 1); NaN where one has no particle."""
     return _ratio(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)).mean(-1, keepdims=True)
 
 
@@ -235,23 +235,24 @@ def paradox(models):
     return result
 
 
-def compare(models, *, task, primary, flips=10_000, seed=0):
+def compare(models, *, task, primary, flips, seed):
     """Return paired differences of every measure for every pair of models, as `Predictions.compare`."""
     if primary not in MEASURES:
         raise InputError(f"{primary!r} is no measure: declare one of {', '.join(MEASURES)} as primary.")
     rng = np.random.default_rng(seed)
-    frames = [pd.DataFrame(columns=["model_a", "model_b", "class", "measure", *DIFFERENCE])]
+    frames, columns = [], ["model_a", "model_b", "class", "measure", *DIFFERENCE]
     for a, b in combinations(models, 2):
         one, two = _common(models[a], models[b])
         if len(one.truth):
             parts = [calls_compared(one, two, flips, rng), scores_compared(one, two)]
         else:
             parts = [_nothing_compared(models[a])]
-        frames += [part.assign(model_a=a, model_b=b) for part in parts]
-    result = pd.concat(frames[1:] or frames, ignore_index=True).assign(task=task, p_holm=np.nan)
+        frames += [part.assign(model_a=a, model_b=b, p_holm=np.nan) for part in parts]
+    result = intervals.stacked(frames, columns)
     main = (result["measure"] == primary) & result["class"].isin(["all", "macro"])
     result.loc[main, "p_holm"] = intervals.holm(result.loc[main, "p_value"])
-    return result[["task", "model_a", "model_b", "class", "measure", *DIFFERENCE]]
+    result.insert(0, "task", task)
+    return result
 
 
 def _common(a, b):

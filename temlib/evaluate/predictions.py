@@ -1,4 +1,4 @@
-"""`Predictions`: the second noun of temlib, beside `data.Particles`. Everything about held-out particles is asked of it."""
+"""`Predictions`, the second noun beside `data.Particles`: everything about held-out particles is asked of it."""
 
 from functools import cached_property
 from pathlib import Path

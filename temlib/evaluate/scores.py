@@ -26,15 +26,15 @@ def score_estimates(held):
     rows = [row for name in RANKED for row in _ranked(name, held, truth, no_order)]
     rows += _losses(held, truth, no_sum)
     particles = intervals.Estimates.of(rows, np.ones(len(truth)), held.independent)
-    names, units = ("influence", "support", "information"), held.units
-    summed = {name: units.sums(getattr(particles, name)) for name in names}
-    return replace(particles, **summed, weights=np.ones(units.number))
+    names = ("influence", "support", "information")
+    summed = {name: held.sums(getattr(particles, name)) for name in names}
+    return replace(particles, **summed, weights=np.ones(held.units))
 
 
 def _ranked(name, held, truth, unusable):
     """Return the `Estimate`s, by particle, of a measure of order: of each class, and averaged."""
     n, size = truth.shape
-    everyone, factor = np.ones(n), held.units.small_sample_factor
+    everyone, factor = np.ones(n), held.small_sample_factor
     one = [
         _one_ranked(name, held, truth[:, c], label, held.probabilities[:, c], unusable)
         for c, label in enumerate(held.classes)
@@ -72,7 +72,7 @@ def _one_ranked(name, held, positive, label, score, unusable):
     value, influence = RANKED[name](score, positive)
     # Positives and negatives have their own numbers of micrographs.
     kinds = np.column_stack([~positive, positive]).astype(float)
-    factor = intervals.small_sample_factor(np.count_nonzero(held.units.sums(kinds), axis=0))
+    factor = intervals.small_sample_factor(np.count_nonzero(held.sums(kinds), axis=0))
     return replace(row, value=value, influence=influence * factor[positive.astype(int)])
 
 
@@ -90,7 +90,7 @@ def _losses(held, truth, unusable):
         reasons[-1] = f"undefined: {zero} of {n} particles have probability 0 of their true class"
     losses[:, reasons != ""] = np.nan
     value, one = losses.mean(axis=0), np.ones(n)
-    influences = (losses - value) / n * held.units.small_sample_factor
+    influences = (losses - value) / n * held.small_sample_factor
     labels = [("Brier score", label) for label in (*held.classes, "all")] + [("log loss", "all")]
     upper = [1] * size + [1 if size == 2 else 2, np.inf]
     return [
@@ -106,19 +106,16 @@ GRID = np.linspace(0, 1, 51)
 COLUMNS = ["model", "class", "curve", "x", "value", "low", "high", "n", "positives", "micrographs", "method"]
 
 
-def curves(models, *, draws=300, seed=0):
-    """Return the ROC and precision–recall curves of the `HeldOut` models with probabilities, as `Predictions.curves`."""
+def curves(models, *, draws, seed):
+    """Return the ROC and precision–recall curves of the models (dict of `HeldOut`), as `Predictions.curves`."""
     rng = np.random.default_rng(seed)
-    frames = [pd.DataFrame(columns=COLUMNS)]
+    frames = []
     for model, held in models.items():
         units = held.micrographs
         df = np.inf if held.independent else max(units - 1, 1)
         words = "particles" if held.independent else "micrographs"
-        method = (
-            f"pointwise, bootstrap of {words}, t on the logit scale"
-            if units > 1
-            else "no band: one micrograph"
-        )
+        method = f"pointwise, bootstrap of {words}, t on the logit scale"
+        method = method if units > 1 else "no band: one micrograph"
         for place, label in enumerate(held.classes):
             positive = held.truth == place
             if held.unusable[0] or not positive.any() or positive.all():
@@ -129,7 +126,7 @@ def curves(models, *, draws=300, seed=0):
             for name, read in (("ROC", _roc), ("precision–recall", _precision)):
                 frame = _with_band(read, counts.sum(axis=0), sampled, positive.sum(), df)
                 frames.append(frame.assign(**about, curve=name, micrographs=units, method=method))
-    return pd.concat(frames[1:] or frames, ignore_index=True)[COLUMNS]
+    return intervals.stacked(frames, COLUMNS)
 
 
 def _counts(held, score, positive):

@@ -128,7 +128,7 @@ def rarest(measured):
 
 
 def power_law(labels, scores):
-    """Return a and b of `PERFECT` − score = a · labels^(−b), by least squares of the logarithms; None for too few points."""
+    """Return a and b of `PERFECT` − score = a · labels^(−b), by least squares of logarithms, or None."""
     labels, errors = np.asarray(labels, float), PERFECT - np.asarray(scores, float)
     usable = (errors > 0) & (labels > 0)
     if len(set(labels[usable])) < 3:
