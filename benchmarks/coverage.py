@@ -160,7 +160,7 @@ def print_independent_tests(rng, replicates):
         calls = [np.where(np.isin(right, kept), truth, 1 - truth) for kept in ((0, 1), (0, 2))]
         alone, unknown = np.arange(400), np.full((400, 2), np.nan)
         one, two = (HeldOut(CLASSES, alone, alone, True, truth, c, unknown) for c in calls)
-        rows = measures.calls_compared(one, two, 0.95, 1000, rng)
+        rows = measures.calls_compared(one, two, 1000, rng)
         p = [
             rows.loc[rows["measure"] == name, "p_value"].iloc[0] for name in ("accuracy", "balanced accuracy")
         ]
@@ -196,7 +196,7 @@ def print_score_tests(rng, replicates, quick):
             for k, independent in enumerate((False, True)):
                 about = CLASSES, np.arange(len(truth)), micrograph, independent, truth
                 pair = [HeldOut(*about, (q < 0.5) * 1, np.column_stack([q, 1 - q])) for q in p]
-                rows = measures.scores_compared(*pair, 0.95)
+                rows = measures.scores_compared(*pair)
                 found[k] += rows["p_value"].iloc[0] <= 0.05
                 if not independent:
                     low, high = ends(intervals.of_values(scores.score_estimates(pair[0])), [0, 5])

@@ -218,7 +218,7 @@ def leakage(data, task, *, seed=0):
 def leaked(predictions, task):
     """Return the balanced accuracies of the two ways of `leakage`, and the difference, at random minus whole.
 
-    They are rows of `evaluate.table` (a DataFrame) and of `evaluate.compare` (a Series).
+    They are rows of `Predictions.measures` (a DataFrame) and of `Predictions.compare` (a Series).
     """
     held = evaluate.Predictions(predictions)
     scores = held.measures(task).query("measure == 'balanced accuracy'")

@@ -54,7 +54,8 @@ class HeldOut:
 
     def sums(self, columns):
         """Return the sums (units, K) of columns (n, K) over the particles of each unit."""
-        return np.column_stack([np.bincount(self.unit, column, self.units) for column in columns.T])
+        unit, units = self.unit, self.units
+        return np.column_stack([np.bincount(unit, column, units) for column in columns.T])
 
     @property
     def confidence(self):
