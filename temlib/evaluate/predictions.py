@@ -379,7 +379,7 @@ class Predictions:
 
 def _joined(table, external):
     """Return the table with other software's rows added, and sentences on what is wrong with them."""
-    classes, path = held_out.classes_of(table), Path(external.attrs["path"])
+    classes, path = held_out.classes_of(table), Path(external.attrs.get("path", "external"))
     for column in ("particle", "predicted"):
         if column not in external:
             hint = nearest(column, list(external.columns)) or f"; it has {', '.join(external.columns)}"
@@ -391,42 +391,34 @@ def _joined(table, external):
     frames, notes = [table], []
     for model, part in rows.groupby("model", sort=False):
         kept, left_out = _usable(part, known, classes)
-        p, lacking = _probabilities(kept, classes, external.attrs["decimal"])
+        p, lacking = _probabilities(kept, classes, external.attrs.get("decimal", "."))
         notes += [f"{model} ({path.name}): {note}." for note in left_out + lacking]
         about = known.loc[kept["particle"], ["micrograph", "fold", "truth"]].reset_index()
         frames.append(about.assign(role="test", model=model, predicted=kept["predicted"].to_numpy(), **p))
     frames = [frame for frame in frames if len(frame)]
     if len(frames) == 1:
-        raise InputError(
-            f"{path.name}: no row names a held-out particle of this run and one of {', '.join(classes)}."
-        )
+        named = ", ".join(classes)
+        raise InputError(f"{path.name}: no row names a held-out particle of this run and one of {named}.")
     return pd.concat(frames, ignore_index=True), notes
 
 
 def _usable(rows, known, classes):
     """Return the rows that count, each particle once with one of the classes, and notes on the others."""
     # Capitals are no other class; a prediction that is no class cannot be counted as right or wrong.
-    spelt = {name.casefold(): name for name in classes}
-    rows = rows.assign(given=rows["predicted"], predicted=rows["predicted"].str.casefold().map(spelt))
+    predicted = rows["predicted"].str.casefold().map({name.casefold(): name for name in classes})
+    unknown = ~rows["particle"].isin(known.index)
+    repeated = rows.duplicated("particle") & ~unknown
     faults = {
-        "name no held-out particle of this run": (
-            "particle",
-            lambda rows: ~rows["particle"].isin(known.index),
-        ),
-        "repeat a particle, of which the first row counts": (
-            "particle",
-            lambda rows: rows.duplicated("particle"),
-        ),
-        "predict none of the classes": ("given", lambda rows: rows["predicted"].isna()),
+        "name no held-out particle of this run": (unknown, rows["particle"]),
+        "repeat a particle, of which the first row counts": (repeated, rows["particle"]),
+        "predict none of the classes": (predicted.isna() & ~unknown & ~repeated, rows["predicted"]),
     }
-    notes = []
-    for fault, (column, find) in faults.items():
-        wrong = find(rows)
-        if wrong.any():
-            notes.append(
-                f"rows left out since they {fault}: {wrong.sum()} (such as {rows[column][wrong].iloc[0]!r})"
-            )
-        rows = rows[~wrong]
+    notes = [
+        f"rows left out since they {fault}: {wrong.sum()} (such as {cells[wrong].iloc[0]!r})"
+        for fault, (wrong, cells) in faults.items()
+        if wrong.any()
+    ]
+    rows = rows.assign(predicted=predicted)[~unknown & ~repeated & predicted.notna()]
     if len(rows) < len(known):
         notes.append(
             f"{len(known) - len(rows)} of the {len(known)} held-out particles are missing; its own measures rest on the "
@@ -442,21 +434,19 @@ def _probabilities(rows, classes, decimal):
     given = rows.reindex(columns=named, fill_value="")
     p = np.column_stack([_numbers(given[name], decimal) for name in named])
     unknown, wrong = np.isnan(p).any(axis=1).sum(), held_out.no_probabilities(p).sum()
-    notes = []
+    note = ""
     if missing == named:
-        notes.append("it gives no probabilities, so it has no curves, no calibration and no prediction sets")
+        note = "it gives no probabilities, so it has no curves, no calibration and no prediction sets"
     elif missing:
-        notes.append(f"the column {missing[0]!r} is missing, so its probabilities are not used")
+        note = f"the column {missing[0]!r} is missing, so its probabilities are not used"
         p[:] = np.nan
     elif unknown:
-        notes.append(
+        note = (
             f"{unknown} particles lack the probability of a class, so measures of probabilities are undefined"
         )
     elif wrong:
-        notes.append(
-            f"the probabilities of {wrong} of {len(p)} particles do not sum to 1; only their order is used"
-        )
-    return dict(zip(named, p.T)), notes
+        note = f"the probabilities of {wrong} of {len(p)} particles do not sum to 1; only their order is used"
+    return dict(zip(named, p.T)), [note] if note else []
 
 
 def _numbers(column, decimal):
@@ -466,8 +456,6 @@ def _numbers(column, decimal):
     text = text.where(~column.str.casefold().isin(["", "nan", "na", "n/a"]), "nan")
     wrong = ~text.str.fullmatch(r"nan|[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
     if wrong.any():
-        line = wrong.idxmax()
-        raise InputError(
-            f"{column.name}, line {line}: {column[line]!r} is not a finite number; correct the cell."
-        )
+        place = f"{column.name}, line {wrong.idxmax()}"
+        raise InputError(f"{place}: {column[wrong].iloc[0]!r} is not a finite number; correct the cell.")
     return text.astype(float).to_numpy()

@@ -105,6 +105,10 @@ def test_several_models_in_one_file_and_a_name_that_is_taken(own, tmp_path):
             "particle,predicted,p_empty,p_full,p_uncertain\np0001,full,much,0,0\n",
             "'much' is not a finite number",
         ),
+        (
+            "particle;predicted;p_empty;p_full;p_uncertain\np0001;full;0,5;1.234;0\n",
+            "p_full, line 2: '1.234' is not a finite number",
+        ),
         ("", "is empty"),
     ],
 )
