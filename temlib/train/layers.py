@@ -217,36 +217,27 @@ class DihedralBatchNormalization(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
+# Size whose logarithm counts as zero, in nm.
+REFERENCE_NM = 100.0
+
+
 @keras.saving.register_keras_serializable(package="temlib")
 class LogSize(keras.layers.Layer):
     """Turn a particle's physical size into two bounded features: its logarithm, and whether it is known.
-
-    Parameters
-    ----------
-    reference_nm : float
-        Size whose logarithm counts as zero, in nm.
 
     Input shape
         ``(n, 1)``, size in nm; NaN, zero and negative values mean that it is unknown.
 
     Output shape
-        ``(n, 2)``: ln(size / reference) or 0, and 1 or 0.
+        ``(n, 2)``: ln(size / 100 nm) or 0, and 1 or 0.
     """
-
-    def __init__(self, *, reference_nm=100.0, **kwargs):
-        super().__init__(**kwargs)
-        self.reference_nm = reference_nm
 
     def call(self, inputs):
         """Return logarithm and flag; comparisons with NaN are false, so unknown sizes never enter a logarithm."""
         known = inputs > 0
-        safe = ops.where(known, inputs, ops.full_like(inputs, self.reference_nm))
-        return ops.concatenate([ops.log(safe / self.reference_nm), ops.cast(known, inputs.dtype)], axis=-1)
+        safe = ops.where(known, inputs, ops.full_like(inputs, REFERENCE_NM))
+        return ops.concatenate([ops.log(safe / REFERENCE_NM), ops.cast(known, inputs.dtype)], axis=-1)
 
     def compute_output_shape(self, input_shape):
         """Return two features a particle."""
         return (*input_shape[:-1], 2)
-
-    def get_config(self):
-        """Return what rebuilds the layer, as plain JSON values."""
-        return {**super().get_config(), "reference_nm": self.reference_nm}

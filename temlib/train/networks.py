@@ -1,17 +1,14 @@
-"""The architectures: each one readable function, all ending in one linear float32 logit per class.
+"""The architectures: one readable function each, all ending in one linear float32 logit per class.
 
-Networks whose definition ends in a softmax (those of 2016 do) end in its logits here: losses and calibration want
-logits, and the softmax of them is the same network. Keras is imported when a network is built, never when this module
-is: a notebook that trains nothing does not wait for TensorFlow.
+Networks that were published with a softmax at their end (those of 2016) stop at its logits, which losses and calibration
+want. Keras is imported when a network is built, never with this module: a notebook that trains nothing does not wait for it.
 """
 
 import contextlib
 import os
-import re
-import sys
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from temlib.files import InputError
 
@@ -35,7 +32,7 @@ def _quiet():
 
 
 def backend():
-    """Import Keras without the noise of its backend, with temlib's layers known to it, and give it."""
+    """Import and return Keras, without the noise of its backend and with temlib's layers registered."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _quiet():
         import keras
@@ -175,34 +172,23 @@ SIZED = "+size"
 
 
 def names():
-    """Give the names of temlib's own networks; `build` also takes those of `keras.applications`, and either with `SIZED`."""
+    """Return the names of the networks; `build` also takes each with `SIZED` at its end."""
     return list(_NETWORKS)
 
 
-def is_application(name):
-    """Tell whether `name` is written like a model of `keras.applications`; whether there is one shows when it is built."""
-    return (
-        isinstance(name, str) and re.fullmatch(r"[A-Z][A-Za-z]+[0-9]+[A-Za-z0-9]*(\+size)?", name) is not None
-    )
-
-
-def build(name, *, input_size, classes, seed, weights=None):
+def build(name, *, input_size, classes, seed):
     """Build a network with fresh weights.
 
     Parameters
     ----------
     name : str
-        One of `names`, or a model of `keras.applications` such as "ResNet50"; with "+size" at its end, such as
-        "dihedral+size", the network also takes the particle's physical size.
+        One of `names`; with "+size" at its end, such as "dihedral+size", the network also takes the particle's size.
     input_size : int
         Rows and columns of an image, in pixels.
     classes : int
         Number of classes, at least 2.
     seed : int or numpy.random.Generator
         Of the weights and of dropout.
-    weights : str or Path, optional
-        A local weights file of a `keras.applications` model without its top (`*_notop.h5`, `*.weights.h5`); nothing
-        is ever downloaded. Without it the weights are random.
 
     Returns
     -------
@@ -213,34 +199,27 @@ def build(name, *, input_size, classes, seed, weights=None):
     Raises
     ------
     InputError
-        For an unknown name, images smaller than the network's depth allows, fewer than two classes, or weights that
-        are not there or do not fit.
+        For an unknown name, images smaller than the network's depth allows, or fewer than two classes.
     """
     input_size, classes = _whole("input_size", input_size, 1), _whole("classes", classes, 2)
     name, sized = name.removesuffix(SIZED), name.endswith(SIZED)
-    if name in _NETWORKS:
-        smallest = _NETWORKS[name][1]
-        if input_size < smallest:
-            raise _too_small(name, smallest, input_size)
-        if weights is not None:
-            raise InputError(
-                f"{name} has no published weights; leave 'weights' out, but it is {str(weights)!r}."
-            )
+    if name not in _NETWORKS:
+        raise InputError(f"there is no network '{name}'; there are {', '.join(_NETWORKS)}.")
+    function, smallest = _NETWORKS[name]
+    if input_size < smallest:
+        raise InputError(
+            f"{name} needs images of {smallest} pixels at least, but 'input_size' is {input_size}; raise it."
+        )
     keras = backend()
     parts = _Parts(keras, seed)
     image = keras.Input((input_size, input_size, 1), name="image")
     size = keras.Input((1,), name="size") if sized else None
-    size_features = _size_features(parts, size) if sized else None
-    if name in _NETWORKS:
-        logits = _NETWORKS[name][0](parts, image, size_features, classes)
-    else:
-        features = _application(keras, parts, name, image, weights)
-        logits = parts.logits(_joined(parts, features, size_features), classes)
+    logits = function(parts, image, _size_features(parts, size) if sized else None, classes)
     return keras.Model([image, size] if sized else image, logits, name=f"{name}_size" if sized else name)
 
 
 def _whole(name, value, least):
-    """Give `value` as an int, or refuse it."""
+    """Return `value` as an int, or refuse it."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InputError(
             f"'{name}' of a network should be a whole number of {least} at least, but is {value!r}."
@@ -248,70 +227,11 @@ def _whole(name, value, least):
     return int(value)
 
 
-def _too_small(name, smallest, received):
-    return InputError(
-        f"{name} needs images of {smallest} pixels at least, but 'input_size' is {received}; raise it."
-    )
-
-
 def _size_features(parts, size):
     """Bring the physical size to sixteen features, comparable in scale with those of the image."""
     from temlib.train.layers import LogSize
 
     return parts.dense(LogSize()(size), 16, activation="relu")
-
-
-def _application(keras, parts, name, image, weights):
-    """Give the pooled features of a `keras.applications` model for the grey `image`, seen as three equal channels."""
-    function = getattr(keras.applications, name, None) if name[:1].isupper() else None
-    if function is None:
-        raise InputError(
-            f"there is no network '{name}'; there are {', '.join(_NETWORKS)} and the models of keras.applications."
-        )
-    if weights is not None and not Path(weights).is_file():
-        raise InputError(
-            f"{name}: there is no weights file '{weights}'; give a local file, nothing is downloaded."
-        )
-    colour = _scaled(parts.layers.Concatenate()([image, image, image]), function, parts)
-    size = image.shape[1]
-    try:
-        base = function(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
-    except ValueError as error:
-        smallest = re.search(r"at least (\d+)", str(error))
-        if smallest is None:
-            raise InputError(f"{name} cannot be built for 'input_size' {size}: {error}") from error
-        raise _too_small(name, int(smallest[1]), size) from error
-    base = keras.models.clone_model(base, clone_function=lambda layer: _seeded(layer, parts))
-    if weights is not None:
-        try:
-            base.load_weights(weights)
-        except (ValueError, OSError, KeyError) as error:
-            raise InputError(
-                f"{name}: '{weights}' does not hold its weights without the top: {error}"
-            ) from error
-    return base(colour)
-
-
-def _scaled(colour, function, parts):
-    """Scale prepared images as a `keras.applications` model was taught: ±4 units of spread stand for 0 to 255."""
-    preprocess = sys.modules[function.__module__].preprocess_input
-    # Every model's own scaling is linear in each channel, hence known from its values at two grey levels.
-    black, white = preprocess(
-        np.array([[[[0.0] * 3, [255.0] * 3]]], dtype="float32"), data_format="channels_last"
-    )[0, 0]
-    scale, offset = (white - black) / 8, (white + black) / 2
-    return parts.layers.Rescaling(scale=scale.tolist(), offset=offset.tolist())(colour)
-
-
-def _seeded(layer, parts):
-    """Copy a layer with seeds of our own, since `keras.applications` leaves them to a global state."""
-    settings = layer.get_config()
-    for value in settings.values():
-        if isinstance(value, dict) and "seed" in (value.get("config") or {}):
-            value["config"]["seed"] = parts.seed()
-    if "seed" in settings:
-        settings["seed"] = parts.seed()
-    return type(layer).from_config(settings)
 
 
 def describe(name, *, input_size, classes, pixel_nm=None):
@@ -337,16 +257,36 @@ def describe(name, *, input_size, classes, pixel_nm=None):
     InputError
         As `build`.
     """
-    import pandas as pd
-
     model = build(name, input_size=input_size, classes=classes, seed=0)
-    rows, _ = _layer_rows(model, (1, 1), input_size)
+    flatten, fields, rows = backend().tree.flatten, {}, []
+    for layer in model.layers:
+        shape = tuple(layer.output.shape[1:])
+        # A field is (side, step) in pixels of the image; of several inputs the largest counts.
+        before = max([fields[id(source)] for source in flatten(layer.input)], default=(1, 1))
+        fields[id(layer.output)] = (input_size, 1) if len(shape) < 3 else _field(layer, before)
+        side, work = fields[id(layer.output)][0], _multiply_adds(layer, shape)
+        rows.append((type(layer).__name__, shape, layer.count_params(), work, side))
     columns = ["kind", "output_shape", "parameters", "multiply_adds", "receptive_field_px"]
     table = pd.DataFrame(rows, columns=columns)
     # Keras' own names count on through a session; these are the same in every run.
     table.insert(0, "layer", table["kind"] + " " + (table.groupby("kind").cumcount() + 1).astype(str))
     table["receptive_field_nm"] = table["receptive_field_px"] * (np.nan if pixel_nm is None else pixel_nm)
     return table
+
+
+def _field(layer, before):
+    """Return the receptive field after a layer: it grows by (kernel − 1) steps, and the step by the stride."""
+    side, step = before
+    window = np.max(getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", 1))
+    return int(side + (window - 1) * step), int(step * np.max(getattr(layer, "strides", 1)))
+
+
+def _multiply_adds(layer, shape):
+    """Count the multiplications of one image by the layer's kernel; other arithmetic is small beside it."""
+    kernel = getattr(layer, "kernel", None)
+    weights = 0 if kernel is None else int(np.prod(kernel.shape))
+    # A dihedral kernel is applied in each of its orientations.
+    return weights * getattr(layer, "orientations", 1) * int(np.prod(shape[:-1]))
 
 
 def summary(chosen, *, input_size, classes, pixel_nm=None):
@@ -365,15 +305,11 @@ def summary(chosen, *, input_size, classes, pixel_nm=None):
         `network, convolutions, dense layers, weights, multiply_adds, receptive_field_px, receptive_field_nm, made of`;
         the receptive field is that of the last map before it is flattened or pooled over the whole image.
     """
-    import pandas as pd
-
     rows = []
     for name in chosen:
         table = describe(name, input_size=input_size, classes=classes, pixel_nm=pixel_nm)
-        maps = table[table["output_shape"].map(len) == 3].iloc[-1]
-        base = name.removesuffix(SIZED)
-        about = _NETWORKS[base][0].__doc__.splitlines()[0] if base in _NETWORKS else "from keras.applications"
-        about = about.removesuffix(".") + (", with the particle's size in nm" if name != base else "")
+        last_map = table[table["output_shape"].map(len) == 3].iloc[-1]
+        made_of = _NETWORKS[name.removesuffix(SIZED)][0].__doc__.splitlines()[0].removesuffix(".")
         rows.append(
             {
                 "network": name,
@@ -381,60 +317,10 @@ def summary(chosen, *, input_size, classes, pixel_nm=None):
                 "dense layers": int((table["kind"] == "Dense").sum()),
                 "weights": int(table["parameters"].sum()),
                 "multiply_adds": int(table["multiply_adds"].sum()),
-                "receptive_field_px": int(maps["receptive_field_px"]),
-                "receptive_field_nm": maps["receptive_field_nm"],
-                "made of": about.split(": ", 1)[-1],
+                "receptive_field_px": int(last_map["receptive_field_px"]),
+                "receptive_field_nm": last_map["receptive_field_nm"],
+                "made of": made_of.split(": ", 1)[-1]
+                + (", with the particle's size in nm" if name.endswith(SIZED) else ""),
             }
         )
     return pd.DataFrame(rows)
-
-
-def _layer_rows(model, start, input_size):
-    """Give a row for each layer of `model`, and the receptive field of its output.
-
-    A receptive field is (side, step) in pixels of the image; `start` is that of the model's input, (1, 1) for the whole.
-    """
-    rows, fields, layers, previous = [], {}, {layer.name: layer for layer in model.layers}, []
-    for settings in model.get_config()["layers"]:
-        name = settings["config"]["name"]
-        # In a Sequential part each layer takes the one before it.
-        sources = _sources(settings["inbound_nodes"]) if "inbound_nodes" in settings else previous
-        previous = [name]
-        before = max([fields[source] for source in sources], default=start)
-        layer = layers.get(name)
-        if layer is None:  # arithmetic between tensors, which sees what its inputs see
-            fields[name] = before
-        elif hasattr(layer, "layers"):
-            inner, fields[name] = _layer_rows(layer, before, input_size)
-            rows += inner
-        else:
-            shape = tuple(layer.output.shape[1:])
-            fields[name] = (input_size, 1) if len(shape) < 3 else _field(layer, before)
-            work = _multiply_adds(layer, shape)
-            rows.append((type(layer).__name__, shape, layer.count_params(), work, fields[name][0]))
-    return rows, fields[name]
-
-
-def _sources(node):
-    """List the names of the layers whose outputs a layer's configuration names as its inputs."""
-    if isinstance(node, dict):
-        if "keras_history" in node:
-            return [node["keras_history"][0]]
-        node = list(node.values())
-    return [name for part in node for name in _sources(part)] if isinstance(node, list | tuple) else []
-
-
-def _field(layer, before):
-    """Give the receptive field after a layer: it grows by (kernel − 1) steps, and the step by the stride."""
-    side, step = before
-    window = np.max(getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", 1))
-    stride, dilation = np.max(getattr(layer, "strides", 1)), np.max(getattr(layer, "dilation_rate", 1))
-    return int(side + (window - 1) * dilation * step), int(step * stride)
-
-
-def _multiply_adds(layer, shape):
-    """Count the multiplications of one image by the layer's kernel; other arithmetic is small beside it."""
-    kernels = [getattr(layer, name, None) for name in ("kernel", "depthwise_kernel", "pointwise_kernel")]
-    weights = sum(int(np.prod(kernel.shape)) for kernel in kernels if hasattr(kernel, "shape"))
-    # A dihedral kernel is applied in each of its orientations.
-    return weights * getattr(layer, "orientations", 1) * int(np.prod(shape[:-1]))

@@ -84,7 +84,7 @@ def check_models(models, primary, *, where="models"):
             f"{where}: 'models' should name each model once, such as {known}, but is {models!r}."
         )
     for name in models:
-        if name not in known and not networks.is_application(name):
+        if name not in known:
             hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
             raise InputError(f"{where}: 'models' names '{name}', which is unknown{hint}.")
     if primary not in models:
