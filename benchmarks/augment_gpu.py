@@ -17,8 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from temlib import augment
-from temlib.augment import Augmentation, affine_matrices
+from temlib.augment import Augmentation, OnDevice
 from temlib.train import networks
 
 SLIDES = Augmentation()
@@ -45,36 +44,35 @@ def main():
     parser.add_argument("--cpu", action="store_true", help="run on a CPU too, to see that it runs")
     options = parser.parse_args()
     keras = networks.backend()
-    if not (augment.available() or options.cpu):
+    if not (OnDevice.available() or options.cpu):
         print("No accelerator here: nothing was measured.")
         return
     shape, random = (options.size, options.size), np.random.default_rng(0)
     images = random.normal(size=(options.particles, *shape)).astype("float32")
-    prepared = SLIDES.prepare(images)
     labels = np.eye(3, dtype=np.float32)[random.integers(0, 3, options.batch)]
 
-    def drawn():
+    def drawn(device):
         index = random.integers(0, options.particles, options.batch)
-        return index, augment.batch(index, affine_matrices(SLIDES.draw(options.batch, random), shape))
+        return device.batch(SLIDES.draw(options.batch, random), index)
 
     mean = keras.Sequential([keras.Input((*shape, 1)), keras.layers.GlobalAveragePooling2D()])
-    alone = augment.within(mean, options.particles, shape, SLIDES)
+    alone = OnDevice(mean, SLIDES, options.particles, shape)
     network = networks.build("lipnet4", input_size=options.size, classes=3, seed=0)
-    joined = augment.within(network, options.particles, shape, SLIDES)
-    for model in (alone, joined):
-        augment.hold(model, prepared)
+    joined = OnDevice(network, SLIDES, options.particles, shape)
+    for device in (alone, joined):
+        device.prepare(images)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    for model in (network, joined):
-        model.compile(keras.optimizers.AdamW(1e-3), loss, jit_compile=augment.available())
+    for model in (network, joined.model):
+        model.compile(keras.optimizers.AdamW(1e-3), loss, jit_compile=OnDevice.available())
     fixed = images[: options.batch, ..., None]
     ways = {
-        "draw and spline": lambda: alone.predict_on_batch(drawn()[1]),
+        "draw and spline": lambda: alone.model.predict_on_batch(drawn(alone)),
         "lipnet4 trained on one batch again and again": lambda: network.train_on_batch(fixed, labels),
-        "lipnet4 trained, augmented in its step": lambda: joined.train_on_batch(drawn()[1], labels),
+        "lipnet4 trained, augmented in its step": lambda: joined.model.train_on_batch(drawn(joined), labels),
     }
     name = keras.backend.backend()
     package = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}[name]
-    where = "accelerator" if augment.available() else "CPU only: says nothing about a GPU"
+    where = "accelerator" if OnDevice.available() else "CPU only: says nothing about a GPU"
     print(
         f"keras {version('keras')} on {name} {version(package)}, {where}; {options.size}×{options.size}, "
         f"batches of {options.batch}, {options.particles:,} particles"

@@ -43,13 +43,13 @@ def images_of(crops, table, size):
 
 def by_network(images, truth, folds, *, epochs, groups, seed=1):
     """Out-of-fold calls of the dihedral network, trained as temlib trains; a fifth of the micrographs chooses the epoch."""
-    settings = Settings(folds=len(folds), seed=seed, epochs=epochs, imbalance="none")
-    network, calls = fitting.Network("dihedral", images, ["0", "1"], settings), np.empty(len(truth), int)
+    settings = Settings(folds=len(folds), seed=seed, epochs=epochs, imbalance="none", adaptation="none")
+    network, calls = fitting.Network("dihedral", ["0", "1"], settings), np.empty(len(truth), int)
     for fold, (rest, test) in enumerate(folds):
         inner = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
         train, validation = next(inner.split(rest, truth[rest], groups[rest]))
-        parts = {"train": rest[train], "validation": rest[validation], "test": test}
-        calls[test] = network.fold(truth, parts, fold, None)["calls"]["test"]
+        network.fit([images], truth, groups, train=rest[train], validation=rest[validation], fold=fold)
+        calls[test] = network.predict([images], groups, test)[1]
     return calls
 
 

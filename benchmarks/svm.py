@@ -23,7 +23,7 @@ from sklearn.svm import SVC
 from temlib import train
 from temlib.data import open as open_data
 from temlib.data import split
-from temlib.train import features, svm
+from temlib.train import Settings, features, svm
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
 SETS = {"apoferritin_cryoem": "content", "supported_np3_stem": "count"}
@@ -45,6 +45,7 @@ def scores(name, size, seeds, models):
     data = open_data(REAL / name / "manifest.csv", input_size=size)
     task, table = SETS[name], data.table
     labels, groups = table[task].to_numpy(), table["micrograph"].to_numpy()
+    classes, codes = np.unique(labels.astype(str), return_inverse=True)
     found = {}
     for model in ("plain", *models):
         begun, values = time.process_time(), []
@@ -59,8 +60,9 @@ def scores(name, size, seeds, models):
                     )
                     calls[test] = fitted.predict(measured[test])
                 else:
-                    fitted = svm.fit(model, measured.iloc[train], labels[train], groups[train], seed=seed)
-                    calls[test] = svm.calls(fitted, measured.iloc[test])
+                    machine = svm.Svm(model, classes, Settings(adaptation="none"))
+                    machine.fit(measured, codes, groups, train=train, fold=seed)
+                    calls[test] = classes[machine.predict(measured, groups, test)[1]]
             values.append(balanced_accuracy_score(labels, calls.astype(str)))
         found[model] = (np.mean(values), np.std(values), (time.process_time() - begun) / seeds)
         print(

@@ -11,18 +11,16 @@ from temlib.augment.noise import (
     spread,
     treated,
 )
-from temlib.augment.on_device import available, batch, hold, within
+from temlib.augment.on_device import OnDevice
 
 __all__ = [
     "CURES",
     "NEUTRAL",
     "Augmentation",
+    "OnDevice",
     "affine_matrices",
-    "available",
     "averaged",
-    "batch",
     "detail_curves",
-    "hold",
     "lowpass",
     "noise_curves",
     "power_curve",
@@ -30,5 +28,4 @@ __all__ = [
     "resampled_ways",
     "spread",
     "treated",
-    "within",
 ]

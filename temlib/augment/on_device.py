@@ -1,53 +1,96 @@
-"""Augmentation on an accelerator: the mathematics of `temlib.augment` in `keras.ops`, inside the training step.
+"""Augmentation on an accelerator: the mathematics of `augmentation` in `keras.ops`, inside the training step.
 
-The spline coefficients of the training particles stay in the device's memory; each step sends the indices and
-the affine maps of its batch, 32 bytes a particle, so training never waits for images. On a CPU the compiled
-loop of `temlib.augment` is faster (benchmarks/augment.py), and training uses that.
+The spline coefficients of the training particles stay in the device's memory; each step sends the indices and affine maps of
+its batch, 32 bytes a particle, so training never waits for images. On a CPU the compiled loops are faster
+(benchmarks/augment.py), and training uses those.
 """
 
 import numpy as np
 
-from temlib.augment.augmentation import PAD
+from temlib.augment.augmentation import PAD, affine_matrices
 
 
-def available():
-    """Tell whether Keras' backend computes on an accelerator."""
-    import keras
+class OnDevice:
+    """A network that augments the particles it is trained on within its own step.
 
-    name = keras.backend.backend()
-    if name == "tensorflow":
-        import tensorflow as tf
-
-        return bool(tf.config.list_physical_devices("GPU"))
-    if name == "jax":
-        import jax
-
-        return jax.default_backend() != "cpu"
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def resample(samples, matrices, shape, *, order=3, fill="mirror"):
-    """Resample prepared images, as `Augmentation.apply_prepared` does.
-
-    Coordinates are in single precision, so it agrees with the compiled loops to about 1e-5 of the range at 100
-    pixels and to 1e-4 at 1000; a nearest pixel may be another where two are equally near.
+    `prepare` and `batch` are to it what `Augmentation.prepare` and `apply_prepared` are to the CPU.
 
     Parameters
     ----------
-    samples : (n, rows + 3 + …, columns + 3 + …) float32 tensor
-        `Prepared.samples`, one for each matrix.
-    matrices : (n, 2, 3) float tensor
-        From `temlib.affine.affine_matrices`.
+    network : keras.Model
+        Takes images (n, rows, columns, 1). Its weights are shared, not copied.
+    augmentation : Augmentation
+    count : int
+        Room for so many particles.
     shape : (int, int)
-        Rows and columns of the images.
-    order, fill : int, str
-        Those of the augmentation that prepared the samples.
+        Rows and columns of a particle.
 
-    Returns
-    -------
-    (n, rows, columns) float32 tensor
+    Attributes
+    ----------
+    model : keras.Model
+        Takes what `batch` returns; `model.train_on_batch` trains `network`.
+    """
+
+    def __init__(self, network, augmentation, count, shape):
+        import keras
+
+        self.augmentation, self.shape = augmentation, shape
+        beyond = 3 + (0 if augmentation.fill == "mirror" else 2 * PAD)
+
+        class Augmented(keras.layers.Layer):
+            def build(self, *_):
+                size = (count, shape[0] + beyond, shape[1] + beyond)
+                self.samples = self.add_weight(shape=size, initializer="zeros", trainable=False)
+
+            def call(self, index, matrices, gain):
+                samples = keras.ops.take(self.samples, index[:, 0], axis=0)
+                images = resample(samples, matrices, shape, order=augmentation.order, fill=augmentation.fill)
+                return (images * gain[:, :, None])[..., None]
+
+            def compute_output_shape(self, *_):
+                return (None, *shape, 1)
+
+        inputs = keras.Input((1,), dtype="int32"), keras.Input((2, 3), dtype="float32"), keras.Input((1,))
+        self._layer = Augmented()
+        self.model = keras.Model(inputs, network(self._layer(*inputs)))
+
+    @staticmethod
+    def available():
+        """Return whether Keras' backend computes on an accelerator."""
+        import keras
+
+        name = keras.backend.backend()
+        if name == "tensorflow":
+            import tensorflow as tf
+
+            return bool(tf.config.list_physical_devices("GPU"))
+        if name == "jax":
+            import jax
+
+            return jax.default_backend() != "cpu"
+        import torch
+
+        return torch.cuda.is_available()
+
+    def prepare(self, images):
+        """Put particles (n, rows, columns), low-passed, into the device's memory, in place of those before."""
+        samples = self.augmentation.prepare(images).samples
+        room = np.zeros(self._layer.samples.shape, np.float32)
+        room[: len(samples)] = samples
+        self._layer.samples.assign(room)
+
+    def batch(self, transforms, index, gain=1.0):
+        """Return what `model` takes for the particles at `index` (n,), transformed and multiplied by `gain`."""
+        gain = np.broadcast_to(np.asarray(gain, np.float32), len(index))
+        matrices = affine_matrices(transforms, self.shape).astype(np.float32)
+        return np.asarray(index, np.int32)[:, None], matrices, gain[:, None]
+
+
+def resample(samples, matrices, shape, *, order=3, fill="mirror"):
+    """Resample prepared images (n, …) by as many matrices (n, 2, 3), as `Augmentation.apply_prepared` does.
+
+    Coordinates are in single precision, so it agrees with the compiled loops to about 1e-5 of the range at 100
+    pixels and to 1e-4 at 1000; a nearest pixel may be another where two are equally near.
     """
     from keras import ops
 
@@ -77,7 +120,7 @@ def resample(samples, matrices, shape, *, order=3, fill="mirror"):
 
 
 def _weights(t, order):
-    """Give the B-spline's weight of each of four samples that is not zero everywhere."""
+    """Return the B-spline's weight of each of four samples that is not zero everywhere."""
     from keras import ops
 
     u = 1 - t
@@ -87,79 +130,3 @@ def _weights(t, order):
         t = ops.cast(t >= 0.5, "float32")
         u = 1 - t
     return {1: u, 2: t}
-
-
-def within(network, count, shape, augmentation):
-    """Give a model that augments particles which it holds and then runs `network`, all in one step.
-
-    Parameters
-    ----------
-    network : keras.Model
-        Takes images (n, rows, columns, 1). Its weights are shared, not copied.
-    count : int
-        Room for so many particles; `hold` puts them there.
-    shape : (int, int)
-        Rows and columns of a particle.
-    augmentation : temlib.augment.Augmentation
-        Its order and fill.
-
-    Returns
-    -------
-    keras.Model
-        Its input is `(index, matrices, gain)`, see `batch`. `train_on_batch(batch(…), labels)` trains `network`.
-    """
-    import keras
-
-    beyond = 3 + (0 if augmentation.fill == "mirror" else 2 * PAD)
-
-    class Augmented(keras.layers.Layer):
-        def build(self, *_):
-            size = (count, shape[0] + beyond, shape[1] + beyond)
-            self.samples = self.add_weight(shape=size, initializer="zeros", trainable=False, name="samples")
-
-        def call(self, index, matrices, gain):
-            samples = keras.ops.take(self.samples, index[:, 0], axis=0)
-            images = resample(samples, matrices, shape, order=augmentation.order, fill=augmentation.fill)
-            return (images * gain[:, :, None])[..., None]
-
-        def compute_output_shape(self, *_):
-            return (None, *shape, 1)
-
-    inputs = keras.Input((1,), dtype="int32"), keras.Input((2, 3), dtype="float32"), keras.Input((1,))
-    return keras.Model(inputs, network(Augmented(name="augmented")(*inputs)))
-
-
-def hold(joined, prepared):
-    """Put the training particles of a fold into the memory of the device, in place of those before.
-
-    Parameters
-    ----------
-    joined : keras.Model
-        From `within`.
-    prepared : temlib.augment.Prepared
-        Of conditioned particles, see `temlib.augment.condition`; as many as `within` has room for, or fewer.
-    """
-    samples = joined.get_layer("augmented").samples
-    room = np.zeros(samples.shape, np.float32)
-    room[: len(prepared.samples)] = prepared.samples
-    samples.assign(room)
-
-
-def batch(index, matrices, gain=1.0):
-    """Give a batch as the model of `within` takes it.
-
-    Parameters
-    ----------
-    index : (n,) integer ndarray
-        Which particle.
-    matrices : (n, 2, 3) ndarray
-        From output to input pixel, see `temlib.affine.affine_matrices`.
-    gain : float or (n,) ndarray
-        What an image is multiplied by, such as -1 to exchange dark and bright.
-
-    Returns
-    -------
-    tuple of (n, 1) int32, (n, 2, 3) float32 and (n, 1) float32 ndarray
-    """
-    gains = np.broadcast_to(np.asarray(gain, np.float32), len(index))
-    return np.asarray(index, np.int32)[:, None], np.asarray(matrices, np.float32), gains[:, None]

@@ -6,7 +6,7 @@ from temlib.train.descriptors import POINTS, REACH, outline, thesis
 from temlib.train.descriptors import named as descriptor_names
 from temlib.train.networks import describe, summary
 from temlib.train.networks import names as network_names
-from temlib.train.protocol import Settings, Trained, check_models, cross_validate, misfits, split_fold
+from temlib.train.protocol import Settings, Trained, check_models, cross_validate, split_fold
 from temlib.train.svm import features
 from temlib.train.svm import names as svm_names
 from temlib.train.svm import note as svm_note
@@ -23,7 +23,6 @@ __all__ = [
     "descriptor_names",
     "features",
     "load",
-    "misfits",
     "network_names",
     "outline",
     "split_fold",

@@ -1,10 +1,10 @@
-"""Prediction that follows the micrograph: normalisation partly by the particles of the micrograph at hand.
+"""Adaptive batch normalisation (AdaBN): normalisation partly by the particles of the micrograph at hand.
 
 Micrographs differ in contrast, support, thickness and noise more than particles do. A network with batch normalisation
 carries the mean and variance of its features over the training micrographs; on a micrograph that is unlike them these are
-wrong, and it errs there as a whole. No label is needed to see that: here they are mixed with those of the micrograph's own
-particles at prediction, the weights of training untouched [1]_ [2]_. An SVM's descriptors, which are scaled by their mean
-and variance over training, are treated alike, so that networks and SVMs are compared on the same terms.
+wrong, and all of its predictions suffer. No label is needed to see that: at prediction they are mixed with those of the
+micrograph's own particles, the trained weights untouched [1]_ [2]_. An SVM's descriptors, which are scaled by their mean and
+variance over training, are treated alike, so that networks and SVMs are compared on the same terms.
 
 A particle's prediction then depends on which others of its micrograph are predicted with it.
 
@@ -23,62 +23,49 @@ import pandas as pd
 
 from temlib.train import networks
 
-# What training's statistics count for, in particles: as many of a micrograph's own have the same say (N of [1]).
+# What training's statistics count for, in particles: as many of a micrograph's own weigh the same (N of [1]).
 PRIOR = 64
 # With fewer particles than these they would count for less than a fifth, which is not worth the time.
 FEWEST = 16
-# Statistics are those of blocks of so many particles, all of one size so that nothing is traced twice, ...
+# Statistics are taken from blocks of so many particles, all of one size so that nothing is traced twice, ...
 BLOCK = 32
-# ... and of at most so many blocks.
+# ... and from at most so many blocks.
 BLOCKS = 8
 
 
 def share(count):
-    """Give what the statistics of `count` particles of a micrograph count for: count / (count + PRIOR), 0 below FEWEST."""
+    """Return the weight of the statistics of `count` particles of a micrograph: count / (count + PRIOR), 0 below FEWEST."""
     return count / (count + PRIOR) if count >= FEWEST else 0.0
 
 
-def followed(descriptors, micrographs, training):
-    """Give descriptors that follow their micrographs.
+def places(groups):
+    """Return the positions of the particles of each micrograph, a list of arrays."""
+    return list(pd.Series(np.arange(len(groups))).groupby(groups).indices.values())
 
-    Parameters
-    ----------
-    descriptors : (n, k) DataFrame
-    micrographs : (n,) ndarray
-    training : (m, k) DataFrame
-        Descriptors of the particles of training, by whose mean and variance the model scales.
 
-    Returns
-    -------
-    (n, k) DataFrame
-        What the model scales as it would have scaled `descriptors` by the mixed statistics.
-    """
+def adapted(descriptors, groups, training):
+    """Return descriptors (n, k) that a scaler fitted on `training` (m, k) scales as mixed statistics would the given ones."""
     values, known = descriptors.to_numpy(float).copy(), training.to_numpy(float)
     mean, variance = known.mean(axis=0), known.var(axis=0)
-    for places in groups(micrographs):
-        part, own = share(len(places)), values[places]
+    for rows in places(groups):
+        part, own = share(len(rows)), values[rows]
         if part:
             mixed = (1 - part) * variance + part * own.var(axis=0)
             ratio = np.sqrt(np.divide(variance, mixed, out=np.ones_like(mixed), where=mixed > 0))
-            values[places] = mean + (own - ((1 - part) * mean + part * own.mean(axis=0))) * ratio
+            values[rows] = mean + (own - ((1 - part) * mean + part * own.mean(axis=0))) * ratio
     return pd.DataFrame(values, descriptors.index, descriptors.columns)
 
 
-def groups(micrographs):
-    """Give the positions of the particles of each micrograph."""
-    return list(pd.Series(np.arange(len(micrographs))).groupby(micrographs).indices.values())
+class AdaptiveNormalization:
+    """Adapts the batch normalisation of a network to a micrograph, and takes it back.
 
-
-class Follower:
-    """Lets a network's normalisation follow a micrograph.
-
-    Its layers of batch normalisation over pixels do. One over whole particles, such as of the logits, does not: it would
-    take for the micrograph's what belongs to its particles.
+    Layers that normalise over pixels are adapted. One over whole particles, such as of the logits, is not: there the classes
+    of a micrograph's particles would be mistaken for a property of the micrograph.
 
     Parameters
     ----------
     model : keras.Model
-        Of one output. Its variables change within `following` only.
+        Of one output. Its variables change within `to` only.
 
     Attributes
     ----------
@@ -89,73 +76,64 @@ class Follower:
     def __init__(self, model):
         keras = networks.backend()
         layers = list(model._flatten_layers())
-        normalisations = [layer for layer in layers if hasattr(layer, "moving_mean")]
-        self.followed = [layer for layer in normalisations if len(layer.input.shape) == 4]
-        self.others = [layer for layer in normalisations if layer not in self.followed]
+        normalizations = [layer for layer in layers if hasattr(layer, "moving_mean")]
+        self.adapted = [layer for layer in normalizations if len(layer.input.shape) == 4]
+        self.others = [layer for layer in normalizations if layer not in self.adapted]
         self.dropouts = [layer for layer in layers if hasattr(layer, "rate")]
-        self.able = bool(self.followed)
+        self.able = bool(self.adapted)
 
         class AsInTraining(keras.Model):
             # Each layer normalises by its block, and keeps in its moving statistics what it found there.
             def call(self, inputs):
                 return model(inputs, training=True)
 
-        self.training = AsInTraining()
-        self.training.compile(jit_compile=False)
+        training = AsInTraining()
+        training.compile(jit_compile=False)
         # With JAX a compiled prediction leaves the moving statistics as they were.
-        eager = keras.backend.backend() == "jax"
-        self.pass_through = self.training if eager else self.training.predict_on_batch
+        self.run = training if keras.backend.backend() == "jax" else training.predict_on_batch
 
     @contextmanager
-    def following(self, inputs, index):
-        """Give a context in which the network follows a micrograph.
-
-        Parameters
-        ----------
-        inputs : callable
-            Gives what the network takes for particles at some positions.
-        index : (n,) ndarray of int
-            Positions of the micrograph's particles, best of all that there are.
-        """
-        before, part = _statistics(self.followed), share(len(index))
+    def to(self, seen, count):
+        """Adapt to the `count` particles of a micrograph for a while; `seen` returns what the network takes at positions."""
+        before, part = _statistics(self.adapted), share(count)
         try:
-            found = self._found(inputs, index)
-            _put(self.followed, [(1 - part) * was + part * now for was, now in zip(before, found)])
+            found = self._found(seen, count)
+            _put(self.adapted, [(1 - part) * was + part * now for was, now in zip(before, found)])
             yield
         finally:
-            _put(self.followed, before)
+            _put(self.adapted, before)
 
-    def _found(self, inputs, index):
-        """Give mean and variance of each layer that follows, over particles of one micrograph."""
-        blocks = min(BLOCKS, -(-len(index) // BLOCK))
-        found = []
+    def _found(self, seen, count):
+        """Return mean and variance of each adapted layer over particles of one micrograph."""
+        blocks, found = min(BLOCKS, -(-count // BLOCK)), []
         changed = (
             (self.dropouts, "rate", 0.0),
-            (self.followed, "momentum", 0.0),
+            (self.adapted, "momentum", 0.0),
             (self.others, "momentum", 1.0),
         )
         with ExitStack() as stack:
             for layers, name, value in changed:
                 stack.enter_context(_changed(layers, name, value))
             for k in range(blocks):
-                # Particles are often listed by class, so a block takes every so manieth of them.
-                self.pass_through(inputs(np.resize(index[k::blocks], BLOCK)))
-                found.append(_statistics(self.followed))
+                # Particles are often listed by class, so a block takes every `blocks`-th of them.
+                self.run(seen(np.resize(np.arange(k, count, blocks), BLOCK)))
+                found.append(_statistics(self.adapted))
         return [_pooled(np.stack(layer)) for layer in zip(*found)]
 
 
 def _pooled(statistics):
-    """Give mean and variance of all blocks from those of each, an array (blocks, 2, channels)."""
+    """Return mean and variance of all blocks (2, channels) from those of each (blocks, 2, channels)."""
     means, variances = statistics[:, 0], statistics[:, 1]
     return np.stack([means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)])
 
 
 def _statistics(layers):
-    """Give mean and variance of each layer, an array (2, channels)."""
+    """Return mean and variance of each layer, (2, channels)."""
     return [np.array([np.array(layer.moving_mean), np.array(layer.moving_variance)]) for layer in layers]
 
 
 def _put(layers, statistics):
+    """Set mean and variance of each layer."""
     for layer, (mean, variance) in zip(layers, statistics, strict=True):
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(variance)
@@ -163,7 +141,7 @@ def _put(layers, statistics):
 
 @contextmanager
 def _changed(layers, name, value):
-    """Give a context in which an attribute of some layers has another value."""
+    """Let an attribute of some layers have another value for a while."""
     own = [getattr(layer, name) for layer in layers]
     try:
         for layer in layers:

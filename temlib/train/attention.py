@@ -7,6 +7,7 @@ particles in one file, `examples.npz`, which notebook 4 shows. Keras is imported
 import numpy as np
 import pandas as pd
 
+from temlib.augment import lowpass
 from temlib.files import InputError, replacing
 from temlib.train import networks, svm
 from temlib.train.fitting import BLOCK
@@ -26,7 +27,7 @@ LIMIT = 3.0
 
 
 def attention(model, images, classes):
-    """Return Grad-CAM maps: how much each place spoke for a class.
+    """Return Grad-CAM maps: how much each place is evidence for a class.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def attention(model, images, classes):
     Returns
     -------
     (n, rows, columns) ndarray of float32
-        ≥ 0, of sum 1 each; all 0 where nothing spoke for the class.
+        ≥ 0, of sum 1 each; all 0 where no place is evidence for the class.
 
     Notes
     -----
@@ -55,7 +56,7 @@ def attention(model, images, classes):
     from PIL import Image
 
     head, tail = _cut(model, images.shape[-1])
-    # What speaks for a class is its logit less the mean of the others': a softmax sees differences alone.
+    # The evidence for a class is its logit less the mean of the others', since a softmax sees only differences.
     number = model.output_shape[-1]
     weights = (np.eye(number)[classes] * number - 1).astype(np.float32) / max(number - 1, 1)
     # Called directly: tracing a graph for a few images takes longer than computing them.
@@ -108,7 +109,7 @@ def _gradient(tail, features, weights):
     return np.asarray(jax.grad(lambda x: (tail(x, training=False) * weights).sum())(features))
 
 
-def occlusion(predict, images, classes, *, window=None):
+def occlusion(predict, images, classes):
     """Return how much a class loses when a window of the image is blanked: a map that needs no gradient.
 
     Parameters
@@ -117,20 +118,19 @@ def occlusion(predict, images, classes, *, window=None):
         From (n, rows, columns) images to (n, classes) logits.
     images, classes
         As for `attention`.
-    window : int, optional
-        Pixels a side of the blanked square; a fifth of the image by default. It moves by half its side.
 
     Returns
     -------
     (n, rows, columns) ndarray of float32
-        ≥ 0, of sum 1 each. What is blanked takes the image's median.
+        ≥ 0, of sum 1 each. The blanked square, a fifth of the image's side, takes the image's median and moves by half
+        its side.
 
     References
     ----------
     .. [1] M. Zeiler, R. Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
     """
     n, size = images.shape[0], images.shape[-1]
-    window = window or max(2, size // 5)
+    window = max(2, size // 5)
     starts = sorted({*range(0, size - window, max(1, window // 2)), size - window})
     lost, seen = np.zeros(images.shape, np.float32), np.zeros(images.shape[1:], np.float32)
 
@@ -159,8 +159,6 @@ def shuffled(model, seed, *, copy=None):
 
     An earlier `copy` of the same architecture is used again where it is given, which saves building it.
     """
-    from temlib.train import networks
-
     rng = np.random.default_rng(seed)
     # A clone would also rebuild how the model was compiled, with a loss that Keras does not know by name.
     copy = copy or networks.backend().Model.from_config(model.get_config())
@@ -169,7 +167,7 @@ def shuffled(model, seed, *, copy=None):
 
 
 class Sample:
-    """The particles that are explained; hand it to `training.train(..., explain=…)`, then `save`.
+    """The particles that are explained; hand it to `cross_validate(..., explain=…)`, then `save`.
 
     Parameters
     ----------
@@ -191,57 +189,55 @@ class Sample:
         self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
         self.importance = pd.DataFrame(columns=["model", "descriptor", "unit", "loss"])
 
-    def __call__(self, name, model, index, see):
+    def __call__(self, estimator, inputs, rows):
         """Explain, by one fold's model, those of its test particles that are in the sample.
+
+        Of an SVM the importance of its descriptors is measured instead.
 
         Parameters
         ----------
-        name : str
-        model : keras.Model, or what `svm.fit` gives
-            Of an SVM the importance of its descriptors is measured.
-        index : (m,) ndarray of int
+        estimator : fitting.Network or svm.Svm
+        inputs
+            What it takes of all particles.
+        rows : (m,) ndarray of int
             Positions of the test particles in the data.
-        see : callable
-            From positions to images as the network sees them, or to descriptors.
         """
-        if hasattr(model, "predict_proba"):
-            index = np.random.default_rng(self.seed).permutation(index)[:IMPORTANCE]
-            labels = self.data.table[self.task].to_numpy()[index]
-            lost = svm.importance(model, see(index), labels, seed=self.seed).assign(model=name)
-            self.importance = (
-                lost if self.importance.empty else pd.concat([self.importance, lost], ignore_index=True)
-            )
-            return
-        index = np.intersect1d(index, self.chosen)
-        # Maps of a network that sees more than an image are not made.
-        if len(index) == 0 or len(model.inputs) > 1:
-            return
-        images = see(index)
-        logits = self._predict(model, images)
-        calls = logits.argmax(axis=1)
-        self.maps["gradcam"].append(attention(model, images, calls))
-        self.maps["occlusion"].append(occlusion(lambda x: self._predict(model, x), images, calls))
+        if isinstance(estimator, svm.Svm):
+            self._measure(estimator, inputs, rows)
+        else:
+            rows = np.intersect1d(rows, self.chosen)
+            # Maps of a network that sees more than an image are not made.
+            if len(rows) and len(inputs) == 1:
+                self._look(estimator, lowpass(inputs[0][rows]), rows)
+
+    def _measure(self, estimator, inputs, rows):
+        """Measure the importance of an SVM's descriptors on a part of its test particles."""
+        rows = np.random.default_rng(self.seed).permutation(rows)[:IMPORTANCE]
+        labels = pd.Categorical(self.data.table[self.task], categories=estimator.classes).codes
+        lost = estimator.importance(inputs, labels, rows, seed=self.seed).assign(model=estimator.name)
+        known = [self.importance] if len(self.importance) else []
+        self.importance = pd.concat([*known, lost], ignore_index=True)
+
+    def _look(self, estimator, images, rows):
+        """Map where a network looked."""
+        name, model = estimator.name, estimator.model
+        predicted = self._predict(model, images).argmax(axis=1)
+        self.maps["gradcam"].append(attention(model, images, predicted))
+        self.maps["occlusion"].append(occlusion(lambda x: self._predict(model, x), images, predicted))
         # The mean over several shuffles: a single one may look at the right place by luck.
         nothing = []
         for k in range(SHUFFLES):
             self._copies[name] = shuffled(model, (self.seed, k), copy=self._copies.get(name))
-            nothing.append(attention(self._copies[name], images, calls))
+            nothing.append(attention(self._copies[name], images, predicted))
         self.maps["shuffled"].append(np.mean(nothing, axis=0))
-        names = np.array(sorted(self.data.table[self.task].unique()), dtype=object)
-        self.rows += [(name, int(i), str(names[k])) for i, k in zip(index, calls)]
+        self.rows += [(name, int(i), str(estimator.classes[k])) for i, k in zip(rows, predicted)]
 
     @staticmethod
     def _predict(model, images):
-        # Blocks of the size with which the network was tested: another one would be traced anew.
-        blocks = [
-            np.asarray(
-                model.predict_on_batch(
-                    np.resize(images[i : i + BLOCK], (BLOCK, *images.shape[1:]))[..., None]
-                )
-            )
-            for i in range(0, len(images), BLOCK)
-        ]
-        return np.concatenate(blocks)[: len(images)]
+        """Return logits (n, classes), in blocks of the size with which the network was tested: no other is traced."""
+        blocks = [images[i : i + BLOCK, ..., None] for i in range(0, len(images), BLOCK)]
+        full = (BLOCK, *images.shape[1:], 1)
+        return np.concatenate([model.predict_on_batch(np.resize(x, full)) for x in blocks])[: len(images)]
 
     def save(self, path, predictions):
         """Write `examples.npz`: maps, and small copies of the particles, the most doubtful ones where they are many."""

@@ -1,8 +1,6 @@
-"""One network in one fold: training with augmentation, the best epoch, interruption, prediction, what it cost.
+"""One network in one fold: which particles a step takes, how weights are moved, which of them are kept.
 
-How weights are moved: recipes, which particles a step takes, averaged weights, losses.
-
-A recipe is an optimiser with a schedule of its learning rate, and what is done about the weights. "modern" is a one-cycle
+A recipe is an optimiser with the course of its learning rate, and what is done about the weights. "modern" is a one-cycle
 AdamW [1]_ whose weights are averaged over the last tenth of the steps [2]_; it ends by itself. "thesis2016" is what the
 slides' networks were trained with: SGD at a fixed rate, stopped when the validation loss has not fallen for 20 epochs.
 Both keep the weights of the epoch with the least validation loss.
@@ -15,15 +13,14 @@ References
 .. [4] A. K. Menon et al., "Long-tail learning via logit adjustment", 2021, arXiv:2007.07314.
 """
 
-import time
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
-from temlib import augment
-from temlib.augment import Augmentation, affine_matrices, averaged, lowpass
+from temlib.augment import Augmentation, OnDevice, averaged, lowpass
 from temlib.files import InputError
 from temlib.train import adaptation, networks
 
@@ -31,332 +28,10 @@ from temlib.train import adaptation, networks
 BLOCK = 16
 # Spline coefficients of the training particles are kept up to this many bytes, else made anew for each step.
 PREPARED_BYTES = 2**28
-
-
-class Network:
-    """A network in the protocol; compiled once and given its first weights again in each fold.
-
-    Parameters
-    ----------
-    name : str
-        As for `networks.build`.
-    images : (n, rows, columns) array of float32
-        Indexed batch by batch, so a memory map stays on disk.
-    classes : list of str
-    settings : Settings
-        See `temlib.training`.
-    sizes : (n,) ndarray of float, optional
-        Physical sizes of the particles in nm, NaN where unknown, for a network that takes them.
-    micrographs : (n,) ndarray, optional
-        The micrograph of each particle, for predictions that follow it.
-    """
-
-    def __init__(self, name, images, classes, settings, sizes=None, micrographs=None):
-        self.name, self.images, self.classes, self.settings = name, images, classes, settings
-        self.sizes = None if sizes is None else sizes[:, None].astype(np.float32)
-        self.micrographs = micrographs
-        self.recipe = RECIPES[settings.recipe]
-        self.augmentation = Augmentation.preset(settings.augmentation)
-        self.model = self.joined = self.follower = None
-
-    def _fresh(self):
-        """Compile once; then put weights and optimiser back to their start."""
-        if self.model is None:
-            keras = networks.backend()
-            size, settings = self.images.shape[-1], self.settings
-            self.model = networks.build(
-                self.name, input_size=size, classes=len(self.classes), seed=settings.seed
-            )
-            # XLA trains these networks several times slower on a CPU than TensorFlow's own kernels do.
-            compiling = {
-                "optimizer": self.recipe.optimiser(keras),
-                "loss": loss_of_logits(keras, len(self.classes), focal=settings.imbalance == "focal"),
-                "jit_compile": False,
-            }
-            self.model.compile(**compiling)
-            self.model.optimizer.build(self.model.trainable_variables)
-            within = self._moves() and self._fits(len(self.images)) and self.sizes is None
-            if within and augment.available():
-                shape = self.images.shape[1:]
-                self.joined = augment.within(self.model, len(self.images), shape, self.augmentation)
-                self.joined.compile(**compiling)
-            self.start = [np.array(v) for v in self._variables()]
-        for variable, value in zip(self._variables(), self.start):
-            variable.assign(value)
-
-    def _moves(self):
-        return self.settings.augmentation != "none"
-
-    def _fits(self, count):
-        """Tell whether the spline coefficients of so many particles may be kept."""
-        return count * 4 * self.images.shape[1] * self.images.shape[2] <= PREPARED_BYTES
-
-    def _variables(self):
-        # Seed generators of dropout are among the model's, so every fold drops alike.
-        return [*self.model.variables, *self.model.optimizer.variables]
-
-    def fold(self, codes, parts, fold, report):
-        """Train on one fold and predict its test and validation particles.
-
-        Parameters
-        ----------
-        codes : (n,) ndarray of int
-            Class of each particle.
-        parts : dict of str to ndarray
-            Indices of `train`, `validation` and `test` particles.
-        fold : int
-        report : callable or None
-            Gets (epochs done, text).
-
-        Returns
-        -------
-        dict
-            `probabilities`: for each role the (n, classes) array; `calls`: likewise the class codes; `history`,
-            `costs`, `check`, `interrupted`, `again` (whether it was trained again on all labels, see `_again`).
-        """
-        self._fresh()
-        train, validation = parts["train"], parts["validation"]
-        rng, started = np.random.default_rng((self.settings.seed, fold)), time.perf_counter()
-        plan = self._plan(codes, train, parts["test"], rng)
-        history, interrupted = self._train(train, codes, plan, validation, rng, fold, report)
-        predict = self.follow if self._follows() else self.predict
-        averaging = self.settings.averaging if self._moves() else 0
-        took = time.perf_counter() - started
-        probabilities = {"validation": predict(validation, averaging=averaging)}
-        check = self._check(codes, validation, probabilities["validation"], rng)
-        again = self._alone(validation) and not interrupted
-        if again:
-            started = time.perf_counter()
-            interrupted = self._again(
-                codes, np.concatenate([train, validation]), parts["test"], rng, fold, report
-            )
-            took += time.perf_counter() - started
-        started = time.perf_counter()
-        probabilities = {"test": predict(parts["test"], averaging=averaging)} | probabilities
-        each = (time.perf_counter() - started) / len(parts["test"])
-        divisor = plan.shares if self.settings.imbalance == "threshold" else 1.0
-        return {
-            "probabilities": probabilities,
-            "calls": {role: (values / divisor).argmax(axis=1) for role, values in probabilities.items()},
-            "history": pd.DataFrame(
-                history, columns=["epoch", "loss", "validation_loss", "validation_accuracy"]
-            ),
-            "costs": {
-                "training_s": took,
-                "prediction_ms_per_particle": 1e3 * each,
-                "weights": self.model.count_params(),
-            },
-            "check": check,
-            "interrupted": interrupted,
-            "again": again and not interrupted,
-        }
-
-    def _train(self, train, codes, plan, validation, rng, fold, report):
-        """Train to the end, to the recipe's patience or to an interruption, and leave the best weights in the model."""
-        average = Average(self.recipe.averaged * plan.steps * self.settings.epochs)
-        best, kept, last, history, interrupted = np.inf, None, 0, [], False
-        try:
-            for epoch, loss in self._epochs(train, codes, plan, average, rng, fold):
-                with average.inside(self.model):
-                    values = self.predict(validation)
-                    score = log_loss(values, codes[validation])
-                    history.append((epoch + 1, loss, score, balanced_accuracy(values, codes[validation])))
-                    if score < best:
-                        best, kept, last = score, self.model.get_weights(), epoch
-                if report:
-                    report(epoch + 1, f"{self.name} fold {fold} epoch {epoch + 1}/{self.settings.epochs}")
-                if self.recipe.patience and epoch - last >= self.recipe.patience:
-                    break
-        except KeyboardInterrupt:
-            if kept is None:
-                raise
-            interrupted = True
-        if kept is None:
-            raise InputError(
-                f"{self.name}: the validation loss was never a number in fold {fold}; lower 'learning_rate'."
-            )
-        self.model.set_weights(kept)
-        return history, interrupted
-
-    def _plan(self, codes, train, test, rng):
-        return Plan(codes[train], len(self.classes), self.settings, rng, len(codes) - len(test))
-
-    def _alone(self, validation):
-        """Tell whether a single micrograph validates: it is a poor judge of the epoch, and one of few to learn from."""
-        lasting = not self.recipe.patience and self.micrographs is not None
-        return lasting and len(set(self.micrographs[validation])) == 1
-
-    def _again(self, codes, train, test, rng, fold, report):
-        """Train anew on all labelled particles to the end of the schedule; an interruption leaves the weights before.
-
-        Gives whether it was interrupted.
-        """
-        before = self.model.get_weights()
-        self._fresh()
-        plan = self._plan(codes, train, test, rng)
-        average = Average(self.recipe.averaged * plan.steps * self.settings.epochs)
-        try:
-            for epoch, _ in self._epochs(train, codes, plan, average, rng, fold):
-                if report:
-                    text = f"{self.name} fold {fold} again, on all labels, epoch {epoch + 1}/{self.settings.epochs}"
-                    report(self.settings.epochs, text)
-        except KeyboardInterrupt:
-            self.model.set_weights(before)
-            return True
-        with average.inside(self.model):
-            last = self.model.get_weights()
-        self.model.set_weights(last)
-        return False
-
-    def _epochs(self, train, codes, plan, average, rng, fold):
-        """Pass over the training particles as often as asked; yield the number of passes before and the mean loss."""
-        learner, batches = self._learner(train)
-        for epoch in range(self.settings.epochs):
-            loss = self._epoch(learner, batches, plan, average, codes[train], rng, epoch)
-            if not np.isfinite(loss):
-                raise InputError(
-                    f"{self.name}: the loss is no longer a number in fold {fold}, epoch {epoch + 1}; "
-                    "lower 'learning_rate'."
-                )
-            yield epoch, loss
-
-    def _learner(self, train):
-        """Return the model that is trained, and a function that gives its input of some training particles.
-
-        Particles are conditioned once and augmented anew at each call: by the CPU, or on an accelerator within the step.
-        """
-        prepared = None
-        if self._moves() and self._fits(len(train)):
-            prepared = self.augmentation.prepare(lowpass(self.images[train]))
-        if self.joined is not None:
-            augment.hold(self.joined, prepared)
-
-        def gain(count, rng):
-            """Exchange dark and bright in half of the images, where asked to."""
-            either = self.settings.contrast == "either"
-            return rng.choice(np.array([-1, 1], np.float32), count) if either else np.ones(count, np.float32)
-
-        def varied(index, rng):
-            if prepared is not None:
-                return self.augmentation.apply_prepared(
-                    prepared, self.augmentation.draw(len(index), rng), index
-                )
-            images = lowpass(self.images[train[index]])
-            if not self._moves():
-                return images
-            return self.augmentation.apply(images, self.augmentation.draw(len(index), rng))
-
-        def before(index, rng):
-            images = varied(index, rng)
-            return self._given(images * gain(len(index), rng)[:, None, None], train[index])
-
-        def within(index, rng):
-            transforms = self.augmentation.draw(len(index), rng)
-            matrices = affine_matrices(transforms, self.images.shape[1:])
-            return augment.batch(index, matrices, gain(len(index), rng))
-
-        return (self.model, before) if self.joined is None else (self.joined, within)
-
-    def _given(self, images, index):
-        """Give what the network takes: images as it sees them, and the sizes of those particles where it asks for them."""
-        images = images[..., None]
-        return images if self.sizes is None else [images, self.sizes[index]]
-
-    def _epoch(self, learner, batches, plan, average, codes, rng, epoch):
-        """Pass over the training particles once; give the mean loss."""
-        total = plan.steps * self.settings.epochs
-        learner.reset_metrics()  # the loss that a step returns is the mean since the last reset
-        loss = np.nan
-        for number, index in enumerate(plan.epoch(rng)):
-            step = epoch * plan.steps + number
-            if self.recipe.learning_rate is None:
-                self.model.optimizer.learning_rate = self.settings.learning_rate * one_cycle(step / total)
-            seen = batches(index, rng)
-            loss = learner.train_on_batch(seen, plan.targets[codes[index]], plan.weights[codes[index]])
-            average.step(self.model)
-        return float(loss)
-
-    def predict(self, index, *, see=lowpass, averaging=0):
-        """Give class probabilities of particles, a block at a time.
-
-        Parameters
-        ----------
-        index : (n,) ndarray of int
-            Which of them.
-        see : callable, optional
-            Makes what the network sees of a block of images.
-        averaging : int
-            Number of transforms over which the probabilities are averaged (`augment.averaged`) instead, 0 for none.
-
-        Returns
-        -------
-        (n, classes) ndarray
-        """
-        values = []
-        for start in range(0, len(index), BLOCK):
-            # The last block is filled up with its first image.
-            block = np.resize(index[start : start + BLOCK], BLOCK)
-            images, call = self.images[block], partial(self._probabilities, index=block)
-            if averaging:
-                seed = self.settings.seed
-                values.append(averaged(call, images, self.augmentation, draws=averaging, seed=seed))
-            else:
-                values.append(call(see(images)))
-        return np.concatenate(values)[: len(index)]
-
-    def _follows(self):
-        """Tell whether predictions follow the micrograph."""
-        if not self.settings.follows or self.micrographs is None:
-            return False
-        self.follower = self.follower or adaptation.Follower(self.model)
-        return self.follower.able
-
-    def follow(self, index, *, averaging=0):
-        """Give class probabilities of particles as `predict`, with the network following the micrograph of each.
-
-        A micrograph's statistics are those of its particles in `index`; see `temlib.adaptation`.
-        """
-
-        def inputs(index):
-            return self._given(lowpass(self.images[index]), index)
-
-        values = np.empty((len(index), len(self.classes)))
-        groups = adaptation.groups(self.micrographs[index])
-        few = [places for places in groups if not adaptation.share(len(places))]
-        if few:
-            places = np.concatenate(few)
-            values[places] = self.predict(index[places], averaging=averaging)
-        for places in groups:
-            if adaptation.share(len(places)):
-                with self.follower.following(inputs, index[places]):
-                    values[places] = self.predict(index[places], averaging=averaging)
-        return values
-
-    def _probabilities(self, images, index):
-        """Give class probabilities of particles whose images are as the network sees them."""
-        logits = self.model.predict_on_batch(self._given(images, index)).astype(np.float64)
-        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponent / exponent.sum(axis=1, keepdims=True)
-
-    def _check(self, codes, validation, final, rng):
-        """Compare validation particles as they are with the same ones resampled as in training, and with the `final` ones."""
-        index = validation[:: max(1, len(validation) // 1000)]
-        check = {"plain": balanced_accuracy(self.predict(index), codes[index]), "resampled": np.nan}
-        if self.settings.augmentation != "none":
-
-            def see(images):
-                return self.augmentation.apply(lowpass(images), self.augmentation.draw(len(images), rng))
-
-            check["resampled"] = balanced_accuracy(self.predict(index, see=see), codes[index])
-        check["final"] = balanced_accuracy(final, codes[validation])
-        return check | {"rarest": np.unique(codes[index], return_counts=True)[1].min()}
-
-
-IMBALANCE = ("none", "class_weight", "oversample", "undersample", "focal", "logit_adjustment", "threshold")
-# Share of the training micrographs that is set aside for validation: one in this number.
-VALIDATION_PARTS = 5
 # Exponent of the focal loss, as in [3].
 FOCUS = 2.0
+# Validation particles that are compared with the same ones resampled: about so many at most.
+CHECKED = 1000
 
 
 @dataclass(frozen=True)
@@ -371,17 +46,17 @@ class Recipe:
         Share of all steps over which weights are averaged (exponentially), 0 for none.
     patience : int
         Epochs without a lower validation loss after which training stops; 0 trains to the end.
-    follows : bool
-        Whether predictions may follow the micrograph; see `temlib.adaptation`.
+    adapts : bool
+        Whether predictions may use adaptive batch normalisation; see `adaptation`.
     """
 
     learning_rate: float | None
     averaged: float
     patience: int
-    follows: bool
+    adapts: bool
 
     def optimiser(self, keras):
-        """Make the optimiser."""
+        """Return a new optimiser."""
         if self.learning_rate is None:
             # The rate is set before each step; clipping keeps the first steps of a fold tame.
             return keras.optimizers.AdamW(learning_rate=1e-3, weight_decay=1e-2, clipnorm=1.0)
@@ -391,68 +66,310 @@ class Recipe:
 
 
 RECIPES = {
-    "modern": Recipe(learning_rate=None, averaged=0.1, patience=0, follows=True),
-    "thesis2016": Recipe(learning_rate=0.01, averaged=0.0, patience=20, follows=False),
+    "modern": Recipe(learning_rate=None, averaged=0.1, patience=0, adapts=True),
+    "thesis2016": Recipe(learning_rate=0.01, averaged=0.0, patience=20, adapts=False),
 }
 
 
-class Plan:
-    """Which training particles a step takes, and what they weigh: where imbalance is met.
+class Network:
+    """A network as an estimator of the protocol, compiled once and given its first weights again in each fit.
 
-    `outside` is the number of particles outside the test fold, whether their labels are used or not.
+    Its inputs are a list of arrays over all particles: images (n, size, size), which may be a memory map since they are read
+    a batch at a time, and for a network "+size" the sizes (n, 1) in nm.
+
+    Parameters
+    ----------
+    name : str
+        As for `networks.build`.
+    classes : list of str
+    settings : Settings
+        See `protocol`.
+
+    Attributes
+    ----------
+    model : keras.Model
+        That of the last fit.
+    history : list of dict
+        The last fit, epoch by epoch.
+    interrupted : bool
+        Whether KeyboardInterrupt ended the last fit.
+    lone : bool
+        Whether a single micrograph validated the last fit; the weights are then those of its last epoch.
     """
 
-    def __init__(self, codes, classes, settings, rng, outside):
-        counts = np.bincount(codes, minlength=classes)
-        self.codes, self.imbalance, self.shares = codes, settings.imbalance, counts / counts.sum()
-        self.counts, self.rarest = counts, counts.min()
-        offsets = np.log(self.shares) if self.imbalance == "logit_adjustment" else np.zeros(classes)
-        # Each target is a one-hot row followed by what is added to the logits in the loss.
-        self.targets = np.hstack([np.eye(classes), np.tile(offsets, (classes, 1))]).astype(np.float32)
-        balancing = self.imbalance == "class_weight"
-        self.weights = ((len(codes) / (classes * counts)) if balancing else np.ones(classes)).astype(
-            np.float32
-        )
-        # With a share of the labels an epoch passes over them more often: the work stays, only the labels change.
-        few = settings.labels < 1
-        self.passes = max(1, round(outside * (1 - 1 / VALIDATION_PARTS) / len(codes))) if few else 1
-        self.batch = min(settings.batch, self._count())
-        self.steps = int(np.ceil(self._count() / self.batch))
+    def __init__(self, name, classes, settings):
+        self.name, self.classes, self.settings = name, classes, settings
+        self.recipe = RECIPES[settings.recipe]
+        self.augmentation = Augmentation.preset(settings.augmentation)
+        self.varies = settings.augmentation != "none"
+        self.model = self.device = self.adaptive = None
 
-    def _count(self):
-        if self.imbalance == "oversample":
-            return self.passes * int((np.ceil(self.counts.max() / self.counts) * self.counts).sum())
-        if self.imbalance == "undersample":
-            return self.passes * int(self.rarest * len(self.counts))
-        return self.passes * len(self.codes)
+    def inputs(self, data):
+        """Return what the network takes of all particles."""
+        if not self.name.endswith(networks.SIZED):
+            return [data.images]
+        sizes = (data.table["box_px"] * data.table["pixel_size_nm"]).to_numpy(np.float32)
+        if np.isnan(sizes).all():
+            raise InputError(
+                f"{self.name} takes the particle's size, but no pixel size is known; add a column 'pixel_size_nm' or "
+                f"take '{self.name.removesuffix(networks.SIZED)}'."
+            )
+        return [data.images, sizes[:, None]]
+
+    def fit(self, inputs, labels, groups, *, train, validation, fold, passes=1, report=None):
+        """Train on some particles and leave the weights of the best epoch in the model.
+
+        Parameters
+        ----------
+        inputs : list of (n, …) arrays
+        labels : (n,) ndarray of int
+            Positions in `classes`.
+        groups : (n,) ndarray
+            The micrograph of each particle.
+        train, validation : (m,) ndarray of int
+            Which particles are learnt from and which choose the epoch.
+        fold : int
+            Part of the seed.
+        passes : int
+            Passes over the particles in an epoch.
+        report : callable, optional
+            Gets (epochs done, text).
+        """
+        self._restart(inputs)
+        settings, self.rng = self.settings, np.random.default_rng((self.settings.seed, fold))
+        batches = Batches(labels[train], len(self.classes), settings, passes)
+        self.divisor = batches.shares if settings.imbalance == "threshold" else 1.0
+        average = Average(self.recipe.averaged * batches.steps * settings.epochs)
+        varied = self._varied(inputs, train)
+        # One micrograph is a poor judge of the epoch.
+        self.lone = not self.recipe.patience and len(set(groups[validation])) == 1
+        self.history, self.interrupted, best, kept, last = [], False, np.inf, None, 0
+        try:
+            for epoch in range(settings.epochs):
+                loss = self._epoch(varied, batches, average, epoch)
+                if not np.isfinite(loss):
+                    raise self._not_finite("loss is no longer", f"fold {fold}, epoch {epoch + 1}")
+                with average.inside(self.model):
+                    row = {"epoch": epoch + 1, "loss": loss} | self._validated(inputs, labels, validation)
+                    self.history.append(row)
+                    score = row["validation_loss"]
+                    if score < (np.inf if self.lone else best):
+                        best, kept, last = score, self.model.get_weights(), epoch
+                if report:
+                    report(epoch + 1, f"{self.name} fold {fold} epoch {epoch + 1}/{settings.epochs}")
+                if self.recipe.patience and epoch - last >= self.recipe.patience:
+                    break
+        except KeyboardInterrupt:
+            if kept is None:
+                raise
+            self.interrupted = True
+        if kept is None:
+            raise self._not_finite("validation loss was never", f"fold {fold}")
+        self.model.set_weights(kept)
+        return self
+
+    def _restart(self, inputs):
+        """Build and compile once; then put weights and optimiser back to their start."""
+        if self.model is None:
+            keras, settings, images = networks.backend(), self.settings, inputs[0]
+            self.model = networks.build(
+                self.name, input_size=images.shape[-1], classes=len(self.classes), seed=settings.seed
+            )
+            # XLA trains these networks several times slower on a CPU than TensorFlow's own kernels do.
+            compiling = {
+                "optimizer": self.recipe.optimiser(keras),
+                "loss": loss_of_logits(keras, len(self.classes), focal=settings.imbalance == "focal"),
+                "jit_compile": False,
+            }
+            self.model.compile(**compiling)
+            self.model.optimizer.build(self.model.trainable_variables)
+            fits = _fits(len(images), images.shape[-1])
+            if self.varies and fits and len(inputs) == 1 and OnDevice.available():
+                self.device = OnDevice(self.model, self.augmentation, len(images), images.shape[1:])
+                self.device.model.compile(**compiling)
+            if settings.adapts:
+                self.adaptive = adaptation.AdaptiveNormalization(self.model)
+            # Seed generators of dropout are among the variables, so every fold drops alike.
+            self.variables = [*self.model.variables, *self.model.optimizer.variables]
+            self.start = [np.array(variable) for variable in self.variables]
+        for variable, value in zip(self.variables, self.start):
+            variable.assign(value)
+
+    def _varied(self, inputs, train):
+        """Return a function from positions in `train` to what the trained model takes, augmented anew at each call."""
+        images, prepared = inputs[0], None
+        if self.device:
+            self.device.prepare(lowpass(images[train]))
+        elif self.varies and _fits(len(train), images.shape[-1]):
+            prepared = self.augmentation.prepare(lowpass(images[train]))
+
+        def varied(index, rng):
+            transforms = self.augmentation.draw(len(index), rng) if self.varies else None
+            signs = np.ones(len(index), np.float32)
+            if self.settings.contrast == "either":
+                signs = rng.choice(np.array([-1, 1], np.float32), len(index))
+            if self.device:
+                return self.device.batch(transforms, index, signs)
+            if prepared:
+                seen = self.augmentation.apply_prepared(prepared, transforms, index)
+            else:
+                seen = lowpass(images[train[index]])
+                seen = self.augmentation.apply(seen, transforms) if self.varies else seen
+            return _given(seen * signs[:, None, None], inputs, train[index])
+
+        return varied
+
+    def _epoch(self, varied, batches, average, epoch):
+        """Pass over the training particles once and return the mean loss."""
+        model = self.device.model if self.device else self.model
+        model.reset_metrics()  # the loss that a step returns is the mean since the last reset
+        loss, total = np.nan, batches.steps * self.settings.epochs
+        for step, index in enumerate(batches.epoch(self.rng), start=epoch * batches.steps):
+            if self.recipe.learning_rate is None:
+                self.model.optimizer.learning_rate = self.settings.learning_rate * one_cycle(step / total)
+            seen = varied(index, self.rng)
+            loss = model.train_on_batch(seen, batches.targets[index], batches.weights[index])
+            average.step(self.model)
+        return float(loss)
+
+    def _validated(self, inputs, labels, validation):
+        """Return the log loss and the balanced accuracy on validation particles."""
+        values, known = self.probabilities(inputs, validation), labels[validation]
+        accuracy = balanced_accuracy(values.argmax(axis=1), known)
+        return {"validation_loss": log_loss(values, known), "validation_accuracy": accuracy}
+
+    def _not_finite(self, what, where):
+        return InputError(f"{self.name}: the {what} a number in {where}; lower 'learning_rate'.")
+
+    def probabilities(self, inputs, rows, *, see=lowpass, averaging=0):
+        """Return class probabilities (m, classes) with the normalisation of training, a block of particles at a time.
+
+        Parameters
+        ----------
+        inputs : list of (n, …) arrays
+        rows : (m,) ndarray of int
+        see : callable, optional
+            Makes what the network sees of a block of images.
+        averaging : int
+            Number of transforms over which the probabilities are averaged (`augment.averaged`) instead, 0 for none.
+        """
+        values = []
+        for start in range(0, len(rows), BLOCK):
+            block = np.resize(
+                rows[start : start + BLOCK], BLOCK
+            )  # the last one begins again with its first image
+            images, predict = inputs[0][block], partial(self._softmax, inputs=inputs, rows=block)
+            if averaging:
+                seed = self.settings.seed
+                values.append(averaged(predict, images, self.augmentation, draws=averaging, seed=seed))
+            else:
+                values.append(predict(see(images)))
+        return np.concatenate(values)[: len(rows)]
+
+    def _softmax(self, images, inputs, rows):
+        """Return class probabilities of particles whose images are as the network sees them."""
+        logits = self.model.predict_on_batch(_given(images, inputs, rows)).astype(np.float64)
+        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponent / exponent.sum(axis=1, keepdims=True)
+
+    def predict(self, inputs, groups, rows):
+        """Return class probabilities (m, classes) and predicted classes (m,) of some particles.
+
+        With adaptive batch normalisation the statistics of a micrograph are those of its particles in `rows`.
+        """
+        averaging = self.settings.averaging if self.varies else 0
+        values, rest = np.empty((len(rows), len(self.classes))), []
+        for places in adaptation.places(groups[rows]):
+            if self.adaptive and self.adaptive.able and adaptation.share(len(places)):
+                seen = partial(self._as_predicted, inputs, rows[places])
+                with self.adaptive.to(seen, len(places)):
+                    values[places] = self.probabilities(inputs, rows[places], averaging=averaging)
+            else:
+                rest.append(places)
+        if rest:
+            places = np.sort(np.concatenate(rest))
+            values[places] = self.probabilities(inputs, rows[places], averaging=averaging)
+        return values, (values / self.divisor).argmax(axis=1)
+
+    def _as_predicted(self, inputs, rows, index):
+        """Return what the network takes of the particles at positions `index` in `rows`."""
+        return _given(lowpass(inputs[0][rows[index]]), inputs, rows[index])
+
+    def check(self, inputs, labels, validation):
+        """Return the balanced accuracy of validation particles as they are and resampled as in training.
+
+        `rarest` is the number of those of the rarest class.
+        """
+        rows = validation[:: max(1, len(validation) // CHECKED)]
+
+        def resampled(images):
+            return self.augmentation.apply(lowpass(images), self.augmentation.draw(len(images), self.rng))
+
+        ways = {"plain": lowpass} | ({"resampled": resampled} if self.varies else {})
+        found = {
+            name: balanced_accuracy(self.probabilities(inputs, rows, see=see).argmax(axis=1), labels[rows])
+            for name, see in ways.items()
+        }
+        return found | {"rarest": np.unique(labels[rows], return_counts=True)[1].min()}
+
+    @property
+    def weights(self):
+        """Return the number of weights."""
+        return self.model.count_params()
+
+
+def _fits(count, size):
+    """Return whether the spline coefficients of so many particles of this side may be kept."""
+    return count * 4 * size**2 <= PREPARED_BYTES
+
+
+def _given(images, inputs, rows):
+    """Return what the network takes: images (m, size, size) as it sees them, and further inputs of the same particles."""
+    images = images[..., None]
+    return [images, *(part[rows] for part in inputs[1:])] if len(inputs) > 1 else images
+
+
+class Batches:
+    """Which training particles a step takes, and what they weigh: where imbalance is met.
+
+    Each of `targets` (n, 2 × classes) is a one-hot row followed by what is added to the logits in the loss.
+    """
+
+    def __init__(self, labels, classes, settings, passes):
+        self.labels, self.imbalance, self.passes = labels, settings.imbalance, passes
+        counts = np.bincount(labels, minlength=classes)
+        self.shares, self.rarest = counts / counts.sum(), counts.min()
+        weights, offsets, copies = np.ones(classes), np.zeros(classes), np.ones(classes, int)
+        if self.imbalance == "class_weight":
+            weights = len(labels) / (classes * counts)
+        if self.imbalance == "logit_adjustment":
+            offsets = np.log(self.shares)
+        if self.imbalance == "oversample":  # minorities are repeated whole, as in 2016
+            copies = np.ceil(counts.max() / counts).astype(int)
+        targets = np.hstack([np.eye(classes), np.tile(offsets, (classes, 1))])
+        self.targets, self.weights = (values.astype(np.float32)[labels] for values in (targets, weights))
+        self.index = np.repeat(np.arange(len(labels)), copies[labels])
+        count = passes * (classes * self.rarest if self.imbalance == "undersample" else len(self.index))
+        self.batch = min(settings.batch, int(count))
+        self.steps = -(-int(count) // self.batch)
 
     def epoch(self, rng):
-        """Give the indices of each step of an epoch, all of one length so that nothing is traced twice."""
-        index = np.arange(len(self.codes))
-        if self.imbalance == "oversample":
-            # Minorities are repeated whole, as in 2016: ceil(largest / count) copies in all.
-            index = np.repeat(index, np.ceil(self.counts.max() / self.counts).astype(int)[self.codes])
-        if self.imbalance == "undersample":
-            passes = [self._undersampled(rng) for _ in range(self.passes)]
-        else:
-            passes = [rng.permutation(index) for _ in range(self.passes)]
-        order = np.concatenate(passes)
-        # The last step is filled up from the beginning.
-        return np.resize(order, self.steps * self.batch).reshape(self.steps, self.batch)
+        """Return the indices (steps, batch) of an epoch, the last step filled up from its first particles."""
+        order = np.concatenate([self._pass(rng) for _ in range(self.passes)])
+        return np.resize(order, (self.steps, self.batch))
 
-    def _undersampled(self, rng):
-        """Draw as many of each class as the rarest has, others in each epoch."""
-        classes = [np.flatnonzero(self.codes == k) for k in range(len(self.counts))]
+    def _pass(self, rng):
+        """Return the training particles in a new order; where undersampled, as many of each class as the rarest has."""
+        if self.imbalance != "undersample":
+            return rng.permutation(self.index)
+        classes = [np.flatnonzero(self.labels == k) for k in range(len(self.shares))]
         return rng.permutation(np.concatenate([rng.choice(c, self.rarest, replace=False) for c in classes]))
 
 
 class Average:
-    """The exponentially averaged weights of a model, moving statistics of batch normalisation included.
+    """The exponential moving average of a model's weights, moving statistics of batch normalisation included.
 
-    Parameters
-    ----------
-    span : float
-        Number of steps that the average looks back; below 1 there is no average.
+    `span` is the number of steps that it looks back; below 1 there is no average.
     """
 
     # Looking at the weights costs about a hundredth of a step; every fourth one is as good an average.
@@ -467,39 +384,27 @@ class Average:
         if self.span < 1 or self.steps % self.EVERY:
             return
         now = model.get_weights()
-        if self.weights is None:
-            self.weights = now
-            return
         # Early on the average looks back over half of what there is, so that the random start is soon forgotten.
         rate = min(1.0, self.EVERY / min(self.span, max(self.steps / 2, 1)))
+        self.weights = self.weights or now
         for kept, new in zip(self.weights, now):
             kept += (rate * (new - kept)).astype(kept.dtype)
 
+    @contextmanager
     def inside(self, model):
-        """Give a context in which the model has the averaged weights."""
-        return _Exchanged(model, self.weights)
-
-
-class _Exchanged:
-    """A context in which a model has other weights."""
-
-    def __init__(self, model, weights):
-        self.model, self.weights = model, weights
-
-    def __enter__(self):
-        if self.weights is not None:
-            self.own = self.model.get_weights()
-            self.model.set_weights(self.weights)
-
-    def __exit__(self, *error):
-        if self.weights is not None:
-            self.model.set_weights(self.own)
+        """Let the model have the averaged weights for a while."""
+        own = model.get_weights()
+        try:
+            model.set_weights(self.weights or own)
+            yield
+        finally:
+            model.set_weights(own)
 
 
 def loss_of_logits(keras, classes, *, focal):
-    """Make the loss of logits; a target holds a one-hot row and what is added to the logits [4].
+    """Return the loss of logits; a target holds a one-hot row and what is added to the logits [4].
 
-    Cross-entropy is smoothed by .1. The focal loss is not: smoothing gives an easy particle a loss that it cannot lose.
+    Cross-entropy is smoothed by 0.1. The focal loss is not: smoothing gives an easy particle a loss that it cannot lose.
     """
     if focal:
         inner = keras.losses.CategoricalFocalCrossentropy(
@@ -515,22 +420,32 @@ def loss_of_logits(keras, classes, *, focal):
 
 
 def one_cycle(progress):
-    """Give the share of the peak learning rate at `progress` in [0, 1]: a linear rise, then half a cosine."""
+    """Return the share of the peak learning rate at `progress` in [0, 1]: a linear rise, then half a cosine."""
     rise = 0.25
-    return (
-        0.04 + 0.96 * progress / rise
-        if progress < rise
-        else 0.5 * (1 + np.cos(np.pi * (progress - rise) / (1 - rise)))
-    )
+    if progress < rise:
+        return 0.04 + 0.96 * progress / rise
+    return 0.5 * (1 + np.cos(np.pi * (progress - rise) / (1 - rise)))
 
 
-def log_loss(values, codes):
-    """Give the mean over classes of the mean log loss, so that a rare class counts as much as a common one."""
-    losses = -np.log(np.maximum(values[np.arange(len(codes)), codes], 1e-9))
-    return float(np.mean([losses[codes == k].mean() for k in np.unique(codes)]))
+def log_loss(values, labels):
+    """Return the mean over classes of the mean log loss, so that a rare class counts as much as a common one."""
+    losses = -np.log(np.maximum(values[np.arange(len(labels)), labels], 1e-9))
+    return float(np.mean([losses[labels == k].mean() for k in np.unique(labels)]))
 
 
-def balanced_accuracy(values, codes):
-    """Give the mean over the classes that occur of the share that is called right."""
-    right = values.argmax(axis=1) == codes
-    return float(np.mean([right[codes == k].mean() for k in np.unique(codes)]))
+def balanced_accuracy(predicted, labels):
+    """Return the mean over the classes that occur of the share that is predicted right."""
+    right = predicted == labels
+    return float(np.mean([right[labels == k].mean() for k in np.unique(labels)]))
+
+
+def grouped_divisions(labels, groups, parts, seed):
+    """Return the divisions (train, held) of whole micrographs into `parts` in which every class is trained on."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A class with fewer particles than parts cannot be in each; what matters is whether it is trained on.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        divisions = list(splitter.split(labels, labels, groups))
+    return [(train, held) for train, held in divisions if set(labels[train]) == set(labels)]

@@ -2,34 +2,65 @@
 
 In each fold the particles of some micrographs are held out (`test`), those of others choose the epoch (`validation`), and
 the rest are trained on. Nothing of a test or validation particle touches training: particles are scaled one by one, and
-only training particles are augmented and balanced. How a network is trained in a fold is `temlib.fitting`.
+only training particles are augmented and balanced.
 
-How training went, in words and numbers: misfits, the worst micrographs, what a score costs.
+Networks (`fitting.Network`) and SVMs (`svm.Svm`) are estimators of one interface, made of a name, the classes in order and
+the settings: `inputs(data)` returns once what the model takes of all particles, `fit(inputs, labels, groups, train=…, …)`
+learns from some of them, `predict(inputs, groups, rows)` returns class probabilities and predicted classes of others.
 """
 
 import time
-import warnings
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
-from temlib.augment import lowpass
 from temlib.data import split
 from temlib.files import InputError, nearest
-from temlib.train import adaptation, bundle, fitting, networks, svm
+from temlib.train import bundle, fitting, networks, svm
 
 # Two interruptions within this many seconds end all training.
 TWICE = 2.0
+# Share of the training micrographs that is set aside for validation: one in this number.
+VALIDATION_PARTS = 5
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `train` was asked for, as its parameters of the same names."""
+    """How models are trained and tested.
 
-    folds: int
-    seed: int
-    epochs: int
+    Attributes
+    ----------
+    folds : int
+        Number of folds, 2 or more; micrographs stay whole.
+    seed : int
+    epochs : int
+        Passes over the training particles.
+    batch : int
+        Particles in a step.
+    learning_rate : float
+        Peak of the one-cycle schedule of the recipe "modern".
+    augmentation : str
+        A preset of `augment.Augmentation`, drawn anew in each epoch.
+    contrast : {"kept", "either"}
+        Whether dark and bright are exchanged in half of the training particles, for micrographs of bright and dark field.
+    imbalance : {"none", "class_weight", "oversample", "undersample", "focal", "logit_adjustment", "threshold"}
+        How rare classes are balanced.
+    recipe : {"modern", "thesis2016"}
+        How weights are moved.
+    labels : float
+        Share of the labels outside the test fold that is used, in (0, 1]; the number of steps does not change with it.
+    labels_from : {"particles", "micrographs"}
+        Whether some particles of every micrograph or some whole micrographs are used.
+    averaging : int
+        Number of drawn transforms over which the networks' predictions are averaged, 0 for none.
+    adaptation : {"micrograph", "none"}
+        Whether predictions use adaptive batch normalisation; with the recipe of 2016 they do not.
+    """
+
+    folds: int = 3
+    seed: int = 1
+    epochs: int = 12
     batch: int = 32
     learning_rate: float = 0.003
     augmentation: str = "slides"
@@ -42,9 +73,9 @@ class Settings:
     adaptation: str = "micrograph"
 
     @property
-    def follows(self):
-        """Whether predictions follow the micrograph."""
-        return self.adaptation == "micrograph" and fitting.RECIPES[self.recipe].follows
+    def adapts(self):
+        """Return whether predictions use adaptive batch normalisation."""
+        return self.adaptation == "micrograph" and fitting.RECIPES[self.recipe].adapts
 
 
 @dataclass(frozen=True)
@@ -75,6 +106,21 @@ class Trained:
     failures: dict
     notes: list
 
+    @property
+    def diagnostics(self):
+        """Return sentences on where training did not go well; empty where all is well.
+
+        They name failed models, interruptions, folds that learnt nothing, over-fitting, under-training, too few epochs, networks
+        to which plain and resampled particles are different things, and those that adaptation serves badly.
+        """
+        found = [f"Failed: {reason}" for reason in self.failures.values()] + list(self.notes)
+        chance = 1 / self.predictions["truth"].nunique()
+        for name, history in self.history.groupby("model", sort=False):
+            found += _bad_folds(name, history, chance) + _curves(name, history)
+        for name, check in self.checks.groupby("model", sort=False):
+            found += _different(name, check)
+        return found
+
 
 def check_models(models, primary, *, where="models"):
     """Refuse a list of models that is empty, repeats one, holds an unknown one, or lacks the primary one."""
@@ -93,7 +139,7 @@ def check_models(models, primary, *, where="models"):
         )
 
 
-def cross_validate(data, task, chosen, *, keep=None, progress=None, explain=None, **settings):
+def cross_validate(data, task, models, settings, *, keep=None, progress=None, explain=None):
     """Train and test every model on the same folds.
 
     A model that fails is left out with its reason; the others go on. An interruption (KeyboardInterrupt) ends the fold at
@@ -104,40 +150,15 @@ def cross_validate(data, task, chosen, *, keep=None, progress=None, explain=None
     data : Particles
         All with a label for `task`.
     task : str
-    chosen : list of str
+    models : list of str
         Networks and SVM baselines.
+    settings : Settings
     keep : Path, optional
-        Folder for the networks of all folds, as bundles `<model>/fold=<n>`; see `temlib.models`.
+        Folder for the networks of all folds, as bundles `<model>/fold=<n>`; see `load`.
     progress : callable, optional
-        Gets (steps done of `len(chosen) * folds * epochs`, text).
+        Gets (steps done of `len(models) * folds * epochs`, text).
     explain : callable, optional
-        Gets (name, fitted model, positions of the test particles, a function that gives what the model sees of particles at
-        some positions) of each model and fold, while the model is at hand; see `explain.Sample`.
-    folds : int
-        Number of folds, 2 or more; micrographs stay whole.
-    seed : int
-    epochs : int
-        Passes over the training particles.
-    batch : int
-        Particles in a step.
-    learning_rate : float
-        Peak of the one-cycle schedule of the recipe "modern".
-    augmentation : str
-        A preset of `Augmentation`, drawn anew in each epoch.
-    contrast : {"kept", "either"}
-        Whether dark and bright are exchanged in half of the training particles, for micrographs of bright and dark field.
-    imbalance : str
-        How rare classes are balanced, one of `recipes.IMBALANCE`.
-    recipe : str
-        One of `recipes.RECIPES`.
-    labels : float
-        Share of the labels outside the test fold that is used, in (0, 1]; the number of steps does not change with it.
-    labels_from : {"particles", "micrographs"}
-        Whether some particles of every micrograph or some whole micrographs are used.
-    averaging : int
-        Number of drawn transforms over which the networks' predictions are averaged, 0 for none.
-    adaptation : {"micrograph", "none"}
-        Whether predictions follow the micrograph, see `temlib.adaptation`; with the recipe of 2016 they do not.
+        Gets (estimator, its inputs, positions of the test particles) after each fold of each model; see `Sample`.
 
     Returns
     -------
@@ -148,66 +169,155 @@ def cross_validate(data, task, chosen, *, keep=None, progress=None, explain=None
     InputError
         If a class has fewer particles than there are folds, or no model could be trained.
     """
-    settings = Settings(**settings)
-    table = data.table.reset_index(drop=True)
-    classes = _classes(table[task], settings.folds)
-    fold_of = split(table, task, folds=settings.folds, seed=settings.seed)
-    done, failures, notes, last = [], {}, [], -np.inf
-    for number, name in enumerate(chosen):
-        results = []
+    run = _Run(data, task, settings, keep, progress, explain)
+    for number, name in enumerate(models):
         try:
-            model = (
-                _Svm(name, data, classes, settings)
-                if name in svm.names()
-                else _Network(name, data, classes, settings)
-            )
-            for fold in sorted(set(fold_of)):
-                start = (number * settings.folds + fold - 1) * settings.epochs
-                report = (
-                    (lambda epoch, text, start=start: progress(start + epoch, text)) if progress else None
-                )
-                parts = split_fold(table, task, fold_of, fold, settings)
-                result = model.fold(table, task, parts, fold, report)
-                results.append((fold, parts, result))
-                if explain:
-                    explain(name, model.fitted, parts["test"], model.see)
-                if keep is not None and hasattr(model, "network"):
-                    _keep(keep, model, data, task, classes, fold, settings)
-                if result.pop("interrupted", False):
-                    notes.append(
-                        f"{name}: training was interrupted in fold {fold}; its best weights so far were kept."
-                    )
-                    if time.monotonic() - last < TWICE:
-                        raise KeyboardInterrupt
-                    last = time.monotonic()
-            done += [(name, *result) for result in results]
-            notes += _trained_again(name, results)
+            run.model(name, number)
         except KeyboardInterrupt:
-            failures[name] = f"{name}: it was interrupted before all folds were trained."
-            if time.monotonic() - last < TWICE:
-                notes.append("Training was ended by hand; models that are not listed were not trained.")
+            run.failures[name] = f"{name}: it was interrupted before all folds were trained."
+            if run.interrupted_twice():
+                run.notes.append("Training was ended by hand; models that are not listed were not trained.")
                 break
-            last = time.monotonic()
         except Exception as error:  # one model must not cost the others their results; the report shows it
-            failures[name] = _reason(name, error)
-    if not done:
-        raise InputError("; ".join(failures.values()))
-    return _tables(table, task, classes, done, failures, notes)
+            run.failures[name] = _reason(name, error)
+    if not run.results:
+        raise InputError("; ".join(run.failures.values()))
+    return Trained(*(_table(run.results, name) for name in COLUMNS), run.failures, run.notes)
 
 
-def _trained_again(name, results):
-    """Say in which folds a network was trained again on all labels."""
-    folds = [str(fold) for fold, _, result in results if result.get("again")]
+class _Run:
+    """One cross-validation: the particles with their labels and folds, the same for every model, and what was found."""
+
+    def __init__(self, data, task, settings, keep, progress, explain):
+        self.data, self.task, self.settings = data, task, settings
+        self.keep, self.progress, self.explain = keep, progress, explain
+        self.table = data.table.reset_index(drop=True)
+        self.classes = _classes(self.table[task], settings.folds)
+        self.labels = pd.Categorical(self.table[task], categories=self.classes).codes.astype(int)
+        self.groups = self.table["micrograph"].to_numpy()
+        self.fold_of = split(self.table, task, folds=settings.folds, seed=settings.seed)
+        self.results, self.failures, self.notes = [], {}, []
+        self.first, self.last_interruption = 0, -np.inf
+
+    def report(self, epoch, text):
+        """Pass on how far a fold is."""
+        if self.progress:
+            self.progress(self.first + epoch, text)
+
+    def interrupted_twice(self):
+        """Return whether the interruption at hand follows upon another."""
+        before, self.last_interruption = self.last_interruption, time.monotonic()
+        return self.last_interruption - before < TWICE
+
+    def model(self, name, number):
+        """Train and test the model at `number` in the list in all folds; what it leaves counts only when all are done."""
+        results = []
+        kind = svm.Svm if name in svm.names() else fitting.Network
+        model, started = kind(name, self.classes, self.settings), time.perf_counter()
+        inputs = model.inputs(self.data)
+        # Of an SVM this is the time for its descriptors.
+        each = (time.perf_counter() - started) / len(self.table)
+        for fold in sorted(set(self.fold_of)):
+            self.first = (number * self.settings.folds + fold - 1) * self.settings.epochs
+            rows = split_fold(self.table, self.task, self.fold_of, fold, self.settings)
+            results.append(self._fold(model, inputs, rows, fold, each))
+            if self.explain:
+                self.explain(model, inputs, rows["test"])
+            if self.keep is not None and kind is fitting.Network:
+                bundle.save(self.keep / name / f"fold={fold}", model.model, self._card(fold))
+            if model.interrupted:
+                text = f"training was interrupted in fold {fold}; its best weights so far were kept."
+                self.notes.append(f"{name}: {text}")
+                if self.interrupted_twice():
+                    raise KeyboardInterrupt
+        self.results += results
+        self.notes += _lone(name, results)
+
+    def _fold(self, model, inputs, rows, fold, each):
+        """Train a model in one fold, ask it about the test and validation particles, and time both."""
+        labels, groups, about = self.labels, self.groups, {"model": model.name, "fold": fold}
+        train, validation, test = rows["train"], rows["validation"], rows["test"]
+        started, passes = time.perf_counter(), self._passes(rows)
+        roles = {"train": train, "validation": validation}
+        model.fit(inputs, labels, groups, **roles, fold=fold, passes=passes, report=self.report)
+        took = time.perf_counter() - started
+        found = {"validation": model.predict(inputs, groups, validation)}
+        check = model.check(inputs, labels, validation) if model.history else None
+        started = time.perf_counter()
+        found = {"test": model.predict(inputs, groups, test)} | found
+        asked = (time.perf_counter() - started) / len(test)
+        result = {"fold": fold, "lone": model.lone}
+        result["predictions"] = pd.concat(
+            [self._rows(rows[role], *found[role]).assign(**about, role=role) for role in found]
+        )
+        if check:
+            final = fitting.balanced_accuracy(found["validation"][0].argmax(axis=1), labels[validation])
+            result["checks"] = pd.DataFrame([about | check | {"final": final}])
+            result["history"] = pd.DataFrame(model.history).assign(**about)
+        costs = {"training_s": took + each * len(train), "prediction_ms_per_particle": 1e3 * (asked + each)}
+        costs |= {"weights": model.weights, "labelled": len(train) + len(validation)}
+        return result | {"costs": pd.DataFrame([about | costs])}
+
+    def _passes(self, rows):
+        """Return the passes over the labelled particles that are as much work as one over all outside the test fold."""
+        if self.settings.labels >= 1:
+            return 1
+        outside = len(self.table) - len(rows["test"])
+        return max(1, round(outside * (1 - 1 / VALIDATION_PARTS) / len(rows["train"])))
+
+    def _rows(self, rows, probabilities, predicted):
+        """Return the predictions of some particles as a table."""
+        names = np.asarray(self.classes, dtype=object)
+        table = self.table.loc[rows, ["particle", "micrograph"]]
+        table = table.assign(truth=names[self.labels[rows]], predicted=names[predicted])
+        return table.assign(**{f"p_{name}": probabilities[:, k] for k, name in enumerate(names)})
+
+    def _card(self, fold):
+        """Return what a bundle says of the network of a fold."""
+        return {
+            "task": self.task,
+            "classes": self.classes,
+            "fold": int(fold),
+            "scale": self.data.scale,
+            "pixel_nm": self.data.pixel_nm,
+            "input_size": self.data.images.shape[-1],
+            "simulated": self.data.simulated,
+            "settings": asdict(self.settings),
+        }
+
+
+# The columns of the tables of `Trained`, in order; those of predictions end with one `p_` of each class.
+COLUMNS = {
+    "predictions": ["particle", "micrograph", "model", "fold", "role", "truth", "predicted"],
+    "history": ["epoch", "loss", "validation_loss", "validation_accuracy", "model", "fold"],
+    "costs": ["model", "fold", "training_s", "prediction_ms_per_particle", "weights", "labelled"],
+    "checks": ["model", "fold", "plain", "resampled", "final", "rarest"],
+}
+
+
+def _table(results, name):
+    """Join one table of all folds and models."""
+    parts = [result[name] for result in results if name in result]
+    columns = COLUMNS[name]
+    if not parts:
+        return pd.DataFrame(columns=columns, dtype=float)
+    table = pd.concat(parts, ignore_index=True)
+    return table.reindex(columns=columns + [column for column in table if column not in columns])
+
+
+def _lone(name, results):
+    """Return a sentence on the folds in which a single micrograph validated, if there are any."""
+    folds = [str(result["fold"]) for result in results if result["lone"]]
     if not folds:
         return []
     return [
         f"{name}: a single micrograph was left for validation in fold{'s' * (len(folds) > 1)} {', '.join(folds)}, too few to "
-        "choose an epoch by; once it had served for calibration, the network was trained again on all labelled micrographs."
+        "choose an epoch by; the weights of the last epoch were kept."
     ]
 
 
 def _classes(labels, folds):
-    """Give the classes in order, or refuse what cannot be learnt."""
+    """Return the classes in order, or refuse what cannot be learnt."""
     counts = labels.value_counts()
     if len(counts) < 2:
         raise InputError(f"'{labels.name}' has only one class, '{counts.index[0]}'; two at least are needed.")
@@ -220,21 +330,18 @@ def _classes(labels, folds):
 
 
 def _reason(name, error):
-    """Say in a sentence why a model failed."""
+    """Return a sentence on why a model failed."""
     text = str(error)
     if isinstance(error, InputError):
         return text
-    memory = isinstance(error, MemoryError) or any(
-        word in f"{type(error).__name__} {text}"
-        for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OutOfMemory", "out of memory")
-    )
-    if memory:
+    words = ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OutOfMemory", "out of memory")
+    if isinstance(error, MemoryError) or any(word in f"{type(error).__name__} {text}" for word in words):
         return f"{name}: the memory was not enough; lower 'batch' (first) or 'input_size'."
     return f"{name}: {type(error).__name__}: {(text.splitlines() or ['no more is known'])[0][:300]}"
 
 
 def split_fold(table, task, fold_of, fold, settings):
-    """Give the indices of the training, validation and test particles of a fold; micrographs stay whole.
+    """Return the positions of the training, validation and test particles of a fold; micrographs stay whole.
 
     Parameters
     ----------
@@ -242,7 +349,7 @@ def split_fold(table, task, fold_of, fold, settings):
         Particles, all labelled.
     task : str
     fold_of : (n,) ndarray of int
-        From `particles.split`.
+        From `data.split`.
     fold : int
         Which fold is tested.
     settings : Settings
@@ -250,45 +357,44 @@ def split_fold(table, task, fold_of, fold, settings):
     Returns
     -------
     dict of str to ndarray
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
+        `train`, `validation` and `test`.
 
+    Raises
+    ------
+    InputError
+        If too few micrographs are left to train on every class.
+    """
     test, rest = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
     rest = _labelled_share(table, task, rest, settings, np.random.default_rng((settings.seed, fold, 7)))
-    groups = table["micrograph"].iloc[rest].to_numpy()
-    labels = table[task].iloc[rest].to_numpy()
-    parts = min(fitting.VALIDATION_PARTS, len(set(groups)))
+    groups, labels = table["micrograph"].to_numpy()[rest], table[task].to_numpy()[rest]
+    parts = min(VALIDATION_PARTS, len(set(groups)))
     if parts < 2:
         raise InputError(
             f"fold {fold}: only one micrograph is left for training; lower 'folds' or add micrographs."
         )
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=settings.seed + fold)
-    with warnings.catch_warnings():
-        # A class with fewer particles than parts cannot be in each; what matters is tested below.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        divisions = list(splitter.split(rest, labels, groups))
-    for train, validation in divisions:
-        if set(labels[train]) == set(table[task]):
-            return {"train": rest[train], "validation": rest[validation], "test": test}
     missing = sorted(set(table[task]) - set(labels))
-    raise InputError(
-        f"fold {fold}: no training particles of {', '.join(missing) or 'a rare class'} are left beside test and "
-        "validation micrographs; lower 'folds' or add micrographs of it."
-    )
+    divisions = [] if missing else fitting.grouped_divisions(labels, groups, parts, settings.seed + fold)
+    if not divisions:
+        raise InputError(
+            f"fold {fold}: no training particles of {', '.join(missing) or 'a rare class'} are left beside test and "
+            "validation micrographs; lower 'folds' or add micrographs of it."
+        )
+    train, validation = divisions[0]
+    return {"train": rest[train], "validation": rest[validation], "test": test}
 
 
 def _labelled_share(table, task, rest, settings, rng):
-    """Give the particles of `rest` whose labels are used; a smaller share is always part of a larger one."""
+    """Return the particles of `rest` whose labels are used; a smaller share is always part of a larger one."""
     if settings.labels >= 1:
         return rest
-    labels = table[task].iloc[rest].to_numpy()
+    labels = table[task].to_numpy()[rest]
     if settings.labels_from == "particles":
         chosen = []
         for name in sorted(set(labels)):
             of_class = rng.permutation(rest[labels == name])
             chosen.append(of_class[: max(2, int(np.ceil(settings.labels * len(of_class))))])
         return np.sort(np.concatenate(chosen))
-    groups = table["micrograph"].iloc[rest].to_numpy()
+    groups = table["micrograph"].to_numpy()[rest]
     order = rng.permutation(np.unique(groups))
     count = max(2, round(settings.labels * len(order)))
     # Each class must be there to train on and, if it can be, to validate.
@@ -301,123 +407,6 @@ def _labelled_share(table, task, rest, settings, rng):
     return rest[np.isin(groups, order[:count])]
 
 
-class _Svm:
-    """An SVM baseline in the protocol."""
-
-    def __init__(self, name, data, classes, settings):
-        self.name, self.classes, self.follows = name, classes, settings.follows
-        started = time.perf_counter()
-        self.features = svm.features(data.images, name)
-        self.per_image = (time.perf_counter() - started) / len(data)
-
-    def fold(self, table, task, parts, fold, report):
-        if report:
-            report(0, f"{self.name} fold {fold}")
-        train, labels, groups = parts["train"], table[task].to_numpy(), table["micrograph"].to_numpy()
-        started = time.perf_counter()
-        features = self.features.iloc[train]
-        fitted = self.fitted = svm.fit(self.name, features, labels[train], groups[train], seed=fold)
-        took = time.perf_counter() - started
-        probabilities, calls, started = {}, {}, time.perf_counter()
-        for role in ("test", "validation"):
-            seen = self.features.iloc[parts[role]]
-            if self.follows:
-                seen = adaptation.followed(seen, groups[parts[role]], features)
-            calls[role] = pd.Categorical(svm.calls(fitted, seen), categories=self.classes).codes
-            probabilities[role] = fitted.predict_proba(seen.to_numpy())
-        predicted = sum(len(parts[role]) for role in ("test", "validation"))
-        each = (time.perf_counter() - started) / predicted + self.per_image
-        costs = {
-            "training_s": took + self.per_image * len(train),
-            "prediction_ms_per_particle": 1e3 * each,
-            "weights": np.nan,
-        }
-        return {"probabilities": probabilities, "calls": calls, "costs": costs}
-
-    def see(self, index):
-        """Give the descriptors of particles."""
-        return self.features.iloc[index]
-
-
-class _Network:
-    """A network in the protocol."""
-
-    def __init__(self, name, data, classes, settings):
-        sizes = _sizes(data, name) if name.endswith(networks.SIZED) else None
-        micrographs = data.table["micrograph"].to_numpy()
-        self.network = fitting.Network(name, data.images, classes, settings, sizes, micrographs)
-        self.classes = classes
-
-    def fold(self, table, task, parts, fold, report):
-        codes = pd.Categorical(table[task], categories=self.classes).codes
-        return self.network.fold(codes, parts, fold, report)
-
-    @property
-    def fitted(self):
-        """The network of the last fold."""
-        return self.network.model
-
-    def see(self, index):
-        """Give the images of particles as the network sees them."""
-        return lowpass(self.network.images[index])
-
-
-def _sizes(data, name):
-    """Give the side of each particle's box in nm, as people framed it; refuse where none is known."""
-    sizes = (data.table["box_px"] * data.table["pixel_size_nm"]).to_numpy(float)
-    if np.isnan(sizes).all():
-        raise InputError(
-            f"{name} takes the particle's size, but no pixel size is known; add a column 'pixel_size_nm' or "
-            f"take '{name.removesuffix(networks.SIZED)}'."
-        )
-    return sizes
-
-
-def _keep(folder, model, data, task, classes, fold, settings):
-    """Save the network of a fold as a bundle."""
-    card = {
-        "task": task,
-        "classes": classes,
-        "fold": int(fold),
-        "scale": data.scale,
-        "pixel_nm": data.pixel_nm,
-        "input_size": data.images.shape[-1],
-        "simulated": data.simulated,
-        "settings": asdict(settings),
-    }
-    bundle.save(folder / model.network.name / f"fold={fold}", model.network.model, card)
-
-
-def _tables(table, task, classes, done, failures, notes):
-    """Make the tables of `Trained`."""
-    predictions, histories, costs, checks = [], [], [], []
-    for name, fold, parts, result in done:
-        about = {"model": name, "fold": fold}
-        for role, values in result["probabilities"].items():
-            rows = (
-                table.loc[parts[role], ["particle", "micrograph"]]
-                .reset_index(drop=True)
-                .assign(**about, role=role)
-            )
-            rows["truth"] = table.loc[parts[role], task].to_numpy()
-            rows["predicted"] = np.asarray(classes)[result["calls"][role]]
-            predictions.append(rows.assign(**{f"p_{c}": values[:, k] for k, c in enumerate(classes)}))
-        labelled = len(parts["train"]) + len(parts["validation"])
-        costs.append(about | result["costs"] | {"labelled": labelled})
-        if "history" in result:
-            histories.append(result["history"].assign(**about))
-            checks.append(about | result["check"])
-    columns = ["epoch", "loss", "validation_loss", "validation_accuracy", "model", "fold"]
-    return Trained(
-        pd.concat(predictions, ignore_index=True),
-        pd.concat(histories, ignore_index=True) if histories else pd.DataFrame(columns=columns, dtype=float),
-        pd.DataFrame(costs),
-        pd.DataFrame(checks, columns=["model", "fold", "plain", "resampled", "final", "rarest"]),
-        failures,
-        notes,
-    )
-
-
 # Beyond this difference of balanced accuracy two ways to show validation particles are different things to a network.
 TOLERATED = 0.05
 # Curves of fewer epochs cannot be judged.
@@ -426,52 +415,37 @@ FEWEST_EPOCHS = 5
 FEWEST = 20
 
 
-def misfits(trained):
-    """Say in words where training did not go well.
-
-    Parameters
-    ----------
-    trained : Trained
-
-    Returns
-    -------
-    list of str
-        Failed models, interruptions, folds that learnt nothing, over-fitting, under-training, too few epochs, networks
-        to which plain and resampled particles are different things, and those that had better not follow micrographs; empty
-        where all is well.
-    """
-    found = [f"Failed: {reason}" for reason in trained.failures.values()] + list(trained.notes)
-    chance = 1 / trained.predictions["truth"].nunique()
-    for name, history in trained.history.groupby("model", sort=False):
-        found += _bad_folds(name, history, chance) + _curves(name, history)
-    for name, check in trained.checks.groupby("model", sort=False):
-        if check["rarest"].sum() < FEWEST:
-            continue
-        plain, resampled = check["plain"].mean(), check["resampled"].mean()
-        if resampled - plain > TOLERATED:
-            found.append(
-                f"{name}: validation particles score {plain:.2f} as they are but {resampled:.2f} when resampled as in "
-                "training, so the network learnt the noise that resampling leaves; its scores are too low."
-            )
-        elif plain - resampled > TOLERATED:
-            found.append(
-                f"{name}: validation particles score {resampled:.2f} when augmented as in training but {plain:.2f} as they "
-                "are, so the augmentation may be stronger than these particles bear."
-            )
-        if plain - check["final"].mean() > TOLERATED:
-            found.append(
-                f"{name}: validation particles score {check['final'].mean():.2f} when the network follows their micrographs and "
-                f"{plain:.2f} when it does not; set 'adaptation' to 'none'."
-            )
+def _different(name, check):
+    """Judge whether validation particles score alike as they are, resampled, and as they are predicted in the end."""
+    if check["rarest"].sum() < FEWEST:
+        return []
+    plain, resampled, final = (check[column].mean() for column in ("plain", "resampled", "final"))
+    found = []
+    if resampled - plain > TOLERATED:
+        found.append(
+            f"{name}: validation particles score {plain:.2f} as they are but {resampled:.2f} when resampled as in "
+            "training, so the network learnt the noise that resampling leaves; its scores are too low."
+        )
+    elif plain - resampled > TOLERATED:
+        found.append(
+            f"{name}: validation particles score {resampled:.2f} when augmented as in training but {plain:.2f} as they "
+            "are, so the augmentation may be stronger than these particles bear."
+        )
+    if plain - final > TOLERATED:
+        found.append(
+            f"{name}: validation particles score {final:.2f} with adaptive batch normalisation and {plain:.2f} without "
+            "it; set 'adaptation' to 'none'."
+        )
     return found
 
 
 def _bad_folds(name, history, chance):
+    """Name the folds whose best epoch is near chance or far below that of the others."""
     best = history.loc[history.groupby("fold")["validation_loss"].idxmin()].set_index("fold")
     scores = best["validation_accuracy"]
     low = scores[(scores < chance + 0.2 * (1 - chance)) | (scores < scores.median() - 0.25)]
     return [
-        f"{name}: fold {fold} reached a balanced accuracy of {score:.2f} only on its validation micrographs "
+        f"{name}: fold {fold} reached a balanced accuracy of only {score:.2f} on its validation micrographs "
         f"(chance is {chance:.2f}, the folds' median {scores.median():.2f}); look at their images and labels."
         for fold, score in low.items()
     ]

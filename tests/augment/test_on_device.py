@@ -25,13 +25,12 @@ def test_a_network_is_trained_by_augmentation_in_its_own_step():
     import keras
 
     images = noise(6, 16, 16)
-    prepared, index, gain = SLIDES.prepare(images), np.array([5, 0, 5]), np.array([1, -1, 1])
-    transforms = SLIDES.draw(3, 2)
+    index, gain, transforms = np.array([5, 0, 5]), np.array([1, -1, 1]), SLIDES.draw(3, 2)
     network = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
-    joined = augment.within(network, 8, (16, 16), SLIDES)
-    augment.hold(joined, prepared)
-    fed = augment.batch(index, affine_matrices(transforms, (16, 16)), gain)
-    varied = SLIDES.apply_prepared(prepared, transforms, index) * gain[:, None, None]
+    device = augment.OnDevice(network, SLIDES, 8, (16, 16))
+    device.prepare(images)
+    fed, joined = device.batch(transforms, index, gain), device.model
+    varied = SLIDES.apply_prepared(SLIDES.prepare(images), transforms, index) * gain[:, None, None]
     expected = network(varied[..., None])
     assert np.allclose(joined(fed), expected, atol=1e-3)
     before = network.get_weights()[0]

@@ -17,18 +17,7 @@ def test_real_particles_are_learnt(name, task, classes):
     """On real electron micrographs the SVM, tested on other micrographs, is above chance with its whole interval."""
     data = open_data(REAL / name / "manifest.csv", input_size=48)
     assert data.scale == "fill"
-    rows = train.cross_validate(
-        data,
-        task,
-        ["svm_texture"],
-        folds=5,
-        seed=1,
-        epochs=1,
-        batch=32,
-        learning_rate=1e-3,
-        augmentation="none",
-        imbalance="none",
-    ).predictions
+    rows = train.cross_validate(data, task, ["svm_texture"], train.Settings(folds=5)).predictions
     table = evaluate.Predictions(rows).measures(task)
     found = table[(table["measure"] == "balanced accuracy") & (table["class"] == "all")].iloc[0]
     assert found["n"] == len(data) and found["low"] > 1 / classes

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 
-from temlib import train
 from temlib.train import Trained
 
 
@@ -38,8 +37,8 @@ FALLING, SOUND = [1, 0.9, 0.8, 0.7, 0.6, 0.5], [1, 0.6, 0.5, 0.45, 0.44, 0.44]
 
 def test_sound_training_is_not_complained_about():
     """Curves that come to rest, folds that agree, particles that score alike."""
-    assert train.misfits(trained(SOUND)) == []
-    assert train.misfits(trained(SOUND, plain=0.55, resampled=0.95, final=0.4, rarest=3)) == []
+    assert trained(SOUND).diagnostics == []
+    assert trained(SOUND, plain=0.55, resampled=0.95, final=0.4, rarest=3).diagnostics == []
 
 
 def test_each_misfit_is_named():
@@ -55,5 +54,5 @@ def test_each_misfit_is_named():
         "Failed: out of memory": trained(SOUND, failures={"other": "out of memory"}),
     }
     for words, case in cases.items():
-        found = train.misfits(case)
+        found = case.diagnostics
         assert len(found) == 1 and words in found[0]

@@ -13,10 +13,10 @@ from temlib.train import bundle, networks
 # Loads the bundles in a folder under the backend of the environment and writes what they make of the same images.
 ELSEWHERE = """
 import sys, pathlib, numpy as np
-from temlib import models
+from temlib import train
 folder = pathlib.Path(sys.argv[1])
 for bundle in (folder / "bundles").iterdir():
-    network, _ = models.load(bundle)
+    network, _ = train.load(bundle)
     np.save(folder / f"{bundle.name}.npy", np.asarray(network.predict(np.load(folder / "images.npy"), verbose=0)))
 """
 

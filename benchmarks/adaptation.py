@@ -1,11 +1,11 @@
-"""What it does to predictions that the normalisation follows the micrograph, and how much it should.
+"""What adaptive batch normalisation does to predictions, and how much the micrograph should count.
 
-    python -m benchmarks.following DATA [--sets …] [--model dihedral] [--epochs N] [--labels 1] [--labels-from micrographs] [--seed 1]
+    python -m benchmarks.adaptation DATA [--sets …] [--model dihedral] [--epochs N] [--labels 1] [--labels-from micrographs] [--seed 1]
 
 DATA holds the real sets, a folder with a manifest each. A network is trained once a fold; its test particles are then
-predicted as trained, and following their micrographs with several numbers of particles for which training's statistics
-count (`adaptation.PRIOR`). Prints balanced accuracy, log loss and the paired difference by micrograph from predictions that
-do not follow. The network is that of the epoch with the least validation loss throughout.
+predicted as trained, and adapted to their micrographs with several numbers of particles for which training's statistics
+count (`adaptation.PRIOR`). Prints balanced accuracy, log loss and the paired difference by micrograph from predictions as
+trained.
 """
 
 import argparse
@@ -25,23 +25,23 @@ PRIORS = (16, 32, 64, 128, 256)
 
 
 def measure(data, task, model, settings):
-    """Give the predictions of test particles, a table a way to predict."""
+    """Return the predictions of test particles, a table for each way to predict."""
     table = data.table
     classes = sorted(set(table[task]))
     codes = pd.Categorical(table[task], categories=classes).codes
     micrographs = table["micrograph"].to_numpy()
-    network = fitting.Network(model, data.images, classes, settings, micrographs=micrographs)
+    network = fitting.Network(model, classes, settings)
+    inputs = network.inputs(data)
     fold_of = split(table, task, folds=settings.folds, seed=settings.seed)
     called = {}
     for fold in sorted(set(fold_of)):
         parts = train.split_fold(table, task, fold_of, fold, settings)
-        test = parts["test"]
-        with mock.patch.object(network, "_alone", return_value=False):
-            network.fold(codes, parts, fold, None)
-        found = {"as trained": network.predict(test)}
+        test = parts.pop("test")
+        network.fit(inputs, codes, micrographs, **parts, fold=fold)
+        found = {"as trained": network.probabilities(inputs, test)}
         for prior in PRIORS:
             with mock.patch.object(adaptation, "PRIOR", prior):
-                found[f"following, prior {prior}"] = network.follow(test)
+                found[f"adapted, prior {prior}"], _ = network.predict(inputs, micrographs, test)
         for way, values in found.items():
             rows = table.loc[test, ["particle", "micrograph"]].assign(
                 role="test", fold=fold, truth=table[task]
@@ -85,9 +85,10 @@ def main():
         for way, rows in called.items():
             values = rows.filter(regex="^p_").to_numpy()
             truth = pd.Categorical(rows["truth"], categories=sorted(set(rows["truth"]))).codes
+            score = fitting.balanced_accuracy(values.argmax(axis=1), truth)
             gained = " | " if way == "as trained" else difference(called, way, "as trained", task)
             print(
-                f"| {name} | {options.model} | {labels} | {settings.epochs} | {way} | {fitting.balanced_accuracy(values, truth):.3f} "
+                f"| {name} | {options.model} | {labels} | {settings.epochs} | {way} | {score:.3f} "
                 f"| {fitting.log_loss(values, truth):.3f} | {gained} |",
                 flush=True,
             )

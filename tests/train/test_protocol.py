@@ -1,0 +1,300 @@
+"""The protocol: folds, roles, failures, interruptions, what is kept, and what is said of how training went."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from temlib import train
+from temlib.augment import lowpass
+from temlib.data import open as open_data
+from temlib.data import split
+from temlib.files import InputError
+from temlib.train import fitting
+from tests.train.conftest import faint, made, settings
+
+
+@pytest.fixture
+def small(study):
+    """The study's 48 crops in 8 micrographs."""
+    return open_data(study, input_size=24)
+
+
+def held_out(trained):
+    """Return the rows of test particles."""
+    return trained.predictions[trained.predictions["role"] == "test"]
+
+
+@pytest.mark.parametrize("imbalance", ["none", "undersample"])
+def test_the_protocol_predicts_every_particle_once(small, imbalance):
+    """Each particle is tested once by each model, never by one that saw its micrograph; probabilities sum to 1."""
+    chosen = ["residual", "svm_texture"]
+    trained = train.cross_validate(small, "content", chosen, settings(imbalance=imbalance))
+    test = held_out(trained)
+    assert not trained.failures and set(test["model"]) == set(chosen)
+    assert (test.groupby("model")["particle"].nunique() == 48).all() and len(test) == 96
+    assert np.allclose(test[["p_bright", "p_plain"]].sum(axis=1), 1)
+    for _, rows in trained.predictions.groupby(["model", "fold"]):
+        roles = rows.groupby("role")["micrograph"].agg(set)
+        assert not roles["test"] & roles["validation"]
+
+
+def test_the_svm_learns_a_plain_difference(small):
+    """A bright centre is found."""
+    test = held_out(train.cross_validate(small, "content", ["svm_texture"], settings()))
+    assert (test["truth"] == test["predicted"]).mean() >= 0.9
+
+
+def test_training_is_reproducible(small):
+    """The same seed gives the same numbers."""
+    one, two = (
+        train.cross_validate(small, "content", ["lipnet4"], settings(imbalance="oversample")).predictions
+        for _ in range(2)
+    )
+    assert np.array_equal(one["p_plain"], two["p_plain"])
+
+
+def test_a_network_that_does_not_fit_fails_alone(study):
+    """lipnet4 needs 12 pixels; the SVM goes on and the reason is kept."""
+    data = open_data(study, input_size=10)
+    trained = train.cross_validate(data, "content", ["lipnet4", "svm_texture"], settings())
+    assert "raise it" in trained.failures["lipnet4"]
+    assert set(trained.predictions["model"]) == {"svm_texture"}
+
+
+@pytest.mark.parametrize(
+    ("models", "primary", "message"),
+    [
+        (["residaul"], "residaul", "the nearest is 'residual'"),
+        (["ResNet50"], "ResNet50", "which is unknown"),
+        ([], "residual", "each model once"),
+        (["lipnet4"], "residual", "not among 'models'"),
+    ],
+)
+def test_wrong_models_are_refused(models, primary, message):
+    """Names are checked before anything is trained."""
+    with pytest.raises(InputError, match=message):
+        train.check_models(models, primary)
+
+
+def test_moving_the_threshold_predicts_more_of_the_rare_class_from_the_same_probabilities():
+    """Training is that of `none` to the last bit; only the predicted classes change, towards the rare one."""
+    none, moved = (
+        train.cross_validate(
+            faint(), "content", ["lipnet4"], settings(imbalance=imbalance, augmentation="none")
+        ).predictions
+        for imbalance in ("none", "threshold")
+    )
+    assert np.array_equal(none["p_rare"], moved["p_rare"])
+    assert (moved["predicted"] == "rare").sum() > (none["predicted"] == "rare").sum()
+
+
+def test_a_planted_identifier_of_the_micrograph_helps_only_a_random_split():
+    """A pattern in the pixels that tells the micrograph tells the label on the same micrographs, and nothing on others."""
+    rng, count = np.random.default_rng(0), 160
+    micrograph = np.arange(count) // 8
+    # In each micrograph all particles have one label: who knows the micrograph knows the label.
+    label = np.where(rng.permutation(20)[micrograph] % 2 == 0, "a", "b")
+    images = rng.normal(size=(20, 16, 16))[micrograph] + 0.5 * rng.normal(size=(count, 16, 16))
+    scores = []
+    for groups in (micrograph, np.arange(count)):
+        data = made(images, label, [f"m{k}" for k in groups])
+        trained = train.cross_validate(data, "content", ["lipnet4"], settings(epochs=8, augmentation="none"))
+        scores.append((held_out(trained)["truth"] == held_out(trained)["predicted"]).mean())
+    assert scores[1] > 0.8 and scores[0] < 0.65
+
+
+def test_a_network_with_sizes_tells_apart_what_only_its_size_tells(tmp_path):
+    """Boxes of 100 and 200 nm hold the same noise: with "+size" nearly every particle is right, and the bundle knows it."""
+    rng = np.random.default_rng(0)
+    labels = np.tile(["small", "large"], 60)
+    data = made(rng.normal(size=(120, 16, 16)), labels, np.repeat([f"m{k}" for k in range(12)], 10))
+    data.table["pixel_size_nm"], data.table["box_px"] = 2.0, np.where(labels == "small", 50.0, 100.0)
+    chosen, options = ["dihedral", "dihedral+size"], settings(epochs=8, learning_rate=0.02)
+    trained = train.cross_validate(data, "content", chosen, options, keep=tmp_path)
+    test = held_out(trained)
+    right = (test["truth"] == test["predicted"]).groupby(test["model"]).mean()
+    assert not trained.failures and right["dihedral+size"] > 0.95 and right["dihedral"] < 0.7
+    network, _ = train.load(tmp_path / "dihedral+size" / "fold=1")
+    assert len(network.inputs) == 2
+
+
+def test_a_network_with_sizes_needs_some_size(small):
+    """Without any pixel size it says what is missing; the other model goes on."""
+    small.table["pixel_size_nm"] = np.nan
+    trained = train.cross_validate(small, "content", ["residual+size", "svm_texture"], settings(epochs=1))
+    assert "'pixel_size_nm'" in trained.failures["residual+size"]
+
+
+def test_an_interruption_keeps_the_best_weights_so_far_and_training_goes_on(small):
+    """One interruption ends a fold, which is still predicted; the next fold and model are trained in full."""
+
+    def progress(step, text):
+        if text == "lipnet4 fold 1 epoch 2/4":
+            raise KeyboardInterrupt
+
+    models = ["lipnet4", "residual"]
+    trained = train.cross_validate(small, "content", models, settings(epochs=4), progress=progress)
+    history = trained.history.groupby(["model", "fold"])["epoch"].max()
+    assert history.to_dict() == {("lipnet4", 1): 2, ("lipnet4", 2): 4, ("residual", 1): 4, ("residual", 2): 4}
+    assert not trained.failures and "interrupted in fold 1" in trained.notes[0]
+    assert (held_out(trained).groupby("model").size() == 48).all()
+
+
+def test_two_interruptions_end_all_training_and_keep_whole_models(small):
+    """A model that lacks folds is left out with its reason; the ones before it stay."""
+
+    def progress(step, text):
+        if text.startswith("lipnet4 fold"):
+            raise KeyboardInterrupt
+
+    models = ["svm_texture", "lipnet4", "residual"]
+    trained = train.cross_validate(small, "content", models, settings(epochs=4), progress=progress)
+    assert set(trained.predictions["model"]) == {"svm_texture"}
+    assert "interrupted" in trained.failures["lipnet4"] and "ended by hand" in trained.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (MemoryError(), "lower 'batch'"),
+        (type("ResourceExhaustedError", (Exception,), {})("OOM when allocating"), "lower 'batch'"),
+        (RuntimeError("no such kernel"), "RuntimeError: no such kernel"),
+    ],
+)
+def test_a_model_that_breaks_leaves_the_others(small, monkeypatch, raised, message):
+    """Out of memory names the parameter to lower; any other fault is told, and the SVM is still there."""
+
+    def broken(*args, **kwargs):
+        raise raised
+
+    monkeypatch.setattr(fitting.Network, "fit", broken)
+    trained = train.cross_validate(small, "content", ["residual", "svm_texture"], settings(epochs=1))
+    assert message in trained.failures["residual"]
+    assert any(message in sentence for sentence in trained.diagnostics)
+
+
+def test_a_loss_that_is_no_number_is_told(small):
+    """Weights that are no numbers end in a sentence that names the parameter, not in a table of NaN."""
+    with pytest.raises(InputError, match="no longer a number in fold 1, epoch 1; lower 'learning_rate'"):
+        train.cross_validate(small, "content", ["lipnet4"], settings(learning_rate=np.nan))
+
+
+def test_a_class_with_fewer_particles_than_folds_is_refused():
+    """The sentence names the class, its number and the cure."""
+    images, groups = np.zeros((20, 16, 16)), [f"m{i}" for i in range(20)]
+    with pytest.raises(InputError, match="'b' of 'content' has 2 particles, fewer than the 3 folds"):
+        data = made(images, ["a"] * 18 + ["b"] * 2, groups)
+        train.cross_validate(data, "content", ["residual"], settings(folds=3))
+    with pytest.raises(InputError, match="only one class"):
+        train.cross_validate(made(images, ["a"] * 20, groups), "content", ["residual"], settings())
+
+
+@pytest.mark.parametrize("labels_from", ["particles", "micrographs"])
+def test_a_share_of_the_labels_changes_only_what_is_learnt_from(labels_from):
+    """Test particles stay; a smaller share lies within a larger one and in the same, or in fewer, micrographs."""
+    data = faint(count=240)
+    folds, used = split(data.table, "content", folds=3, seed=1), {}
+    for labels in (1.0, 0.5, 0.25):
+        options = settings(folds=3, seed=1, labels=labels, labels_from=labels_from)
+        parts = train.split_fold(data.table, "content", folds, 1, options)
+        assert np.array_equal(parts["test"], np.flatnonzero(folds == 1))
+        used[labels] = np.concatenate([parts["train"], parts["validation"]])
+    assert set(used[0.25]) < set(used[0.5]) < set(used[1.0]) and len(used[0.5]) <= 0.6 * len(used[1.0])
+    micrographs = {k: data.table["micrograph"].iloc[v].nunique() for k, v in used.items()}
+    assert (micrographs[0.5] == micrographs[1.0]) == (labels_from == "particles")
+
+
+def test_a_share_of_the_labels_is_as_much_work():
+    """An epoch passes over a quarter of the labels four times, and says of how many particles it used the labels."""
+    taken, whole = [], settings(epochs=1, labels=1.0)
+
+    class Batches(fitting.Batches):
+        def epoch(self, rng):
+            taken.append((self.steps, self.passes))
+            return super().epoch(rng)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "Batches", Batches)
+        full, quarter = (
+            train.cross_validate(faint(count=240), "content", ["lipnet4"], options).costs["labelled"]
+            for options in (whole, settings(epochs=1, labels=0.25))
+        )
+    assert [passes for _, passes in taken] == [1, 1, 4, 4]
+    assert np.ptp([steps for steps, _ in taken]) <= 2 and (quarter < 0.3 * full).all()
+
+
+def test_the_recipe_of_2016_stops_when_the_validation_loss_stands_still(small):
+    """Patience ends training before the epochs do, and the best epoch is not the last."""
+    options = settings(epochs=80, recipe="thesis2016", imbalance="oversample")
+    history = train.cross_validate(small, "content", ["lipnet4"], options).history
+    for _, fold in history.groupby("fold"):
+        last, best = fold["epoch"].max(), fold.loc[fold["validation_loss"].idxmin(), "epoch"]
+        assert last == min(80, best + fitting.RECIPES["thesis2016"].patience)
+
+
+def test_a_single_validation_micrograph_is_told(small):
+    """With two micrographs to learn from one validates, which the notes say of both folds."""
+    options = settings(epochs=1, labels=0.5, labels_from="micrographs")
+    trained = train.cross_validate(small, "content", ["lipnet4", "svm_texture"], options)
+    said = [note for note in trained.notes if "a single micrograph" in note]
+    assert len(said) == 1 and "lipnet4" in said[0] and "in folds 1, 2, too few" in said[0]
+
+
+def test_a_kept_network_predicts_the_same_and_a_changed_file_is_refused(small, tmp_path):
+    """A bundle is whole or is not loaded; its card says what it is."""
+    trained = train.cross_validate(small, "content", ["dihedral"], settings(), keep=tmp_path)
+    network, card = train.load(tmp_path / "dihedral" / "fold=2")
+    assert card["classes"] == ["bright", "plain"] and card["settings"]["recipe"] == "modern"
+    rows = held_out(trained).query("fold == 2")
+    place = small.table.reset_index().set_index("particle").loc[rows["particle"], "index"]
+    logits = network.predict_on_batch(lowpass(small.images[place])[..., None])
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(p[:, 0], rows["p_bright"], atol=1e-5)
+    with open(tmp_path / "dihedral" / "fold=2" / "card.json", "a") as file:
+        file.write(" ")
+    with pytest.raises(InputError, match="checksum"):
+        train.load(tmp_path / "dihedral" / "fold=2")
+
+
+def left(loss, *, accuracy=0.9, plain=0.9, resampled=0.9, final=0.9, rarest=30, failures=None):
+    """Make what training leaves of one network in two folds, with the given validation losses."""
+    epochs = np.arange(1, len(loss) + 1)
+    history = [
+        pd.DataFrame(
+            {"epoch": epochs, "loss": 0.3, "validation_loss": loss, "validation_accuracy": a}
+        ).assign(model="net", fold=fold)
+        for fold, a in ((1, accuracy), (2, 0.9))
+    ]
+    check = {"plain": plain, "resampled": resampled, "final": final, "rarest": rarest}
+    checks = pd.DataFrame({"model": "net", "fold": [1, 2], **check})
+    predictions = pd.DataFrame({"truth": ["a", "b"]})
+    return train.Trained(
+        predictions, pd.concat(history, ignore_index=True), pd.DataFrame(), checks, failures or {}, []
+    )
+
+
+FALLING, SOUND = [1, 0.9, 0.8, 0.7, 0.6, 0.5], [1, 0.6, 0.5, 0.45, 0.44, 0.44]
+
+
+def test_sound_training_is_not_complained_about():
+    """Curves that come to rest, folds that agree, particles that score alike."""
+    assert left(SOUND).diagnostics == []
+    assert left(SOUND, plain=0.55, resampled=0.95, final=0.4, rarest=3).diagnostics == []
+
+
+@pytest.mark.parametrize(
+    ("words", "case"),
+    [
+        ("over-fitting", left([1, 0.5, 0.4, 0.5, 0.6, 0.7])),
+        ("under-training", left(FALLING)),
+        ("too few to judge", left(SOUND[:4])),
+        ("fold 1 reached", left(SOUND, accuracy=0.5)),
+        ("noise that resampling leaves", left(SOUND, plain=0.55, resampled=0.95, final=0.55)),
+        ("set 'adaptation' to 'none'", left(SOUND, final=0.8)),
+        ("stronger than these particles bear", left(SOUND, resampled=0.7)),
+        ("Failed: out of memory", left(SOUND, failures={"other": "out of memory"})),
+    ],
+)
+def test_each_fault_of_training_is_named(words, case):
+    """Each with one sentence."""
+    assert len(case.diagnostics) == 1 and words in case.diagnostics[0]
