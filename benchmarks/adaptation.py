@@ -19,7 +19,7 @@ from benchmarks.training import RECIPE, SETS, difference
 from temlib import train
 from temlib.data import open as open_data
 from temlib.data import split
-from temlib.train import adaptation, fitting
+from temlib.train import adaptation, fitting, protocol
 
 PRIORS = (16, 32, 64, 128, 256)
 
@@ -35,7 +35,7 @@ def measure(data, task, model, settings):
     fold_of = split(table, task, folds=settings.folds, seed=settings.seed)
     called = {}
     for fold in sorted(set(fold_of)):
-        parts = train.split_fold(table, task, fold_of, fold, settings)
+        parts = protocol.split_fold(table, task, fold_of, fold, settings)
         test = parts.pop("test")
         network.fit(inputs, codes, micrographs, **parts, fold=fold)
         found = {"as trained": network.probabilities(inputs, test)}

@@ -4,9 +4,9 @@ from temlib.train.attention import Sample
 from temlib.train.bundle import load
 from temlib.train.descriptors import POINTS, REACH, outline, thesis
 from temlib.train.descriptors import named as descriptor_names
-from temlib.train.networks import describe, summary
+from temlib.train.networks import describe, summary, working_layers
 from temlib.train.networks import names as network_names
-from temlib.train.protocol import Settings, Trained, check_models, cross_validate, split_fold
+from temlib.train.protocol import Settings, Trained, check_models, cross_validate
 from temlib.train.svm import features
 from temlib.train.svm import names as svm_names
 from temlib.train.svm import note as svm_note
@@ -25,9 +25,9 @@ __all__ = [
     "load",
     "network_names",
     "outline",
-    "split_fold",
     "summary",
     "svm_names",
     "svm_note",
     "thesis",
+    "working_layers",
 ]

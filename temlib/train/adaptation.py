@@ -16,7 +16,7 @@ References
    arXiv:1603.04779.
 """
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -62,15 +62,7 @@ class AdaptiveNormalization:
     Layers that normalise over pixels are adapted. One over whole particles, such as of the logits, is not: there the classes
     of a micrograph's particles would be mistaken for a property of the micrograph.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Of one output. Its variables change within `to` only.
-
-    Attributes
-    ----------
-    able : bool
-        Whether the network has any such layer.
+    `able` says whether the network has any such layer; its variables change within `to` only.
     """
 
     def __init__(self, model):
@@ -106,14 +98,10 @@ class AdaptiveNormalization:
     def _found(self, seen, count):
         """Return mean and variance of each adapted layer over particles of one micrograph."""
         blocks, found = min(BLOCKS, -(-count // BLOCK)), []
-        changed = (
-            (self.dropouts, "rate", 0.0),
-            (self.adapted, "momentum", 0.0),
-            (self.others, "momentum", 1.0),
-        )
-        with ExitStack() as stack:
-            for layers, name, value in changed:
-                stack.enter_context(_changed(layers, name, value))
+        changes = [(layer, "rate", 0.0) for layer in self.dropouts]
+        changes += [(layer, "momentum", 0.0) for layer in self.adapted]
+        changes += [(layer, "momentum", 1.0) for layer in self.others]
+        with _changed(changes):
             for k in range(blocks):
                 # Particles are often listed by class, so a block takes every `blocks`-th of them.
                 self.run(seen(np.resize(np.arange(k, count, blocks), BLOCK)))
@@ -140,13 +128,13 @@ def _put(layers, statistics):
 
 
 @contextmanager
-def _changed(layers, name, value):
-    """Let an attribute of some layers have another value for a while."""
-    own = [getattr(layer, name) for layer in layers]
+def _changed(changes):
+    """Let attributes of layers, each a (layer, name, value), have other values for a while."""
+    own = [getattr(layer, name) for layer, name, _ in changes]
     try:
-        for layer in layers:
+        for layer, name, value in changes:
             setattr(layer, name, value)
         yield
     finally:
-        for layer, was in zip(layers, own):
+        for (layer, name, _), was in zip(changes, own):
             setattr(layer, name, was)

@@ -27,7 +27,11 @@ LIMIT = 3.0
 
 
 def attention(model, images, classes):
-    """Return Grad-CAM maps: how much each place is evidence for a class.
+    """Return Grad-CAM maps (n, rows, columns), ≥ 0 and of sum 1: how much each place is evidence for a class.
+
+    The elementwise form (HiResCAM): the sum over channels of activation times gradient, at the last layer whose map is fine
+    enough; the same as Grad-CAM where only an average and a linear layer follow. A map is 0 where no place is evidence for the
+    class.
 
     Parameters
     ----------
@@ -37,16 +41,6 @@ def attention(model, images, classes):
         As the model sees them.
     classes : (n,) ndarray of int
         The class to explain, for each image.
-
-    Returns
-    -------
-    (n, rows, columns) ndarray of float32
-        ≥ 0, of sum 1 each; all 0 where no place is evidence for the class.
-
-    Notes
-    -----
-    The elementwise form (HiResCAM): the sum over channels of activation times gradient, at the last layer whose map
-    is fine enough; the same as Grad-CAM where only an average and a linear layer follow.
 
     References
     ----------
@@ -110,20 +104,10 @@ def _gradient(tail, features, weights):
 
 
 def occlusion(predict, images, classes):
-    """Return how much a class loses when a window of the image is blanked: a map that needs no gradient.
+    """Return how much a class loses when a window of the image is blanked: maps as of `attention`, without a gradient.
 
-    Parameters
-    ----------
-    predict : callable
-        From (n, rows, columns) images to (n, classes) logits.
-    images, classes
-        As for `attention`.
-
-    Returns
-    -------
-    (n, rows, columns) ndarray of float32
-        ≥ 0, of sum 1 each. The blanked square, a fifth of the image's side, takes the image's median and moves by half
-        its side.
+    `predict` goes from (n, rows, columns) images to (n, classes) logits. The window, a fifth of the image's side, takes the
+    image's median and moves by half its side.
 
     References
     ----------
@@ -242,13 +226,11 @@ class Sample:
     def save(self, path, predictions):
         """Write `examples.npz`: maps, and small copies of the particles, the most doubtful ones where they are many."""
         table, images = self.data.table, self.data.images
-        doubt = predictions.loc[predictions["role"] == "test"].copy()
-        columns = [name for name in doubt if name.startswith("p_")]
-        where = doubt["truth"].map({name[2:]: k for k, name in enumerate(columns)})
-        doubt["p"] = np.where(
-            where.isna(), 0, doubt[columns].to_numpy()[np.arange(len(doubt)), where.fillna(0).astype(int)]
-        )
-        least = doubt.groupby("particle")["p"].min().reindex(table["particle"]).to_numpy()
+        test = predictions[predictions["role"] == "test"]
+        columns = [name for name in test if name.startswith("p_")]
+        truth = pd.Categorical(test["truth"], categories=[name[2:] for name in columns]).codes
+        p = pd.Series(test[columns].to_numpy()[np.arange(len(test)), truth])
+        least = p.groupby(test["particle"].to_numpy()).min().reindex(table["particle"]).to_numpy()
         kept = np.union1d(np.argsort(least, kind="stable")[:KEPT], self.chosen)
         copies, pixel_nm = _copies(images[kept], self.data.pixel_nm)
         maps = {

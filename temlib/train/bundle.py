@@ -11,16 +11,7 @@ NETWORK, CARD, SUMS = "network.keras", "card.json", "checksums.json"
 
 
 def save(folder, model, card):
-    """Save a network and what is needed to apply it.
-
-    Parameters
-    ----------
-    folder : Path
-        Made where it is missing.
-    model : keras.Model
-    card : dict
-        Plain JSON values: task, classes in the order of the outputs, scale, pixel size, how it was trained.
-    """
+    """Save a keras.Model and its card, plain JSON values that say what is needed to apply it, in a folder made for it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / NETWORK) as temporary:

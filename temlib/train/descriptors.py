@@ -33,12 +33,12 @@ GROUPS = {
 
 
 def group_of(name):
-    """Give the group of a descriptor's name: `edge_density_07` belongs to `edge_density`."""
+    """Return the group of a descriptor's name: `edge_density_07` belongs to `edge_density`."""
     return name.rsplit("_", 1)[0] if name.rsplit("_", 1)[-1].isdigit() else name
 
 
 def named():
-    """Give the groups of descriptors with their units and meaning as a table."""
+    """Return the groups of descriptors with their units and meaning as a table."""
     return pd.DataFrame(
         [(name, *words) for name, words in GROUPS.items()], columns=["descriptor", "unit", "meaning"]
     )
@@ -184,17 +184,7 @@ def _edge_density(image, radii):
 
 
 def texture(images):
-    """Compute texture and profiles: HOG, LBP, radial and edge profiles, moments.
-
-    Parameters
-    ----------
-    images : (n, size, size) ndarray of float32
-
-    Returns
-    -------
-    DataFrame
-        One row an image; see `GROUPS`.
-    """
+    """Compute texture and profiles (n, k) of images (n, size, size): HOG, LBP, radial and edge profiles, moments."""
     return _in_batches(_texture, images)
 
 

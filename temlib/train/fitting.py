@@ -36,24 +36,12 @@ CHECKED = 1000
 
 @dataclass(frozen=True)
 class Recipe:
-    """How weights are moved.
+    """How weights are moved."""
 
-    Attributes
-    ----------
-    learning_rate : float or None
-        Fixed rate; None for one cycle whose peak is the user's `learning_rate`.
-    averaged : float
-        Share of all steps over which weights are averaged (exponentially), 0 for none.
-    patience : int
-        Epochs without a lower validation loss after which training stops; 0 trains to the end.
-    adapts : bool
-        Whether predictions may use adaptive batch normalisation; see `adaptation`.
-    """
-
-    learning_rate: float | None
-    averaged: float
-    patience: int
-    adapts: bool
+    learning_rate: float | None  # fixed; None for one cycle whose peak is the user's `learning_rate`
+    averaged: float  # share of all steps over which weights are averaged (exponentially), 0 for none
+    patience: int  # epochs without a lower validation loss after which training stops; 0 trains to the end
+    adapts: bool  # whether predictions may use adaptive batch normalisation
 
     def optimiser(self, keras):
         """Return a new optimiser."""
@@ -76,14 +64,6 @@ class Network:
 
     Its inputs are a list of arrays over all particles: images (n, size, size), which may be a memory map since they are read
     a batch at a time, and for a network "+size" the sizes (n, 1) in nm.
-
-    Parameters
-    ----------
-    name : str
-        As for `networks.build`.
-    classes : list of str
-    settings : Settings
-        See `protocol`.
 
     Attributes
     ----------
@@ -117,23 +97,10 @@ class Network:
         return [data.images, sizes[:, None]]
 
     def fit(self, inputs, labels, groups, *, train, validation, fold, passes=1, report=None):
-        """Train on some particles and leave the weights of the best epoch in the model.
+        """Train on the rows `train` and leave the weights of the epoch that is best on the rows `validation` in the model.
 
-        Parameters
-        ----------
-        inputs : list of (n, …) arrays
-        labels : (n,) ndarray of int
-            Positions in `classes`.
-        groups : (n,) ndarray
-            The micrograph of each particle.
-        train, validation : (m,) ndarray of int
-            Which particles are learnt from and which choose the epoch.
-        fold : int
-            Part of the seed.
-        passes : int
-            Passes over the particles in an epoch.
-        report : callable, optional
-            Gets (epochs done, text).
+        `labels` (n,) are positions in `classes`, `groups` (n,) the micrographs; `fold` is part of the seed, an epoch passes over
+        the particles `passes` times, and `report` gets (epochs done, text).
         """
         self._restart(inputs)
         settings, self.rng = self.settings, np.random.default_rng((self.settings.seed, fold))
@@ -242,16 +209,10 @@ class Network:
         return InputError(f"{self.name}: the {what} a number in {where}; lower 'learning_rate'.")
 
     def probabilities(self, inputs, rows, *, see=lowpass, averaging=0):
-        """Return class probabilities (m, classes) with the normalisation of training, a block of particles at a time.
+        """Return class probabilities (m, classes) of some particles with the normalisation of training, block by block.
 
-        Parameters
-        ----------
-        inputs : list of (n, …) arrays
-        rows : (m,) ndarray of int
-        see : callable, optional
-            Makes what the network sees of a block of images.
-        averaging : int
-            Number of transforms over which the probabilities are averaged (`augment.averaged`) instead, 0 for none.
+        `see` makes what the network sees of a block of images; with `averaging` probabilities are averaged over so many drawn
+        transforms instead (`augment.averaged`).
         """
         values = []
         for start in range(0, len(rows), BLOCK):

@@ -19,19 +19,9 @@ ORIENTATIONS = 8
 
 
 def dihedral(image, element):
-    """Turn and mirror `image` by one element of the dihedral group of the square.
+    """Turn and mirror an image (N, N, …) by an element of the dihedral group of the square.
 
-    Parameters
-    ----------
-    image : (N, N, ...) ndarray
-        Rows and columns first.
-    element : int
-        Number of quarter turns counterclockwise (0 to 3), plus 4 for a mirroring of the columns beforehand.
-
-    Returns
-    -------
-    (N, N, ...) ndarray
-        A view of `image`.
+    `element` is the number of quarter turns counterclockwise (0 to 3), plus 4 for a mirroring of the columns beforehand.
     """
     if element >= 4:
         image = np.flip(image, axis=1)
@@ -94,10 +84,7 @@ class DihedralConv2D(keras.layers.Layer):
             raise ValueError(
                 f"Without a stride the kernel of a dihedral convolution has an odd side. Received: {kernel_size}"
             )
-        self.filters = filters
-        self.kernel_size = kernel_size
-        self.strides = strides
-        self.lift = lift
+        self.filters, self.kernel_size, self.strides, self.lift = filters, kernel_size, strides, lift
         self.orientations = ORIENTATIONS
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self._rows = _kernel_rows(kernel_size, lift)
@@ -154,38 +141,23 @@ class DihedralConv2D(keras.layers.Layer):
 class DihedralBatchNormalization(keras.layers.Layer):
     """Normalise each feature over batch, pixels and its eight orientations together.
 
-    Statistics of single orientations would differ in a finite batch and break the symmetry.
-
-    Parameters
-    ----------
-    momentum : float
-        Weight of the past in the moving statistics, in [0, 1).
-    epsilon : float
-        Added to the variance.
-
-    Input shape
-        ``(n, rows, columns, 8 * channels)``.
-
-    Output shape
-        Same as the input.
+    Statistics of single orientations would differ in a finite batch and break the symmetry. `momentum` is the weight of the
+    past in the moving statistics, in [0, 1), `epsilon` is added to the variance; input and output are
+    ``(n, rows, columns, 8 * channels)``.
     """
 
     def __init__(self, *, momentum=0.9, epsilon=1e-3, **kwargs):
         super().__init__(**kwargs)
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.momentum, self.epsilon = momentum, epsilon
 
     def build(self, input_shape):
         """Make scale, shift and moving statistics, one of each a feature."""
         shape = (input_shape[-1] // ORIENTATIONS,)
         self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
-        self.moving_mean = self.add_weight(
-            name="moving_mean", shape=shape, initializer="zeros", trainable=False
-        )
-        self.moving_variance = self.add_weight(
-            name="moving_variance", shape=shape, initializer="ones", trainable=False
-        )
+        still = {"shape": shape, "trainable": False}
+        self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", **still)
+        self.moving_variance = self.add_weight(name="moving_variance", initializer="ones", **still)
 
     def _moments(self, inputs):
         means, variances = ops.moments(ops.cast(inputs, "float32"), axes=(0, 1, 2))  # (8 * channels,)

@@ -177,31 +177,12 @@ def names():
 
 
 def build(name, *, input_size, classes, seed):
-    """Build a network with fresh weights.
+    """Build a network with fresh weights, seeded as its dropout is by `seed` (an int or a Generator).
 
-    Parameters
-    ----------
-    name : str
-        One of `names`; with "+size" at its end, such as "dihedral+size", the network also takes the particle's size.
-    input_size : int
-        Rows and columns of an image, in pixels.
-    classes : int
-        Number of classes, at least 2.
-    seed : int or numpy.random.Generator
-        Of the weights and of dropout.
-
-    Returns
-    -------
-    keras.Model
-        From `image` (n, input_size, input_size, 1) float32, and with "+size" `size` (n, 1) float32 in nm (NaN where
-        unknown), to (n, classes) float32 logits.
-
-    Raises
-    ------
-    InputError
-        For an unknown name, images smaller than the network's depth allows, or fewer than two classes.
+    It takes `image` (n, input_size, input_size, 1) float32, and with "+size" at the end of its name, such as "dihedral+size",
+    also `size` (n, 1) float32 in nm (NaN where unknown); it returns (n, classes) float32 logits. Unknown names and images smaller
+    than its depth allows are refused with an InputError.
     """
-    input_size, classes = _whole("input_size", input_size, 1), _whole("classes", classes, 2)
     name, sized = name.removesuffix(SIZED), name.endswith(SIZED)
     if name not in _NETWORKS:
         raise InputError(f"there is no network '{name}'; there are {', '.join(_NETWORKS)}.")
@@ -218,15 +199,6 @@ def build(name, *, input_size, classes, seed):
     return keras.Model([image, size] if sized else image, logits, name=f"{name}_size" if sized else name)
 
 
-def _whole(name, value, least):
-    """Return `value` as an int, or refuse it."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(
-            f"'{name}' of a network should be a whole number of {least} at least, but is {value!r}."
-        )
-    return int(value)
-
-
 def _size_features(parts, size):
     """Bring the physical size to sixteen features, comparable in scale with those of the image."""
     from temlib.train.layers import LogSize
@@ -239,8 +211,12 @@ def describe(name, *, input_size, classes, pixel_nm=None):
 
     Parameters
     ----------
-    name, input_size, classes
-        As for `build`.
+    name : str
+        One of `network_names`, or with "+size" at its end.
+    input_size : int
+        Rows and columns of an image, in pixels.
+    classes : int
+        Number of classes, at least 2.
     pixel_nm : float, optional
         Size of a pixel of the prepared image, in nm.
 
@@ -255,7 +231,7 @@ def describe(name, *, input_size, classes, pixel_nm=None):
     Raises
     ------
     InputError
-        As `build`.
+        For an unknown name, or images smaller than the network's depth allows.
     """
     model = build(name, input_size=input_size, classes=classes, seed=0)
     flatten, fields, rows = backend().tree.flatten, {}, []
@@ -289,38 +265,33 @@ def _multiply_adds(layer, shape):
     return weights * getattr(layer, "orientations", 1) * int(np.prod(shape[:-1]))
 
 
-def summary(chosen, *, input_size, classes, pixel_nm=None):
+def summary(described):
     """Describe networks: one row each, with its size, its work and what it sees.
 
     Parameters
     ----------
-    chosen : list of str
-        Names as for `build`.
-    input_size, classes, pixel_nm
-        As for `describe`.
+    described : dict of str to DataFrame
+        From `describe`, by name.
 
     Returns
     -------
     DataFrame
-        `network, convolutions, dense layers, weights, multiply_adds, receptive_field_px, receptive_field_nm, made of`;
-        the receptive field is that of the last map before it is flattened or pooled over the whole image.
+        `network, convolutions, dense layers, weights, multiply_adds, receptive_field_px, receptive_field_nm`; the
+        receptive field is that of the last map before it is flattened or pooled over the whole image.
     """
     rows = []
-    for name in chosen:
-        table = describe(name, input_size=input_size, classes=classes, pixel_nm=pixel_nm)
+    for name, table in described.items():
         last_map = table[table["output_shape"].map(len) == 3].iloc[-1]
-        made_of = _NETWORKS[name.removesuffix(SIZED)][0].__doc__.splitlines()[0].removesuffix(".")
-        rows.append(
-            {
-                "network": name,
-                "convolutions": int(table["kind"].str.contains("Conv").sum()),
-                "dense layers": int((table["kind"] == "Dense").sum()),
-                "weights": int(table["parameters"].sum()),
-                "multiply_adds": int(table["multiply_adds"].sum()),
-                "receptive_field_px": int(last_map["receptive_field_px"]),
-                "receptive_field_nm": last_map["receptive_field_nm"],
-                "made of": made_of.split(": ", 1)[-1]
-                + (", with the particle's size in nm" if name.endswith(SIZED) else ""),
-            }
-        )
-    return pd.DataFrame(rows)
+        row = {"network": name, "convolutions": int(table["kind"].str.contains("Conv").sum())}
+        row |= {"dense layers": int((table["kind"] == "Dense").sum()), "weights": table["parameters"].sum()}
+        row |= {"multiply_adds": table["multiply_adds"].sum()}
+        rows.append(row | last_map[["receptive_field_px", "receptive_field_nm"]].to_dict())
+    return pd.DataFrame(rows).dropna(axis=1)
+
+
+def working_layers(described):
+    """Return the layers that multiply, of all networks in one table; `described` as for `summary`."""
+    tables = [table[table["multiply_adds"] > 0].assign(network=name) for name, table in described.items()]
+    return (
+        pd.concat(tables, ignore_index=True).drop(columns=["kind", "receptive_field_nm"]) if tables else None
+    )

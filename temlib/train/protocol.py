@@ -230,8 +230,13 @@ class _Run:
                 self.notes.append(f"{name}: {text}")
                 if self.interrupted_twice():
                     raise KeyboardInterrupt
+        lone = [str(result["fold"]) for result in results if result["lone"]]
+        if lone:
+            self.notes.append(
+                f"{name}: a single micrograph was left for validation in fold{'s' * (len(lone) > 1)} {', '.join(lone)}, too "
+                "few to choose an epoch by; the weights of the last epoch were kept."
+            )
         self.results += results
-        self.notes += _lone(name, results)
 
     def _fold(self, model, inputs, rows, fold, each):
         """Train a model in one fold, ask it about the test and validation particles, and time both."""
@@ -305,17 +310,6 @@ def _table(results, name):
     return table.reindex(columns=columns + [column for column in table if column not in columns])
 
 
-def _lone(name, results):
-    """Return a sentence on the folds in which a single micrograph validated, if there are any."""
-    folds = [str(result["fold"]) for result in results if result["lone"]]
-    if not folds:
-        return []
-    return [
-        f"{name}: a single micrograph was left for validation in fold{'s' * (len(folds) > 1)} {', '.join(folds)}, too few to "
-        "choose an epoch by; the weights of the last epoch were kept."
-    ]
-
-
 def _classes(labels, folds):
     """Return the classes in order, or refuse what cannot be learnt."""
     counts = labels.value_counts()
@@ -341,29 +335,7 @@ def _reason(name, error):
 
 
 def split_fold(table, task, fold_of, fold, settings):
-    """Return the positions of the training, validation and test particles of a fold; micrographs stay whole.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Particles, all labelled.
-    task : str
-    fold_of : (n,) ndarray of int
-        From `data.split`.
-    fold : int
-        Which fold is tested.
-    settings : Settings
-
-    Returns
-    -------
-    dict of str to ndarray
-        `train`, `validation` and `test`.
-
-    Raises
-    ------
-    InputError
-        If too few micrographs are left to train on every class.
-    """
+    """Return the rows of `train`, `validation` and `test` particles of a fold (of `data.split`); micrographs stay whole."""
     test, rest = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
     rest = _labelled_share(table, task, rest, settings, np.random.default_rng((settings.seed, fold, 7)))
     groups, labels = table["micrograph"].to_numpy()[rest], table[task].to_numpy()[rest]

@@ -65,12 +65,8 @@ def note(particles):
 class Svm:
     """An SVM baseline as an estimator of the protocol; its inputs are the descriptors of all particles.
 
-    Parameters and methods are those of `fitting.Network`.
-
-    Attributes
-    ----------
-    fitted : sklearn.calibration.CalibratedClassifierCV
-        C and gamma were chosen, and probabilities calibrated, on inner folds that keep micrographs whole.
+    `fitted` is a CalibratedClassifierCV: C and gamma were chosen, and probabilities calibrated, on inner folds of whole
+    micrographs.
     """
 
     history, interrupted, lone, weights = None, False, False, np.nan
@@ -105,20 +101,9 @@ class Svm:
         return self.fitted.calibrated_classifiers_[0].estimator.predict(seen.to_numpy())
 
     def importance(self, inputs, labels, rows, *, seed):
-        """Return how much balanced accuracy is lost when a group of descriptors is permuted among held-out particles.
+        """Return how much balanced accuracy is lost when a group of descriptors is permuted among held-out particles [1]_.
 
-        Parameters
-        ----------
-        inputs : (n, k) DataFrame
-        labels : (n,) ndarray of int
-        rows : (m,) ndarray of int
-            Held-out particles.
-        seed : int
-
-        Returns
-        -------
-        DataFrame
-            Columns descriptor (a group of `descriptors.GROUPS`), unit, loss (mean over the permutations).
+        A table `descriptor` (a group of `descriptors.GROUPS`), `unit`, `loss` (mean over the permutations).
 
         References
         ----------

@@ -34,7 +34,8 @@ def test_a_network_gives_one_logit_a_class_and_its_layers_hold_all_its_weights(n
 def test_the_dihedral_network_works_at_most_twice_as_much_as_the_residual_one():
     """Shared kernels, not eight networks: counted in multiply-adds at the sizes that are used."""
     for size in (28, 40, 64):
-        work = train.summary(["residual", "dihedral"], input_size=size, classes=2)["multiply_adds"]
+        described = {n: train.describe(n, input_size=size, classes=2) for n in ("residual", "dihedral")}
+        work = train.summary(described)["multiply_adds"]
         assert work[1] <= 2 * work[0]
 
 

@@ -9,7 +9,7 @@ from temlib.augment import lowpass
 from temlib.data import open as open_data
 from temlib.data import split
 from temlib.files import InputError
-from temlib.train import fitting
+from temlib.train import fitting, protocol
 from tests.train.conftest import faint, made, settings
 
 
@@ -196,7 +196,7 @@ def test_a_share_of_the_labels_changes_only_what_is_learnt_from(labels_from):
     folds, used = split(data.table, "content", folds=3, seed=1), {}
     for labels in (1.0, 0.5, 0.25):
         options = settings(folds=3, seed=1, labels=labels, labels_from=labels_from)
-        parts = train.split_fold(data.table, "content", folds, 1, options)
+        parts = protocol.split_fold(data.table, "content", folds, 1, options)
         assert np.array_equal(parts["test"], np.flatnonzero(folds == 1))
         used[labels] = np.concatenate([parts["train"], parts["validation"]])
     assert set(used[0.25]) < set(used[0.5]) < set(used[1.0]) and len(used[0.5]) <= 0.6 * len(used[1.0])
