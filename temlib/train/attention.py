@@ -171,7 +171,7 @@ class Sample:
         self.targets = data.masks(self.chosen)
         self._copies = {}
         self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
-        self.importance = pd.DataFrame(columns=["model", "descriptor", "unit", "loss"])
+        self.importance = pd.DataFrame(columns=["model", "fold", "descriptor", "unit", "loss"])
 
     def __call__(self, estimator, inputs, rows):
         """Explain, by one fold's model, those of its test particles that are in the sample.
@@ -198,7 +198,8 @@ class Sample:
         """Measure the importance of an SVM's descriptors on a part of its test particles."""
         rows = np.random.default_rng(self.seed).permutation(rows)[:IMPORTANCE]
         labels = pd.Categorical(self.data.table[self.task], categories=estimator.classes).codes
-        lost = estimator.importance(inputs, labels, rows, seed=self.seed).assign(model=estimator.name)
+        lost = estimator.importance(inputs, labels, rows, seed=self.seed)
+        lost = lost.assign(model=estimator.name, fold=estimator.fold)
         known = [self.importance] if len(self.importance) else []
         self.importance = pd.concat([*known, lost], ignore_index=True)
 

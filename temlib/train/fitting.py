@@ -74,7 +74,7 @@ class Network:
     interrupted : bool
         Whether KeyboardInterrupt ended the last fit.
     lone : bool
-        Whether a single micrograph validated the last fit; the weights are then those of its last epoch.
+        Whether a single micrograph validated: a poor judge of the epoch, and one of few to learn from, so `refit` is better.
     """
 
     def __init__(self, name, classes, settings):
@@ -102,28 +102,18 @@ class Network:
         `labels` (n,) are positions in `classes`, `groups` (n,) the micrographs; `fold` is part of the seed, an epoch passes over
         the particles `passes` times, and `report` gets (epochs done, text).
         """
-        self._restart(inputs)
-        settings, self.rng = self.settings, np.random.default_rng((self.settings.seed, fold))
-        batches = Batches(labels[train], len(self.classes), settings, passes)
-        self.divisor = batches.shares if settings.imbalance == "threshold" else 1.0
-        average = Average(self.recipe.averaged * batches.steps * settings.epochs)
-        varied = self._varied(inputs, train)
-        # One micrograph is a poor judge of the epoch.
+        self.rng = np.random.default_rng((self.settings.seed, fold))
         self.lone = not self.recipe.patience and len(set(groups[validation])) == 1
         self.history, self.interrupted, best, kept, last = [], False, np.inf, None, 0
         try:
-            for epoch in range(settings.epochs):
-                loss = self._epoch(varied, batches, average, epoch)
-                if not np.isfinite(loss):
-                    raise self._not_finite("loss is no longer", f"fold {fold}, epoch {epoch + 1}")
-                with average.inside(self.model):
-                    row = {"epoch": epoch + 1, "loss": loss} | self._validated(inputs, labels, validation)
+            for epoch, loss in self._epochs(inputs, labels, train, fold, passes):
+                with self.average.inside(self.model):
+                    row = {"epoch": epoch, "loss": loss} | self._validated(inputs, labels, validation)
                     self.history.append(row)
-                    score = row["validation_loss"]
-                    if score < (np.inf if self.lone else best):
-                        best, kept, last = score, self.model.get_weights(), epoch
+                    if row["validation_loss"] < best:
+                        best, kept, last = row["validation_loss"], self.model.get_weights(), epoch
                 if report:
-                    report(epoch + 1, f"{self.name} fold {fold} epoch {epoch + 1}/{settings.epochs}")
+                    report(epoch, f"{self.name} fold {fold} epoch {epoch}/{self.settings.epochs}")
                 if self.recipe.patience and epoch - last >= self.recipe.patience:
                     break
         except KeyboardInterrupt:
@@ -134,6 +124,32 @@ class Network:
             raise self._not_finite("validation loss was never", f"fold {fold}")
         self.model.set_weights(kept)
         return self
+
+    def refit(self, inputs, labels, train, *, fold, passes=1, report=None):
+        """Train anew on the rows `train` to the end of the schedule; an interruption leaves the weights before."""
+        kept, epochs = self.model.get_weights(), self.settings.epochs
+        try:
+            for epoch, _ in self._epochs(inputs, labels, train, fold, passes):
+                if report:
+                    report(epochs, f"{self.name} fold {fold} refitted on all labels, epoch {epoch}/{epochs}")
+            with self.average.inside(self.model):
+                kept = self.model.get_weights()
+        except KeyboardInterrupt:
+            self.interrupted = True
+        self.model.set_weights(kept)
+
+    def _epochs(self, inputs, labels, train, fold, passes):
+        """Start anew and pass over the training particles as often as asked; yield the epoch, from 1, and its mean loss."""
+        self._restart(inputs)
+        settings, batches = self.settings, Batches(labels[train], len(self.classes), self.settings, passes)
+        self.divisor = batches.shares if settings.imbalance == "threshold" else 1.0
+        self.average = Average(self.recipe.averaged * batches.steps * settings.epochs)
+        varied = self._varied(inputs, train)
+        for epoch in range(settings.epochs):
+            loss = self._epoch(varied, batches, epoch)
+            if not np.isfinite(loss):
+                raise self._not_finite("loss is no longer", f"fold {fold}, epoch {epoch + 1}")
+            yield epoch + 1, loss
 
     def _restart(self, inputs):
         """Build and compile once; then put weights and optimiser back to their start."""
@@ -186,7 +202,7 @@ class Network:
 
         return varied
 
-    def _epoch(self, varied, batches, average, epoch):
+    def _epoch(self, varied, batches, epoch):
         """Pass over the training particles once and return the mean loss."""
         model = self.device.model if self.device else self.model
         model.reset_metrics()  # the loss that a step returns is the mean since the last reset
@@ -196,7 +212,7 @@ class Network:
                 self.model.optimizer.learning_rate = self.settings.learning_rate * one_cycle(step / total)
             seen = varied(index, self.rng)
             loss = model.train_on_batch(seen, batches.targets[index], batches.weights[index])
-            average.step(self.model)
+            self.average.step(self.model)
         return float(loss)
 
     def _validated(self, inputs, labels, validation):

@@ -230,11 +230,11 @@ class _Run:
                 self.notes.append(f"{name}: {text}")
                 if self.interrupted_twice():
                     raise KeyboardInterrupt
-        lone = [str(result["fold"]) for result in results if result["lone"]]
-        if lone:
+        again = [str(result["fold"]) for result in results if result["refitted"]]
+        if again:
             self.notes.append(
-                f"{name}: a single micrograph was left for validation in fold{'s' * (len(lone) > 1)} {', '.join(lone)}, too "
-                "few to choose an epoch by; the weights of the last epoch were kept."
+                f"{name}: a single micrograph was left for validation in fold{'s' * (len(again) > 1)} {', '.join(again)}, too "
+                "few to choose an epoch by; after its use for calibration the network was refitted on all labelled micrographs."
             )
         self.results += results
 
@@ -242,16 +242,21 @@ class _Run:
         """Train a model in one fold, ask it about the test and validation particles, and time both."""
         labels, groups, about = self.labels, self.groups, {"model": model.name, "fold": fold}
         train, validation, test = rows["train"], rows["validation"], rows["test"]
-        started, passes = time.perf_counter(), self._passes(rows)
-        roles = {"train": train, "validation": validation}
-        model.fit(inputs, labels, groups, **roles, fold=fold, passes=passes, report=self.report)
+        labelled, options = np.concatenate([train, validation]), {"fold": fold, "report": self.report}
+        started, roles = time.perf_counter(), {"train": train, "validation": validation}
+        model.fit(inputs, labels, groups, **roles, passes=self._passes(train, test), **options)
         took = time.perf_counter() - started
         found = {"validation": model.predict(inputs, groups, validation)}
         check = model.check(inputs, labels, validation) if model.history else None
+        refitted = model.lone and not model.interrupted
+        if refitted:
+            started = time.perf_counter()
+            model.refit(inputs, labels, labelled, passes=self._passes(labelled, test), **options)
+            took += time.perf_counter() - started
         started = time.perf_counter()
         found = {"test": model.predict(inputs, groups, test)} | found
         asked = (time.perf_counter() - started) / len(test)
-        result = {"fold": fold, "lone": model.lone}
+        result = {"fold": fold, "refitted": refitted and not model.interrupted}
         result["predictions"] = pd.concat(
             [self._rows(rows[role], *found[role]).assign(**about, role=role) for role in found]
         )
@@ -260,15 +265,15 @@ class _Run:
             result["checks"] = pd.DataFrame([about | check | {"final": final}])
             result["history"] = pd.DataFrame(model.history).assign(**about)
         costs = {"training_s": took + each * len(train), "prediction_ms_per_particle": 1e3 * (asked + each)}
-        costs |= {"weights": model.weights, "labelled": len(train) + len(validation)}
+        costs |= {"weights": model.weights, "labelled": len(labelled)}
         return result | {"costs": pd.DataFrame([about | costs])}
 
-    def _passes(self, rows):
+    def _passes(self, train, test):
         """Return the passes over the labelled particles that are as much work as one over all outside the test fold."""
         if self.settings.labels >= 1:
             return 1
-        outside = len(self.table) - len(rows["test"])
-        return max(1, round(outside * (1 - 1 / VALIDATION_PARTS) / len(rows["train"])))
+        outside = len(self.table) - len(test)
+        return max(1, round(outside * (1 - 1 / VALIDATION_PARTS) / len(train)))
 
     def _rows(self, rows, probabilities, predicted):
         """Return the predictions of some particles as a table."""

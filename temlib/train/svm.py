@@ -82,7 +82,7 @@ class Svm:
         """Fit to the particles at `train`; none of the others are seen."""
         if report:
             report(0, f"{self.name} fold {fold}")
-        self.training = inputs.iloc[train]
+        self.fold, self.training = fold, inputs.iloc[train]
         self.fitted = _fit(self.training.to_numpy(), labels[train], groups[train], fold)
         return self
 

@@ -216,7 +216,7 @@ def test_a_share_of_the_labels_is_as_much_work():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "Batches", Batches)
         full, quarter = (
-            train.cross_validate(faint(count=240), "content", ["lipnet4"], options).costs["labelled"]
+            train.cross_validate(faint(count=480), "content", ["lipnet4"], options).costs["labelled"]
             for options in (whole, settings(epochs=1, labels=0.25))
         )
     assert [passes for _, passes in taken] == [1, 1, 4, 4]
@@ -232,12 +232,13 @@ def test_the_recipe_of_2016_stops_when_the_validation_loss_stands_still(small):
         assert last == min(80, best + fitting.RECIPES["thesis2016"].patience)
 
 
-def test_a_single_validation_micrograph_is_told(small):
-    """With two micrographs to learn from one validates, which the notes say of both folds."""
+def test_a_refit_is_told(small):
+    """With two micrographs to learn from one validates, and the notes say of both folds that the network was refitted."""
     options = settings(epochs=1, labels=0.5, labels_from="micrographs")
     trained = train.cross_validate(small, "content", ["lipnet4", "svm_texture"], options)
     said = [note for note in trained.notes if "a single micrograph" in note]
     assert len(said) == 1 and "lipnet4" in said[0] and "in folds 1, 2, too few" in said[0]
+    assert "refitted" in said[0]
 
 
 def test_a_kept_network_predicts_the_same_and_a_changed_file_is_refused(small, tmp_path):
