@@ -113,7 +113,7 @@ def table(folder):
 
 
 def difference(called, better, other, task):
-    """Say in two cells of a table by how much one model is better than another on the same particles, by micrograph."""
+    """Return two cells of a table: by how much one model is better than another on the same particles, by micrograph."""
     from temlib import evaluate
 
     both = pd.concat(
