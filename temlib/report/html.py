@@ -3,7 +3,6 @@
 No page asks anything of the network: style stands in the page, pictures are embedded, there is no script.
 """
 
-import copy
 import html as escape
 import json
 import re
@@ -17,93 +16,73 @@ from temlib.report import notebook, parameters
 from temlib.report.notebook import duration
 
 TEMPLATES = Path(__file__).with_name("template")
+# Cells that the page leaves out: what papermill adds, and the parameters, which stand at the page's end.
+NOISE = {"papermill-error-cell-tag", "parameters", "injected-parameters"}
+# The forms of an output, the best first: a widget is shown live only where it has no twin in HTML.
+FORMS = ["text/html", "text/markdown", "image/svg+xml", "text/latex", "image/png", "image/jpeg"]
+FORMS += ["application/vnd.jupyter.widget-view+json", "text/plain"]
 
 
-def html(executed, *, name, index="index.html"):
-    """Return an executed notebook as one HTML page.
-
-    `name`, such as `1_explore`, says whose declarations explain the parameters; `index` is the address of the run's
-    index, relative to the page.
-    """
-    from nbconvert import HTMLExporter
-    from pygments.formatters import HtmlFormatter
-
-    exporter = HTMLExporter(template_name="temlib", extra_template_basedirs=[str(TEMPLATES)])
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
-    seconds = executed.metadata.get("temlib", {}).get("seconds")
-    resources = {
-        "title": f"{_title(executed, name)} – temlib",
-        "css": _css() + HtmlFormatter(style="default").get_style_defs(".highlight"),
-        "index": index,
-        "failure": next(
-            (f"{o.ename}: {o.evalue}" for o in _outputs(executed) if o.output_type == "error"), ""
-        ),
-        "parameters": _parameter_rows(executed, name),
-        "origin": provenance.describe(),
-        "took": duration(seconds) if seconds is not None else "",
-        "metadata": {"name": name},  # from which the exporter would make a title of its own
-    }
-    page, _ = exporter.from_notebook_node(_without_noise(executed), resources=resources)
-    return page.replace("</h1>", "</h1>" + _contents(page), 1)
-
-
-def render(path):
+def render(path, *, index="index.html"):
     """Write an executed notebook as self-contained HTML beside it.
 
     Parameters
     ----------
     path : str or Path
-        The `.ipynb` file.
+        The `.ipynb` file; its name, such as `1_explore`, says whose declarations explain the parameters.
+    index : str
+        Address of the run's index, relative to the page.
 
     Returns
     -------
     Path
         The page.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read as a notebook.
     """
     import nbformat
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+    from traitlets.config import Config
 
     path = Path(path)
     try:
         executed = nbformat.read(path, as_version=4)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: this is no notebook that can be read ({error}); name an .ipynb file."
-        ) from None
-    target = path.with_suffix(".html")
-    write_text(target, html(executed, name=path.stem))
-    return target
+        fault = f"this is no notebook that can be read ({error})"
+        raise InputError(f"{path}: {fault}; name an .ipynb file.") from None
+    known = executed.metadata.get("temlib", {})
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
+    resources = {
+        "title": f"{_title(executed, path.stem)} – temlib",
+        "css": _css() + HtmlFormatter(style="default").get_style_defs(".highlight"),
+        "index": index,
+        "failure": known.get("error") or "".join(errors[:1]),
+        "parameters": _parameter_rows(executed, path.stem),
+        "origin": provenance.describe(),
+        "took": duration(known["seconds"]) if "seconds" in known else "",
+        "metadata": {"name": path.stem},  # from which the exporter would make a title of its own
+    }
+    config = {
+        "NbConvertBase": {"display_data_priority": FORMS},
+        "TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": NOISE},
+        "TemplateExporter": {"exclude_input_prompt": True, "exclude_output_prompt": True},
+    }
+    template = {"template_name": "temlib", "extra_template_basedirs": [str(TEMPLATES)]}
+    exporter = HTMLExporter(config=Config(config), **template)
+    page, _ = exporter.from_notebook_node(executed, resources=resources)
+    write_text(path.with_suffix(".html"), page.replace("</h1>", "</h1>" + _contents(page), 1))
+    return path.with_suffix(".html")
 
 
 def _css():
     return (TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
-def _outputs(executed):
-    """Return the outputs of all cells."""
-    return [output for cell in executed.cells for output in cell.get("outputs", [])]
-
-
 def _title(executed, name):
-    """Return the first heading of a notebook."""
+    """Return the first heading of a notebook, or `name`."""
     texts = [cell.source for cell in executed.cells if cell.cell_type == "markdown"]
     found = re.search(r"^#\s+(.+)", "\n".join(texts), flags=re.M)
     return found.group(1).strip() if found else name
-
-
-def _without_noise(executed):
-    """Leave out papermill's markers, which the page's top repeats, and the live half of widgets that have a twin."""
-    noise = {"papermill-error-cell-tag", "parameters", "injected-parameters"}
-    executed = copy.deepcopy(executed)
-    executed.cells = [cell for cell in executed.cells if not noise & set(cell.metadata.get("tags", []))]
-    for output in _outputs(executed):
-        if "text/html" in output.get("data", {}):
-            output.data.pop("application/vnd.jupyter.widget-view+json", None)
-    return executed
 
 
 def _contents(page):

@@ -5,8 +5,8 @@ A declaration is one line of Python, and its comment ends with the range or the 
     epochs: int = 30  # passes over the training particles [1, 10000]
     imbalance: str = "oversample"  # how rare classes are balanced {none|class_weight|oversample}
 
-An interval with a round bracket leaves that end out. For a list, range and choices hold for each item.
-Every refusal is an `InputError` that names the file (or notebook), the key and the cure.
+An interval with a round bracket leaves that end out. Every refusal is an `InputError` that names the file (or
+notebook), the key and the cure.
 """
 
 import ast
@@ -24,57 +24,49 @@ import yaml
 
 from temlib.files import InputError, nearest
 
-# Each type that a declaration may name, and what a message calls it.
-KINDS = {
-    "int": (int, "a whole number"),
-    "float": (float, "a number"),
-    "str": (str, "a text"),
-    "bool": (bool, "true or false"),
-    "list": (list, "a list"),
-}
+# The types that a declaration may name, and what a message calls a value of each.
+KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", list: "a list"}
 
 _COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}]+\})?\s*$")
+_CLOSED = {"[]": "both", "[)": "left", "(]": "right", "()": "neither"}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared parameter: its type, default, meaning, and the values it takes."""
+    """One declared parameter: its type, default and meaning, and the range or the choices as they were written."""
 
     name: str
-    kind: str
+    kind: type
     default: object
     meaning: str
-    limits: str = ""  # the range or the choices as they were written
-    interval: pd.Interval | None = None
-    choices: tuple = ()
+    limits: str
+
+    @property
+    def choices(self):
+        """The texts that it may be; empty where these are not declared."""
+        return self.limits[1:-1].split("|") if self.limits.startswith("{") else []
 
     def check(self, value, where):
         """Return `value` as the declared type, or refuse it; `where` is the place that the message names."""
-        expected, article = KINDS[self.kind]
         # A whole number serves as a float, and so does YAML's text `1e-3`.
-        if expected is float and (isinstance(value, str) or type(value) is int):
+        if self.kind is float and type(value) in (int, str):
             with contextlib.suppress(ValueError):
                 value = float(value)
-        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-            raise InputError(
-                f"{where}: '{self.name}' should be {article} such as {self.default!r}, but is {value!r}."
-            )
-        for item in value if expected is list else [value]:
-            if self.choices and item not in self.choices:
-                near = nearest(str(item), self.choices)
-                raise InputError(
-                    f"{where}: '{self.name}' should be one of {', '.join(self.choices)}, but is {item!r}{near}."
-                )
-            if self.interval is not None and not isinstance(item, str) and item not in self.interval:
-                raise InputError(f"{where}: '{self.name}' should lie in {self.limits}, but is {item!r}.")
-        return value
+        if type(value) is not self.kind:
+            should = f"be {KINDS[self.kind]} such as {self.default!r}"
+        elif self.choices and value not in self.choices:
+            should = f"be one of {', '.join(self.choices)}"
+        elif not self.choices and self.limits and value not in self._interval():
+            should = f"lie in {self.limits}"
+        else:
+            return value
+        near = nearest(str(value), self.choices)
+        raise InputError(f"{where}: '{self.name}' should {should}, but is {value!r}{near}.")
 
-
-def _interval(text):
-    """Return a written range such as `(0, 1]` as an interval."""
-    low, high = map(float, text[1:-1].split(","))
-    closed = {"[]": "both", "[)": "left", "(]": "right", "()": "neither"}
-    return pd.Interval(low, high, closed[text[0] + text[-1]])
+    def _interval(self):
+        """Return a written range such as `(0, 1]` as an interval."""
+        low, high = map(float, self.limits[1:-1].split(","))
+        return pd.Interval(low, high, _CLOSED[self.limits[0] + self.limits[-1]])
 
 
 def parse(source):
@@ -87,18 +79,15 @@ def parse(source):
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
+    kinds = {kind.__name__: kind for kind in KINDS}
     found = {}
     for statement in ast.parse(source).body:
-        if not (isinstance(statement, ast.AnnAssign) and statement.value is not None):
-            raise ValueError(f"not a parameter declaration: {ast.unparse(statement)}")
-        name, kind = statement.target.id, ast.unparse(statement.annotation)
-        if kind not in KINDS:
-            raise ValueError(f"parameter {name} has the type {kind}; use one of {', '.join(KINDS)}")
-        default = ast.literal_eval(statement.value)
-        meaning, limits = _COMMENT.match(comments.get(statement.end_lineno, "")).groups(default="")
-        interval = _interval(limits) if limits.startswith(("[", "(")) else None
-        choices = tuple(limits[1:-1].split("|")) if limits.startswith("{") else ()
-        found[name] = Parameter(name, kind, default, meaning, limits, interval, choices)
+        match statement:
+            case ast.AnnAssign(ast.Name(name), ast.Name(kind), ast.expr() as default) if kind in kinds:
+                meaning, limits = _COMMENT.match(comments.get(statement.end_lineno, "")).groups(default="")
+                found[name] = Parameter(name, kinds[kind], ast.literal_eval(default), meaning, limits)
+            case _:
+                raise ValueError(f"not a declaration such as `epochs: int = 30`: {ast.unparse(statement)}")
     return found
 
 
@@ -150,9 +139,8 @@ def read(path, declarations, *, changes=()):
     content = _load(path)
     matrix = content.pop("matrix", None) or {}
     if not isinstance(matrix, dict):
-        raise InputError(
-            f"{path}: 'matrix' should map a parameter to a list of its values, but is {matrix!r}."
-        )
+        should = "map a parameter to a list of its values"
+        raise InputError(f"{path}: 'matrix' should {should}, but is {matrix!r}.")
     for key, text in changes:
         value = yaml.safe_load(text)
         if key in matrix and isinstance(value, list):
@@ -181,7 +169,7 @@ def read(path, declarations, *, changes=()):
 def _load(path):
     """Return the mapping that a parameter file holds."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader) or {}
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such parameter file; parameters/ holds examples.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -192,11 +180,10 @@ def _load(path):
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except InputError as error:
         raise InputError(f"{path}, {error}.") from None
-    if content is not None and not isinstance(content, dict):
-        raise InputError(
-            f"{path}: a parameter file holds one 'name: value' a line, but this holds {content!r:.60}."
-        )
-    return content or {}
+    if not isinstance(content, dict):
+        should = "a parameter file holds one 'name: value' a line"
+        raise InputError(f"{path}: {should}, but this holds {content!r:.60}.")
+    return content
 
 
 def _notebooks(names, declarations, path):
@@ -204,11 +191,15 @@ def _notebooks(names, declarations, path):
     if names is None:
         return ()
     if not isinstance(names, list) or not names:
-        raise InputError(
-            f"{path}: 'notebooks' should be a list such as [1_explore, 3_train], but is {names!r}."
-        )
+        example = "a list such as [1_explore, 3_train]"
+        raise InputError(f"{path}: 'notebooks' should be {example}, but is {names!r}.")
     for name in names:
         if name not in declarations:
-            hint = nearest(str(name), declarations) or f"; there are {', '.join(declarations)}"
-            raise InputError(f"{path}: there is no notebook '{name}'{hint}.")
+            refuse_notebook(name, declarations, path)
     return tuple(names)
+
+
+def refuse_notebook(name, known, where):
+    """Raise that there is no notebook of that name, and say which there are."""
+    hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
+    raise InputError(f"{where}: there is no notebook '{name}'{hint}.")

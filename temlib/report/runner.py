@@ -19,8 +19,8 @@ import pandas as pd
 import yaml
 
 from temlib import provenance
-from temlib.files import InputError, nearest, write_csv, write_json, write_text
-from temlib.report import notebook, parameters
+from temlib.files import InputError, write_csv, write_json, write_text
+from temlib.report import html, notebook, parameters
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
 READS = {"4_evaluate": "3_train"}
@@ -42,7 +42,8 @@ class Step:
     combination: dict
     values: dict
     folder: Path  # the run's folder, relative to the reports folder
-    status: str = "waiting"  # then running, and in the end done, kept, failed or skipped
+    reads: "Step | None" = field(default=None, repr=False)  # the one whose files it reads
+    status: str = "waiting"  # then running, and in the end done, kept, failed, skipped or interrupted
     seconds: float = 0.0
     error: str = ""
     fingerprint: str = field(default="", repr=False)
@@ -86,43 +87,34 @@ def check(files, *, changes=()):
     Returns
     -------
     list of Settings
-
-    Raises
-    ------
-    InputError
-        For the first thing that cannot work.
     """
     declared = declarations()
     checked = [parameters.read(path, declared, changes=changes) for path in files]
     for settings in checked:
         if sum(other.run == settings.run for other in checked) > 1:
-            raise InputError(
-                f"{settings.run}: two of the files have this name, and a run is named after its file; rename one."
-            )
+            same = "two of the files have this name, and a run is named after its file"
+            raise InputError(f"{settings.run}: {same}; rename one.")
+    defaults = {key: p.default for cell in declared.values() for key, p in cell.items()}
     for settings in checked:
-        _check_values(settings, declared)
+        _check_values(settings, defaults)
     return checked
 
 
-def _check_values(settings, declared):
+def _check_values(settings, defaults):
     """Check models and the user's own data as the notebooks will, so that a fault shows before any kernel starts."""
     from temlib import data, train
 
+    def effective(*names):
+        values = {name: settings.values.get(name, defaults[name]) for name in names}
+        return [values | combination for combination in settings.combinations(names)]
+
     beside = settings.path.parent
-    for values in _effective(settings, declared, ("models", "primary")):
-        train.check_models(values["models"], values["primary"], where=settings.path)
-    names = ("particles", "task", "folds", "scale", "pixel_nm", "input_size")
-    for values in _effective(settings, declared, names):
+    for values in effective("models", "primary"):
+        train.check_models(**values, where=settings.path)
+    for values in effective("particles", "task", "folds", "scale", "pixel_nm", "input_size"):
         if values["particles"] != "simulated":
             data.check(**notebook.with_paths(values, beside))
     settings.values.update(notebook.with_paths(settings.values, beside))
-
-
-def _effective(settings, declared, names):
-    """Return the values that the parameters `names` take, one dict per combination of the matrix."""
-    defaults = {key: p.default for notebook in declared.values() for key, p in notebook.items()}
-    fixed = {name: settings.values.get(name, defaults.get(name)) for name in names}
-    return [fixed | combination for combination in settings.combinations(names)]
 
 
 def plan(settings, *, only=()):
@@ -142,18 +134,18 @@ def plan(settings, *, only=()):
     chosen = settings.notebooks or [name for name in declared if name not in ON_REQUEST]
     for wanted in only:
         if not any(name.startswith(wanted) for name in declared):
-            hint = nearest(wanted, declared) or f"; there are {', '.join(declared)}"
-            raise InputError(f"--only: there is no notebook '{wanted}'{hint}.")
+            parameters.refuse_notebook(wanted, declared, "--only")
     if only:
         chosen = [name for name in declared if name.startswith(tuple(only))]
     steps = []
-    for name in chosen:
-        axes = set(declared[name]) | set(declared.get(READS.get(name), ()))
-        for combination in settings.combinations(axes):
-            given = {**settings.values, **combination}
+    for name in sorted(set(chosen)):
+        read = READS.get(name)
+        for combination in settings.combinations({*declared[name], *declared.get(read, ())}):
+            given = settings.values | combination
             folder = Path(settings.run, *(f"{key}={value}" for key, value in combination.items()))
             values = {key: value for key, value in given.items() if key in declared[name]}
-            steps.append(Step(name, combination, values | {"run": folder.as_posix()}, folder))
+            reads = next((step for step in steps if step.notebook == read and step.folder == folder), None)
+            steps.append(Step(name, combination, values | {"run": folder.as_posix()}, folder, reads))
     return steps
 
 
@@ -181,20 +173,18 @@ def execute(settings, *, only=(), output=None, force=False, show=lambda step: No
     reports = Path(output).resolve() if output else notebook.reports_folder()
     folder = reports / settings.run
     if folder.exists() and any(folder.iterdir()) and not (folder / "parameters.yaml").exists():
-        raise InputError(
-            f"{folder}: this folder is not a run of temlib; empty it, or choose another with --output."
-        )
+        cure = "empty it, or choose another with --output"
+        raise InputError(f"{folder}: this folder is not a run of temlib; {cure}.")
     steps = plan(settings, only=only)
     write_text(folder / "parameters.yaml", _as_yaml(settings))
     started = time.time()
 
     def finish(step):
-        upstream = _upstream(step, steps)
         if step.notebook in ON_REQUEST:
             join_tables(folder, steps)
-        step.fingerprint = fingerprint(step, folder, upstream)
-        if any(s.status in ("failed", "skipped") for s in upstream):
-            step.status, step.error = "skipped", f"{upstream[0].notebook} failed before it"
+        step.fingerprint = fingerprint(step, folder)
+        if step.reads and step.reads.status == "failed":
+            step.status, step.error = "skipped", f"{step.reads.notebook} failed before it"
         elif not force and _is_unchanged(reports, step):
             step.status = "kept"
         else:
@@ -211,17 +201,9 @@ def execute(settings, *, only=(), output=None, force=False, show=lambda step: No
 
 def _as_yaml(settings):
     """Return checked settings as the text of a parameter file."""
-    content = dict(settings.values)
-    if settings.notebooks:
-        content["notebooks"] = list(settings.notebooks)
-    if settings.matrix:
-        content["matrix"] = settings.matrix
+    asked = {"notebooks": list(settings.notebooks), "matrix": settings.matrix}
+    content = settings.values | {key: value for key, value in asked.items() if value}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True) if content else "# all defaults\n"
-
-
-def _upstream(step, steps):
-    """Return the steps whose files a step reads."""
-    return [s for s in steps if s.notebook == READS.get(step.notebook) and s.folder == step.folder]
 
 
 def _in_two_lanes(steps, finish):
@@ -241,8 +223,9 @@ def _in_two_lanes(steps, finish):
         try:
             # What waits for a training does not hold up what need not.
             for step in sorted(steps, key=lambda step: (step.notebook in ON_REQUEST, step.notebook in READS)):
-                upstream = steps if step.notebook in ON_REQUEST else _upstream(step, steps)
-                needed = [ended[s.label] for s in upstream if s.label in ended]
+                needed = [ended[step.reads.label]] if step.reads else []
+                if step.notebook in ON_REQUEST:
+                    needed = list(ended.values())
                 lane = training if step.notebook in TRAIN else beside
                 ended[step.label] = lane.submit(follow, step, needed)
             left = set(ended.values())
@@ -256,15 +239,16 @@ def _in_two_lanes(steps, finish):
                 future.cancel()
             logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it would report that kernels died
             while any(future.running() for future in ended.values()):
-                for kernel in [step.kernel for step in steps if step.kernel]:
-                    if kernel.has_kernel:
-                        kernel.provisioner.process.kill()
+                for step in steps:
+                    step.status = "interrupted"
+                    if step.kernel and step.kernel.has_kernel:
+                        step.kernel.provisioner.process.kill()
                 time.sleep(0.1)
             raise
 
 
-def fingerprint(step, folder, upstream=()):
-    """Return a hash of all that a step's result depends on: code, notebook, values, data, steps and tables that it reads."""
+def fingerprint(step, folder):
+    """Return a hash of all that a step's result depends on: code, notebook, values, data, step and tables that it reads."""
     seen = hashlib.sha256(provenance.source_hash().encode())
     seen.update(step.source.read_bytes())
     seen.update(json.dumps(step.values, sort_keys=True).encode())
@@ -273,8 +257,8 @@ def fingerprint(step, folder, upstream=()):
     for path in [*external, *sorted(source.parent.rglob("*") if source.is_file() else source.rglob("*"))]:
         state = path.stat()
         seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())
-    for other in upstream:
-        seen.update(other.fingerprint.encode())
+    if step.reads:
+        seen.update(step.reads.fingerprint.encode())
     if step.notebook in ON_REQUEST:
         for path in filter(Path.exists, (folder / name for name in JOINED)):
             seen.update(path.read_bytes())
@@ -305,41 +289,32 @@ def join_tables(folder, steps):
 
 
 def _write_origin(folder, steps, started):
-    """Write where the run came from, its index, and the index over all runs."""
-    from temlib.report import html
-
-    rows = []
+    """Write where the run came from, its index, and the index over all runs; what an earlier call did stays listed."""
+    path = folder / "provenance.json"
+    earlier = json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.exists() else []
+    rows = {(row["notebook"], row["folder"]): row for row in earlier}
     for step in steps:
         row = {key: getattr(step, key) for key in ("notebook", "combination", "status", "error")}
-        rows.append(row | {"folder": step.folder.as_posix(), "seconds": round(step.seconds, 1)})
-    path = folder / "provenance.json"
-    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    content = provenance.describe() | {
+        row |= {"folder": step.folder.as_posix(), "seconds": round(step.seconds, 1)}
+        key = step.notebook, row["folder"]
+        if step.status == "kept":
+            row["seconds"] = rows.get(key, row)["seconds"]  # the time that it took when it was executed
+        rows[key] = row
+    origin = provenance.describe() | {
         "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)),
         "seconds": round(time.time() - started, 1),
-        "notebooks": with_earlier(rows, earlier.get("notebooks", [])),
+        "notebooks": [rows[key] for key in sorted(rows)],
     }
-    write_json(path, content)
+    write_json(path, origin)
     html.write_run_index(folder)
     html.write_index(folder.parent)
-
-
-def with_earlier(rows, earlier):
-    """Return a run's rows with those that an earlier call wrote of other notebooks; kept ones get the time they took."""
-    known = {(row["notebook"], row["folder"]): row for row in earlier}
-    for row in rows:
-        before = known.pop((row["notebook"], row["folder"]), None)
-        if before and row["status"] == "kept":
-            row["seconds"] = before["seconds"]
-    return sorted([*rows, *known.values()], key=lambda row: (row["notebook"], row["folder"]))
 
 
 def _execute_notebook(reports, step):
     """Execute one notebook and keep it with its HTML, also when it failed half-way."""
     import nbformat
     import papermill
-
-    from temlib.report import html
+    from nbclient.exceptions import DeadKernelError
 
     started = time.monotonic()
     cells = len(json.loads(step.source.read_text(encoding="utf-8"))["cells"])
@@ -347,24 +322,28 @@ def _execute_notebook(reports, step):
     def at_cell(cell, cell_index, **_):
         step.cell = f"cell {min(cell_index + 1, cells)}/{cells}"
 
-    status, failure = "done", ""
     with tempfile.TemporaryDirectory() as scratch:
         partial, step.progress = Path(scratch, "notebook.ipynb"), Path(scratch, "progress")
         kernel = {"kernel_manager_class": _kernel_class(reports, step), "on_cell_execute": at_cell}
         try:
             papermill.execute_notebook(step.source, partial, step.values, **kernel, **PAPERMILL)
         except papermill.PapermillExecutionError as error:
-            status, failure = "failed", f"{error.ename}: {error.evalue}"
+            step.error = f"{error.ename}: {error.evalue}"
+        except DeadKernelError:
+            if step.status == "interrupted":
+                raise
+            step.error = f"the kernel died in {step.cell}, perhaps for want of memory"
         executed = nbformat.read(partial, as_version=4)
-    step.status, step.error, step.seconds = status, failure, time.monotonic() - started
-    known = {"status": status, "seconds": round(step.seconds, 1), "values": step.values}
-    executed.metadata["temlib"] = known | {"fingerprint": step.fingerprint if status == "done" else ""}
+    step.status, step.seconds = "failed" if step.error else "done", time.monotonic() - started
+    known = {"status": step.status, "seconds": round(step.seconds, 1), "values": step.values}
+    executed.metadata["temlib"] = known | {"fingerprint": "" if step.error else step.fingerprint}
+    if step.error:
+        executed.metadata["temlib"]["error"] = step.error
     for private in ("input_path", "output_path"):
-        executed.metadata.get("papermill", {}).pop(private, None)
+        executed.metadata["papermill"].pop(private, None)
     target = reports / step.folder / step.source.name
     write_text(target, nbformat.writes(executed))
-    index = "../" * (len(step.folder.parts) - 1) + "index.html"
-    write_text(target.with_suffix(".html"), html.html(executed, name=step.notebook, index=index))
+    html.render(target, index="../" * (len(step.folder.parts) - 1) + "index.html")
 
 
 def _kernel_class(reports, step):
@@ -372,17 +351,15 @@ def _kernel_class(reports, step):
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
+    places = {"TEMLIB_REPORTS": str(reports), "TEMLIB_PROGRESS": str(step.progress)}
+    arguments = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]
+
     class Kernel(AsyncKernelManager):
-        async def start_kernel(self, **options):
+        async def start_kernel(self, **_):
             # Without folders of kernels there is but the native one: no other of its name takes its place.
             self.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
-            options["cwd"] = str(notebook.NOTEBOOKS)
-            options["env"] = os.environ | {
-                "TEMLIB_REPORTS": str(reports),
-                "TEMLIB_PROGRESS": str(step.progress),
-            }
-            options["extra_arguments"] = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]
-            await super().start_kernel(**options)
+            options = {"cwd": str(notebook.NOTEBOOKS), "env": os.environ | places}
+            await super().start_kernel(extra_arguments=arguments, **options)
             step.kernel = self
 
     return Kernel

@@ -26,7 +26,7 @@ def test_parse_reads_meaning_limits_and_choices():
     """The comment of a declaration is split into its three parts."""
     found = parameters.parse(SOURCE)
     assert (found["epochs"].meaning, found["epochs"].limits) == ("passes over the particles", "[1, 100]")
-    assert found["how"].choices == ("none", "oversample")
+    assert found["how"].choices == ["none", "oversample"]
     assert found["models"].default == ["a"]
 
 

@@ -27,6 +27,14 @@ def kernels():
     return [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in p.cmdline()]
 
 
+def test_a_kernel_that_dies_is_a_failed_notebook_and_no_other(tiny):
+    """The next one runs; the page says where the kernel died."""
+    dies, lives = report.execute(tiny({"1_explore": "import os; os._exit(1)", "2_augment": ""}))
+    assert (dies.status, lives.status) == ("failed", "done") and "the kernel died in cell 2/2" in dies.error
+    page = (report.reports_folder() / "mine" / "1_explore.html").read_text(encoding="utf-8")
+    assert dies.error in page and "stopped with an error" in page and not kernels()
+
+
 def test_trainings_run_one_by_one_and_the_rest_beside_them(tiny):
     """Exploring and training wait for each other; each evaluation follows its training, and comparing is last."""
     cells = {
@@ -98,13 +106,13 @@ def test_a_fingerprint_knows_values_notebook_data_and_earlier_steps(tiny, study)
     tiny({"1_explore": "", "5_compare": ""})
     folder = study.parent
 
-    def of(notebook="1_explore", upstream=(), **values):
-        return runner.fingerprint(Step(notebook, {}, values, Path("r")), folder, upstream)
+    def of(notebook="1_explore", reads=None, **values):
+        return runner.fingerprint(Step(notebook, {}, values, Path("r"), reads), folder)
 
     usual = of(particles=str(study))
     assert usual == of(particles=str(study))
     assert usual != of(particles=str(study), seed=2) and usual != of(particles="simulated")
-    assert usual != of(particles=str(study), upstream=[Step("3_train", {}, {}, Path("r"), fingerprint="x")])
+    assert usual != of(particles=str(study), reads=Step("3_train", {}, {}, Path("r"), fingerprint="x"))
     (folder / "00.png").write_bytes(b"another image")
     changed = of(particles=str(study))
     assert changed != usual
