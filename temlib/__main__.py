@@ -30,7 +30,7 @@ class _Commands(click.Group):
             ctx.exit(2)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(temlib.__version__)
 def main():
     """Which classifier to trust on particles in electron micrographs, and what share of a sample is what."""
@@ -57,9 +57,7 @@ SET = click.option(
 @main.command()
 @FILES
 @SET
-@click.option(
-    "--only", multiple=True, metavar="NAME", help="Run only the notebooks whose names begin with NAME."
-)
+@click.option("--only", multiple=True, metavar="NAME", help="Run only notebooks whose names begin with NAME.")
 @click.option("--output", type=PATHS, help="Folder for the reports, instead of reports/.")
 @click.option("--force", is_flag=True, help="Run again what is finished and unchanged.")
 def run(files, changes, only, output, force):
@@ -68,11 +66,10 @@ def run(files, changes, only, output, force):
     for settings in report.check(files, changes=changes):
         with _lines() as show:
             steps = report.execute(settings, only=only, output=output, force=force, show=show)
-        reports = Path(output) if output else report.reports_folder()
-        click.echo(f"{settings.run}: {reports / settings.run / 'index.html'}")
-        failed = [step for step in steps if step.status == "failed"]
-        if failed:
-            status = 2 if all(step.error.startswith("InputError") for step in failed) else max(status, 1)
+        click.echo(f"{settings.run}: {(output or report.reports_folder()) / settings.run / 'index.html'}")
+        errors = [step.error for step in steps if step.status == "failed"]
+        if errors:
+            status = 2 if all(error.startswith("InputError") for error in errors) else max(status, 1)
     sys.exit(status)
 
 
@@ -85,8 +82,8 @@ def check(files, changes):
         steps = report.plan(settings)
         labels = [step.label for step in steps]
         if len(steps) > MANY:
-            times = Counter(step.notebook for step in steps)
-            labels = [f"{name} × {count}" for name, count in times.items()]
+            counts = Counter(step.notebook for step in steps)
+            labels = [f"{name} × {count}" for name, count in counts.items()]
         click.echo(f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(labels)}")
 
 
@@ -100,11 +97,9 @@ def html(notebooks):
 
 @main.command()
 @click.argument("folder", metavar="OUT", type=PATHS)
-@click.option("--count", default=600, show_default=True, help="Number of particles.")
-@click.option("--seed", default=1, show_default=True, help="Of everything random.")
-@click.option(
-    "--preset", default="talos200", show_default=True, help="krios300, talos200, ccd120 or thesis2016."
-)
+@click.option("--count", default=600, help="Number of particles.")
+@click.option("--seed", default=1, help="Of everything random.")
+@click.option("--preset", default="talos200", help="krios300, talos200, ccd120 or thesis2016.")
 @click.option("--micrographs", is_flag=True, help="Write whole micrographs (MRC) and positions (STAR) too.")
 def simulate(folder, count, seed, preset, micrographs):
     """Write a folder OUT of simulated cryo-TEM liposomes with known truth, which `particles:` opens."""
@@ -133,11 +128,9 @@ def _lines():
         console.print(Text(" · ".join(filter(None, parts))))
 
     def at_work():
-        lines = [
-            f"… {step.label} · {report.duration(time.monotonic() - began)} · {step.doing}"
-            for step, began in list(since.values())
-        ]
-        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+        times = [(step, report.duration(time.monotonic() - began)) for step, began in list(since.values())]
+        lines = "\n".join(f"… {step.label} · {taken} · {step.doing}" for step, taken in times)
+        return Text(lines, no_wrap=True, overflow="ellipsis")
 
     with Live(console=console, get_renderable=at_work, auto_refresh=console.is_terminal, transient=True):
         yield show

@@ -39,12 +39,9 @@ def spectra(data):
     """
     frequencies, power = zip(*(augment.radial_power(images, half_plane=True) for images in data.blocks()))
     power = np.concatenate(power)  # (n, k)
-    rows = data.table.groupby("micrograph").indices
-    parts = [
-        {"micrograph": name, "frequency": frequencies[0], "power": power[rows[name]].mean(axis=0)}
-        for name in rows
-    ]
-    return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
+    mean = {name: power[rows].mean(axis=0) for name, rows in data.table.groupby("micrograph").indices.items()}
+    table = pd.DataFrame(mean, frequencies[0]).rename_axis(index="frequency", columns="micrograph")
+    return table.unstack().rename("power").reset_index()
 
 
 def per_micrograph(data):
@@ -61,12 +58,13 @@ def per_micrograph(data):
     values = pd.concat([_measures(images) for images in data.blocks()], ignore_index=True)
     groups = values.groupby(data.table["micrograph"].to_numpy())
     mean, error, count = groups.mean(), groups.sem(), groups.size()
-    table = mean.assign(particles=count, inverted=False, differs="")
+    table = mean.assign(inverted=False, differs="")
+    table.insert(0, "particles", count)
     judged = count >= MIN_COUNT
     if judged.sum() >= MIN_COUNT:
         table.loc[judged, "inverted"] = _inverted(mean[judged], error[judged])
         table.loc[judged, "differs"] = _differs(mean[judged], error[judged])
-    return table[["particles", *mean, "inverted", "differs"]].rename_axis("micrograph").reset_index()
+    return table.rename_axis("micrograph").reset_index()
 
 
 def _measures(images):
@@ -104,46 +102,40 @@ def _differs(mean, error):
     distance = mean - mean.median()
     deviations = distance / (1.4826 * distance.abs().median()).clip(lower=1e-9)
     far = (deviations.abs() >= FAR) & (distance.abs() >= FAR * error)
-    words = [
-        [f"{name} {value:+.0f}" for name, value in row[far.loc[i]].items()]
-        for i, row in deviations.iterrows()
-    ]
-    return [", ".join(one) for one in words]
+    words = deviations.apply(lambda column: column.map(f"{column.name} {{:+.0f}}".format))
+    return [", ".join(row[far]) for row, far in zip(words.to_numpy(), far.to_numpy())]
 
 
 def sentences(table):
     """Return in words what the table of `per_micrograph` holds."""
     judged = (table["particles"] >= MIN_COUNT).sum()
     if judged < MIN_COUNT:
-        return [
-            f"{judged} micrographs have {MIN_COUNT} particles or more: too few to say whether one differs from the rest."
-        ]
-    turned, odd = table[table["inverted"]], table[table["differs"] != ""]
-    notes = ["No micrograph has its contrast inverted against the others."]
+        few = f"{judged} micrographs have {MIN_COUNT} particles or more"
+        return [f"{few}: too few to say whether one differs from the rest."]
+    turned, odd = (table.loc[rows, "micrograph"] for rows in (table["inverted"], table["differs"] != ""))
+    contrast = "No micrograph has its contrast inverted against the others."
     if len(turned):
-        notes = [
-            f"Inverted contrast: in {listed(turned['micrograph'])} bright and dark are exchanged against the other micrographs. Invert "
+        contrast = (
+            f"Inverted contrast: in {listed(turned)} bright and dark are exchanged against the other micrographs. Invert "
             "them before training, or keep them apart: a classifier learns the difference instead of the class."
-        ]
+        )
+    rest = f"None of {judged} micrographs differs from the rest in contrast, skewness or power."
     if len(odd):
-        return [
-            *notes,
-            f"{len(odd)} of {judged} micrographs differ from the rest: {listed(odd['micrograph'])}.",
-        ]
-    return [*notes, f"None of {judged} micrographs differs from the rest in contrast, skewness or power."]
+        rest = f"{len(odd)} of {judged} micrographs differ from the rest: {listed(odd)}."
+    return [contrast, rest]
 
 
 def agreement(*agreements):
     """Return in words how well annotators agree, of what `Particles.agreement` returned for each task, perhaps None."""
     notes = []
     for found in filter(None, agreements):
-        kappa = f"the annotators {', '.join(found.annotators)} agree with kappa = {found.kappa:.2f}"
+        names = ", ".join(found.annotators)
         if np.isnan(found.kappa):
-            notes.append(f"{found.task}: kappa of {', '.join(found.annotators)} is {found.method}.")
+            notes.append(f"{found.task}: kappa of {names} is {found.method}.")
             continue
         interval = "" if np.isnan(found.low) else f" ({found.low:.2f} to {found.high:.2f})"
         notes += [
-            f"{found.task}: {kappa}{interval}.",
+            f"{found.task}: the annotators {names} agree with kappa = {found.kappa:.2f}{interval}.",
             f"They differ on {len(found.disagreements):,} particles; {found.method}. No classifier can be shown to agree "
             "with the labels better than people agree with each other.",
         ]
@@ -204,11 +196,9 @@ def leakage(data, task, *, seed=0):
     trees = ExtraTreesClassifier(75, min_samples_leaf=2, class_weight="balanced", random_state=seed)
     predicted = []
     for way, fold in {AT_RANDOM: at_random, WHOLE: split(table, task, folds=folds, seed=seed)}.items():
-        how = {"cv": PredefinedSplit(fold), "method": "predict_proba", "n_jobs": -1}
-        with parallel_config(
-            "threading"
-        ):  # folds side by side: a forest's own threads add up votes in any order
-            p = cross_val_predict(trees, values, labels, **how)
+        # Folds run side by side: a forest's own threads add up votes in any order.
+        with parallel_config("threading", n_jobs=-1):
+            p = cross_val_predict(trees, values, labels, cv=PredefinedSplit(fold), method="predict_proba")
         rows = table[["particle", "micrograph"]].assign(model=way, fold=fold, role="test", truth=labels)
         rows = rows.assign(predicted=classes[p.argmax(axis=1)], **dict(zip("p_" + pd.Index(classes), p.T)))
         predicted.append(rows.sort_values("fold", kind="stable"))
@@ -247,12 +237,8 @@ def near_duplicates(particles):
         first, second = np.nonzero(alike >= ALIKE)
         new = (start + first < second) & (groups[start + first] != groups[second])
         first, second = first[new], second[new]
-        columns = {
-            "first": names[start + first],
-            "second": names[second],
-            "correlation": alike[first, second],
-        }
-        found.append(pd.DataFrame(columns))
+        pairs = pd.DataFrame({"first": names[start + first], "second": names[second]})
+        found.append(pairs.assign(correlation=alike[first, second]))
     return pd.concat(found).nlargest(PAIRS, "correlation").reset_index(drop=True)
 
 

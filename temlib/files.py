@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import stat
-import tempfile
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,15 +29,10 @@ def replacing(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    # Not by `tempfile`, which makes private files: a report is made to be shared.
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         yield temporary
-        # mkstemp makes private files; a report is made to be shared, so the usual mask decides instead.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,20 +10,7 @@ from pathlib import Path
 
 import temlib
 
-PACKAGES = (
-    "temlib",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "scikit-image",
-    "keras",
-    "tensorflow",
-    "numba",
-    "scipy",
-    "matplotlib",
-    "papermill",
-    "nbconvert",
-)
+PACKAGES = "temlib numpy pandas scikit-learn scikit-image keras tensorflow numba scipy matplotlib papermill nbconvert"
 
 
 @functools.cache
@@ -45,7 +32,7 @@ def describe():
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES.split()},
     }
 
 
@@ -58,11 +45,9 @@ def _version(name):
 
 def _commit():
     """Return the commit of the checkout, with a plus sign when files were changed since; empty outside git."""
-    root = Path(temlib.__file__).parents[1]
-    how = {"cwd": root, "stderr": subprocess.DEVNULL, "text": True, "timeout": 5}
+    command = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
+    how = {"cwd": Path(temlib.__file__).parents[1], "stderr": subprocess.DEVNULL, "text": True, "timeout": 5}
     try:
-        commit = subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], **how).strip()
-        changed = subprocess.check_output(["git", "status", "--porcelain", "--untracked-files=no"], **how)
+        return subprocess.check_output(command, **how).strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-    return commit + ("+" if changed else "")

@@ -16,6 +16,9 @@ from temlib.report import notebook, parameters
 from temlib.report.notebook import duration
 
 TEMPLATES = Path(__file__).with_name("template")
+STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+PAGES.globals["css"], PAGES.filters["duration"] = STYLE, duration
 # Cells that the page leaves out: what papermill adds, and the parameters, which stand at the page's end.
 NOISE = {"papermill-error-cell-tag", "parameters", "injected-parameters"}
 # The forms of an output, the best first: a widget is shown live only where it has no twin in HTML.
@@ -24,19 +27,10 @@ FORMS += ["application/vnd.jupyter.widget-view+json", "text/plain"]
 
 
 def render(path, *, index="index.html"):
-    """Write an executed notebook as self-contained HTML beside it.
+    """Write an executed notebook, an `.ipynb` file, as self-contained HTML beside it, and return the page's path.
 
-    Parameters
-    ----------
-    path : str or Path
-        The `.ipynb` file; its name, such as `1_explore`, says whose declarations explain the parameters.
-    index : str
-        Address of the run's index, relative to the page.
-
-    Returns
-    -------
-    Path
-        The page.
+    Its name, such as `1_explore`, says whose declarations explain the parameters; `index` is the address of the run's
+    index, relative to the page.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -54,7 +48,7 @@ def render(path, *, index="index.html"):
     errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
     resources = {
         "title": f"{_title(executed, path.stem)} – temlib",
-        "css": _css() + HtmlFormatter(style="default").get_style_defs(".highlight"),
+        "css": STYLE + HtmlFormatter(style="default").get_style_defs(".highlight"),
         "index": index,
         "failure": known.get("error") or "".join(errors[:1]),
         "parameters": _parameter_rows(executed, path.stem),
@@ -72,10 +66,6 @@ def render(path, *, index="index.html"):
     page, _ = exporter.from_notebook_node(executed, resources=resources)
     write_text(path.with_suffix(".html"), page.replace("</h1>", "</h1>" + _contents(page), 1))
     return path.with_suffix(".html")
-
-
-def _css():
-    return (TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
 def _title(executed, name):
@@ -99,8 +89,7 @@ def _contents(page):
 def _parameter_rows(executed, name):
     """Return the rows of a notebook's table of parameters."""
     path = notebook.NOTEBOOKS / f"{name}.ipynb"
-    given = {**executed.metadata.get("papermill", {}).get("parameters", {})}
-    given.update(executed.metadata.get("temlib", {}).get("values", {}))
+    given = executed.metadata.get("papermill", {}).get("parameters", {})
     rows = []
     for key, parameter in parameters.declared(path).items() if path.exists() else ():
         value = given.get(key, parameter.default)
@@ -109,21 +98,11 @@ def _parameter_rows(executed, name):
     return rows
 
 
-def _write(path, template, **content):
-    """Write a page from a template."""
-    templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    templates.filters["duration"] = duration
-    write_text(path, templates.get_template(template).render(css=_css(), **content))
-
-
-def _json(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
 def _run(folder):
     """Return a run's name, where it came from, what its evaluations found, and how many notebooks did not finish."""
-    origin = {"notebooks": [], "seconds": 0} | _json(folder / "provenance.json")
-    answers = [_json(path) for path in sorted(folder.rglob("answer.json"))]
+    paths = [folder / "provenance.json", *sorted(folder.rglob("answer.json"))]
+    origin, *answers = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    origin = {"notebooks": [], "seconds": 0} | origin
     failed = sum(row["status"] in ("failed", "skipped") for row in origin["notebooks"])
     return {"name": folder.name, "origin": origin, "answers": answers, "failed": failed}
 
@@ -131,27 +110,26 @@ def _run(folder):
 def write_run_index(folder):
     """Write the `index.html` of a run from what lies in its folder."""
     run = _run(folder)
-    _write(
-        folder / "index.html",
-        "run.html.j2",
-        **run,
+    page = PAGES.get_template("run.html.j2").render(
+        run,
         headline=[row for answer in run["answers"] for row in answer.get("headline", [])],
         notebooks=[_notebook_row(folder, entry) for entry in run["origin"]["notebooks"]],
         parameters=(folder / "parameters.yaml").read_text(encoding="utf-8"),
         tables=sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.csv")),
     )
+    write_text(folder / "index.html", page)
 
 
 def _notebook_row(folder, entry):
-    """Return an entry of a run's provenance with the address and the title of its page."""
+    """Return an entry of a run's provenance with the address and the title of its page, where there is one."""
     path = folder.parent / entry["folder"] / f"{entry['notebook']}.html"
-    start = path.read_text(encoding="utf-8")[:2000] if path.exists() else ""
-    title = re.search(r"<title>(.*?) – temlib</title>", start)
-    link = path.relative_to(folder).as_posix() if start else ""
-    return entry | {"link": link, "title": escape.unescape(title.group(1)) if title else ""}
+    if not path.exists():
+        return entry
+    title = re.search(r"<title>(.*?) – temlib</title>", path.read_text(encoding="utf-8")).group(1)
+    return entry | {"link": path.relative_to(folder).as_posix(), "title": escape.unescape(title)}
 
 
 def write_index(reports):
     """Write the `index.html` over all runs below the folder `reports`."""
-    runs = [_run(path.parent) for path in sorted(Path(reports).glob("*/provenance.json"))]
-    _write(Path(reports) / "index.html", "index.html.j2", runs=runs)
+    runs = [_run(path.parent) for path in sorted(reports.glob("*/provenance.json"))]
+    write_text(reports / "index.html", PAGES.get_template("index.html.j2").render(runs=runs))

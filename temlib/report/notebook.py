@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from temlib.files import InputError, replacing
+from temlib.files import InputError, write_text
 from temlib.report import parameters
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,12 +40,12 @@ def with_paths(values, *folders):
         name = values.get(parameter, none)
         if name == none:
             continue
-        path = next((p for p in (place / Path(name).expanduser() for place in places) if p.exists()), None)
-        if path is None:
+        found = [path for path in (place / Path(name).expanduser() for place in places) if path.exists()]
+        if not found:
             looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
             is_no = f"neither '{none}' nor a file or folder" if none else "no file or folder"
             raise InputError(f"{parameter}: '{name}' is {is_no} (looked in {looked}); correct the path.")
-        values[parameter] = str(path.resolve())
+        values[parameter] = str(found[0].resolve())
     return values
 
 
@@ -53,7 +53,6 @@ def with_paths(values, *folders):
 class Notebook:
     """A notebook at work, by custom named `here`."""
 
-    name: str  # such as `1_explore`
     values: dict  # its checked parameters; paths are absolute
     folder: Path  # the run's, which it reads and writes
 
@@ -75,10 +74,8 @@ class Notebook:
         """Return the run's CSV file `name`, which the notebook `first` writes; names of particles stay text."""
         path = self.path(name)
         if not path.exists():
-            raise InputError(
-                f"{path.name} is missing from the run '{self.values['run']}'; run the notebook {first} first, "
-                f"with the same value of 'run'."
-            )
+            cure = f"run the notebook {first} first, with the same value of 'run'"
+            raise InputError(f"{path.name} is missing from the run '{self.values['run']}'; {cure}.")
         text = dict.fromkeys(("particle", "micrograph", "truth", "predicted"), str)
         # A class may be called None or NA: only an empty cell is missing.
         return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
@@ -90,23 +87,9 @@ class Notebook:
 
 
 def begin(name, values):
-    """Check the parameters of a notebook and find its folder.
+    """Check the parameters of the notebook `name`, such as `1_explore`, in its `globals()`, and find its folder.
 
-    Parameters
-    ----------
-    name : str
-        The notebook, such as `1_explore`.
-    values : dict
-        The notebook's `globals()`.
-
-    Returns
-    -------
-    Notebook
-
-    Raises
-    ------
-    InputError
-        If the type or the range of a parameter does not fit, or a path names nothing.
+    An `InputError` where the type or the range of a parameter does not fit, or a path names nothing.
     """
     from temlib import figures
 
@@ -114,31 +97,22 @@ def begin(name, values):
     checked = {key: parameter.check(values[key], name) for key, parameter in declared.items()}
     run = Path(checked["run"])
     if ".." in run.parts or run.is_absolute() or not run.parts:
-        raise InputError(
-            f"{name}: 'run' names a folder below reports/, such as 'scratch', but is {checked['run']!r}."
-        )
-    checked = with_paths(checked)
+        should = "names a folder below reports/, such as 'scratch'"
+        raise InputError(f"{name}: 'run' {should}, but is {checked['run']!r}.")
+    here = Notebook(with_paths(checked), reports_folder() / run)
+    here.folder.mkdir(parents=True, exist_ok=True)
     figures.set_style()
-    folder = reports_folder() / run
-    folder.mkdir(parents=True, exist_ok=True)
-    return Notebook(name, checked, folder)
+    return here
 
 
 class Progress:
-    """How far long work has come: in the runner's line, or as one updated line in JupyterLab.
+    """How far work such as `training` has come, of `total` steps: in the runner's line, or as one line in JupyterLab.
 
     The runner names a file in TEMLIB_PROGRESS and reads it; nothing is left in the report.
-
-    Parameters
-    ----------
-    what : str
-        The work, such as `training`.
-    total : int
-        Number of steps.
     """
 
     def __init__(self, what, total):
-        self.what, self.total = what, max(int(total), 1)
+        self.what, self.total = what, total
         self.started, self.shown, self._display = time.monotonic(), 0.0, None
         self._file = os.environ.get("TEMLIB_PROGRESS")
 
@@ -149,18 +123,16 @@ class Progress:
         if now - self.shown < 0.25 and step < self.total:
             return
         self.shown = now
-        left = (now - self.started) / max(step, 1e-9) * (self.total - step) if step else None
         line = f"{self.what} {step:g}/{self.total}" + (f" · {text}" if text else "")
-        line += f" · {duration(left)} left" if left is not None else ""
+        if step:
+            line += f" · {duration((now - self.started) / step * (self.total - step))} left"
         if self._file:
-            with replacing(self._file) as temporary:
-                temporary.write_text(line, encoding="utf-8")
+            write_text(self._file, line)
         elif "ipykernel" in sys.modules:
             self._show(line)
 
     def done(self):
         """Say that the work is finished, and how long it took."""
-        self.shown = 0.0
         if self._file:
             Path(self._file).unlink(missing_ok=True)
         elif self._display is not None:

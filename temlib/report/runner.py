@@ -76,17 +76,9 @@ def declarations():
 
 
 def check(files, *, changes=()):
-    """Read and check parameter files, and the data that they name, before anything is run.
+    """Return the `Settings` of each parameter file, checked with the data that it names before anything is run.
 
-    Parameters
-    ----------
-    files : sequence of Path
-    changes : sequence of (str, str)
-        The `--set` pairs.
-
-    Returns
-    -------
-    list of Settings
+    `changes` holds key and YAML value of each `--set`.
     """
     declared = declarations()
     checked = [parameters.read(path, declared, changes=changes) for path in files]
@@ -104,31 +96,20 @@ def _check_values(settings, defaults):
     """Check models and the user's own data as the notebooks will, so that a fault shows before any kernel starts."""
     from temlib import data, train
 
-    def effective(*names):
-        values = {name: settings.values.get(name, defaults[name]) for name in names}
-        return [values | combination for combination in settings.combinations(names)]
-
-    beside = settings.path.parent
-    for values in effective("models", "primary"):
-        train.check_models(**values, where=settings.path)
-    for values in effective("particles", "task", "folds", "scale", "pixel_nm", "input_size"):
+    settings.values.update(notebook.with_paths(settings.values, settings.path.parent))
+    names = ("models", "primary", "particles", "task", "folds", "scale", "pixel_nm", "input_size")
+    fixed = {name: settings.values.get(name, defaults[name]) for name in names}
+    for combination in settings.combinations(names):
+        values = notebook.with_paths(fixed | combination, settings.path.parent)
+        train.check_models(values.pop("models"), values.pop("primary"), where=settings.path)
         if values["particles"] != "simulated":
-            data.check(**notebook.with_paths(values, beside))
-    settings.values.update(notebook.with_paths(settings.values, beside))
+            data.check(**values)
 
 
 def plan(settings, *, only=()):
-    """List the steps of a run in their order.
+    """Return the steps of a run in their order.
 
-    Parameters
-    ----------
-    settings : Settings
-    only : sequence of str
-        Notebooks to run, by name or by the beginning of it; empty runs those of the file, or all but `ON_REQUEST`.
-
-    Returns
-    -------
-    list of Step
+    `only` says how the names of the notebooks begin; without it, they are those of the file, or all but `ON_REQUEST`.
     """
     declared = declarations()
     chosen = settings.notebooks or [name for name in declared if name not in ON_REQUEST]
@@ -150,25 +131,18 @@ def plan(settings, *, only=()):
 
 
 def execute(settings, *, only=(), output=None, force=False, show=lambda step: None):
-    """Run the notebooks of one parameter file and write their reports.
+    """Run the notebooks of one parameter file, write their reports, and return the steps with their status.
 
     Parameters
     ----------
-    settings : Settings
-        What `check` returned.
-    only : sequence of str
-        Notebooks to run; see `plan`.
+    settings, only
+        See `plan`.
     output : Path, optional
         Folder that stands in for `reports/`.
     force : bool
         Run again what is finished and unchanged.
     show : callable
         Gets each step when it begins and when it ends, from the thread that it runs in.
-
-    Returns
-    -------
-    list of Step
-        With status `done`, `kept`, `failed` or `skipped`.
     """
     reports = Path(output).resolve() if output else notebook.reports_folder()
     folder = reports / settings.run
@@ -253,8 +227,10 @@ def fingerprint(step, folder):
     seen.update(step.source.read_bytes())
     seen.update(json.dumps(step.values, sort_keys=True).encode())
     source = Path(step.values.get("particles", "simulated"))
-    external = [Path(step.values["predictions"])] if step.values.get("predictions") else []
-    for path in [*external, *sorted(source.parent.rglob("*") if source.is_file() else source.rglob("*"))]:
+    paths = sorted((source.parent if source.is_file() else source).rglob("*"))
+    if step.values.get("predictions"):
+        paths.insert(0, Path(step.values["predictions"]))
+    for path in paths:
         state = path.stat()
         seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())
     if step.reads:
@@ -336,9 +312,8 @@ def _execute_notebook(reports, step):
         executed = nbformat.read(partial, as_version=4)
     step.status, step.seconds = "failed" if step.error else "done", time.monotonic() - started
     known = {"status": step.status, "seconds": round(step.seconds, 1), "values": step.values}
-    executed.metadata["temlib"] = known | {"fingerprint": "" if step.error else step.fingerprint}
-    if step.error:
-        executed.metadata["temlib"]["error"] = step.error
+    ended = {"error": step.error, "fingerprint": ""} if step.error else {"fingerprint": step.fingerprint}
+    executed.metadata["temlib"] = known | ended
     for private in ("input_path", "output_path"):
         executed.metadata["papermill"].pop(private, None)
     target = reports / step.folder / step.source.name
