@@ -13,12 +13,11 @@ from jinja2 import Environment, FileSystemLoader
 from temlib import provenance
 from temlib.files import InputError, write_text
 from temlib.report import notebook, parameters
-from temlib.report.notebook import duration
 
 TEMPLATES = Path(__file__).with_name("template")
 STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
 PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-PAGES.globals["css"], PAGES.filters["duration"] = STYLE, duration
+PAGES.globals["css"], PAGES.filters["duration"] = STYLE, notebook.duration
 # Cells that the page leaves out: what papermill adds, and the parameters, which stand at the page's end.
 NOISE = {"papermill-error-cell-tag", "parameters", "injected-parameters"}
 # The forms of an output, the best first: a widget is shown live only where it has no twin in HTML.
@@ -53,7 +52,7 @@ def render(path, *, index="index.html"):
         "failure": known.get("error") or "".join(errors[:1]),
         "parameters": _parameter_rows(executed, path.stem),
         "origin": provenance.describe(),
-        "took": duration(known["seconds"]) if "seconds" in known else "",
+        "took": notebook.duration(known["seconds"]) if "seconds" in known else "",
         "metadata": {"name": path.stem},  # from which the exporter would make a title of its own
     }
     config = {

@@ -19,7 +19,6 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from temlib.files import InputError, nearest
@@ -28,7 +27,6 @@ from temlib.files import InputError, nearest
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", list: "a list"}
 
 _COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}]+\})?\s*$")
-_CLOSED = {"[]": "both", "[)": "left", "(]": "right", "()": "neither"}
 
 
 @dataclass(frozen=True)
@@ -56,17 +54,18 @@ class Parameter:
             should = f"be {KINDS[self.kind]} such as {self.default!r}"
         elif self.choices and value not in self.choices:
             should = f"be one of {', '.join(self.choices)}"
-        elif not self.choices and self.limits and value not in self._interval():
+        elif not self.choices and self.limits and not self._in_range(value):
             should = f"lie in {self.limits}"
         else:
             return value
         near = nearest(str(value), self.choices)
         raise InputError(f"{where}: '{self.name}' should {should}, but is {value!r}{near}.")
 
-    def _interval(self):
-        """Return a written range such as `(0, 1]` as an interval."""
+    def _in_range(self, value):
+        """Return whether a number lies in the written range, such as `(0, 1]`."""
         low, high = map(float, self.limits[1:-1].split(","))
-        return pd.Interval(low, high, _CLOSED[self.limits[0] + self.limits[-1]])
+        closed = [end for bracket, end in (("[", low), ("]", high)) if bracket in self.limits]
+        return low < value < high or value in closed
 
 
 def parse(source):
@@ -142,7 +141,10 @@ def read(path, declarations, *, changes=()):
         should = "map a parameter to a list of its values"
         raise InputError(f"{path}: 'matrix' should {should}, but is {matrix!r}.")
     for key, text in changes:
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {key}={text}: the value is not YAML; write it as in a file.") from None
         if key in matrix and isinstance(value, list):
             matrix[key] = value
         else:

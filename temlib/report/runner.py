@@ -30,7 +30,6 @@ TRAIN = ("3_train",)
 ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
 JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "costs.csv", "label_audit.csv")
-# How papermill is to work; the kernel is that of `_kernel_class`.
 PAPERMILL = {"kernel_name": "python3", "language": "python", "progress_bar": False, "coalesce_streams": True}
 
 
@@ -80,30 +79,25 @@ def check(files, *, changes=()):
 
     `changes` holds key and YAML value of each `--set`.
     """
+    from temlib import data, train
+
     declared = declarations()
+    defaults = {key: p.default for cell in declared.values() for key, p in cell.items()}
+    names = ("models", "primary", "particles", "task", "folds", "scale", "pixel_nm", "input_size")
     checked = [parameters.read(path, declared, changes=changes) for path in files]
     for settings in checked:
         if sum(other.run == settings.run for other in checked) > 1:
             same = "two of the files have this name, and a run is named after its file"
             raise InputError(f"{settings.run}: {same}; rename one.")
-    defaults = {key: p.default for cell in declared.values() for key, p in cell.items()}
-    for settings in checked:
-        _check_values(settings, defaults)
+        settings.values.update(notebook.with_paths(settings.values, settings.path.parent))
+        fixed = {name: settings.values.get(name, defaults[name]) for name in names}
+        # As the notebooks will, so that a fault shows before any kernel starts.
+        for combination in settings.combinations(names):
+            values = notebook.with_paths(fixed | combination, settings.path.parent)
+            train.check_models(values.pop("models"), values.pop("primary"), where=settings.path)
+            if values["particles"] != "simulated":
+                data.check(**values)
     return checked
-
-
-def _check_values(settings, defaults):
-    """Check models and the user's own data as the notebooks will, so that a fault shows before any kernel starts."""
-    from temlib import data, train
-
-    settings.values.update(notebook.with_paths(settings.values, settings.path.parent))
-    names = ("models", "primary", "particles", "task", "folds", "scale", "pixel_nm", "input_size")
-    fixed = {name: settings.values.get(name, defaults[name]) for name in names}
-    for combination in settings.combinations(names):
-        values = notebook.with_paths(fixed | combination, settings.path.parent)
-        train.check_models(values.pop("models"), values.pop("primary"), where=settings.path)
-        if values["particles"] != "simulated":
-            data.check(**values)
 
 
 def plan(settings, *, only=()):
@@ -133,16 +127,8 @@ def plan(settings, *, only=()):
 def execute(settings, *, only=(), output=None, force=False, show=lambda step: None):
     """Run the notebooks of one parameter file, write their reports, and return the steps with their status.
 
-    Parameters
-    ----------
-    settings, only
-        See `plan`.
-    output : Path, optional
-        Folder that stands in for `reports/`.
-    force : bool
-        Run again what is finished and unchanged.
-    show : callable
-        Gets each step when it begins and when it ends, from the thread that it runs in.
+    The folder `output` stands in for `reports/`; `force` runs again what is finished and unchanged; `show` gets each step
+    when it begins and when it ends, from the thread that it runs in. For `only` see `plan`.
     """
     reports = Path(output).resolve() if output else notebook.reports_folder()
     folder = reports / settings.run
@@ -153,7 +139,9 @@ def execute(settings, *, only=(), output=None, force=False, show=lambda step: No
     write_text(folder / "parameters.yaml", _as_yaml(settings))
     started = time.time()
 
-    def finish(step):
+    def finish(step, before):
+        for future in before:
+            future.result()  # raises what it raised
         if step.notebook in ON_REQUEST:
             join_tables(folder, steps)
         step.fingerprint = fingerprint(step, folder)
@@ -187,21 +175,15 @@ def _in_two_lanes(steps, finish):
     The first error of a step, or Ctrl-C, ends the run and all its kernels.
     """
     ended = {}  # the future of each step
-
-    def follow(step, needed):
-        for future in needed:
-            future.result()  # raises what it raised
-        finish(step)
-
     with ThreadPoolExecutor(1) as training, ThreadPoolExecutor(1) as beside:
         try:
             # What waits for a training does not hold up what need not.
             for step in sorted(steps, key=lambda step: (step.notebook in ON_REQUEST, step.notebook in READS)):
-                needed = [ended[step.reads.label]] if step.reads else []
+                before = [ended[step.reads.label]] if step.reads else []
                 if step.notebook in ON_REQUEST:
-                    needed = list(ended.values())
+                    before = list(ended.values())
                 lane = training if step.notebook in TRAIN else beside
-                ended[step.label] = lane.submit(follow, step, needed)
+                ended[step.label] = lane.submit(finish, step, before)
             left = set(ended.values())
             while left:
                 # Windows hears Ctrl-C only between two waits.

@@ -38,6 +38,8 @@ def test_parse_reads_meaning_limits_and_choices():
         ("epochs: true", "whole number"),
         ("epochs: 0", r"\[1, 100\]"),
         ("rate: 0", r"\(0, 1\]"),
+        ("rate: 1.1", r"\(0, 1\]"),
+        ("rate: .nan", r"\(0, 1\]"),
         ("how: oversampel", "the nearest is 'oversample'"),
         ("epochs: 3\nepochs: 4", "stands twice"),
         ("epochs: [", "not YAML"),
@@ -68,6 +70,8 @@ def test_a_set_value_replaces_the_matrix(tmp_path, declared):
     fixed = parameters.read(path, declared, changes=[("epochs", "5")])
     assert (fixed.values, fixed.matrix) == ({"epochs": 5}, {})
     assert parameters.read(path, declared, changes=[("epochs", "[7]")]).matrix == {"epochs": [7]}
+    with pytest.raises(InputError, match="--set models=.a: the value is not YAML"):
+        parameters.read(path, declared, changes=[("models", "[a")])
 
 
 def test_combinations_follow_the_declared_axes(tmp_path, declared):
