@@ -9,11 +9,9 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
-from temlib.report import notebook
+from temlib.report.notebook import CHECKOUT, NOTEBOOKS
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 SETTINGS = (
     # Every cell is in the page, not only those in view, so that a test can wait for all of them.
     ("notebook-extension", "tracker", {"windowingMode": "none", "autoStartDefaultKernel": True}),
@@ -83,7 +81,7 @@ class Lab:
 def jupyterlab(folder):
     """Serve copies of the notebooks from `folder`, with settings, runs and workspaces below it, and yield a `Lab`."""
     served, home = folder / "notebooks", folder / "home"
-    shutil.copytree(notebook.NOTEBOOKS, served, ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(NOTEBOOKS, served, ignore=shutil.ignore_patterns(".*"))
     for extension, name, values in SETTINGS:
         path = home / "settings" / "@jupyterlab" / extension / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,25 +90,15 @@ def jupyterlab(folder):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     paths = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    environment = {
-        **os.environ,
-        **{name: str(home / name.lower()) for name in paths},
+    environment = os.environ | {name: str(home / name.lower()) for name in paths}
+    environment |= {
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "TEMLIB_REPORTS": str(folder / "reports"),
         "PYTHONPATH": os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")]),
     }
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--no-browser",
-        "--ip=127.0.0.1",
-        f"--port={port}",
-        "--allow-root",
-        "--IdentityProvider.token=",
-        "--ServerApp.password=",
-        f"--ServerApp.root_dir={served}",
-    ]
+    options = [f"--port={port}", "--ip=127.0.0.1", "--no-browser", "--allow-root"]
+    options += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={served}"]
+    command = [sys.executable, "-m", "jupyterlab", *options]
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:

@@ -93,19 +93,8 @@ def test_plain_papermill_works_from_anywhere(tmp_path, monkeypatch, elsewhere):
     monkeypatch.setenv("TEMLIB_REPORTS", str(tmp_path / "reports"))
     where = tmp_path if elsewhere else CHECKOUT
     notebook = NOTEBOOKS / "1_explore.ipynb" if elsewhere else "notebooks/1_explore.ipynb"
-    command = [
-        sys.executable,
-        "-m",
-        "papermill",
-        str(notebook),
-        str(tmp_path / "out.ipynb"),
-        "-p",
-        "count",
-        "200",
-        "-k",
-        "python3",
-        "--no-progress-bar",
-    ]
+    options = ["-p", "count", "200", "-k", "python3", "--no-progress-bar"]
+    command = [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb"), *options]
     done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     outputs = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", [])]

@@ -16,19 +16,9 @@ REQUEST = re.compile(
 )
 
 # The quick run as small as it still learns something.
-TINY = [
-    word
-    for pair in (
-        "count=240",
-        "epochs=1",
-        "folds=2",
-        "models=[residual, svm_texture]",
-        "primary=residual",
-        "input_size=24",
-        "pixel_nm=5",
-    )
-    for word in ("--set", pair)
-]
+SMALL = ["count=240", "epochs=1", "folds=2", "models=[residual, svm_texture]", "primary=residual"]
+SMALL += ["input_size=24", "pixel_nm=5"]
+TINY = [word for pair in SMALL for word in ("--set", pair)]
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +94,15 @@ def test_the_frames_of_notebook_2_move_offline(reports, chromium):
 
 def test_pages_of_simulated_particles_say_so(reports):
     """A report about simulated particles says it."""
-    for page in [*reports.rglob("[1-4]_*.html")]:
+    for page in reports.rglob("[1-4]_*.html"):
         assert "Simulated data" in page.read_text(encoding="utf-8"), page
 
 
 def test_an_unchanged_run_is_kept(reports):
     """A second run with the same parameters executes nothing, and says so in one line."""
     before = {p: p.stat().st_mtime_ns for p in reports.rglob("7_*.ipynb")}
-    result = CliRunner().invoke(
-        main, ["run", "parameters/quick.yaml", *TINY, "--only", "7", "--output", str(reports)]
-    )
+    options = ["--only", "7", "--output", str(reports)]
+    result = CliRunner().invoke(main, ["run", "parameters/quick.yaml", *TINY, *options])
     assert result.exit_code == 0 and "= 7_software · 0:00 · unchanged, kept\n" in result.output
     assert {p: p.stat().st_mtime_ns for p in reports.rglob("7_*.ipynb")} == before
 
@@ -128,9 +117,8 @@ def test_bad_data_stop_before_any_notebook(study, tmp_path):
 def test_a_failed_notebook_keeps_its_page_and_tells(study, tmp_path):
     """Without predictions notebook 4 fails, keeps its page with the error on top, and the index says so."""
     (tmp_path / "mine.yaml").write_text("particles: manifest.csv\ntask: content\nfolds: 2\n")
-    result = CliRunner().invoke(
-        main, ["run", str(tmp_path / "mine.yaml"), "--only", "4", "--output", str(tmp_path / "out")]
-    )
+    options = ["--only", "4", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "mine.yaml"), *options])
     assert result.exit_code == 2
     page = (tmp_path / "out" / "mine" / "4_evaluate.html").read_text(encoding="utf-8")
     assert "stopped with an error" in page and "run the notebook 3_train first" in page

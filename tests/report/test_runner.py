@@ -158,11 +158,8 @@ def test_provenance_keeps_what_an_earlier_call_did(tiny):
 def test_force_runs_again_and_a_foreign_folder_is_refused(tiny):
     """`force` executes what is unchanged; a folder that holds something else is not written into."""
     settings = tiny({"1_explore": ""})
-    assert [report.execute(settings, force=force)[0].status for force in (False, False, True)] == [
-        "done",
-        "kept",
-        "done",
-    ]
+    states = [report.execute(settings, force=force)[0].status for force in (False, False, True)]
+    assert states == ["done", "kept", "done"]
     (report.reports_folder() / "mine" / "parameters.yaml").unlink()
     with pytest.raises(InputError, match="is not a run of temlib"):
         report.execute(settings)
