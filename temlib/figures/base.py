@@ -22,20 +22,13 @@ DPI = 110
 
 
 class Note:
-    """Sentences that a notebook shows.
+    """Sentences that a notebook shows: `lines`, or a plain one called `otherwise` where there are none.
 
-    Parameters
-    ----------
-    lines : list of str
-    otherwise : str
-        A plain sentence for where there are no lines; where it is given, lines are a notice.
-    kind : {"answer", "notice", "simulated", ""}, optional
-        The first line large, a box of either kind, or plain.
+    `kind` is "answer", whose first line is large, "notice" or "simulated", which are boxes, or "", which is plain.
     """
 
-    def __init__(self, lines, otherwise="", *, kind=None):
-        self.lines = list(lines)
-        self.kind = kind if kind is not None else "notice" if otherwise else "answer"
+    def __init__(self, lines, kind="answer", *, otherwise=""):
+        self.lines, self.kind = list(lines), kind
         if otherwise and not self.lines:
             self.lines, self.kind = [otherwise], ""
 
@@ -70,7 +63,7 @@ class Table:
 
     def _repr_html_(self):
         if self.table.empty and (self.otherwise or not len(self.table.columns)):
-            return Note([], self.otherwise)._repr_html_()
+            return Note([], otherwise=self.otherwise)._repr_html_()
         table = self.table.round(self.digits).rename_axis(columns=None)
         # Not pandas' Styler: it writes every number of a table with the same decimals, counts too.
         with pd.option_context("display.max_colwidth", None):

@@ -90,7 +90,7 @@ def curves(table):
     """Draw ROC and precision–recall curves of `evaluate.curves`: a column a class, a line with its band a model."""
     classes, models = list(table["class"].unique()), list(table["model"].unique())
     if not models:
-        return Note([_NO_PROBABILITIES], kind="notice")
+        return Note([_NO_PROBABILITIES], "notice")
 
     def draw(table):
         figure, axes = figure_of(2, len(classes), width=1 + 3.2 * len(classes), height=6.4, squeeze=False)
@@ -122,7 +122,7 @@ def reliability(before, after):
     frame = pd.concat([rows.assign(probabilities=kind) for kind, rows in kinds.items()], ignore_index=True)
     models = list(frame["model"].unique())
     if not models:
-        return Note([_NO_PROBABILITIES], kind="notice")
+        return Note([_NO_PROBABILITIES], "notice")
 
     def draw(axis, part):
         look = {"by": "probabilities", "names": list(kinds), "palette": ("#888888", COLOURS[0])}
@@ -152,7 +152,7 @@ def risk(table):
     """Draw the share of errors when only the surest particles are predicted, from `evaluate.coverage_risk`."""
     models = list(table["model"].unique())
     if not models:
-        return Note([_NO_PROBABILITIES], kind="notice")
+        return Note([_NO_PROBABILITIES], "notice")
 
     look = {"by": "model", "marker": "o", "ms": 3}
     label = {
@@ -178,7 +178,7 @@ def cases(examples, table, *, title, most=12):
     frame = table[table["particle"].isin(examples.images.keys())].head(most).reset_index(drop=True)
     if frame.empty:
         missing = f"{len(table):,}, but the run keeps no copies of particles (examples.npz)"
-        return Note([f"{title}: {'there are none' if table.empty else missing}."], kind="notice")
+        return Note([f"{title}: {'there are none' if table.empty else missing}."], "notice")
 
     def draw(frame):
         cells = [(examples.images[row.particle], row.words) for row in frame.itertuples()]
@@ -208,7 +208,7 @@ def attention(examples, model, truths, *, most=6):
     places = np.flatnonzero((examples.table["model"] == model).to_numpy())
     if not len(places):
         why = "no attention maps were kept (an SVM has none; a network leaves them when notebook 3 trains it)"
-        return Note([f"{model}: {why}."], kind="notice")
+        return Note([f"{model}: {why}."], "notice")
     order = sorted(places, key=lambda i: str(truths.get(examples.table["particle"].iloc[i])))
     chosen = [order[k] for k in np.unique(np.linspace(0, len(order) - 1, most).astype(int))]
     frame = examples.table.iloc[chosen].reset_index(drop=True)

@@ -227,7 +227,7 @@ def odd_micrographs(data, table, *, each=6, seed=0):
     """Show particles of micrographs that differ in the table of `explore.per_micrograph`, below ordinary ones."""
     marked = _odd(table)
     if not marked.any():
-        return Note([], "No micrograph stands out, so there is none to show.")
+        return Note(["No micrograph stands out, so there is none to show."], "")
     usual = table.loc[~marked].nlargest(2, "particles")
     chosen = pd.concat([usual.assign(why="usual"), table[marked].head(SHOWN).assign(why="differs")])
     rng, rows = np.random.default_rng(seed), []
@@ -246,7 +246,7 @@ def odd_micrographs(data, table, *, each=6, seed=0):
 def pairs(data, table, *, most=6):
     """Show the first pairs of the table of `explore.near_duplicates`, one particle above the other."""
     if table.empty:
-        return Note([], "No two particles of different micrographs look alike, so there is no pair to show.")
+        return Note(["No two particles of different micrographs look alike, so there is no pair to show."], "")
     frame = table.head(most)
 
     def draw(frame):
@@ -271,9 +271,9 @@ def _row(data):
 def disagreements(data, found, *, most=12):
     """Show particles on which annotators differ, with the label of each; `found` is of `data.agreement`, or None."""
     if found is None:
-        return Note([], "One label a particle: there is no disagreement to show.")
+        return Note(["One label a particle: there is no disagreement to show."], "")
     if found.disagreements.empty:
-        return Note([], f"The annotators of {found.task} agree on every particle.")
+        return Note([f"The annotators of {found.task} agree on every particle."], "")
     frame = found.disagreements.head(most)
 
     def draw(frame):
@@ -295,7 +295,7 @@ def disagreements(data, found, *, most=12):
 def leakage(predictions, task):
     """Draw the balanced accuracy of a split at random beside that of whole micrographs, from `explore.leakage`."""
     if predictions is None:
-        return Note([], f"{task}: too few micrographs, or of a class, to compare the two splits.")
+        return Note([f"{task}: too few micrographs, or of a class, to compare the two splits."], "")
     scores, difference = explore.leaked(predictions, task)
 
     def draw(axis, scores):
@@ -324,7 +324,7 @@ def leakage(predictions, task):
 def stages(data, *, seed=1):
     """Show one particle at every stage of the simulation, or a sentence where `data` was not simulated."""
     if not data.simulated:
-        return Note([], _NOT_SIMULATED)
+        return Note([_NOT_SIMULATED], "")
     steps, pixel_nm = simulate.stages(seed), simulate.PRESETS["talos200"].pixel_nm
 
     def draw(table):
@@ -351,7 +351,7 @@ def stages(data, *, seed=1):
 def thon_rings(data, *, seed=1):
     """Show the power spectrum of simulated ice with the zeros of theory, or a sentence where not simulated."""
     if not data.simulated:
-        return Note([], _NOT_SIMULATED)
+        return Note([_NOT_SIMULATED], "")
     zeros = simulate.thon_rings(seed=seed)
     spectrum = zeros.attrs["spectrum"]
 

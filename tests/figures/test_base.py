@@ -11,21 +11,20 @@ from temlib.figures import COLOURS, Note, Table, base
     ("note", "page"),
     [
         (Note(["One.", "a < b"]), '<p class="answer">One.</p><p>a &lt; b</p>'),
-        (Note(["One."], kind="simulated"), '<div class="simulated">One.</div>'),
+        (Note(["One."], "simulated"), '<div class="simulated">One.</div>'),
         (
-            Note(["One.", "Two."], kind="notice"),
+            Note(["One.", "Two."], "notice"),
             '<div class="notice"><ul><li>One.</li><li>Two.</li></ul></div>',
         ),
-        (Note(["One."], "None."), '<div class="notice">One.</div>'),
-        (Note(["One."], "None.", kind=""), "<p>One.</p>"),
-        (Note([], "None."), "<p>None.</p>"),
-        (Note(["One.", "Two."], kind=""), "<ul><li>One.</li><li>Two.</li></ul>"),
+        (Note(["One."], "", otherwise="None."), "<p>One.</p>"),
+        (Note([], "notice", otherwise="None."), "<p>None.</p>"),
+        (Note(["One.", "Two."], ""), "<ul><li>One.</li><li>Two.</li></ul>"),
         (Note([]), ""),
-        (Note([], kind="notice"), ""),
+        (Note([], "notice"), ""),
     ],
 )
 def test_a_note_is_large_or_boxed_or_plain(note, page):
-    """The first line large without a kind; a notice where it has an alternative; else the alternative, or nothing."""
+    """The first line large without a kind; without lines, the alternative, plain, or nothing."""
     assert note._repr_html_() == page
 
 
