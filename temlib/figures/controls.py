@@ -7,13 +7,15 @@ viewer without a kernel) shows the frames, which a row of radio buttons moves wi
 import base64
 import io
 import itertools
-from dataclasses import dataclass, replace
+from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
+from skimage.measure import block_reduce
 
 from temlib.figures.augment import still
 
@@ -34,15 +36,8 @@ MOST = 128  # rows and columns of a frame in HTML, so that a report can be maile
 _marks = itertools.count()
 
 
-@dataclass(frozen=True)
-class Film:
-    """Frames of one control: its name, one label a frame, which frame is shown first, and what is seen."""
-
-    name: str
-    labels: list
-    frames: np.ndarray  # (n, rows, columns)
-    first: int
-    alt: str
+# One control: its name, a label a frame, the frames (n, rows, columns), which is shown first, and what is seen.
+Film = namedtuple("Film", "name, labels, frames, first, alt")
 
 
 class Explorer:
@@ -101,9 +96,8 @@ class Explorer:
         return Sliders(self.images, self.augmentation, self.seed)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        live = self.live()._repr_mimebundle_(include=include, exclude=exclude)
-        live = live[0] if isinstance(live, tuple) else live
-        return {**(live or {}), "text/html": self.html(), "text/plain": "Sliders for each transform."}
+        live = self.live()._repr_mimebundle_()
+        return live | {"text/html": self.html(), "text/plain": "Sliders for each transform."}
 
 
 class Sliders(ipywidgets.HBox):
@@ -119,17 +113,15 @@ class Sliders(ipywidgets.HBox):
             self.sliders[column] = ipywidgets.FloatSlider(**reach, description=f"{name}, {unit}", **wide)
         for column, words in {"flip_rows": "upside down", "flip_columns": "left and right"}.items():
             self.sliders[column] = ipywidgets.Checkbox(False, description=words, **wide)
-        orders = {"options": [(words.split()[0], order) for words, order in ORDERS.items()]}
-        style = names | {"button_width": "4.5rem"}
-        self.order = ipywidgets.ToggleButtons(
-            **orders, value=augmentation.order, description="interpolation", style=style
-        )
+        orders = [(words.split()[0], order) for words, order in ORDERS.items()]
+        look = {"description": "interpolation", "style": names | {"button_width": "4.5rem"}}
+        self.order = ipywidgets.ToggleButtons(options=orders, value=augmentation.order, **look)
         self.particle = ipywidgets.IntSlider(0, min=0, max=len(images) - 1, description="particle", **wide)
-        self.new = ipywidgets.Button(icon="random", layout=layout(width="13rem"))
+        words, wide = f"New draw (seed {seed})", layout(width="13rem")
+        self.new = ipywidgets.Button(description=words, icon="random", layout=wide)
         self.still = ipywidgets.Button(description="As it is", icon="undo")
         self.picture = ipywidgets.Image(format="png", layout=layout(width="100%", max_width="40rem"))
         self.picture.add_class("temlib-picture")
-        self.new.description = f"New draw (seed {seed})"
         self.new.on_click(self._draw)
         self.still.on_click(lambda button: self._set(still(1)))
         buttons = ipywidgets.HBox([self.new, self.still], layout=layout(margin="0.4rem 0"))
@@ -178,7 +170,5 @@ def _png(image):
 
 def _reduced(frames):
     """Average blocks of pixels where frames have more than `MOST`."""
-    n, rows, columns = frames.shape
-    k = -(-max(rows, columns) // MOST)
-    frames = frames[:, : rows // k * k, : columns // k * k]
-    return frames.reshape(n, rows // k, k, columns // k, k).mean(axis=(2, 4))
+    k = -(-max(frames.shape[1:]) // MOST)
+    return block_reduce(frames, (1, k, k), np.mean)
