@@ -6,7 +6,7 @@ import seaborn as sns
 from skimage.util import montage
 
 from temlib.augment import NEUTRAL, resampled_ways
-from temlib.figures.base import COLOURS, Picture, colours, grid, on_axes
+from temlib.figures.base import Picture, grid, on_axes
 
 # What a column of a table of transforms is called on an axis.
 _AXES = {
@@ -33,9 +33,8 @@ def each_transform(image, augmentation):
         given = getattr(augmentation, name)
         flips = isinstance(given, bool)
         values = [False, True] if flips else np.linspace(*given, 7)
-        moved = augmentation.apply(
-            np.repeat(image[None], len(values), 0), still(len(values), **{column: values})
-        )
+        table = still(len(values), **{column: values})
+        moved = augmentation.apply(np.repeat(image[None], len(values), 0), table)
         rows += [(name, float(value)) for value in values]
         cells += zip(moved, ["as it is", "flipped"] if flips else [f"{value:.3g}" for value in values])
         cells += [None] * (-len(cells) % 7)
@@ -74,13 +73,14 @@ def drawn(transforms):
     flips = transforms[["flip_rows", "flip_columns"]].mean()
 
     def draw(axis, part):
-        sns.histplot(part["value"], bins=12, color=COLOURS[0], alpha=1, ax=axis)
+        sns.histplot(part["value"], bins=12, color="C0", alpha=1, ax=axis)
         axis.tick_params(labelsize=7)
 
     size = {"across": len(_AXES), "width": 1.9, "height": 1.9}
+    plot = on_axes(draw, "transform", share=True, ylabel="images", **size)
     return Picture(
         frame,
-        on_axes(draw, "transform", titles=_AXES, share=True, ylabel="images", **size),
+        lambda frame: plot(frame.replace({"transform": _AXES})),
         "Five histograms, each about flat from one end of its transform's range to the other.",
         f"n = {len(transforms):,} draws; {flips['flip_rows']:.0%} are flipped upside down, {flips['flip_columns']:.0%} left and right.",
     )
@@ -97,17 +97,14 @@ def interpolations(image):
         frame,
         lambda frame: grid([(results[name], name) for name in frame["method"]], len(frame))[0],
         "One particle six times: as it is, then turned; the chained linear one is the most blurred.",
-        "One particle (n = 1), turned by 30°, sheared by 0.05 rad, zoomed to 0.97 and shifted by half a pixel: in one pass, or chained as "
-        "flip, zoom, shear, rotation and shift one after the other.",
+        "One particle (n = 1): 30°, shear of 0.05 rad, zoom to 0.97, shift by half a pixel; chained: flip, zoom, shear, rotation, shift.",
     )
 
 
 def _lines(axis, table, y, by):
     """Draw lines over the frequency, those of chained resampling dashed."""
-    names = table[by].unique()
-    dashes = {name: (3, 1.5) if "chained" in name else "" for name in names}
-    look = {"hue": by, "style": by, "dashes": dashes, "palette": colours(len(names)), "errorbar": None}
-    sns.lineplot(table, x="frequency", y=y, ax=axis, **look)
+    dashes = {name: (3, 1.5) if "chained" in name else "" for name in table[by].unique()}
+    sns.lineplot(table, x="frequency", y=y, hue=by, style=by, dashes=dashes, errorbar=None, ax=axis)
 
 
 def detail(curves):
@@ -123,22 +120,22 @@ def detail(curves):
         curves,
         on_axes(draw, legend="lower left", xlim=(0, 0.5), ylim=(0, 1.05), **label),
         "Curves that fall with frequency: one cubic pass stays highest, chained linear passes fall first.",
-        f"Plane waves of random direction and phase (n = {int(curves.attrs.get('count', 0))} for each frequency) under the drawn transforms, "
-        "compared with the same transform of the formula.",
+        f"Plane waves of random direction and phase, n = {curves.attrs['count']} for each frequency, against the formula's transform.",
     )
 
 
 def spectra(tables):
     """Show the power spectra of images treated in several ways, a dict of `augment.power_curve` tables."""
+
+    def draw(axis, table):
+        _lines(axis, table, "power", "images")
+
     label = {"xlabel": "frequency, cycles per pixel", "ylabel": "power, squared robust units"}
     return Picture(
         pd.concat(tables, names=["images"]).reset_index("images"),
-        on_axes(
-            lambda axis, table: _lines(axis, table, "power", "images"), legend="best", yscale="log", **label
-        ),
+        on_axes(draw, legend="best", yscale="log", **label),
         "Power spectra on a log scale that agree at low frequency and fan out towards the Nyquist frequency.",
-        "Radial mean power of the particles of the mosaic; the higher a curve stays on the right, the more detail, and noise, has come "
-        "through.",
+        "Radial mean power of the particles of the mosaic: the higher on the right, the more detail, and noise, has come through.",
     )
 
 
@@ -156,6 +153,5 @@ def noise(curves, *, count):
         curves,
         on_axes(draw, legend="best", ylim=(0.4, 1.4), **label),
         "Ratio of noise power against frequency: about 0.8 untreated, closer to 1 conditioned.",
-        f"n = {count} images of white noise, the same draws for each; 1 means that a network cannot tell augmented noise from plain by its "
-        "spectrum.",
+        f"n = {count} images of white noise, the same draws for each; at 1 a spectrum cannot tell augmented noise from plain.",
     )

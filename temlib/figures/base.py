@@ -1,7 +1,7 @@
 """What all pictures share: their class, their style, and the ways in which most of them are drawn.
 
-Figures are made without pyplot, so that a notebook shows each of them once. Colours follow the order of the names that
-are drawn and begin again after seven, with another marker or another kind of line.
+Figures are made without pyplot, so that a notebook shows each of them once. Colours (matplotlib's "C0" to "C6") follow
+the order of the names that are drawn and begin again after seven, with another marker or another kind of line.
 """
 
 import base64
@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 
 # Okabe & Ito's palette, told apart by people of any colour vision (https://jfly.uni-koeln.de/color/).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DPI = 110
 
 
 class Note:
@@ -44,17 +43,10 @@ class Note:
 
 
 class Table:
-    """A table as a report shows it: without row numbers, a dash where there is nothing, folded where it is long.
+    """A table as a report shows it: without row numbers, a dash where there is nothing.
 
-    Parameters
-    ----------
-    table : DataFrame or None
-    otherwise : str
-        A sentence for where there is no table, or no row in it.
-    fold : str
-        A line that opens the table; empty shows it at once.
-    digits : int
-        Decimals, at most.
+    `otherwise` is a sentence for where there is no table, or no row in it; `fold` a line that opens a long table; numbers
+    have `digits` decimals at most.
     """
 
     def __init__(self, table, otherwise="", *, fold="", digits=3):
@@ -94,7 +86,7 @@ class Picture:
 
     def _repr_html_(self):
         buffer = io.BytesIO()
-        self.plot().savefig(buffer, format="png", dpi=DPI)
+        self.plot().savefig(buffer, format="png", dpi=110)
         data = base64.b64encode(buffer.getvalue()).decode()
         return (
             f'<figure><img src="data:image/png;base64,{data}" alt="{html.escape(self.alt)}">'
@@ -104,45 +96,37 @@ class Picture:
 
 def set_style():
     """Set the look that all pictures share."""
-    sns.set_theme(context="notebook", style="whitegrid", palette=COLOURS, font_scale=0.9)
+    # Three times, for seaborn takes another palette where names outnumber the colours.
+    sns.set_theme(context="notebook", style="whitegrid", palette=COLOURS * 3, font_scale=0.9)
     matplotlib.rcParams.update({"figure.constrained_layout.use": True, "axes.titlesize": "medium"})
 
 
-def colours(count):
-    """Return so many colours, the palette again and again."""
-    return [COLOURS[k % len(COLOURS)] for k in range(count)]
-
-
-def figure_of(rows=1, columns=1, *, width=8.0, height=3.2, **options):
-    """Return a Figure of `width` × `height` inches, and its axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, **options)
-
-
-def on_axes(draw, by="", *, titles=None, legend="", across=4, width=0, height=3.2, share=False, **words):
+def on_axes(draw, by="", *, legend="", across=4, width=0, height=3.2, share=False, **words):
     """Return a function that makes a Figure of a table by `draw(axis, table)`, with a panel for each value of `by`.
 
-    `legend` is its place on the first axis, or "outside"; sizes are those of a panel, titled by its value or what
-    `titles` calls it; `words` are labels and limits for `Axes.set`.
+    `legend` is its place on the first axis, or "outside"; sizes are those of a panel in inches; `words` are labels and
+    limits for `Axes.set`.
     """
 
     def plot(table):
         parts = list(table.groupby(by, sort=False, observed=True)) if by else [("", table)]
         columns = min(across, len(parts))
         rows = -(-len(parts) // columns)
-        size = {"width": columns * (width or (4 if by else 8)), "height": rows * height}
-        figure, axes = figure_of(rows, columns, squeeze=False, sharey=share, **size)
-        axes, labels = axes.ravel(), {"xlabel": "", "ylabel": ""}
+        size = columns * (width or (4 if by else 8)), rows * height
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=share).ravel()
         for axis, (name, part) in zip(axes, parts):
             draw(axis, part)
-            axis.set(title=(titles or {}).get(name, name), **words | (labels if by else {}))
+            axis.set(title=name, **words)
+            if by:
+                axis.set(xlabel="", ylabel="")
         for axis in axes[len(parts) :]:
             axis.set_axis_off()
         if by:
             figure.supxlabel(words.get("xlabel", ""), fontsize="medium")
             figure.supylabel(words.get("ylabel", ""), fontsize="medium")
         if legend == "outside":
-            legend_beside(figure, axes[0])
+            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
         elif legend:
             axes[0].legend(fontsize=8, loc=legend)
         return figure
@@ -150,20 +134,15 @@ def on_axes(draw, by="", *, titles=None, legend="", across=4, width=0, height=3.
     return plot
 
 
-def legend_beside(figure, axis):
-    """Name what is drawn on `axis` to the right of the figure's axes."""
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside right center", fontsize=8)
-
-
 def bands(axis, table, x, y, *, by, names=None, **options):
     """Draw a line with its band from `low` to `high` for each of the names in the column `by`."""
     for k, name in enumerate(table[by].unique() if names is None else names):
-        part, colour = table[table[by] == name], COLOURS[k % len(COLOURS)]
-        axis.plot(part[x], part[y], color=colour, ls=("-", "--", ":")[k // 7 % 3], label=name, **options)
-        axis.fill_between(part[x], part["low"], part["high"], color=colour, alpha=0.2, lw=0)
+        part = table[table[by] == name]
+        axis.plot(part[x], part[y], f"C{k}", ls=("-", "--", ":")[k // 7 % 3], label=name, **options)
+        axis.fill_between(part[x], part["low"], part["high"], color=f"C{k}", alpha=0.2, lw=0)
 
 
-def dots(axis, table, at, value, *, by, names, sideways=False, joined=False, palette=COLOURS):
+def dots(axis, table, at, value, *, by, names, sideways=False, joined=False, palette=()):
     """Draw values with intervals from `low` to `high` over the column `at`, for each of the names in the column `by`.
 
     Words stand in the order in which they come, the names beside each other; so do names on a logarithmic axis.
@@ -178,9 +157,8 @@ def dots(axis, table, at, value, *, by, names, sideways=False, joined=False, pal
             place = rows[at] * (1.02**aside if axis.get_xscale() == "log" else 1)
         error = [(rows[value] - rows["low"]).clip(lower=0), (rows["high"] - rows[value]).clip(lower=0)]
         points = (rows[value], place, None, error) if sideways else (place, rows[value], error)
-        marker, line = "os^D"[k // 7 % 4], "-" if joined else ""
-        colour = palette[k % len(palette)]
-        axis.errorbar(*points, fmt=marker + line, color=colour, label=name, capsize=3, ms=5)
+        marker, colour = "os^D"[k // 7 % 4], palette[k] if palette else f"C{k}"
+        axis.errorbar(*points, fmt=marker + "-" * joined, color=colour, label=name, capsize=3, ms=5)
     if words and sideways:
         axis.set(yticks=range(len(words)), yticklabels=words, ylim=(len(words) - 0.5, -0.5))
     elif words:

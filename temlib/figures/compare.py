@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from temlib.figures.base import Note, Picture, colours, dots, on_axes
+from temlib.figures.base import Note, Picture, dots, on_axes
 
 
 def sweep(swept, axis, measure, *, log=False):
@@ -28,55 +28,34 @@ def sweep(swept, axis, measure, *, log=False):
 
 
 def learning(curves, swept, axis):
-    """Draw one model's learning curves for each value of a parameter, with the score that each led to.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        From `evaluate.learning`, of one model.
-    swept : DataFrame
-        The balanced accuracy of that model.
-    axis : str
-        The parameter.
-    """
+    """Draw one model's `evaluate.learning` for each value of the parameter `axis`, with the balanced accuracy `swept`."""
     others = list(curves.columns[2 : list(curves.columns).index("epoch")])
-    scored = {tuple(map(str, row[[axis, *others]])): row for _, row in swept.iterrows()}
-    count = len(curves[others].drop_duplicates()) if others else 1
+    keys = [axis, *others]
+    scored = {tuple(map(str, row[keys])): row for _, row in swept.iterrows()}
+    count = curves[keys].drop_duplicates()[axis].value_counts().max()
     highest = curves[["loss", "validation_loss"]].max().max() * (1.15 + 0.12 * count)  # room for the words
 
     def draw(panel, rows):
-        groups = list(rows.groupby(others, sort=False)) if others else [((), rows)]
-        for k, ((key, part), colour) in enumerate(zip(groups, colours(len(groups)))):
-            panel.plot(part["epoch"], part["loss"], color=colour, lw=1.4)
-            panel.plot(part["epoch"], part["validation_loss"], color=colour, lw=1.4, ls="--")
-            score = scored[tuple(map(str, (rows[axis].iloc[0], *key)))]
-            words = ", ".join(f"{name} {word}" for name, word in zip(others, key)) + (": " if key else "")
+        for k, (key, part) in enumerate(rows.groupby(keys, sort=False, observed=True)):
+            panel.plot(part["epoch"], part["loss"], f"C{k}-", lw=1.4)
+            panel.plot(part["epoch"], part["validation_loss"], f"C{k}--", lw=1.4)
+            score = scored[tuple(map(str, key))]
+            words = ", ".join(f"{name} {word}" for name, word in zip(others, key[1:])) + ": " * bool(others)
             words += f"{score['value']:.2f} ({score['low']:.2f}–{score['high']:.2f})"
             place = {"transform": panel.transAxes, "ha": "right", "va": "top", "fontsize": 7}
-            panel.text(0.97, 0.97 - 0.1 * k, words, color=colour, **place)
+            panel.text(0.97, 0.97 - 0.1 * k, words, color=f"C{k}", **place)
 
     look = {"across": 5, "width": 2.2, "height": 2.6, "share": True, "ylim": (0, highest)}
     return Picture(
         curves,
         on_axes(draw, axis, xlabel="epoch", ylabel="loss", **look),
-        f"Training and validation loss by epoch, a panel a value of {axis.replace('_', ' ')}, with the balanced accuracy.",
-        "Solid: training loss (smoothed labels, augmented); dashed: validation loss; means over folds and seeds. Numbers: balanced accuracy "
-        f"of held-out particles with its 95 % interval by micrograph. {_caption(swept)}",
+        f"Training (solid) and validation loss by epoch, a panel a value of {axis.replace('_', ' ')}, with the balanced accuracy.",
+        f"Means over folds and seeds, training loss of smoothed labels; numbers: balanced accuracy. {_caption(swept)}",
     )
 
 
 def label_curve(curve, needed, *, target):
-    """Draw the score against the number of labels with the fitted power law of each model.
-
-    Parameters
-    ----------
-    curve : DataFrame or None
-        From `evaluate.with_labels`.
-    needed : DataFrame or None
-        From `evaluate.labels_needed`.
-    target : float
-        Balanced accuracy, in (0, 1).
-    """
+    """Draw the score of `evaluate.with_labels`, if any, and the power laws of `evaluate.labels_needed` for a `target`."""
     if curve is None or curve.empty:
         return Note(["This run does not sweep labels."], "")
     models = list(curve["model"].unique())
@@ -86,11 +65,10 @@ def label_curve(curve, needed, *, target):
         dots(panel, part, "labelled", "value", by="model", names=models)
         n = np.geomspace(part["labelled"].min(), 2 * part["labelled"].max())
         fits = needed[needed["task"] == part["task"].iloc[0]].set_index("model")
-        for name, colour in zip(models, colours(len(models))):
+        for k, name in enumerate(models):
             if name in fits.index:
-                panel.plot(
-                    n, 1 - fits.loc[name, "a"] * n ** -fits.loc[name, "b"], color=colour, lw=1, ls="--"
-                )
+                a, b = fits.loc[name, ["a", "b"]]
+                panel.plot(n, 1 - a * n**-b, f"C{k}--", lw=1)
         panel.axhline(target, color="black", lw=0.8, ls=":")
 
     label = {"xlabel": "labelled particles in training and validation", "ylabel": "balanced accuracy"}
@@ -117,7 +95,7 @@ def _logarithmic(panel, values):
 def _caption(swept):
     seeds = int(swept["seeds"].max())
     mean = f" Means over {seeds} seeds; a particle counts once." if seeds > 1 else ""
+    n, micrographs = int(swept["n"].max()), int(swept["micrographs"].max())
     return (
-        f"Held-out particles with 95 % intervals by micrograph; n up to {int(swept['n'].max()):,} in {int(swept['micrographs'].max())} "
-        f"micrographs.{mean}"
+        f"Held-out particles, 95 % intervals by micrograph; n up to {n:,} in {micrographs} micrographs.{mean}"
     )

@@ -7,25 +7,19 @@ Their tables are those of `evaluate`, with intervals in `low` and `high`, `n` pa
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
-from temlib.figures.base import COLOURS, Note, Picture, bands, dots, figure_of, grid, legend_beside, on_axes
+from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
 
 _NO_PROBABILITIES = "No model gives probabilities that sum to 1 for every held-out particle."
 _AXES = {
     "ROC": {"xlabel": "false positive rate", "ylabel": "TPR"},
     "precision–recall": {"xlabel": "TPR (recall)", "ylabel": "PPV (precision)"},
 }
-ACROSS = 6  # particles in a row
 
 
 def confusions(matrices):
-    """Draw confusion matrices side by side: counts, coloured by the share of the true class.
-
-    Parameters
-    ----------
-    matrices : dict of str to DataFrame
-        For each model, truth × predicted counts.
-    """
+    """Draw truth × predicted counts of each model, a dict of DataFrames, coloured by the share of the true class."""
     counts = {name: matrix.rename_axis("truth", axis=0).stack() for name, matrix in matrices.items()}
     frame = pd.concat(counts, names=["model", "truth", "predicted"]).rename("particles").reset_index()
     frame = frame[["truth", "predicted", "particles", "model"]]
@@ -37,6 +31,7 @@ def confusions(matrices):
         words = matrix.astype(str) + "\n" + share.map("{:.0%}".format)
         look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False, "annot_kws": {"fontsize": 8}}
         sns.heatmap(share, annot=words, fmt="", square=True, ax=axis, **look)
+        # Seaborn would write white on the middle blues, too faint to read.
         for text, value in zip(axis.texts, share.to_numpy().ravel()):
             text.set_color("white" if value > 0.7 else "black")
         axis.set_xticks(axis.get_xticks(), matrix.columns, rotation=25, ha="right", rotation_mode="anchor")
@@ -49,40 +44,30 @@ def confusions(matrices):
         frame,
         on_axes(draw, "model", **look),
         f"Confusion matrices of {', '.join(matrices)} side by side, truth in rows, prediction in columns.",
-        f"Held-out particles: count, and share of the true class (which the colour shows too); n = {n:,} for each model.",
+        f"Held-out particles: count, and share of the true class, which is the colour too; n = {n:,} for each model.",
     )
 
 
-def estimates(measures, measure, *, lines=None):
-    """Draw one measure of every model and class with its interval.
-
-    Parameters
-    ----------
-    measures : DataFrame
-        Rows of `evaluate.table`.
-    measure : str
-    lines : dict of str to float, optional
-        Named vertical lines, such as chance or what annotators reach.
-    """
+def estimates(measures, measure, *, lines=()):
+    """Draw one measure of every model and class of `evaluate.table`; `lines` are values by the names of vertical lines."""
     frame = measures[measures["measure"] == measure].reset_index(drop=True)
 
     def draw(axis, frame):
         models = list(frame["model"].unique())
         dots(axis, frame, "class", "value", by="model", names=models, sideways=True)
-        for k, (name, value) in enumerate((lines or {}).items()):
-            style = {"color": "black", "lw": 1.2, "ls": ("--", ":", "-.")[k % 3]}
-            axis.axvline(value, label=f"{name} ({value:.2f})", **style)
+        for k, name in enumerate(lines):
+            label, style = f"{name} ({lines[name]:.2f})", ("--", ":", "-.")[k % 3]
+            axis.axvline(lines[name], label=label, color="black", lw=1.2, ls=style)
 
     look = {"height": max(2.3, 0.9 + 0.22 * len(frame)), "legend": "outside", "xlim": (-0.02, 1.02)}
-    name = measure[0].upper() + measure[1:]
     rows = frame[["model", "class", "value"]].to_numpy()
     found = "; ".join(f"{model}, {label}: {value:.2f}" for model, label, value in rows)
     n, micrographs = (int(frame[column].max()) if len(frame) else 0 for column in ("n", "micrographs"))
     return Picture(
         frame,
         on_axes(draw, xlabel=measure, **look),
-        f"{name} as points with intervals. {found}.",
-        f"{name} on held-out particles with 95 % intervals that respect micrographs; n up to {n:,}, {micrographs} micrographs.",
+        f"Points of {measure} with intervals: {found}.",
+        f"Held-out particles, 95 % intervals that respect micrographs; n up to {n:,} in {micrographs} micrographs.",
     )
 
 
@@ -93,7 +78,8 @@ def curves(table):
         return Note([_NO_PROBABILITIES], "notice")
 
     def draw(table):
-        figure, axes = figure_of(2, len(classes), width=1 + 3.2 * len(classes), height=6.4, squeeze=False)
+        figure = Figure(figsize=(1 + 3.2 * len(classes), 6.4), layout="constrained")
+        axes = figure.subplots(2, len(classes), squeeze=False)
         for row, (curve, words) in zip(axes, _AXES.items()):
             for axis, label in zip(row, classes):
                 part = table[(table["curve"] == curve) & (table["class"] == label)]
@@ -103,14 +89,13 @@ def curves(table):
                 axis.plot([0, 1], chance, color="black", lw=1, ls="--")
                 axis.set(**words, xlim=(0, 1), ylim=(0, 1.02))
                 axis.set_title(f"{label} ({positives} of {n})" if curve == "ROC" else "")
-        legend_beside(figure, axes[0, 0])
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
         return figure
 
     return Picture(
         table,
         draw,
-        f"ROC curves above and precision–recall curves below, of {', '.join(models)}, with shaded bands; one column each for "
-        f"{', '.join(classes)}.",
+        f"ROC curves above precision–recall curves of {', '.join(models)} with bands; columns: {', '.join(classes)}.",
         f"Bands: about 95 % at each point by itself, whole micrographs resampled ({int(table['micrographs'].max())}). Dashed: what a random "
         "classifier reaches. In brackets: truly positive particles of all, n.",
     )
@@ -125,26 +110,19 @@ def reliability(before, after):
         return Note([_NO_PROBABILITIES], "notice")
 
     def draw(axis, part):
-        look = {"by": "probabilities", "names": list(kinds), "palette": ("#888888", COLOURS[0])}
-        dots(axis, part, "confidence", "right", **look)
+        look = {"names": list(kinds), "palette": ("#888888", "C0")}
+        dots(axis, part, "confidence", "right", by="probabilities", **look)
         axis.plot([0, 1], [0, 1], color="black", lw=1, ls="--")
 
     label = {"xlabel": "mean probability of the predicted class", "ylabel": "share predicted correctly"}
-    look = {
-        "width": 3.2,
-        "height": 3.4,
-        "share": True,
-        "legend": "upper left",
-        "xlim": (0, 1),
-        "ylim": (0, 1.02),
-    }
+    look = {"width": 3.2, "height": 3.4, "share": True, "legend": "upper left"}
+    n = int(after.groupby("model")["n"].sum().max()) if len(after) else 0
     return Picture(
         frame,
-        on_axes(draw, "model", **label, **look),
-        f"Share of correct predictions over the stated probability for {', '.join(models)}; on the dashed diagonal probabilities mean what "
-        "they say, below it a model is too sure.",
-        "Predictions in ten bins of equal width, 95 % intervals that respect micrographs; n = "
-        f"{int(after.groupby('model')['n'].sum().max()) if len(after) else 0:,} for each model.",
+        on_axes(draw, "model", xlim=(0, 1), ylim=(0, 1.02), **label, **look),
+        f"Share of correct predictions over the stated probability for {', '.join(models)}.",
+        f"Ten bins of equal width, 95 % intervals that respect micrographs; n = {n:,} for each model. On the dashed diagonal probabilities "
+        "mean what they say, below it a model is too sure.",
     )
 
 
@@ -154,20 +132,14 @@ def risk(table):
     if not models:
         return Note([_NO_PROBABILITIES], "notice")
 
-    look = {"by": "model", "marker": "o", "ms": 3}
-    label = {
-        "xlabel": "coverage: share of particles that are predicted, surest first",
-        "ylabel": "risk: share of errors",
-    }
+    def draw(axis, table):
+        bands(axis, table, "coverage", "risk", by="model", marker="o", ms=3)
+
+    label = {"xlabel": "coverage: share predicted, surest first", "ylabel": "risk: share of errors"}
     limits = {"xlim": (0, 1.02), "ylim": (0, max(0.05, 1.5 * table["risk"].max()))}
     return Picture(
         table,
-        on_axes(
-            lambda axis, table: bands(axis, table, "coverage", "risk", **look),
-            legend="outside",
-            **label,
-            **limits,
-        ),
+        on_axes(draw, legend="outside", **label, **limits),
         f"Share of errors over the share of particles predicted, for {', '.join(models)}.",
         f"Bands: 95 % at each point, respecting micrographs; n = {int(table['n'].max()):,}. At coverage 1 every particle is predicted.",
     )
@@ -182,13 +154,12 @@ def cases(examples, table, *, title, most=12):
 
     def draw(frame):
         cells = [(examples.images[row.particle], row.words) for row in frame.itertuples()]
-        return grid(cells, ACROSS, side=1.6, pixel_nm=examples.pixel_nm, bars="all")[0]
+        return grid(cells, 6, side=1.6, pixel_nm=examples.pixel_nm, bars="all")[0]
 
-    names = ", ".join(frame["particle"].head(4))
     return Picture(
         frame,
         draw,
-        f"{len(frame)} particles in grey: {title}; they begin with {names}.",
+        f"{len(frame)} particles in grey: {title}; the first is {frame['particle'].iloc[0]}.",
         f"{title}; {len(frame)} of {len(table):,} are shown.",
     )
 
@@ -196,14 +167,7 @@ def cases(examples, table, *, title, most=12):
 def attention(examples, model, truths, *, most=6):
     """Show particles, where the model looked by Grad-CAM and by occlusion, and what shuffled weights would show.
 
-    Parameters
-    ----------
-    examples : evaluate.Examples
-    model : str
-    truths : dict of str to str
-        The label of each particle.
-    most : int
-        Particles, evenly over the sample.
+    `truths` are labels by particle; at most `most` particles are shown, evenly over those of `examples`.
     """
     places = np.flatnonzero((examples.table["model"] == model).to_numpy())
     if not len(places):
@@ -212,7 +176,7 @@ def attention(examples, model, truths, *, most=6):
     order = sorted(places, key=lambda i: str(truths.get(examples.table["particle"].iloc[i])))
     chosen = [order[k] for k in np.unique(np.linspace(0, len(order) - 1, most).astype(int))]
     frame = examples.table.iloc[chosen].reset_index(drop=True)
-    frame = frame.assign(truth=frame["particle"].map(truths))
+    frame["truth"] = frame["particle"].map(truths)
     kinds = {"gradcam": "Grad-CAM", "occlusion": "occlusion", "shuffled": "shuffled weights"}
 
     def draw(frame):
@@ -231,7 +195,6 @@ def attention(examples, model, truths, *, most=6):
     return Picture(
         frame,
         draw,
-        f"{len(chosen)} particles; below each, bright where {model} looked by Grad-CAM, by occlusion, and where the same network with "
-        "shuffled weights looks.",
+        f"{len(chosen)} particles; below each, maps of where {model} looked, and where it looks with shuffled weights.",
         f"{model}, held-out particles of a fixed sample (n = {len(places)}). Bright: spoke for the class that was predicted.",
     )

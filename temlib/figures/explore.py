@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 
 from temlib import explore, simulate
-from temlib.figures.base import COLOURS, Note, Picture, bands, colours, dots, figure_of, grid, on_axes
+from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
 
 SHOWN = 6  # micrographs that are named in a picture
 _NOT_SIMULATED = "These particles were not simulated, so there is nothing to show about how they were made."
@@ -22,7 +22,7 @@ def class_counts(table, tasks):
     words = [f"{t}: " + ", ".join(f"{name} {n}" for task, name, n in rows if task == t) for t in tasks]
 
     def draw(axis, part):
-        sns.barplot(part, x="particles", y="class", color=COLOURS[0], saturation=1, ax=axis)
+        sns.barplot(part, x="particles", y="class", color="C0", saturation=1, ax=axis)
         axis.bar_label(axis.containers[0], padding=2, fontsize=8)
         axis.margins(x=0.15)
 
@@ -41,7 +41,8 @@ def micrograph_counts(table, task):
     def draw(axis, frame):
         places, names = pd.factorize(frame["micrograph"], sort=True)
         classes = sorted(frame[task].unique(), reverse=True)  # bars are stacked from the last one up
-        look = {"hue_order": classes, "palette": colours(len(classes))[::-1], "alpha": 1, "shrink": 0.9}
+        palette = sns.color_palette(n_colors=len(classes))[::-1]
+        look = {"hue_order": classes, "palette": palette, "alpha": 1, "shrink": 0.9}
         stack = {"x": places + 1, "weights": "particles", "hue": task, "multiple": "stack", "discrete": True}
         sns.histplot(frame, ax=axis, **stack, **look)
         axis.set_xlim(0.4, len(names) + 0.6)
@@ -54,8 +55,7 @@ def micrograph_counts(table, task):
         counts,
         on_axes(draw, height=2.8, xlabel="micrograph, in order of name", ylabel="particles"),
         f"Stacked bars, one a micrograph, of its particles per class of {task}.",
-        f"Particles per micrograph by {task}: {per.min()} to {per.max()}, median {per.median():g}; n = {per.sum():,} in {len(per)} "
-        "micrographs.",
+        f"{per.min()} to {per.max()} particles, median {per.median():g}; n = {per.sum():,} in {len(per)} micrographs.",
     )
 
 
@@ -69,8 +69,8 @@ def gallery(data, task, *, each=8, seed=0):
     return Picture(
         frame,
         lambda frame: _rows(data, frame["row"], frame["class"], each),
-        f"Rows of grey-scale particle images, one row for each of the classes {', '.join(classes)}.",
-        f"Up to {each} random particles of each class of {task}, n = {len(frame)} of {len(data):,}; {where}; grey from −3 to 3 robust units.",
+        f"Rows of at most {each} particle images, one row for each class of {task}: {', '.join(classes)}.",
+        f"A random sample, n = {len(frame)} of {len(data):,}; {where}; grey from −3 to 3 robust units.",
     )
 
 
@@ -109,24 +109,22 @@ def radial_profiles(data, task):
         pd.concat(parts, ignore_index=True),
         on_axes(draw, height=3, legend="best", **words),
         f"Lines of mean intensity against distance from the centre for each class of {task}.",
-        f"Mean radial profile per class of {task}; n = {len(data):,}; the band is one standard error over particles.",
+        f"Bands: one standard error over particles; n = {len(data):,}.",
     )
 
 
 def histogram(values, *, label, what):
     """Draw the distribution of a number per particle: `label` names its axis with the unit, `what` the number."""
     values = pd.Series(values, dtype=float).dropna()
-    look = {"x": label, "bins": 40, "color": COLOURS[0], "alpha": 1}
+
+    def draw(axis, frame):
+        sns.histplot(frame, x=label, bins=40, color="C0", alpha=1, ax=axis)
+
     return Picture(
         pd.DataFrame({label: values}),
-        on_axes(
-            lambda axis, frame: sns.histplot(frame, ax=axis, **look),
-            height=2.4,
-            xlabel=label,
-            ylabel="particles",
-        ),
+        on_axes(draw, height=2.4, xlabel=label, ylabel="particles"),
         f"Histogram of {what} over particles, from {values.min():.3g} to {values.max():.3g}.",
-        f"{what.capitalize()}; median {values.median():.3g}; n = {len(values):,}.",
+        f"Median {values.median():.3g}; n = {len(values):,}.",
     )
 
 
@@ -141,7 +139,7 @@ def power_spectra(data, table):
         named, axes = frame["micrograph"].isin(odd), {"x": "frequency", "y": "power", "ax": axis}
         sns.lineplot(frame, units="micrograph", estimator=None, color="0.6", lw=0.7, **axes)
         if odd:
-            look = {"hue_order": odd, "palette": colours(1 + len(odd))[1:], "lw": 1.8, "zorder": 3}
+            look = {"hue_order": odd, "lw": 1.8, "zorder": 3}
             sns.lineplot(frame[named], hue="micrograph", errorbar=None, **look, **axes)
             axis.legend(fontsize=8, title="differ", title_fontsize=8)
 
@@ -151,8 +149,8 @@ def power_spectra(data, table):
         frame,
         on_axes(draw, yscale="log", **label),
         f"One line a micrograph of power against spatial frequency; {words}.",
-        f"Mean power spectrum of the prepared particles of each of {frame['micrograph'].nunique()} micrographs (n = {len(data):,} "
-        "particles). Rings of the microscope's transfer show as dips; a line that lies elsewhere is another focus, dose, camera or contrast.",
+        f"Means over prepared particles, n = {len(data):,}. Rings of the microscope's transfer show as dips; a line that lies elsewhere is "
+        "another focus, dose, camera or contrast.",
     )
 
 
@@ -165,34 +163,26 @@ def descriptor_map(data, tasks, placed):
     """Draw particles where `explore.principal` places them, coloured by each task and by micrograph."""
     frame = placed.join(data.table[[*tasks, "micrograph"]].iloc[placed["row"]].reset_index(drop=True))
     shares = placed.attrs.get("explained", [np.nan, np.nan])
-    labels = [f"component {k} ({share:.0%} of variance)" for k, share in enumerate(shares, 1)]
+    first, second = [f"component {k} ({share:.0%} of variance)" for k, share in enumerate(shares, 1)]
 
-    def draw(frame):
-        count, share = len(tasks) + 1, {"sharex": True, "sharey": True, "squeeze": False}
-        figure, axes = figure_of(1, count, width=3.6 * count, height=3.9, **share)
-        look = {"x": "first", "y": "second", "s": 7, "alpha": 0.6, "lw": 0}
-        for axis, task in zip(axes[0], tasks):
-            counts = frame[task].value_counts().sort_index()
-            names = {name: f"{name} ({n})" for name, n in counts.items()}
-            order = {"hue_order": list(names.values()), "palette": colours(len(names))}
-            sns.scatterplot(frame, hue=frame[task].map(names), ax=axis, **order, **look)
-            axis.legend(fontsize=7, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-        codes, names = pd.factorize(frame["micrograph"], sort=True)
-        sns.scatterplot(frame, c=codes + 1, cmap="viridis", ax=axes[0, -1], **look)
-        points, label = axes[0, -1].collections[0], "micrograph, in order of name"
-        if len(names) > 1:
-            figure.colorbar(points, ax=axes[0, -1], label=label)
-        for axis, name in zip(axes[0], [*tasks, "micrograph"]):
-            axis.set(title=f"by {name}", xlabel=labels[0], ylabel=labels[1])
-        return figure
+    def draw(axis, part):
+        look = {"x": "first", "y": "second", "s": 7, "alpha": 0.6, "lw": 0, "ax": axis}
+        if part["by"].iloc[0] == "by micrograph":
+            sns.scatterplot(part, c=pd.factorize(part["name"], sort=True)[0] + 1, cmap="viridis", **look)
+            axis.figure.colorbar(axis.collections[0], ax=axis, label="micrograph, in order of name")
+        else:
+            hue = part["name"] + " (" + part.groupby("name")["name"].transform("size").astype(str) + ")"
+            sns.scatterplot(part, hue=hue, hue_order=sorted(hue.dropna().unique()), **look)
+            axis.legend(fontsize=7, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
-    words = f"coloured by {', by '.join(tasks)}, and by micrograph"
+    plot = on_axes(draw, "by", width=3.6, height=3.9, share=True, xlabel=first, ylabel=second)
+    ways = {name: f"by {name}" for name in [*tasks, "micrograph"]}
     return Picture(
         frame,
-        draw,
-        f"Scatter plots of the same particles side by side, {words}.",
-        f"Principal components of the descriptors of n = {len(frame):,} particles, {words}. Classes that separate can be learnt; where "
-        "micrographs separate, a classifier may learn the micrograph instead.",
+        lambda frame: plot(frame.rename(columns=ways).melt(list(placed), list(ways.values()), "by", "name")),
+        f"Scatter plots of the same particles side by side, coloured {', '.join(ways.values())}.",
+        f"Principal components of the descriptors, n = {len(frame):,}. Classes that separate can be learnt; where micrographs separate, a "
+        "classifier may learn the micrograph instead.",
     )
 
 
@@ -208,18 +198,16 @@ def sizes(data):
     frame = pd.DataFrame(columns)
 
     def draw(axis, frame):
-        low, high = np.nanmin(frame.to_numpy()), np.nanmax(frame.to_numpy())
-        bins = np.linspace(low, high, 41) if high > 1.05 * low else np.linspace(0.95 * low, 1.05 * high, 5)
-        sns.histplot(frame, bins=bins, palette=colours(len(frame.columns)), alpha=0.65, ax=axis)
+        bins = np.linspace(0, frame.max().max(), 41)
+        sns.histplot(frame, bins=bins, alpha=0.65, ax=axis)
         sns.move_legend(axis, "best", fontsize=8)
 
     words = [f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items()]
-    words = "; ".join(words)
     return Picture(
         frame,
         on_axes(draw, height=2.6, xlabel=f"size ({unit})", ylabel="particles", xlim=(0, None)),
-        f"Histogram of sizes over particles ({unit}): {words}.",
-        f"Sizes in {unit}: {words}; n = {len(frame):,}.",
+        f"Histogram of sizes over particles: {'; '.join(words)}.",
+        f"Sizes in {unit}; n = {len(frame):,}.",
     )
 
 
@@ -228,44 +216,39 @@ def odd_micrographs(data, table, *, each=6, seed=0):
     marked = _odd(table)
     if not marked.any():
         return Note(["No micrograph stands out, so there is none to show."], "")
-    usual = table.loc[~marked].nlargest(2, "particles")
-    chosen = pd.concat([usual.assign(why="usual"), table[marked].head(SHOWN).assign(why="differs")])
-    rng, rows = np.random.default_rng(seed), []
-    for name, why, inverted in chosen[["micrograph", "why", "inverted"]].itertuples(index=False):
-        index = rng.permutation(np.flatnonzero(data.table["micrograph"].to_numpy() == name))[:each]
-        rows += [(name, "inverted" if inverted else why, i) for i in index]
+    usual = table[~marked].nlargest(2, "particles").assign(why="usual")
+    odd = table[marked].head(SHOWN).assign(why=lambda t: np.where(t["inverted"], "inverted", "differs"))
+    rng, micrographs, rows = np.random.default_rng(seed), data.table["micrograph"].to_numpy(), []
+    for name, why in pd.concat([usual, odd])[["micrograph", "why"]].itertuples(index=False):
+        rows += [(name, why, i) for i in rng.permutation(np.flatnonzero(micrographs == name))[:each]]
     frame = pd.DataFrame(rows, columns=["micrograph", "why", "row"])
     return Picture(
         frame,
         lambda frame: _rows(data, frame["row"], frame["micrograph"] + " (" + frame["why"] + ")", each),
         f"Rows of particles of {frame['micrograph'].nunique()} micrographs, the unusual ones below.",
-        f"Random particles (n = {len(frame)}) of usual micrographs and of those that differ; grey from −3 to 3 robust units.",
+        f"Random particles, n = {len(frame)}; grey from −3 to 3 robust units.",
     )
 
 
 def pairs(data, table, *, most=6):
     """Show the first pairs of the table of `explore.near_duplicates`, one particle above the other."""
     if table.empty:
-        return Note(["No two particles of different micrographs look alike, so there is no pair to show."], "")
+        return Note(
+            ["No two particles of different micrographs look alike, so there is no pair to show."], ""
+        )
     frame = table.head(most)
 
     def draw(frame):
-        rows = _row(data)[[*frame["first"], *frame["second"]]]
+        rows = pd.Index(data.table["particle"]).get_indexer([*frame["first"], *frame["second"]])
         cells = [(data.images[i], data.table["micrograph"].iloc[i][-18:]) for i in rows]
         return grid(cells, len(frame), side=1.4, pixel_nm=data.pixel_nm)[0]
 
     return Picture(
         frame,
         draw,
-        f"{len(frame)} pairs of particles of different micrographs that look the same.",
-        f"The {len(frame)} most alike of n = {len(table):,} pairs (correlation from {frame['correlation'].min():.3f}); above each its "
-        "micrograph.",
+        f"{len(frame)} pairs of particles that look the same, under the names of their different micrographs.",
+        f"The most alike of n = {len(table):,} pairs, correlation from {frame['correlation'].min():.3f}.",
     )
-
-
-def _row(data):
-    """Return the row of each particle by its name."""
-    return pd.Series(np.arange(len(data)), data.table["particle"].to_numpy())
 
 
 def disagreements(data, found, *, most=12):
@@ -277,18 +260,17 @@ def disagreements(data, found, *, most=12):
     frame = found.disagreements.head(most)
 
     def draw(frame):
-        cells, row = [], _row(data)
-        for _, one in frame.iterrows():
-            labels = [f"{name}: {one[f'{found.task}@{name}'] or '–'}" for name in found.annotators]
-            cells.append((data.images[row[one["particle"]]], "\n".join(labels)))
-        return grid(cells, min(6, len(cells)), side=1.45, pixel_nm=data.pixel_nm, align="left")[0]
+        images = data.images[pd.Index(data.table["particle"]).get_indexer(frame["particle"])]
+        given = frame[[f"{found.task}@{name}" for name in found.annotators]].replace("", "–").to_numpy()
+        titles = ["\n".join(map("{}: {}".format, found.annotators, labels)) for labels in given]
+        across = min(6, len(frame))
+        return grid([*zip(images, titles)], across, side=1.45, pixel_nm=data.pixel_nm, align="left")[0]
 
     return Picture(
         frame,
         draw,
-        f"{len(frame)} particles with the different labels that {len(found.annotators)} annotators gave them.",
-        f"The first {len(frame)} of n = {len(found.disagreements):,} particles on which the annotators of {found.task} differ, with the "
-        "label of each.",
+        f"{len(frame)} particles, each with the different labels that annotators gave it.",
+        f"The first of n = {len(found.disagreements):,} particles on which the annotators of {found.task} differ.",
     )
 
 
@@ -316,8 +298,7 @@ def leakage(predictions, task):
         scores,
         on_axes(draw, width=6, height=1.6, xlabel=f"balanced accuracy, {task} (dashed: chance)"),
         f"Balanced accuracy of trees by how particles are held out; at random minus whole micrographs {by}.",
-        f"The same trees on texture and spectra; n = {n:,} particles of {micrographs} micrographs, 95 % intervals by micrograph. At random "
-        f"minus whole micrographs: {by}. {says}",
+        f"The same trees on texture and spectra; n = {n:,} in {micrographs} micrographs, 95 % intervals by micrograph. {says}",
     )
 
 
@@ -341,9 +322,8 @@ def stages(data, *, seed=1):
     return Picture(
         pd.DataFrame(rows, columns=["stage", "sentence", "unit", "mean", "standard deviation"]),
         draw,
-        "One vesicle with its payload at each stage: clean outlines; the grain of the ice over them; dark membranes with bright fringes "
-        "from the lens; then more and more noise; at last the particle cut out in its box.",
-        "One particle (n = 1) of the preset talos200, 2 µm under focus, 20 e⁻/Å², 100 nm of ice, at each step. "
+        "One vesicle with its payload: clean outlines; grain of the ice; dark membranes with bright fringes; more and more noise; its box.",
+        "One particle (n = 1) of the preset talos200, 2 µm under focus, 20 e⁻/Å², 100 nm of ice. "
         + " ".join(f"{step.name.capitalize()}: {step.sentence}" for step in steps),
     )
 
@@ -356,16 +336,15 @@ def thon_rings(data, *, seed=1):
     spectrum = zeros.attrs["spectrum"]
 
     def draw(axis, table):
-        sns.lineplot(spectrum, x="frequency_per_nm", y="power", color=COLOURS[0], lw=1, ax=axis)
+        axis.plot(spectrum["frequency_per_nm"], spectrum["power"], lw=1)
         for k, zero in enumerate(1 / table["theory_nm"]):
-            axis.axvline(zero, color=COLOURS[1], lw=1, ls="--", label=None if k else "zeros by theory")
+            axis.axvline(zero, color="C1", lw=1, ls="--", label=None if k else "zeros by theory")
 
     label = {"xlabel": "spatial frequency (1/nm)", "ylabel": "power\n(relative to the mean squared)"}
     return Picture(
         zeros,
         on_axes(draw, width=7, yscale="log", xlim=(0, 1.2), legend="best", **label),
         "A power spectrum that swings up and down along spatial frequency; dashed lines stand at its first three minima.",
-        "Power on rings of spatial frequency of one simulated micrograph of plain ice (n = 1), 0.4 nm/pixel, high dose. The first "
-        f"{len(zeros)} minima lie within {100 * zeros['relative_error'].abs().max():.2f} % of the zeros of π λ Δf k² − ½ π Cs λ³ k⁴ + arcsin "
-        "w = n π; no interval, for this is one computed image.",
+        "One simulated micrograph of plain ice (n = 1), 0.4 nm/pixel, high dose. The minima lie within "
+        f"{100 * zeros['relative_error'].abs().max():.2f} % of the zeros of π λ Δf k² − ½ π Cs λ³ k⁴ + arcsin w = n π; no interval: computed.",
     )

@@ -6,7 +6,7 @@ from importlib import metadata
 import pandas as pd
 import seaborn as sns
 
-from temlib.figures.base import COLOURS, Picture, on_axes
+from temlib.figures.base import Picture, on_axes
 
 # GitHub stars in the lists nearest in time for which a commit can be cited.
 _LISTS = {
@@ -33,7 +33,7 @@ def stars(table):
     """Draw the popularity of deep-learning software, one panel a date, from `popularity`."""
 
     def draw(axis, part):
-        sns.barplot(x=part["stars"] / 1e3, y=part["software"], color=COLOURS[0], saturation=1, ax=axis)
+        sns.barplot(x=part["stars"] / 1e3, y=part["software"], color="C0", saturation=1, ax=axis)
         axis.tick_params(labelsize=8)
 
     top = table.sort_values("stars").iloc[-1]
@@ -41,8 +41,7 @@ def stars(table):
         table,
         on_axes(draw, "date", height=3.8, xlabel="GitHub stars (thousands)"),
         f"Bars of GitHub stars of deep-learning software; {top['software']} has the most at every date.",
-        f"GitHub stars of n = {table['software'].nunique()} packages at the dates nearest to October 2016 for which a citable list exists; "
-        "sources in the table.",
+        f"n = {table['software'].nunique()} packages at the dates nearest to October 2016 with a list that can be cited; see the table.",
     )
 
 

@@ -6,13 +6,13 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from temlib import train
-from temlib.figures.base import COLOURS, Note, Picture, bands, colours, dots, grid, on_axes
+from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
 
 # What is drawn of a network: layers that hold kernels, and its pooling.
 _DRAWN = {
-    "Conv": {"label": "convolution", "color": COLOURS[0]},
-    "Pool": {"label": "pooling", "color": COLOURS[4]},
-    "Dense": {"label": "dense", "color": COLOURS[2]},
+    "Conv": {"label": "convolution", "color": "C0"},
+    "Pool": {"label": "pooling", "color": "C4"},
+    "Dense": {"label": "dense", "color": "C2"},
 }
 _COSTS = {
     "training_s": "training a fold, s",
@@ -30,9 +30,8 @@ def architectures(described):
         rows = table[table["kind"].str.contains("|".join(_DRAWN))]
         shapes = [shape if len(shape) == 3 else (1, 1, shape[-1]) for shape in rows["output_shape"]]
         sides, _, channels = np.array(shapes).T
-        part = {"network": name, "layer": rows["layer"], "side_px": sides, "channels": channels}
-        parts.append(pd.DataFrame(part))
-    frame = pd.concat(parts, ignore_index=True)
+        parts.append(rows[["layer"]].assign(network=name, side_px=sides, channels=channels))
+    frame = pd.concat(parts, ignore_index=True)[["network", "layer", "side_px", "channels"]]
     half, widths = frame["side_px"].max() / 2, np.log2(frame["channels"] + 1)
     widest = widths.groupby(frame["network"]).sum().max()
 
@@ -46,30 +45,21 @@ def architectures(described):
         axis.set(xticks=[], yticks=[-half, half], yticklabels=["", f"{2 * half:g}"])
         axis.grid(False)
 
-    label = {
-        "xlabel": "layers from the image (left) to the classes; width: log2 of the channels",
-        "ylabel": "map, px",
-    }
+    label = {"xlabel": "layers from the image (left) to the classes", "ylabel": "map, px"}
     limits = {"xlim": (-1, widest + 1), "ylim": (-half - 1, half + 1)}
     return Picture(
         frame,
         on_axes(draw, "network", across=1, width=8, height=1.6, legend="upper right", **label, **limits),
         f"Rows of boxes, one a layer, for {', '.join(described)}: maps shrink from left to right while their channels grow.",
-        "Height: side of the map in pixels; width: channels, on a logarithmic scale.",
+        "Height: side of the map in pixels; width: log2 of the channels.",
     )
 
 
 def outlines(images, labels, *, pixel_nm=np.nan, most=12):
     """Show what `svm_thesis` measures: the outline on particles, and the edge density profile of each class.
 
-    Parameters
-    ----------
-    images : (n, size, size) ndarray
-        Prepared images.
-    labels : (n,) array_like of str
-    pixel_nm : float
-    most : int
-        Particles shown, evenly over the classes; profiles are means over at most 50 of each class.
+    Of the prepared `images`, (n, size, size), and their `labels`, at most `most` are shown, evenly over the classes;
+    profiles are means over at most 50 of each class.
     """
     labels = np.asarray(labels)
     by_class = {name: np.flatnonzero(labels == name)[:50] for name in sorted(set(labels))}
@@ -87,7 +77,7 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
         above, below = figure.subfigures(2, 1, height_ratios=[1.85 * down, 3])
         cells = [(images[i], labels[i]) for i in shown]
         for axis, i in zip(grid(cells, 6, pixel_nm=pixel_nm, bars="all", figure=above)[1], shown):
-            axis.contour(train.outline(images[i : i + 1])[0], levels=[0.5], colors=COLOURS[4], linewidths=1.2)
+            axis.contour(train.outline(images[i : i + 1])[0], levels=[0.5], colors="C4", linewidths=1.2)
         axis = below.subplots()
         low, high = frame["mean"] - 2 * frame["error"], frame["mean"] + 2 * frame["error"]
         bands(axis, frame.assign(low=low, high=high), "share", "mean", by="class")
@@ -101,8 +91,7 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
         frame,
         draw,
         f"{len(shown)} particles with the outline found in each; below, the mean edge density profile of each class.",
-        "Outline from which area, circularity and moments are taken. Edge density: gradient over the image's mean; bands: ± 2 standard "
-        f"errors; means over n = {sizes} particles; dashed: the outline.",
+        f"Edge density: gradient over the image's mean; n = {sizes}; bands: ± 2 standard errors; dashed: the outline.",
     )
 
 
@@ -115,10 +104,8 @@ def learning_curves(history):
     highest = min(1.05 * frame["value"].max(), 2 * np.log(3))
 
     def draw(axis, part):
-        kinds = part["kind"].map({"loss": "training", "validation_loss": "validation"})
-        look = {"hue": kinds, "hue_order": ["training", "validation"], "palette": colours(2), "legend": False}
-        sns.lineplot(part, x="epoch", y="value", errorbar=("pi", 100), ax=axis, **look)
-        for line, name in zip(axis.lines, look["hue_order"]):
+        sns.lineplot(part, x="epoch", y="value", hue="kind", errorbar=("pi", 100), legend=False, ax=axis)
+        for line, name in zip(axis.lines, ["training", "validation"]):
             line.set_label(name)
         axis.xaxis.get_major_locator().set_params(integer=True)
 
@@ -127,9 +114,8 @@ def learning_curves(history):
         frame,
         on_axes(draw, "model", height=3, share=True, **look),
         "Training and validation loss against epochs for each network.",
-        f"Lines: mean over n = {frame['fold'].nunique()} folds; bands: least to most, cut off at 2.2. The training loss is cross-entropy on "
-        "augmented particles, smoothed, so that it does not reach 0; the validation loss is cross-entropy with every class weighing the "
-        "same, of averaged weights where the recipe averages.",
+        f"Mean, least and most of n = {frame['fold'].nunique()} folds, cut off at 2.2. Training: cross-entropy of augmented particles and "
+        "smoothed labels, which cannot reach 0; validation: every class weighs the same, weights averaged where the recipe averages.",
     )
 
 
@@ -141,9 +127,13 @@ def descriptors(table):
 
     def draw(axis, part):
         order = part.groupby("descriptor")["loss"].mean().sort_values(ascending=False).index
-        look = {"color": COLOURS[5], "saturation": 1, "capsize": 0.3}
-        line = {"color": "black", "linewidth": 1.2}
-        sns.barplot(part, x="loss", y="descriptor", order=order, errorbar="sd", err_kws=line, ax=axis, **look)
+        look = {
+            "color": "C5",
+            "saturation": 1,
+            "capsize": 0.3,
+            "err_kws": {"color": "black", "linewidth": 1.2},
+        }
+        sns.barplot(part, x="loss", y="descriptor", order=order, errorbar="sd", ax=axis, **look)
 
     words = ", ".join(f"{name} by {means[name].idxmax()}" for name in table["model"].unique())
     size = {"across": 2, "width": 4.6, "height": 1 + 0.3 * table["descriptor"].nunique()}
@@ -151,7 +141,7 @@ def descriptors(table):
         table,
         on_axes(draw, "model", xlabel="loss of balanced accuracy when permuted", **size),
         f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most in {words}.",
-        f"Permutation importance on held-out particles, mean over n = {table['fold'].nunique()} folds; lines: standard deviation.",
+        f"Held-out particles, mean over n = {table['fold'].nunique()} folds; lines: standard deviation.",
     )
 
 
@@ -164,13 +154,12 @@ def pareto(worth):
         axis.set_xlim(left=0)
 
     look = {"across": 3, "width": 3.6, "share": True, "legend": "outside", "ylabel": "balanced accuracy"}
-    plot = on_axes(draw, "kind", titles=_COSTS, **look)
-    scores = ["model", "balanced accuracy", "low", "high"]
+    plot, scores = on_axes(draw, "kind", **look), ["model", "balanced accuracy", "low", "high"]
     return Picture(
         worth.assign(thousand_weights=worth["weights"] / 1000),
-        lambda frame: plot(frame.melt(scores, list(_COSTS), "kind", "cost")),
+        lambda frame: plot(frame.rename(columns=_COSTS).melt(scores, list(_COSTS.values()), "kind", "cost")),
         "Balanced accuracy of each model against three costs: training time, prediction time, weights; up and to the left is better.",
-        "Held-out particles with 95 % intervals by micrograph; times are means over folds on this machine. An SVM has no weights to count.",
+        "Held-out particles, 95 % intervals by micrograph; mean times over folds on this machine. An SVM has no weights to count.",
     )
 
 
@@ -179,14 +168,18 @@ def micrograph_scores(scores):
     models = list(scores["model"].unique())
 
     def draw(axis, frame):
-        for k, (name, colour) in enumerate(zip(models, colours(len(models)))):
-            rows = frame[frame["model"] == name].reset_index(drop=True)
-            place = k + (np.linspace(-0.28, 0.28, len(rows)) if len(rows) > 1 else np.zeros(1))
-            axis.scatter(place, rows["right"], s=6 + rows["particles"] / 3, color=colour, alpha=0.75, lw=0)
-            worst = rows["right"].idxmin()
-            point = (place[worst], rows["right"][worst])
-            label = str(rows["micrograph"][worst])
-            axis.annotate(label, point, xytext=(3, -9), textcoords="offset points", fontsize=7)
+        for k, name in enumerate(models):
+            rows = frame[frame["model"] == name]
+            rows = rows.assign(place=np.linspace(k - 0.3, k + 0.3, len(rows) + 2)[1:-1])
+            axis.scatter(
+                "place", "right", s=6 + rows["particles"] / 3, color=f"C{k}", alpha=0.75, lw=0, data=rows
+            )
+            worst = rows.loc[rows["right"].idxmin()]
+            point, shift = (
+                (worst["place"], worst["right"]),
+                {"xytext": (3, -9), "textcoords": "offset points"},
+            )
+            axis.annotate(str(worst["micrograph"]), point, fontsize=7, **shift)
         axis.set_xticks(range(len(models)), models, fontsize=8)
         axis.set_xlim(-0.5, len(models) - 0.3)
 

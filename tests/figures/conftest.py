@@ -47,6 +47,12 @@ def sentence(note):
     return re.fullmatch(r'<(?:p|div class="notice")>([^<]+\.)</(?:p|div)>', note._repr_html_()).group(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def style():
+    """Pictures have their own colours."""
+    figures.set_style()
+
+
 @pytest.fixture(scope="session")
 def particles():
     """Particles of two classes in twelve alike micrographs."""

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from temlib.figures import COLOURS, Note, Table, base
 
@@ -55,7 +57,7 @@ def test_an_empty_table_is_a_sentence():
 
 def drawn_dots(table, **options):
     """The axis on which `dots` drew, and where each name's points lie."""
-    _, axis = base.figure_of()
+    axis = Figure().subplots()
     names = list(dict.fromkeys(table["by"]))
     base.dots(axis, table, "at", "value", by="by", names=names, **options)
     return axis, {bars.get_label(): bars.lines[0].get_xydata() for bars in axis.containers}
@@ -84,10 +86,11 @@ def test_more_than_seven_names_are_told_apart():
     table = pd.DataFrame({"at": 1.0, "by": list("abcdefgh"), "value": 1.0, "low": 0.0, "high": 2.0})
     axis, _ = drawn_dots(table)
     first, last = axis.containers[0].lines[0], axis.containers[-1].lines[0]
-    assert first.get_color() == last.get_color() == COLOURS[0] and first.get_marker() != last.get_marker()
-    _, axis = base.figure_of()
+    assert to_hex(first.get_color()) == to_hex(last.get_color()) == COLOURS[0].lower()
+    assert first.get_marker() != last.get_marker()
+    axis = Figure().subplots()
     base.bands(axis, table, "at", "value", by="by")
-    assert axis.lines[0].get_color() == axis.lines[7].get_color()
+    assert to_hex(axis.lines[0].get_color()) == to_hex(axis.lines[7].get_color())
     assert axis.lines[0].get_linestyle() != axis.lines[7].get_linestyle()
 
 

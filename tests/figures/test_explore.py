@@ -101,7 +101,7 @@ def test_the_map_is_coloured_by_task_and_micrograph(particles):
     picture = figures.descriptor_map(particles, ["label"], explore.principal(particles))
     figure = check(picture, ["row", "first", "second", "label", "micrograph"], n=240, panels=3)
     assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["empty (120)", "full (120)"]
-    assert "% of variance" in figure.axes[1].get_xlabel()
+    assert "% of variance" in figure.get_supxlabel()
 
 
 def test_odd_micrographs_are_shown_below_usual_ones(odd, particles):
