@@ -1,5 +1,7 @@
 """Pictures of notebook 2: augmentation. An `image` is a prepared one, in robust units, (rows, columns)."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -8,17 +10,15 @@ from skimage.util import montage
 from temlib.augment import NEUTRAL, resampled_ways
 from temlib.figures.base import Picture, grid, on_axes
 
-# What a column of a table of transforms is called on an axis.
-_AXES = {
-    "rotation_deg": "rotation, degrees",
-    "shear_rad": "shear, rad",
-    "shift_rows": "shift down, of height",
-    "shift_columns": "shift right, of width",
-    "zoom_rows": "zoom, of its size",
+# How each transform is shown: its name and unit, how a value is written, how many there are in a report, and the reach and
+# step of its slider: beyond what is drawn from, within what `Augmentation.apply` takes.
+TRANSFORMS = {
+    "rotation_deg": ("rotation", "degrees", "{:.0f}°", 13, -180, 180, 1),
+    "shear_rad": ("shear", "rad", "{:.3g} rad", 9, -0.6, 0.6, 0.01),
+    "shift_rows": ("shift down", "of height", "{:.1%} of height", 9, -0.5, 0.5, 0.01),
+    "shift_columns": ("shift right", "of width", "{:.1%} of width", 9, -0.5, 0.5, 0.01),
+    "zoom": ("zoom", "of its size", "{:.3g} of its size", 9, 0.4, 2, 0.01),
 }
-# In which column of a table of transforms each of `Augmentation` stands.
-_ALONE = {"rotation": "rotation_deg", "shear": "shear_rad", "shift_rows": "shift_rows"}
-_ALONE |= {name: name for name in ("shift_columns", "zoom", "flip_rows", "flip_columns")}
 
 
 def still(count, *, zoom=1.0, **values):
@@ -29,7 +29,8 @@ def still(count, *, zoom=1.0, **values):
 def each_transform(image, augmentation):
     """Show one particle under each transform alone, at seven values over its range."""
     rows, cells = [], []
-    for name, column in _ALONE.items():
+    for column in [*TRANSFORMS, "flip_rows", "flip_columns"]:
+        name = column.removesuffix("_deg").removesuffix("_rad")
         given = getattr(augmentation, name)
         flips = isinstance(given, bool)
         values = [False, True] if flips else np.linspace(*given, 7)
@@ -69,18 +70,19 @@ def mosaic(images, *, columns=10, what="augmented particles"):
 
 def drawn(transforms):
     """Show how often each value of each transform was drawn, by `Augmentation.draw`."""
-    frame = transforms[list(_AXES)].melt(var_name="transform", value_name="value")
+    names = {c.replace("zoom", "zoom_rows"): f"{name}, {unit}" for c, (name, unit, *_) in TRANSFORMS.items()}
+    frame = transforms[list(names)].melt(var_name="transform", value_name="value")
     flips = transforms[["flip_rows", "flip_columns"]].mean()
 
     def draw(axis, part):
         sns.histplot(part["value"], bins=12, color="C0", alpha=1, ax=axis)
         axis.tick_params(labelsize=7)
 
-    size = {"across": len(_AXES), "width": 1.9, "height": 1.9}
+    size = {"across": len(names), "width": 1.9, "height": 1.9}
     plot = on_axes(draw, "transform", share=True, ylabel="images", **size)
     return Picture(
         frame,
-        lambda frame: plot(frame.replace({"transform": _AXES})),
+        lambda frame: plot(frame.replace({"transform": names})),
         "Five histograms, each about flat from one end of its transform's range to the other.",
         f"n = {len(transforms):,} draws; {flips['flip_rows']:.0%} are flipped upside down, {flips['flip_columns']:.0%} left and right.",
     )
@@ -126,14 +128,10 @@ def detail(curves):
 
 def spectra(tables):
     """Show the power spectra of images treated in several ways, a dict of `augment.power_curve` tables."""
-
-    def draw(axis, table):
-        _lines(axis, table, "power", "images")
-
     label = {"xlabel": "frequency, cycles per pixel", "ylabel": "power, squared robust units"}
     return Picture(
         pd.concat(tables, names=["images"]).reset_index("images"),
-        on_axes(draw, legend="best", yscale="log", **label),
+        on_axes(partial(_lines, y="power", by="images"), legend="best", yscale="log", **label),
         "Power spectra on a log scale that agree at low frequency and fan out towards the Nyquist frequency.",
         "Radial mean power of the particles of the mosaic: the higher on the right, the more detail, and noise, has come through.",
     )

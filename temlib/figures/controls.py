@@ -17,17 +17,8 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 from skimage.measure import block_reduce
 
-from temlib.figures.augment import still
+from temlib.figures.augment import TRANSFORMS, still
 
-# Name of each slider, its unit, how a frame's value is written, how many frames there are, and the slider's reach and
-# step: beyond what is drawn from, within what `Augmentation.apply` takes.
-SLIDERS = {
-    "rotation_deg": ("rotation", "degrees", "{:.0f}°", 13, -180, 180, 1),
-    "shear_rad": ("shear", "rad", "{:.3g} rad", 9, -0.6, 0.6, 0.01),
-    "shift_rows": ("shift down", "of height", "{:.1%} of height", 9, -0.5, 0.5, 0.01),
-    "shift_columns": ("shift right", "of width", "{:.1%} of width", 9, -0.5, 0.5, 0.01),
-    "zoom": ("zoom", "of its size", "{:.3g} of its size", 9, 0.4, 2, 0.01),
-}
 # What the flips are called: of the rows, of the columns.
 FLIPS = {"as it is": (0, 0), "left and right": (0, 1), "upside down": (1, 0), "both": (1, 1)}
 ORDERS = {"nearest pixel": 0, "linear": 1, "cubic spline": 3}
@@ -36,21 +27,15 @@ MOST = 128  # rows and columns of a frame in HTML, so that a report can be maile
 _marks = itertools.count()
 
 
-# One control: its name, a label a frame, the frames (n, rows, columns), which is shown first, and what is seen.
-Film = namedtuple("Film", "name, labels, frames, first, alt")
+# One control: its name, a label a frame, the frames (n, rows, columns), and which is shown first.
+Film = namedtuple("Film", "name, labels, frames, first")
 
 
 class Explorer:
     """Every transform of one particle under a slider, and all of them drawn anew by a button.
 
-    Parameters
-    ----------
-    images : (n, rows, columns) float32 ndarray
-        Prepared particles; the sliders move any of them, the frames show the first.
-    augmentation : Augmentation
-        Its ranges are those of the frames and of the draws.
-    seed : int, optional
-        Of the first draw.
+    Sliders move any of the prepared `images`, (n, rows, columns) float32, frames show the first; the ranges of an
+    `Augmentation` are those of frames and draws; `seed` is that of the first draw.
     """
 
     def __init__(self, images, augmentation, *, seed=0):
@@ -59,25 +44,22 @@ class Explorer:
     def films(self):
         """Yield the frames of the HTML twin, each a `Film`: draws, orders, and each transform that has a range."""
         labels = [f"draw {k + 1}" for k in range(12)]
-        alt = "One particle under twelve draws of all transforms."
-        yield Film("all together, drawn", labels, self._moved(self.augmentation.draw(12, self.seed)), 0, alt)
+        yield Film("all together, drawn", labels, self._moved(self.augmentation.draw(12, self.seed)), 0)
         frames = [self._moved(still(1, rotation_deg=30.0), order=order)[0] for order in ORDERS.values()]
-        alt = "One particle turned by 30° with nearest-pixel, linear and cubic interpolation."
-        yield Film("interpolation, at 30°", list(ORDERS), np.stack(frames), 2, alt)
-        for column, (name, _, written, count, *_) in SLIDERS.items():
+        yield Film("interpolation, at 30°", list(ORDERS), np.stack(frames), 2)
+        for column, (name, _, written, count, *_) in TRANSFORMS.items():
             low, high = getattr(self.augmentation, column.removesuffix("_deg").removesuffix("_rad"))
             values = np.linspace(low, high, count)
             labels = [written.format(value + 0.0).replace("-", "−") for value in values]
-            alt = f"One particle under {name} alone, from {labels[0]} to {labels[-1]}."
             first = int(np.abs(values - (column == "zoom")).argmin())
             if low < high:
-                yield Film(name, labels, self._moved(still(count, **{column: values})), first, alt)
+                yield Film(name, labels, self._moved(still(count, **{column: values})), first)
         given = (self.augmentation.flip_rows, self.augmentation.flip_columns)
         flips = {words: flip for words, flip in FLIPS.items() if flip[0] <= given[0] and flip[1] <= given[1]}
         if len(flips) > 1:
             rows, columns = np.array(list(flips.values()), bool).T
             frames = self._moved(still(len(flips), flip_rows=rows, flip_columns=columns))
-            yield Film("flips", list(flips), frames, 0, "One particle as it is and flipped either way.")
+            yield Film("flips", list(flips), frames, 0)
 
     def _moved(self, table, **options):
         """Return the first particle under each row of a table of transforms."""
@@ -87,16 +69,11 @@ class Explorer:
         """Return the HTML twin, which works offline and without a script."""
         templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
         templates.filters["png"] = lambda frames: base64.b64encode(_png(np.hstack(_reduced(frames)))).decode()
-        return templates.get_template("films.html.j2").render(
-            films=list(self.films()), mark=f"film{next(_marks)}"
-        )
-
-    def live(self):
-        """Return the sliders as an ipywidget, whose picture follows them at once."""
-        return Sliders(self.images, self.augmentation, self.seed)
+        template = templates.get_template("films.html.j2")
+        return template.render(films=list(self.films()), mark=f"film{next(_marks)}")
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        live = self.live()._repr_mimebundle_()
+        live = Sliders(self.images, self.augmentation, self.seed)._repr_mimebundle_()
         return live | {"text/html": self.html(), "text/plain": "Sliders for each transform."}
 
 
@@ -108,7 +85,7 @@ class Sliders(ipywidgets.HBox):
         layout, names = ipywidgets.Layout, {"description_width": "9rem"}
         wide = {"style": names, "layout": layout(width="100%", max_width="30rem")}
         self.sliders = {}
-        for column, (name, unit, _, _, low, high, step) in SLIDERS.items():
+        for column, (name, unit, _, _, low, high, step) in TRANSFORMS.items():
             reach = {"value": float(column == "zoom"), "min": low, "max": high, "step": step}
             self.sliders[column] = ipywidgets.FloatSlider(**reach, description=f"{name}, {unit}", **wide)
         for column, words in {"flip_rows": "upside down", "flip_columns": "left and right"}.items():

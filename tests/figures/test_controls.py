@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from temlib.augment import Augmentation
-from temlib.figures import Explorer
+from temlib.figures import Explorer, controls
 
 SLIDES = Augmentation()
 
@@ -96,7 +96,7 @@ def test_the_frames_move_in_a_browser_without_network(explorer, chromium, tmp_pa
 
 def test_the_picture_follows_every_slider(explorer):
     """Each control changes the picture; back at its start, the picture is the first one again."""
-    live = explorer.live()
+    live = controls.Sliders(explorer.images, SLIDES, 5)
     first = live.picture.value
     for name, value in {
         "rotation_deg": 30,
@@ -118,7 +118,7 @@ def test_the_picture_follows_every_slider(explorer):
 
 def test_the_button_puts_the_sliders_where_draw_does(explorer):
     """The seed on the button is that of the draw; the other button brings the particle back."""
-    live = explorer.live()
+    live = controls.Sliders(explorer.images, SLIDES, 5)
     first = live.picture.value
     live.new.click()
     row = SLIDES.draw(1, 5).iloc[0]
