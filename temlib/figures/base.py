@@ -4,9 +4,7 @@ Figures are made without pyplot, so that a notebook shows each of them once. Col
 the order of the names that are drawn and begin again after seven, with another marker or another kind of line.
 """
 
-import base64
 import html
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
 
 # Okabe & Ito's palette, told apart by people of any colour vision (https://jfly.uni-koeln.de/color/).
@@ -85,13 +84,10 @@ class Picture:
         return self.draw(self.table)
 
     def _repr_html_(self):
-        buffer = io.BytesIO()
-        self.plot().savefig(buffer, format="png", dpi=110)
-        data = base64.b64encode(buffer.getvalue()).decode()
-        return (
-            f'<figure><img src="data:image/png;base64,{data}" alt="{html.escape(self.alt)}">'
-            f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
-        )
+        data = print_figure(self.plot(), base64=True, dpi=110, bbox_inches=None)
+        alt, caption = html.escape(self.alt), html.escape(self.caption)
+        image = f'<img src="data:image/png;base64,{data}" alt="{alt}">'
+        return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def set_style():
@@ -142,7 +138,7 @@ def bands(axis, table, x, y, *, by, names=None, **options):
         axis.fill_between(part[x], part["low"], part["high"], color=f"C{k}", alpha=0.2, lw=0)
 
 
-def dots(axis, table, at, value, *, by, names, sideways=False, joined=False, palette=()):
+def dots(axis, table, at, value, *, by, names, sideways=False, joined=False):
     """Draw values with intervals from `low` to `high` over the column `at`, for each of the names in the column `by`.
 
     Words stand in the order in which they come, the names beside each other; so do names on a logarithmic axis.
@@ -157,8 +153,8 @@ def dots(axis, table, at, value, *, by, names, sideways=False, joined=False, pal
             place = rows[at] * (1.02**aside if axis.get_xscale() == "log" else 1)
         error = [(rows[value] - rows["low"]).clip(lower=0), (rows["high"] - rows[value]).clip(lower=0)]
         points = (rows[value], place, None, error) if sideways else (place, rows[value], error)
-        marker, colour = "os^D"[k // 7 % 4], palette[k] if palette else f"C{k}"
-        axis.errorbar(*points, fmt=marker + "-" * joined, color=colour, label=name, capsize=3, ms=5)
+        marker = "os^D"[k // 7 % 4] + "-" * joined
+        axis.errorbar(*points, fmt=marker, color=f"C{k}", label=name, capsize=3, ms=5)
     if words and sideways:
         axis.set(yticks=range(len(words)), yticklabels=words, ylim=(len(words) - 0.5, -0.5))
     elif words:
@@ -179,7 +175,7 @@ def grid(cells, across, *, side=1.5, pixel_nm=np.nan, bars="row", align="center"
         figure = Figure(figsize=(side * across, (side + 0.1) * down + 0.15 * above), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for axis in axes:
-        axis.set_axis_off()
+        axis.set(xticks=[], yticks=[], frame_on=False)
     for k, (axis, (image, title)) in enumerate(zip(axes, cells)):
         if image is None:
             continue
@@ -189,8 +185,7 @@ def grid(cells, across, *, side=1.5, pixel_nm=np.nan, bars="row", align="center"
         if bars == "all" or k % across == 0:
             _scale_bar(axis, len(image), pixel_nm)
     for axis, words in zip(axes[::across], rows):
-        place = {"transform": axis.transAxes, "rotation": 90, "ha": "right", "va": "center"}
-        axis.text(-0.08, 0.5, words, fontsize=8, **place)
+        axis.set_ylabel(words, fontsize=8)
     return figure, axes
 
 

@@ -4,6 +4,8 @@ Their tables are those of `evaluate`, with intervals in `low` and `high`, `n` pa
 `examples` are those of `evaluate.load_examples`.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -20,9 +22,8 @@ _AXES = {
 
 def confusions(matrices):
     """Draw truth × predicted counts of each model, a dict of DataFrames, coloured by the share of the true class."""
-    counts = {name: matrix.rename_axis("truth", axis=0).stack() for name, matrix in matrices.items()}
-    frame = pd.concat(counts, names=["model", "truth", "predicted"]).rename("particles").reset_index()
-    frame = frame[["truth", "predicted", "particles", "model"]]
+    frame = pd.concat(matrices, names=["model", "truth"]).rename_axis(columns="predicted").stack()
+    frame = frame.rename("particles").reset_index()[["truth", "predicted", "particles", "model"]]
     side = max(3.4, 1.2 + 0.55 * len(next(iter(matrices.values()))))
 
     def draw(axis, part):
@@ -92,12 +93,12 @@ def curves(table):
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
         return figure
 
+    micrographs = int(table["micrographs"].max())
     return Picture(
         table,
         draw,
         f"ROC curves above precision–recall curves of {', '.join(models)} with bands; columns: {', '.join(classes)}.",
-        f"Bands: about 95 % at each point by itself, whole micrographs resampled ({int(table['micrographs'].max())}). Dashed: what a random "
-        "classifier reaches. In brackets: truly positive particles of all, n.",
+        f"Bands: about 95 % at each point by itself, {micrographs} micrographs resampled; dashed: chance; in brackets: truly positive of n.",
     )
 
 
@@ -110,19 +111,17 @@ def reliability(before, after):
         return Note([_NO_PROBABILITIES], "notice")
 
     def draw(axis, part):
-        look = {"names": list(kinds), "palette": ("#888888", "C0")}
-        dots(axis, part, "confidence", "right", by="probabilities", **look)
+        dots(axis, part, "confidence", "right", by="probabilities", names=list(kinds))
         axis.plot([0, 1], [0, 1], color="black", lw=1, ls="--")
 
     label = {"xlabel": "mean probability of the predicted class", "ylabel": "share predicted correctly"}
     look = {"width": 3.2, "height": 3.4, "share": True, "legend": "upper left"}
-    n = int(after.groupby("model")["n"].sum().max()) if len(after) else 0
+    n = int(after.groupby("model")["n"].sum().max())
     return Picture(
         frame,
         on_axes(draw, "model", xlim=(0, 1), ylim=(0, 1.02), **label, **look),
         f"Share of correct predictions over the stated probability for {', '.join(models)}.",
-        f"Ten bins of equal width, 95 % intervals that respect micrographs; n = {n:,} for each model. On the dashed diagonal probabilities "
-        "mean what they say, below it a model is too sure.",
+        f"Ten bins, 95 % intervals that respect micrographs; n = {n:,} for each model. Below the dashed diagonal a model is too sure.",
     )
 
 
@@ -132,9 +131,7 @@ def risk(table):
     if not models:
         return Note([_NO_PROBABILITIES], "notice")
 
-    def draw(axis, table):
-        bands(axis, table, "coverage", "risk", by="model", marker="o", ms=3)
-
+    draw = partial(bands, x="coverage", y="risk", by="model", marker="o", ms=3)
     label = {"xlabel": "coverage: share predicted, surest first", "ylabel": "risk: share of errors"}
     limits = {"xlim": (0, 1.02), "ylim": (0, max(0.05, 1.5 * table["risk"].max()))}
     return Picture(
@@ -169,14 +166,12 @@ def attention(examples, model, truths, *, most=6):
 
     `truths` are labels by particle; at most `most` particles are shown, evenly over those of `examples`.
     """
-    places = np.flatnonzero((examples.table["model"] == model).to_numpy())
-    if not len(places):
+    rows = examples.table[examples.table["model"] == model]
+    if rows.empty:
         why = "no attention maps were kept (an SVM has none; a network leaves them when notebook 3 trains it)"
         return Note([f"{model}: {why}."], "notice")
-    order = sorted(places, key=lambda i: str(truths.get(examples.table["particle"].iloc[i])))
-    chosen = [order[k] for k in np.unique(np.linspace(0, len(order) - 1, most).astype(int))]
-    frame = examples.table.iloc[chosen].reset_index(drop=True)
-    frame["truth"] = frame["particle"].map(truths)
+    rows = rows.assign(truth=rows["particle"].map(truths)).sort_values("truth", kind="stable")
+    chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
     kinds = {"gradcam": "Grad-CAM", "occlusion": "occlusion", "shuffled": "shuffled weights"}
 
     def draw(frame):
@@ -186,15 +181,15 @@ def attention(examples, model, truths, *, most=6):
         cells = [*zip(images, titles), *[(image, "") for _ in kinds for image in images]]
         names = ["particle", *kinds.values()]
         figure, axes = grid(cells, len(images), side=1.6, pixel_nm=examples.pixel_nm, rows=names)
-        maps = [examples.maps[kind][i].astype(float) for kind in kinds for i in chosen]
+        maps = [examples.maps[kind][i].astype(float) for kind in kinds for i in chosen.index]
         for axis, heat in zip(axes[len(images) :], maps):
             extent = axis.images[0].get_extent()
             axis.imshow(heat, cmap="inferno", alpha=0.55, extent=extent, vmax=heat.max() or 1)
         return figure
 
     return Picture(
-        frame,
+        chosen.reset_index(drop=True),
         draw,
         f"{len(chosen)} particles; below each, maps of where {model} looked, and where it looks with shuffled weights.",
-        f"{model}, held-out particles of a fixed sample (n = {len(places)}). Bright: spoke for the class that was predicted.",
+        f"{model}, held-out particles of a fixed sample (n = {len(rows)}). Bright: spoke for the class that was predicted.",
     )

@@ -7,6 +7,8 @@ columns, and `seed` that of a random sample.
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from scipy import ndimage
+from scipy.stats import sem
 
 from temlib import explore, simulate
 from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
@@ -39,16 +41,13 @@ def micrograph_counts(table, task):
     counts = table.groupby(["micrograph", task]).size().rename("particles").reset_index()
 
     def draw(axis, frame):
-        places, names = pd.factorize(frame["micrograph"], sort=True)
-        classes = sorted(frame[task].unique(), reverse=True)  # bars are stacked from the last one up
-        palette = sns.color_palette(n_colors=len(classes))[::-1]
-        look = {"hue_order": classes, "palette": palette, "alpha": 1, "shrink": 0.9}
-        stack = {"x": places + 1, "weights": "particles", "hue": task, "multiple": "stack", "discrete": True}
-        sns.histplot(frame, ax=axis, **stack, **look)
-        axis.set_xlim(0.4, len(names) + 0.6)
+        wide = frame.pivot(index="micrograph", columns=task, values="particles").fillna(0)
+        below = wide.cumsum(axis=1) - wide
+        for name in wide:
+            axis.bar(range(1, len(wide) + 1), wide[name], 0.9, below[name], label=name)
+        axis.set_xlim(0.4, len(wide) + 0.6)
         axis.xaxis.get_major_locator().set_params(integer=True)
-        options = {"bbox_to_anchor": (1, 1), "ncols": 5, "title": None, "fontsize": 8, "reverse": True}
-        sns.move_legend(axis, "lower right", **options)
+        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, fontsize=8)
 
     per = table.groupby("micrograph").size()
     return Picture(
@@ -87,17 +86,14 @@ def radial_profiles(data, task):
     """Draw the mean intensity against the distance from the centre, one line a class with a band over particles."""
     size = data.images.shape[-1]
     rows, columns = np.indices((size, size))
-    ring = np.minimum(np.hypot(rows - (size - 1) / 2, columns - (size - 1) / 2).astype(int), size // 2)
-    count = np.bincount(ring.ravel())
-    profile = np.stack([np.bincount(ring.ravel(), image.ravel()) / count for image in data.images])
-    profile = profile[:, : size // 2]  # (n, rings)
+    ring = np.hypot(rows - (size - 1) / 2, columns - (size - 1) / 2).astype(int)
+    profile = np.stack([ndimage.mean(image, ring, range(size // 2)) for image in data.images])  # (n, rings)
     unit = "nm" if np.isfinite(data.pixel_nm) else "pixels"
     radius = (np.arange(size // 2) + 0.5) * (data.pixel_nm if unit == "nm" else 1.0)
     parts = []
     for name, index in data.table.groupby(task).indices.items():
-        mean, error = profile[index].mean(0), profile[index].std(0) / np.sqrt(len(index))
-        part = {"class": name, "n": len(index), "radius": radius, "mean": mean, "error": error}
-        parts.append(pd.DataFrame(part))
+        part = {"class": name, "n": len(index), "radius": radius, "mean": profile[index].mean(0)}
+        parts.append(pd.DataFrame(part | {"error": sem(profile[index], ddof=0)}))
 
     def draw(axis, frame):
         name = frame["class"].astype(str) + " (n = " + frame["n"].astype(str) + ")"
@@ -131,16 +127,16 @@ def histogram(values, *, label, what):
 def power_spectra(data, table):
     """Draw the power spectrum of each micrograph; those that differ in the table of `explore.per_micrograph` by name."""
     frame = explore.spectra(data)
-    odd = table.loc[_odd(table), "micrograph"].tolist()[:SHOWN]
+    odd = table.loc[(table["differs"] != "") | table["inverted"], "micrograph"].tolist()[:SHOWN]
     unit = "nm" if np.isfinite(data.pixel_nm) else "pixel"
     frame["frequency"] /= data.pixel_nm if unit == "nm" else 1.0
 
     def draw(axis, frame):
-        named, axes = frame["micrograph"].isin(odd), {"x": "frequency", "y": "power", "ax": axis}
-        sns.lineplot(frame, units="micrograph", estimator=None, color="0.6", lw=0.7, **axes)
+        wide = frame.pivot(index="frequency", columns="micrograph", values="power")
+        axis.plot(wide, color="0.6", lw=0.7)
+        for name in odd:
+            axis.plot(wide[name], lw=1.8, label=name)
         if odd:
-            look = {"hue_order": odd, "lw": 1.8, "zorder": 3}
-            sns.lineplot(frame[named], hue="micrograph", errorbar=None, **look, **axes)
             axis.legend(fontsize=8, title="differ", title_fontsize=8)
 
     words = f"{', '.join(odd)} stand out in colour" if odd else "none stands out"
@@ -149,21 +145,15 @@ def power_spectra(data, table):
         frame,
         on_axes(draw, yscale="log", **label),
         f"One line a micrograph of power against spatial frequency; {words}.",
-        f"Means over prepared particles, n = {len(data):,}. Rings of the microscope's transfer show as dips; a line that lies elsewhere is "
-        "another focus, dose, camera or contrast.",
+        f"Means over prepared particles, n = {len(data):,}. Dips are zeros of transfer; a line apart: another focus, dose, camera or contrast.",
     )
-
-
-def _odd(table):
-    """Return which micrographs differ from the others or are inverted."""
-    return (table["differs"] != "") | table["inverted"]
 
 
 def descriptor_map(data, tasks, placed):
     """Draw particles where `explore.principal` places them, coloured by each task and by micrograph."""
     frame = placed.join(data.table[[*tasks, "micrograph"]].iloc[placed["row"]].reset_index(drop=True))
-    shares = placed.attrs.get("explained", [np.nan, np.nan])
-    first, second = [f"component {k} ({share:.0%} of variance)" for k, share in enumerate(shares, 1)]
+    shares = enumerate(placed.attrs["explained"], 1)
+    first, second = [f"component {k} ({share:.0%} of variance)" for k, share in shares]
 
     def draw(axis, part):
         look = {"x": "first", "y": "second", "s": 7, "alpha": 0.6, "lw": 0, "ax": axis}
@@ -181,8 +171,7 @@ def descriptor_map(data, tasks, placed):
         frame,
         lambda frame: plot(frame.rename(columns=ways).melt(list(placed), list(ways.values()), "by", "name")),
         f"Scatter plots of the same particles side by side, coloured {', '.join(ways.values())}.",
-        f"Principal components of the descriptors, n = {len(frame):,}. Classes that separate can be learnt; where micrographs separate, a "
-        "classifier may learn the micrograph instead.",
+        f"Principal components of the descriptors of n = {len(frame):,} particles.",
     )
 
 
@@ -191,15 +180,13 @@ def sizes(data):
     table, known = data.table, data.table["pixel_size_nm"].notna().all()
     unit = "nm" if known else "pixels of the micrograph"
     columns = {"side of the box": table["box_px"] * (table["pixel_size_nm"] if known else 1.0)}
-    for name in table.columns[table.columns.str.endswith("diameter_nm")] if known else ():
-        if pd.api.types.is_numeric_dtype(table[name]):
-            words = name.replace("truth_", "true ").removesuffix("_nm").replace("_", " ")
-            columns[words] = table[name].astype(float)
+    for name in table.filter(regex="diameter_nm$").select_dtypes("number") if known else ():
+        words = name.replace("truth_", "true ").removesuffix("_nm").replace("_", " ")
+        columns[words] = table[name].astype(float)
     frame = pd.DataFrame(columns)
 
     def draw(axis, frame):
-        bins = np.linspace(0, frame.max().max(), 41)
-        sns.histplot(frame, bins=bins, alpha=0.65, ax=axis)
+        sns.histplot(frame, bins=np.linspace(0, frame.max().max(), 41), alpha=0.65, ax=axis)
         sns.move_legend(axis, "best", fontsize=8)
 
     words = [f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items()]
@@ -213,7 +200,7 @@ def sizes(data):
 
 def odd_micrographs(data, table, *, each=6, seed=0):
     """Show particles of micrographs that differ in the table of `explore.per_micrograph`, below ordinary ones."""
-    marked = _odd(table)
+    marked = (table["differs"] != "") | table["inverted"]
     if not marked.any():
         return Note(["No micrograph stands out, so there is none to show."], "")
     usual = table[~marked].nlargest(2, "particles").assign(why="usual")
@@ -233,9 +220,7 @@ def odd_micrographs(data, table, *, each=6, seed=0):
 def pairs(data, table, *, most=6):
     """Show the first pairs of the table of `explore.near_duplicates`, one particle above the other."""
     if table.empty:
-        return Note(
-            ["No two particles of different micrographs look alike, so there is no pair to show."], ""
-        )
+        return Note(["No two particles of different micrographs look alike: there is no pair to show."], "")
     frame = table.head(most)
 
     def draw(frame):
@@ -281,12 +266,11 @@ def leakage(predictions, task):
     scores, difference = explore.leaked(predictions, task)
 
     def draw(axis, scores):
-        places, names = np.arange(len(scores)), list(scores["model"])
-        dots(axis, scores.assign(place=places), "place", "value", by="model", names=names, sideways=True)
-        for place, value in zip(places, scores["value"]):
-            axis.text(value, place - 0.15, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
+        sides = scores.assign(all="")  # one name, so that each stands in its own row
+        dots(axis, sides, "model", "value", by="all", names=[""], sideways=True)
+        for place, value in enumerate(scores["value"]):
+            axis.text(value, place - 0.1, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
         axis.axvline(1 / predictions["truth"].nunique(), color="0.5", lw=0.8, ls="--")
-        axis.set(yticks=places, yticklabels=names, ylim=(len(scores) - 0.4, -0.7))
 
     low, high = difference["low"], difference["high"]
     by = f"{difference['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
@@ -337,8 +321,8 @@ def thon_rings(data, *, seed=1):
 
     def draw(axis, table):
         axis.plot(spectrum["frequency_per_nm"], spectrum["power"], lw=1)
-        for k, zero in enumerate(1 / table["theory_nm"]):
-            axis.axvline(zero, color="C1", lw=1, ls="--", label=None if k else "zeros by theory")
+        place = {"transform": axis.get_xaxis_transform(), "lw": 1, "ls": "--"}
+        axis.vlines(1 / table["theory_nm"], 0, 1, "C1", label="zeros by theory", **place)
 
     label = {"xlabel": "spatial frequency (1/nm)", "ylabel": "power\n(relative to the mean squared)"}
     return Picture(

@@ -22,9 +22,7 @@ _LISTS = {
 
 def popularity():
     """Return GitHub stars around October 2016 as a table of `date, software, stars, source`."""
-    entries = [
-        (*about, *entry.rsplit(" ", 1)) for about, found in _LISTS.items() for entry in found.split(", ")
-    ]
+    entries = [(*about, *one.rsplit(" ", 1)) for about, text in _LISTS.items() for one in text.split(", ")]
     table = pd.DataFrame(entries, columns=["date", "source", "software", "stars"]).astype({"stars": int})
     return table[["date", "software", "stars", "source"]]
 

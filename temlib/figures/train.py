@@ -9,11 +9,7 @@ from temlib import train
 from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
 
 # What is drawn of a network: layers that hold kernels, and its pooling.
-_DRAWN = {
-    "Conv": {"label": "convolution", "color": "C0"},
-    "Pool": {"label": "pooling", "color": "C4"},
-    "Dense": {"label": "dense", "color": "C2"},
-}
+_DRAWN = {"Conv": ("convolution", "C0"), "Pool": ("pooling", "C4"), "Dense": ("dense", "C2")}
 _COSTS = {
     "training_s": "training a fold, s",
     "prediction_ms_per_particle": "prediction, ms/particle",
@@ -25,23 +21,21 @@ def architectures(described):
     """Draw networks from their `train.describe`: a box a layer, as high as its map, as wide as its channels."""
     if not described:
         return Note(["No network is compared."], "")
-    parts = []
-    for name, table in described.items():
-        rows = table[table["kind"].str.contains("|".join(_DRAWN))]
-        shapes = [shape if len(shape) == 3 else (1, 1, shape[-1]) for shape in rows["output_shape"]]
-        sides, _, channels = np.array(shapes).T
-        parts.append(rows[["layer"]].assign(network=name, side_px=sides, channels=channels))
-    frame = pd.concat(parts, ignore_index=True)[["network", "layer", "side_px", "channels"]]
+    table = pd.concat(described, names=["network"]).reset_index("network")
+    table = table[table["kind"].str.contains("|".join(_DRAWN))].reset_index(drop=True)
+    shapes = [shape if len(shape) == 3 else (1, 1, shape[-1]) for shape in table["output_shape"]]
+    sides, _, channels = np.array(shapes).T
+    frame = table[["network", "layer"]].assign(side_px=sides, channels=channels)
     half, widths = frame["side_px"].max() / 2, np.log2(frame["channels"] + 1)
     widest = widths.groupby(frame["network"]).sum().max()
 
     def draw(axis, rows):
         width = widths[rows.index]
         left = width.cumsum() - width
-        for kind, look in _DRAWN.items():
+        for kind, (name, colour) in _DRAWN.items():
             of = rows["layer"].str.contains(kind)
-            side = rows["side_px"][of]
-            axis.bar(left[of], side, width[of], bottom=-side / 2, align="edge", ec="white", **look)
+            side, look = rows["side_px"][of], {"label": name, "color": colour, "ec": "white"}
+            axis.bar(left[of], side, width[of], bottom=-side / 2, align="edge", **look)
         axis.set(xticks=[], yticks=[-half, half], yticklabels=["", f"{2 * half:g}"])
         axis.grid(False)
 
@@ -127,13 +121,8 @@ def descriptors(table):
 
     def draw(axis, part):
         order = part.groupby("descriptor")["loss"].mean().sort_values(ascending=False).index
-        look = {
-            "color": "C5",
-            "saturation": 1,
-            "capsize": 0.3,
-            "err_kws": {"color": "black", "linewidth": 1.2},
-        }
-        sns.barplot(part, x="loss", y="descriptor", order=order, errorbar="sd", ax=axis, **look)
+        look = {"color": "C5", "saturation": 1, "capsize": 0.3, "errorbar": "sd"}
+        sns.barplot(part, x="loss", y="descriptor", order=order, ax=axis, **look)
 
     words = ", ".join(f"{name} by {means[name].idxmax()}" for name in table["model"].unique())
     size = {"across": 2, "width": 4.6, "height": 1 + 0.3 * table["descriptor"].nunique()}
@@ -170,16 +159,11 @@ def micrograph_scores(scores):
     def draw(axis, frame):
         for k, name in enumerate(models):
             rows = frame[frame["model"] == name]
-            rows = rows.assign(place=np.linspace(k - 0.3, k + 0.3, len(rows) + 2)[1:-1])
-            axis.scatter(
-                "place", "right", s=6 + rows["particles"] / 3, color=f"C{k}", alpha=0.75, lw=0, data=rows
-            )
-            worst = rows.loc[rows["right"].idxmin()]
-            point, shift = (
-                (worst["place"], worst["right"]),
-                {"xytext": (3, -9), "textcoords": "offset points"},
-            )
-            axis.annotate(str(worst["micrograph"]), point, fontsize=7, **shift)
+            place = np.linspace(k - 0.3, k + 0.3, len(rows) + 2)[1:-1]
+            axis.scatter(place, rows["right"], s=6 + rows["particles"] / 3, color=f"C{k}", alpha=0.75, lw=0)
+            worst = rows["right"].argmin()
+            label = f" {rows['micrograph'].iloc[worst]}"
+            axis.text(place[worst], rows["right"].iloc[worst], label, va="top", fontsize=7)
         axis.set_xticks(range(len(models)), models, fontsize=8)
         axis.set_xlim(-0.5, len(models) - 0.3)
 

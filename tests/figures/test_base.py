@@ -14,10 +14,7 @@ from temlib.figures import COLOURS, Note, Table, base
     [
         (Note(["One.", "a < b"]), '<p class="answer">One.</p><p>a &lt; b</p>'),
         (Note(["One."], "simulated"), '<div class="simulated">One.</div>'),
-        (
-            Note(["One.", "Two."], "notice"),
-            '<div class="notice"><ul><li>One.</li><li>Two.</li></ul></div>',
-        ),
+        (Note(["One.", "Two."], "notice"), '<div class="notice"><ul><li>One.</li><li>Two.</li></ul></div>'),
         (Note(["One."], "", otherwise="None."), "<p>One.</p>"),
         (Note([], "notice", otherwise="None."), "<p>None.</p>"),
         (Note(["One.", "Two."], ""), "<ul><li>One.</li><li>Two.</li></ul>"),

@@ -161,4 +161,4 @@ def test_thon_rings_are_drawn_with_their_error(particles):
     picture = figures.thon_rings(dataclasses.replace(particles, simulated=True))
     figure = check(picture, list(picture.frame()), n=1)
     assert picture.frame()["relative_error"].abs().max() < 0.01
-    assert len(figure.axes[0].lines) == 4 and "0.4 nm/pixel" in picture.caption
+    assert len(figure.axes[0].collections[0].get_segments()) == 3 and "0.4 nm/pixel" in picture.caption

@@ -86,6 +86,6 @@ def test_the_worst_micrograph_is_named():
     rows = [(model, f"m{k}", (k + 1) / 4, 10) for model in MODELS for k in range(3)]
     table = pd.DataFrame(rows, columns=["model", "micrograph", "right", "particles"])
     axis = check(figures.micrograph_scores(table), list(table), n=30, panels=1).axes[0]
-    assert [text.get_text() for text in axis.texts] == ["m0"] * 3
+    assert [text.get_text().strip() for text in axis.texts] == ["m0"] * 3
     assert [len(points.get_offsets()) for points in axis.collections] == [3, 3, 3]
     check(figures.micrograph_scores(table[table["micrograph"] == "m1"]), list(table), n=10)
