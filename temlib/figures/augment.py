@@ -38,7 +38,7 @@ def each_transform(image, augmentation):
         moved = augmentation.apply(np.repeat(image[None], len(values), 0), table)
         rows += [(name, float(value)) for value in values]
         cells += zip(moved, ["as it is", "flipped"] if flips else [f"{value:.3g}" for value in values])
-        cells += [None] * (-len(cells) % 7)
+        cells += [(None, "")] * (-len(cells) % 7)
     frame = pd.DataFrame(rows, columns=["transform", "value"])
     names = [name.replace("_", "\n") for name in frame["transform"].unique()]
     return Picture(
@@ -107,6 +107,7 @@ def _lines(axis, table, y, by):
     """Draw lines over the frequency, those of chained resampling dashed."""
     dashes = {name: (3, 1.5) if "chained" in name else "" for name in table[by].unique()}
     sns.lineplot(table, x="frequency", y=y, hue=by, style=by, dashes=dashes, errorbar=None, ax=axis)
+    axis.set_xlabel("frequency, cycles per pixel")
 
 
 def detail(curves):
@@ -117,10 +118,9 @@ def detail(curves):
         axis.axvline(0.25, color="0.5", lw=0.8)
         axis.text(0.253, 0.02, "half Nyquist", fontsize=8, color="0.4")
 
-    label = {"xlabel": "frequency, cycles per pixel", "ylabel": "part of the power kept"}
     return Picture(
         curves,
-        on_axes(draw, legend="lower left", xlim=(0, 0.5), ylim=(0, 1.05), **label),
+        on_axes(draw, legend="lower left", xlim=(0, 0.5), ylim=(0, 1.05), ylabel="part of the power kept"),
         "Curves that fall with frequency: one cubic pass stays highest, chained linear passes fall first.",
         f"Plane waves of random direction and phase, n = {curves.attrs['count']} for each frequency, against the formula's transform.",
     )
@@ -128,10 +128,10 @@ def detail(curves):
 
 def spectra(tables):
     """Show the power spectra of images treated in several ways, a dict of `augment.power_curve` tables."""
-    label = {"xlabel": "frequency, cycles per pixel", "ylabel": "power, squared robust units"}
+    draw, label = partial(_lines, y="power", by="images"), "power, squared robust units"
     return Picture(
         pd.concat(tables, names=["images"]).reset_index("images"),
-        on_axes(partial(_lines, y="power", by="images"), legend="best", yscale="log", **label),
+        on_axes(draw, legend="best", yscale="log", ylabel=label),
         "Power spectra on a log scale that agree at low frequency and fan out towards the Nyquist frequency.",
         "Radial mean power of the particles of the mosaic: the higher on the right, the more detail, and noise, has come through.",
     )
@@ -146,10 +146,9 @@ def noise(curves, *, count):
             line.set_linewidth(2.6 if name == "conditioned" else 1.4)
         axis.axhline(1, color="0.5", lw=0.8)
 
-    label = {"xlabel": "frequency, cycles per pixel", "ylabel": "power, augmented to plain"}
     return Picture(
         curves,
-        on_axes(draw, legend="best", ylim=(0.4, 1.4), **label),
+        on_axes(draw, legend="best", ylim=(0.4, 1.4), ylabel="power, augmented to plain"),
         "Ratio of noise power against frequency: about 0.8 untreated, closer to 1 conditioned.",
         f"n = {count} images of white noise, the same draws for each; at 1 a spectrum cannot tell augmented noise from plain.",
     )

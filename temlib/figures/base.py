@@ -8,7 +8,6 @@ import html
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -92,9 +91,9 @@ class Picture:
 
 def set_style():
     """Set the look that all pictures share."""
+    look = {"axes.titlesize": "medium", "legend.fontsize": 8, "legend.title_fontsize": 8}
     # Three times, for seaborn takes another palette where names outnumber the colours.
-    sns.set_theme(context="notebook", style="whitegrid", palette=COLOURS * 3, font_scale=0.9)
-    matplotlib.rcParams.update({"figure.constrained_layout.use": True, "axes.titlesize": "medium"})
+    sns.set_theme(style="whitegrid", palette=COLOURS * 3, font_scale=0.9, rc=look)
 
 
 def on_axes(draw, by="", *, legend="", across=4, width=0, height=3.2, share=False, **words):
@@ -122,9 +121,9 @@ def on_axes(draw, by="", *, legend="", across=4, width=0, height=3.2, share=Fals
             figure.supxlabel(words.get("xlabel", ""), fontsize="medium")
             figure.supylabel(words.get("ylabel", ""), fontsize="medium")
         if legend == "outside":
-            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
         elif legend:
-            axes[0].legend(fontsize=8, loc=legend)
+            axes[0].legend(loc=legend)
         return figure
 
     return plot
@@ -164,10 +163,9 @@ def dots(axis, table, at, value, *, by, names, sideways=False, joined=False):
 def grid(cells, across, *, side=1.5, pixel_nm=np.nan, bars="row", align="center", rows=(), figure=None):
     """Draw images under their titles, and return their Figure and axes.
 
-    `cells` are pairs of an image, in robust units or as bytes, and a title, or None for a gap; a scale bar stands on the
+    `cells` are pairs of an image, in robust units or as bytes, or None for a gap, and a title; a scale bar stands on the
     first image of each row, or on all; `rows` are words left of each row.
     """
-    cells = [cell or (None, "") for cell in cells]
     lines = [title.count("\n") + bool(title) for _, title in cells]
     down = -(-len(cells) // across)
     if figure is None:
@@ -182,7 +180,7 @@ def grid(cells, across, *, side=1.5, pixel_nm=np.nan, bars="row", align="center"
         low, high = (0, 255) if image.dtype == np.uint8 else (-3, 3)
         axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         axis.set_title(title, fontsize=8 if max(lines) < 2 else 7, loc=align, linespacing=1.05)
-        if bars == "all" or k % across == 0:
+        if np.isfinite(pixel_nm) and (bars == "all" or k % across == 0):
             _scale_bar(axis, len(image), pixel_nm)
     for axis, words in zip(axes[::across], rows):
         axis.set_ylabel(words, fontsize=8)
@@ -190,9 +188,7 @@ def grid(cells, across, *, side=1.5, pixel_nm=np.nan, bars="row", align="center"
 
 
 def _scale_bar(axis, size, pixel_nm):
-    """Draw a bar of a round length in nm at the lower left, where the pixel size is known."""
-    if not np.isfinite(pixel_nm):
-        return
+    """Draw a bar of a round length in nm at the lower left."""
     length = next((nm for nm in (200, 100, 50, 20, 10, 5, 2, 1) if nm / pixel_nm <= size * 0.45), 1)
     place = [2, 2 + length / pixel_nm], [size - 3, size - 3]
     axis.plot(*place, color="white", lw=4, solid_capstyle="butt")

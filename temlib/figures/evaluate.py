@@ -54,8 +54,7 @@ def estimates(measures, measure, *, lines=()):
     frame = measures[measures["measure"] == measure].reset_index(drop=True)
 
     def draw(axis, frame):
-        models = list(frame["model"].unique())
-        dots(axis, frame, "class", "value", by="model", names=models, sideways=True)
+        dots(axis, frame, "class", "value", by="model", names=frame["model"].unique(), sideways=True)
         for k, name in enumerate(lines):
             label, style = f"{name} ({lines[name]:.2f})", ("--", ":", "-.")[k % 3]
             axis.axvline(lines[name], label=label, color="black", lw=1.2, ls=style)
@@ -90,7 +89,7 @@ def curves(table):
                 axis.plot([0, 1], chance, color="black", lw=1, ls="--")
                 axis.set(**words, xlim=(0, 1), ylim=(0, 1.02))
                 axis.set_title(f"{label} ({positives} of {n})" if curve == "ROC" else "")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
         return figure
 
     micrographs = int(table["micrographs"].max())
@@ -106,8 +105,7 @@ def reliability(before, after):
     """Draw how often predictions of a given confidence are right, before and after temperature scaling."""
     kinds = {"as given": before, "calibrated": after}
     frame = pd.concat([rows.assign(probabilities=kind) for kind, rows in kinds.items()], ignore_index=True)
-    models = list(frame["model"].unique())
-    if not models:
+    if frame.empty:
         return Note([_NO_PROBABILITIES], "notice")
 
     def draw(axis, part):
@@ -120,24 +118,22 @@ def reliability(before, after):
     return Picture(
         frame,
         on_axes(draw, "model", xlim=(0, 1), ylim=(0, 1.02), **label, **look),
-        f"Share of correct predictions over the stated probability for {', '.join(models)}.",
+        f"Share of correct predictions over the stated probability for {', '.join(frame['model'].unique())}.",
         f"Ten bins, 95 % intervals that respect micrographs; n = {n:,} for each model. Below the dashed diagonal a model is too sure.",
     )
 
 
 def risk(table):
     """Draw the share of errors when only the surest particles are predicted, from `evaluate.coverage_risk`."""
-    models = list(table["model"].unique())
-    if not models:
+    if table.empty:
         return Note([_NO_PROBABILITIES], "notice")
-
     draw = partial(bands, x="coverage", y="risk", by="model", marker="o", ms=3)
     label = {"xlabel": "coverage: share predicted, surest first", "ylabel": "risk: share of errors"}
     limits = {"xlim": (0, 1.02), "ylim": (0, max(0.05, 1.5 * table["risk"].max()))}
     return Picture(
         table,
         on_axes(draw, legend="outside", **label, **limits),
-        f"Share of errors over the share of particles predicted, for {', '.join(models)}.",
+        f"Share of errors over the share of particles predicted, for {', '.join(table['model'].unique())}.",
         f"Bands: 95 % at each point, respecting micrographs; n = {int(table['n'].max()):,}. At coverage 1 every particle is predicted.",
     )
 

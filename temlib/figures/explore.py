@@ -47,7 +47,7 @@ def micrograph_counts(table, task):
             axis.bar(range(1, len(wide) + 1), wide[name], 0.9, below[name], label=name)
         axis.set_xlim(0.4, len(wide) + 0.6)
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, fontsize=8)
+        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5)
 
     per = table.groupby("micrograph").size()
     return Picture(
@@ -78,7 +78,11 @@ def _rows(data, rows, names, each):
     cells = []
     for name, part in rows.groupby(names, sort=False):
         images = [data.images[i] for i in part]
-        cells += [(images[0], name), *[(image, "") for image in images[1:]], *[None] * (each - len(images))]
+        cells += [
+            (images[0], name),
+            *[(image, "") for image in images[1:]],
+            *[(None, "")] * (each - len(images)),
+        ]
     return grid(cells, each, side=1.1, pixel_nm=data.pixel_nm, align="left")[0]
 
 
@@ -137,7 +141,7 @@ def power_spectra(data, table):
         for name in odd:
             axis.plot(wide[name], lw=1.8, label=name)
         if odd:
-            axis.legend(fontsize=8, title="differ", title_fontsize=8)
+            axis.legend(title="differ")
 
     words = f"{', '.join(odd)} stand out in colour" if odd else "none stands out"
     label = {"xlabel": f"spatial frequency (cycles per {unit})", "ylabel": "power\n(robust units²)"}
@@ -157,7 +161,7 @@ def descriptor_map(data, tasks, placed):
 
     def draw(axis, part):
         look = {"x": "first", "y": "second", "s": 7, "alpha": 0.6, "lw": 0, "ax": axis}
-        if part["by"].iloc[0] == "by micrograph":
+        if part["by"].iloc[0] == "micrograph":
             sns.scatterplot(part, c=pd.factorize(part["name"], sort=True)[0] + 1, cmap="viridis", **look)
             axis.figure.colorbar(axis.collections[0], ax=axis, label="micrograph, in order of name")
         else:
@@ -166,11 +170,10 @@ def descriptor_map(data, tasks, placed):
             axis.legend(fontsize=7, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
     plot = on_axes(draw, "by", width=3.6, height=3.9, share=True, xlabel=first, ylabel=second)
-    ways = {name: f"by {name}" for name in [*tasks, "micrograph"]}
     return Picture(
         frame,
-        lambda frame: plot(frame.rename(columns=ways).melt(list(placed), list(ways.values()), "by", "name")),
-        f"Scatter plots of the same particles side by side, coloured {', '.join(ways.values())}.",
+        lambda frame: plot(frame.melt(list(placed), var_name="by", value_name="name")),
+        f"Scatter plots of the same particles side by side, coloured by {', by '.join(tasks)}, by micrograph.",
         f"Principal components of the descriptors of n = {len(frame):,} particles.",
     )
 
@@ -187,7 +190,6 @@ def sizes(data):
 
     def draw(axis, frame):
         sns.histplot(frame, bins=np.linspace(0, frame.max().max(), 41), alpha=0.65, ax=axis)
-        sns.move_legend(axis, "best", fontsize=8)
 
     words = [f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items()]
     return Picture(
@@ -317,10 +319,9 @@ def thon_rings(data, *, seed=1):
     if not data.simulated:
         return Note([_NOT_SIMULATED], "")
     zeros = simulate.thon_rings(seed=seed)
-    spectrum = zeros.attrs["spectrum"]
 
     def draw(axis, table):
-        axis.plot(spectrum["frequency_per_nm"], spectrum["power"], lw=1)
+        axis.plot("frequency_per_nm", "power", lw=1, data=zeros.attrs["spectrum"])
         place = {"transform": axis.get_xaxis_transform(), "lw": 1, "ls": "--"}
         axis.vlines(1 / table["theory_nm"], 0, 1, "C1", label="zeros by theory", **place)
 

@@ -77,7 +77,7 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
         bands(axis, frame.assign(low=low, high=high), "share", "mean", by="class")
         axis.axvline(1, color="black", lw=1, ls="--")
         axis.set(xlabel="distance from the centre, as a fraction of the outline's", ylabel="edge density")
-        axis.legend(fontsize=8)
+        axis.legend()
         return figure
 
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in by_class.items())

@@ -104,7 +104,7 @@ def test_panels_are_wrapped_and_named_once():
 def test_a_scale_bar_has_the_length_that_it_says():
     """Pixels of 3 nm, 28 of them: 20 nm on the first image of each row; none where the pixel size is unknown."""
     image = np.zeros((28, 28), np.float32)
-    cells = [(image, "one"), (image, ""), None, (image, "two")]
+    cells = [(image, "one"), (image, ""), (None, ""), (image, "two")]
     for bars, found in (("row", [2, 0, 0, 0]), ("all", [2, 2, 0, 2])):
         axes = base.grid(cells, 2, pixel_nm=3.0, bars=bars)[1]
         assert [len(axis.lines) for axis in axes] == found
