@@ -70,9 +70,9 @@ def mosaic(images, *, columns=10, what="augmented particles"):
 
 def drawn(transforms):
     """Show how often each value of each transform was drawn, by `Augmentation.draw`."""
+    down, aside = transforms[["flip_rows", "flip_columns"]].mean()
     names = {c.replace("zoom", "zoom_rows"): f"{name}, {unit}" for c, (name, unit, *_) in TRANSFORMS.items()}
     frame = transforms[list(names)].melt(var_name="transform", value_name="value")
-    flips = transforms[["flip_rows", "flip_columns"]].mean()
 
     def draw(axis, part):
         sns.histplot(part["value"], bins=12, color="C0", alpha=1, ax=axis)
@@ -84,7 +84,7 @@ def drawn(transforms):
         frame,
         lambda frame: plot(frame.replace({"transform": names})),
         "Five histograms, each about flat from one end of its transform's range to the other.",
-        f"n = {len(transforms):,} draws; {flips['flip_rows']:.0%} are flipped upside down, {flips['flip_columns']:.0%} left and right.",
+        f"n = {len(transforms):,} draws; {down:.0%} are flipped upside down, {aside:.0%} left and right.",
     )
 
 

@@ -107,8 +107,8 @@ def on_axes(draw, by="", *, legend="", across=4, width=0, height=3.2, share=Fals
         parts = list(table.groupby(by, sort=False, observed=True)) if by else [("", table)]
         columns = min(across, len(parts))
         rows = -(-len(parts) // columns)
-        size = columns * (width or (4 if by else 8)), rows * height
-        figure = Figure(figsize=size, layout="constrained")
+        wide = width or (4 if by else 8)
+        figure = Figure(figsize=(wide * columns, height * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False, sharey=share).ravel()
         for axis, (name, part) in zip(axes, parts):
             draw(axis, part)

@@ -49,8 +49,8 @@ def learning(curves, swept, axis):
     return Picture(
         curves,
         on_axes(draw, axis, xlabel="epoch", ylabel="loss", **look),
-        f"Training (solid) and validation loss by epoch, a panel a value of {axis.replace('_', ' ')}, with the balanced accuracy.",
-        f"Means over folds and seeds, training loss of smoothed labels; numbers: balanced accuracy. {_caption(swept)}",
+        f"Training and validation loss by epoch, a panel a value of {axis.replace('_', ' ')}, with the balanced accuracy.",
+        f"Solid: training, smoothed labels; dashed: validation; means over folds and seeds; numbers: balanced accuracy. {_caption(swept)}",
     )
 
 
@@ -95,7 +95,5 @@ def _logarithmic(panel, values):
 def _caption(swept):
     seeds = int(swept["seeds"].max())
     mean = f" Means over {seeds} seeds; a particle counts once." if seeds > 1 else ""
-    n, micrographs = int(swept["n"].max()), int(swept["micrographs"].max())
-    return (
-        f"Held-out particles, 95 % intervals by micrograph; n up to {n:,} in {micrographs} micrographs.{mean}"
-    )
+    n = f"n up to {int(swept['n'].max()):,} in {int(swept['micrographs'].max())} micrographs"
+    return f"Held-out particles, 95 % intervals by micrograph; {n}.{mean}"

@@ -113,10 +113,9 @@ class Sliders(ipywidgets.HBox):
 
     def _draw(self, button):
         """Draw all transforms with the seed that the button names, and go on to the next seed."""
-        drawn = self.augmentation.draw(1, self.seed)
+        self._set(self.augmentation.draw(1, self.seed))
         self.seed += 1
         self.new.description = f"New draw (seed {self.seed})"
-        self._set(drawn)
 
     def _set(self, row):
         """Put the sliders where a table of one row says; the picture moves once."""

@@ -40,12 +40,11 @@ def confusions(matrices):
         axis.tick_params(labelsize=8)
 
     look = {"across": 3, "width": side + 0.2, "height": side, "xlabel": "predicted", "ylabel": "truth"}
-    n = int(next(iter(matrices.values())).to_numpy().sum())
     return Picture(
         frame,
         on_axes(draw, "model", **look),
         f"Confusion matrices of {', '.join(matrices)} side by side, truth in rows, prediction in columns.",
-        f"Held-out particles: count, and share of the true class, which is the colour too; n = {n:,} for each model.",
+        f"Held-out particles: count, and share of the true class as colour; n = {frame['particles'].sum() // len(matrices):,} for each model.",
     )
 
 

@@ -77,12 +77,8 @@ def _rows(data, rows, names, each):
     """Draw particles by their rows of the table, those of a name beside each other, `each` at most, under the name."""
     cells = []
     for name, part in rows.groupby(names, sort=False):
-        images = [data.images[i] for i in part]
-        cells += [
-            (images[0], name),
-            *[(image, "") for image in images[1:]],
-            *[(None, "")] * (each - len(images)),
-        ]
+        images = [*data.images[part.to_numpy()], *[None] * (each - len(part))]
+        cells += zip(images, [name] + [""] * (each - 1))
     return grid(cells, each, side=1.1, pixel_nm=data.pixel_nm, align="left")[0]
 
 
@@ -250,8 +246,8 @@ def disagreements(data, found, *, most=12):
         images = data.images[pd.Index(data.table["particle"]).get_indexer(frame["particle"])]
         given = frame[[f"{found.task}@{name}" for name in found.annotators]].replace("", "–").to_numpy()
         titles = ["\n".join(map("{}: {}".format, found.annotators, labels)) for labels in given]
-        across = min(6, len(frame))
-        return grid([*zip(images, titles)], across, side=1.45, pixel_nm=data.pixel_nm, align="left")[0]
+        cells, look = [*zip(images, titles)], {"side": 1.45, "align": "left"}
+        return grid(cells, min(6, len(frame)), pixel_nm=data.pixel_nm, **look)[0]
 
     return Picture(
         frame,
@@ -268,8 +264,7 @@ def leakage(predictions, task):
     scores, difference = explore.leaked(predictions, task)
 
     def draw(axis, scores):
-        sides = scores.assign(all="")  # one name, so that each stands in its own row
-        dots(axis, sides, "model", "value", by="all", names=[""], sideways=True)
+        dots(axis, scores.assign(all=""), "model", "value", by="all", names=[""], sideways=True)
         for place, value in enumerate(scores["value"]):
             axis.text(value, place - 0.1, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
         axis.axvline(1 / predictions["truth"].nunique(), color="0.5", lw=0.8, ls="--")
@@ -308,7 +303,7 @@ def stages(data, *, seed=1):
     return Picture(
         pd.DataFrame(rows, columns=["stage", "sentence", "unit", "mean", "standard deviation"]),
         draw,
-        "One vesicle with its payload: clean outlines; grain of the ice; dark membranes with bright fringes; more and more noise; its box.",
+        "One vesicle with its payload: clean outlines; grain of ice; dark membranes, bright fringes; more and more noise; at last its box.",
         "One particle (n = 1) of the preset talos200, 2 µm under focus, 20 e⁻/Å², 100 nm of ice. "
         + " ".join(f"{step.name.capitalize()}: {step.sentence}" for step in steps),
     )
@@ -330,6 +325,6 @@ def thon_rings(data, *, seed=1):
         zeros,
         on_axes(draw, width=7, yscale="log", xlim=(0, 1.2), legend="best", **label),
         "A power spectrum that swings up and down along spatial frequency; dashed lines stand at its first three minima.",
-        "One simulated micrograph of plain ice (n = 1), 0.4 nm/pixel, high dose. The minima lie within "
-        f"{100 * zeros['relative_error'].abs().max():.2f} % of the zeros of π λ Δf k² − ½ π Cs λ³ k⁴ + arcsin w = n π; no interval: computed.",
+        "One computed micrograph of plain ice (n = 1, so no interval), 0.4 nm/pixel, high dose. Minima lie within "
+        f"{100 * zeros['relative_error'].abs().max():.2f} % of the zeros of π λ Δf k² − ½ π Cs λ³ k⁴ + arcsin w = n π.",
     )

@@ -34,12 +34,11 @@ def stars(table):
         sns.barplot(x=part["stars"] / 1e3, y=part["software"], color="C0", saturation=1, ax=axis)
         axis.tick_params(labelsize=8)
 
-    top = table.sort_values("stars").iloc[-1]
     return Picture(
         table,
         on_axes(draw, "date", height=3.8, xlabel="GitHub stars (thousands)"),
-        f"Bars of GitHub stars of deep-learning software; {top['software']} has the most at every date.",
-        f"n = {table['software'].nunique()} packages at the dates nearest to October 2016 with a list that can be cited; see the table.",
+        f"Bars of GitHub stars of deep-learning software; {table.loc[table['stars'].idxmax(), 'software']} has the most at every date.",
+        f"n = {table['software'].nunique()} packages at the dates nearest to October 2016 with a list that can be cited; sources in the table.",
     )
 
 
