@@ -21,11 +21,14 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 class Note:
     """Sentences that a notebook shows: `lines`, or a plain one called `otherwise` where there are none.
 
-    `kind` is "answer", whose first line is large, "notice" or "simulated", which are boxes, or "", which is plain.
+    `kind` is "answer", whose first line is large, "notice" or "simulated", which are boxes, or "", which is plain; lines
+    for which there is an `otherwise` are a notice.
     """
 
-    def __init__(self, lines, kind="answer", *, otherwise=""):
+    def __init__(self, lines, otherwise="", *, kind=None):
         self.lines, self.kind = list(lines), kind
+        if kind is None:
+            self.kind = "notice" if otherwise else "answer"
         if otherwise and not self.lines:
             self.lines, self.kind = [otherwise], ""
 
@@ -53,7 +56,7 @@ class Table:
 
     def _repr_html_(self):
         if self.table.empty and (self.otherwise or not len(self.table.columns)):
-            return Note([], otherwise=self.otherwise)._repr_html_()
+            return Note([], self.otherwise)._repr_html_()
         table = self.table.round(self.digits).rename_axis(columns=None)
         # Not pandas' Styler: it writes every number of a table with the same decimals, counts too.
         with pd.option_context("display.max_colwidth", None):

@@ -8,7 +8,7 @@ from temlib.figures.base import Note, Picture, dots, on_axes
 def sweep(swept, axis, measure, *, log=False):
     """Draw one measure against the parameter `axis`, a panel a task and a line a model; `log` makes it logarithmic."""
     if swept is None or swept.empty:
-        return Note(["This run sweeps no parameter, so there is nothing to compare."], "")
+        return Note(["This run sweeps no parameter, so there is nothing to compare."], kind="")
     lines = [name for name in swept.columns[1 : list(swept.columns).index("value")] if name != axis]
     line, label = swept[lines].astype(str).agg(", ".join, axis=1), axis.replace("_", " ")
     names, joined = list(line.unique()), swept[axis].dtype.kind in "if"
@@ -57,7 +57,7 @@ def learning(curves, swept, axis):
 def label_curve(curve, needed, *, target):
     """Draw the score of `evaluate.with_labels`, if any, and the power laws of `evaluate.labels_needed` for a `target`."""
     if curve is None or curve.empty:
-        return Note(["This run does not sweep labels."], "")
+        return Note(["This run does not sweep labels."], kind="")
     models = list(curve["model"].unique())
 
     def draw(panel, part):

@@ -74,7 +74,7 @@ def curves(table):
     """Draw ROC and precision–recall curves of `evaluate.curves`: a column a class, a line with its band a model."""
     classes, models = list(table["class"].unique()), list(table["model"].unique())
     if not models:
-        return Note([_NO_PROBABILITIES], "notice")
+        return Note([_NO_PROBABILITIES], kind="notice")
 
     def draw(table):
         figure = Figure(figsize=(1 + 3.2 * len(classes), 6.4), layout="constrained")
@@ -105,7 +105,7 @@ def reliability(before, after):
     kinds = {"as given": before, "calibrated": after}
     frame = pd.concat([rows.assign(probabilities=kind) for kind, rows in kinds.items()], ignore_index=True)
     if frame.empty:
-        return Note([_NO_PROBABILITIES], "notice")
+        return Note([_NO_PROBABILITIES], kind="notice")
 
     def draw(axis, part):
         dots(axis, part, "confidence", "right", by="probabilities", names=list(kinds))
@@ -125,7 +125,7 @@ def reliability(before, after):
 def risk(table):
     """Draw the share of errors when only the surest particles are predicted, from `evaluate.coverage_risk`."""
     if table.empty:
-        return Note([_NO_PROBABILITIES], "notice")
+        return Note([_NO_PROBABILITIES], kind="notice")
     draw = partial(bands, x="coverage", y="risk", by="model", marker="o", ms=3)
     label = {"xlabel": "coverage: share predicted, surest first", "ylabel": "risk: share of errors"}
     limits = {"xlim": (0, 1.02), "ylim": (0, max(0.05, 1.5 * table["risk"].max()))}
@@ -142,7 +142,7 @@ def cases(examples, table, *, title, most=12):
     frame = table[table["particle"].isin(examples.images.keys())].head(most).reset_index(drop=True)
     if frame.empty:
         missing = f"{len(table):,}, but the run keeps no copies of particles (examples.npz)"
-        return Note([f"{title}: {'there are none' if table.empty else missing}."], "notice")
+        return Note([f"{title}: {'there are none' if table.empty else missing}."], kind="notice")
 
     def draw(frame):
         cells = [(examples.images[row.particle], row.words) for row in frame.itertuples()]
@@ -164,7 +164,7 @@ def attention(examples, model, truths, *, most=6):
     rows = examples.table[examples.table["model"] == model]
     if rows.empty:
         why = "no attention maps were kept (an SVM has none; a network leaves them when notebook 3 trains it)"
-        return Note([f"{model}: {why}."], "notice")
+        return Note([f"{model}: {why}."], kind="notice")
     rows = rows.assign(truth=rows["particle"].map(truths)).sort_values("truth", kind="stable")
     chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
     kinds = {"gradcam": "Grad-CAM", "occlusion": "occlusion", "shuffled": "shuffled weights"}

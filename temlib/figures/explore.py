@@ -200,7 +200,7 @@ def odd_micrographs(data, table, *, each=6, seed=0):
     """Show particles of micrographs that differ in the table of `explore.per_micrograph`, below ordinary ones."""
     marked = (table["differs"] != "") | table["inverted"]
     if not marked.any():
-        return Note(["No micrograph stands out, so there is none to show."], "")
+        return Note(["No micrograph stands out, so there is none to show."], kind="")
     usual = table[~marked].nlargest(2, "particles").assign(why="usual")
     odd = table[marked].head(SHOWN).assign(why=lambda t: np.where(t["inverted"], "inverted", "differs"))
     rng, micrographs, rows = np.random.default_rng(seed), data.table["micrograph"].to_numpy(), []
@@ -218,7 +218,9 @@ def odd_micrographs(data, table, *, each=6, seed=0):
 def pairs(data, table, *, most=6):
     """Show the first pairs of the table of `explore.near_duplicates`, one particle above the other."""
     if table.empty:
-        return Note(["No two particles of different micrographs look alike: there is no pair to show."], "")
+        return Note(
+            ["No two particles of different micrographs look alike: there is no pair to show."], kind=""
+        )
     frame = table.head(most)
 
     def draw(frame):
@@ -237,9 +239,9 @@ def pairs(data, table, *, most=6):
 def disagreements(data, found, *, most=12):
     """Show particles on which annotators differ, with the label of each; `found` is of `data.agreement`, or None."""
     if found is None:
-        return Note(["One label a particle: there is no disagreement to show."], "")
+        return Note(["One label a particle: there is no disagreement to show."], kind="")
     if found.disagreements.empty:
-        return Note([f"The annotators of {found.task} agree on every particle."], "")
+        return Note([f"The annotators of {found.task} agree on every particle."], kind="")
     frame = found.disagreements.head(most)
 
     def draw(frame):
@@ -260,7 +262,7 @@ def disagreements(data, found, *, most=12):
 def leakage(predictions, task):
     """Draw the balanced accuracy of a split at random beside that of whole micrographs, from `explore.leakage`."""
     if predictions is None:
-        return Note([f"{task}: too few micrographs, or of a class, to compare the two splits."], "")
+        return Note([f"{task}: too few micrographs, or of a class, to compare the two splits."], kind="")
     scores, difference = explore.leaked(predictions, task)
 
     def draw(axis, scores):
@@ -270,7 +272,7 @@ def leakage(predictions, task):
         axis.axvline(1 / predictions["truth"].nunique(), color="0.5", lw=0.8, ls="--")
 
     low, high = difference["low"], difference["high"]
-    by = f"{difference['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+    by = f"{difference['difference']:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")
     says = "No such gain could be shown here with these trees; a network may still find one."
     if low > 0 or high <= 0:
         says = f"A random split {'would flatter a classifier' if low > 0 else 'scores lower'} here."
@@ -286,7 +288,7 @@ def leakage(predictions, task):
 def stages(data, *, seed=1):
     """Show one particle at every stage of the simulation, or a sentence where `data` was not simulated."""
     if not data.simulated:
-        return Note([_NOT_SIMULATED], "")
+        return Note([_NOT_SIMULATED], kind="")
     steps, pixel_nm = simulate.stages(seed), simulate.PRESETS["talos200"].pixel_nm
 
     def draw(table):
@@ -312,7 +314,7 @@ def stages(data, *, seed=1):
 def thon_rings(data, *, seed=1):
     """Show the power spectrum of simulated ice with the zeros of theory, or a sentence where not simulated."""
     if not data.simulated:
-        return Note([_NOT_SIMULATED], "")
+        return Note([_NOT_SIMULATED], kind="")
     zeros = simulate.thon_rings(seed=seed)
 
     def draw(axis, table):

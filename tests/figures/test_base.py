@@ -13,13 +13,16 @@ from temlib.figures import COLOURS, Note, Table, base
     ("note", "page"),
     [
         (Note(["One.", "a < b"]), '<p class="answer">One.</p><p>a &lt; b</p>'),
-        (Note(["One."], "simulated"), '<div class="simulated">One.</div>'),
-        (Note(["One.", "Two."], "notice"), '<div class="notice"><ul><li>One.</li><li>Two.</li></ul></div>'),
-        (Note(["One."], "", otherwise="None."), "<p>One.</p>"),
-        (Note([], "notice", otherwise="None."), "<p>None.</p>"),
-        (Note(["One.", "Two."], ""), "<ul><li>One.</li><li>Two.</li></ul>"),
+        (Note(["One."], kind="simulated"), '<div class="simulated">One.</div>'),
+        (
+            Note(["One.", "Two."], kind="notice"),
+            '<div class="notice"><ul><li>One.</li><li>Two.</li></ul></div>',
+        ),
+        (Note(["One."], kind="", otherwise="None."), "<p>One.</p>"),
+        (Note([], kind="notice", otherwise="None."), "<p>None.</p>"),
+        (Note(["One.", "Two."], kind=""), "<ul><li>One.</li><li>Two.</li></ul>"),
         (Note([]), ""),
-        (Note([], "notice"), ""),
+        (Note([], kind="notice"), ""),
     ],
 )
 def test_a_note_is_large_or_boxed_or_plain(note, page):
