@@ -96,32 +96,35 @@ def probe(path, count):
         ) from fault
 
 
-def inside(folder, name, place):
-    """Return `folder / name`, an existing regular file that a table names at `place` and that lies in its folder.
+def inside(folder, name):
+    """Return `folder / name`, an existing regular file that a table names and that lies in its folder.
 
     A name that is empty, leaves the folder by ``..``, by an absolute path or by a link, or is no regular file, raises
     `InputError`.
     """
     try:
-        base, real = _resolved(str(folder)), os.path.realpath(os.path.join(folder, name))
-        if not name or not real.startswith(base + os.sep):
+        path = os.path.join(folder, name)
+        real = os.path.join(_resolved(os.path.dirname(path)), os.path.basename(path))
+        if os.path.islink(real):
+            real = os.path.realpath(real)
+        if not name or not real.startswith(_resolved(str(folder)) + os.sep):
             fault = f"leaves the folder {shown(folder)}"
             fault += "; put the file, not a link, into it and name it relatively"
-        elif not os.path.lexists(real):
-            fault = f"is not in {shown(folder)}; check the name, or the folder that the names are relative to"
-        elif not os.path.isfile(real):
+        elif os.path.isfile(real):
+            return Path(path)
+        elif os.path.lexists(real):
             fault = "is no regular file but a folder, a pipe or a device; name an image"
         else:
-            return Path(folder, name)
+            fault = f"is not in {shown(folder)}; check the name, or the folder that the names are relative to"
     # A zero character, a name too long, a circle of links.
     except (OSError, ValueError, RuntimeError) as error:
         fault = f"cannot be followed ({reason(error)}); correct it"
-    raise InputError(f"{place}: {shown(name)[:200]!r} {fault}.")
+    raise InputError(f"{shown(name)[:200]!r} {fault}.")
 
 
 @functools.lru_cache(maxsize=10)
 def _resolved(folder):
-    """Return the folder of a table after links are followed, once for all its images."""
+    """Return a folder after links are followed, once for all images in it."""
     return os.path.realpath(folder)
 
 

@@ -53,9 +53,8 @@ class Found:
             try:
                 state = os.stat(folder + name)
             except (OSError, ValueError):
-                place = self.place(names.index(name))
-                inside(self.folder, name, place)  # says why, as far as it can tell
-                raise InputError(f"{place}: {shown(name)!r} cannot be opened; check the file.") from None
+                self._read(names.index(name))  # says why
+                raise
             files[name] = (state.st_size, state.st_mtime_ns)
         index = self.table["index"].fillna(-1).to_numpy(int)
         numbers = [self.table[name].to_numpy(float) for name in PLACES]
@@ -82,26 +81,26 @@ class Found:
 
     def _read(self, i):
         """Read the image of row `i`."""
-        row, place = self._rows[i], self.place(i)
-        path = inside(self.folder, row.image, place)
+        row = self._rows[i]
         try:
-            found = micrographs.read(path, None if row.index is pd.NA else int(row.index))
+            path = inside(self.folder, row.image)
+            found = micrographs.read(path, None if row.index is pd.NA else row.index)
         except InputError as error:
-            raise InputError(f"{place}: {str(error).removeprefix(f'{shown(self.folder)}{os.sep}')}") from None
-        notes = [(found.form, "", note) for note in found.notes]
-        self.said.update([(found.form, found.image.dtype.name, ""), *notes])
+            fault = str(error).removeprefix(f"{shown(self.folder)}{os.sep}")
+            raise InputError(f"{self.place(i)}: {fault}") from None
+        self.said.add((found.form, found.image.dtype.name, ""))
+        self.said.update((found.form, "", note) for note in found.notes)
         return found
 
     def pixel_sizes(self):
         """Return the pixel size of each row's image in nm: the table's, else the file's, else NaN."""
-        sizes, told = self.table["pixel_size_nm"].to_numpy(float).copy(), {}
-        for i in np.flatnonzero(np.isnan(sizes)).tolist():
+        told = {}
+        for i in np.flatnonzero(self.table["pixel_size_nm"].isna()).tolist():
             name = self._rows[i].image
             if name not in told:
                 picture = micrographs.format_of(name) in ("PNG", "JPEG")  # which state none
                 told[name] = np.nan if picture else self._read(i).pixel_nm
-            sizes[i] = told[name]
-        return sizes
+        return self.table["pixel_size_nm"].fillna(self.table["image"].map(told)).to_numpy(float)
 
     def load(self, rows, sizes, window_nm):
         """Yield number, crop, and whether it reaches beyond the micrograph's border, of the rows of one group.

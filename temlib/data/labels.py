@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special  # scipy.stats takes half a second to load, in each process that prepares images
 
 from temlib.files import InputError
 
@@ -191,5 +191,5 @@ def _jackknife(counts, kappa, unit):
     if count < 2 or np.isnan(left_out).any():
         return *unknown, f"{method}; no interval from {count} {unit}: undefined without one of them"
     spread = math.sqrt((count - 1) / count * float(np.sum((left_out - left_out.mean()) ** 2)))
-    half = float(stats.t.ppf(0.975, count - 1)) * spread
+    half = float(special.stdtrit(count - 1, 0.975)) * spread
     return kappa, max(-1.0, kappa - half), min(1.0, kappa + half), f"{method}, jackknife over {count} {unit}"

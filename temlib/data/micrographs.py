@@ -1,12 +1,10 @@
 """Read one image of any microscope format, with its pixel size in nm and an account of what was found.
 
-The contract of this module: a file is recognised by its name *and* its content; every size that a header
-states is checked against the file before memory is taken; what the file does not say stays unknown (a pixel
-size of NaN); stacks, volumes, spectra, diffraction patterns and colour pictures are named as such and never
-reduced to an image by a guess. Whatever cannot be read raises `InputError` with one sentence.
-
-Images are `(rows, columns)`, in the type and the row order of the file; uncompressed MRC and TIFF are mapped.
-A reader gets path, index and the file's bytes, and returns what it `Found`.
+A file is recognised by its name *and* its content; every size that a header states is checked against the file before
+memory is taken; what the file does not say stays unknown (a pixel size of NaN); stacks, volumes, spectra, diffraction
+patterns and colour pictures are named as such and never reduced to an image by a guess. Whatever cannot be read raises
+`InputError`. Images, (rows, columns), keep the type and the row order of the file; uncompressed MRC and TIFF are mapped.
+A reader gets path, index and size in bytes, and returns image, (height, width) of a pixel in nm, and notes.
 """
 
 import bz2
@@ -19,8 +17,8 @@ import os
 import struct
 import threading
 import warnings
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import mrcfile
@@ -44,24 +42,21 @@ FORMATS = {
 }
 SUFFIXES = tuple(FORMATS)
 MRC_MAGIC = slice(208, 211)  # the bytes "MAP" since MRC2000
-SIGNATURES = {  # first bytes -> the format that begins with them
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",  # BigTIFF
-    b"MM\0+": "TIFF",
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\x89HDF\r\n\x1a\n": "EMD",
-    b"\0\0\0\x03": "DM3",
-    b"\0\0\0\x04": "DM4",
-    b"II\x97\x01": "SER",
-    b"JK": "EMI",
-    b"PK\x03\x04": "ZIP",
-    b"%PDF": "PDF",
-    b"GIF8": "GIF",
-    b"BM": "BMP",
+SIGNATURES = {  # format -> first bytes of its files
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "JPEG": (b"\xff\xd8\xff",),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # with BigTIFF
+    "gzip": (b"\x1f\x8b",),
+    "bzip2": (b"BZh",),
+    "EMD": (b"\x89HDF\r\n\x1a\n",),
+    "DM3": (b"\0\0\0\x03",),
+    "DM4": (b"\0\0\0\x04",),
+    "SER": (b"II\x97\x01",),
+    "EMI": (b"JK",),
+    "ZIP": (b"PK\x03\x04",),
+    "PDF": (b"%PDF",),
+    "GIF": (b"GIF8",),
+    "BMP": (b"BM",),
 }
 # Unit as written, in lower case -> nm.
 NANOMETRES = {
@@ -96,7 +91,7 @@ class Found:
     image: np.ndarray  # (rows, columns) in the file's own type, mapped where the file allows it
     sizes_nm: tuple  # height and width of a pixel, NaN where unknown
     notes: list  # sentences about assumptions and oddities
-    form: str = ""  # "MRC", "TIFF", "PNG", "JPEG", "DM3", "DM4", "SER", "EMI" or "EMD"
+    form: str  # "MRC", "TIFF", "PNG", "JPEG", "DM3", "DM4", "SER", "EMI" or "EMD"
 
     @property
     def pixel_nm(self):
@@ -130,19 +125,22 @@ def read(path, index=None):
     form = _recognised(path, head)
     with quiet() as said:
         try:
-            found = READERS.get(form, _read_rsciio)(path, index, size)
+            image, sizes_nm, notes = READERS.get(form, _read_rsciio)(path, index, size)
         except InputError:
             raise
         except Exception as fault:  # a damaged file fails in libraries in ways that no list of types covers
             why = f"cannot be read as {form} ({reason(fault)}), as if it were damaged or cut short"
             raise refusal(path, f"{why}; copy or export it again.") from fault
-    if found.image.ndim != 2 or not found.image.size:
-        raise refusal(path, f"states an image of shape {found.image.shape}, which is none; copy it again.")
-    notes, (height, width) = list(found.notes), found.sizes_nm
-    if math.isnan(found.pixel_nm) and not math.isnan(height):
-        sizes = f"{height:.6g} nm high, {width:.6g} nm wide"
-        notes.append(f"Pixels are not square ({sizes}), so there is no single pixel size.")
-    return replace(found, form=form, notes=[*notes, *said])
+    if image.ndim != 2 or not image.size:
+        raise refusal(
+            path, f"holds an image of shape {image.shape}, not of rows and columns; export it as 2-D."
+        )
+    found = Found(image, sizes_nm, [*notes, *said], form)
+    if math.isnan(found.pixel_nm) and not math.isnan(sizes_nm[0]):
+        sizes = "{:.6g} nm high, {:.6g} nm wide".format(*sizes_nm)
+        note = f"Pixels are not square ({sizes}), so there is no single pixel size."
+        found.notes.insert(len(notes), note)
+    return found
 
 
 def _recognised(path, head):
@@ -152,7 +150,7 @@ def _recognised(path, head):
         known = " ".join(SUFFIXES)
         raise refusal(path, f"has no suffix of a known image format; known are {known} .mrc.gz .mrc.bz2.")
     expected = PACKED.get(path.suffix.lower(), form)
-    found = next((name for start, name in SIGNATURES.items() if head.startswith(start)), None)
+    found = next((name for name, starts in SIGNATURES.items() if head.startswith(starts)), None)
     # MRC begins with a number of columns, which may be any other format's signature.
     if head[MRC_MAGIC] == b"MAP" and (found is None or expected == "MRC"):
         found = "MRC"
@@ -177,21 +175,17 @@ def quiet():
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: said.append(record.getMessage())
     loggers = [logging.getLogger(name) for name in ("tifffile", "PIL", "rsciio")]
-    before = [logger.propagate for logger in loggers]
-    with _QUIET, warnings.catch_warnings():
+    with _QUIET, warnings.catch_warnings(), ExitStack() as after:
         warnings.simplefilter("always")
         warnings.showwarning = lambda message, *_: said.append(str(message))
         for logger in loggers:
+            after.callback(setattr, logger, "propagate", logger.propagate)
+            after.callback(logger.removeHandler, handler)
             logger.addHandler(handler)
             logger.propagate = False
-        try:
-            yield said
-        finally:
-            for logger, propagate in zip(loggers, before):
-                logger.removeHandler(handler)
-                logger.propagate = propagate
-            texts = [reason(ValueError(text)) for text in dict.fromkeys(said)]
-            said[:] = [f"The file's reader says: {text}." for text in texts[:5]]
+        yield said
+    texts = [reason(text) for text in dict.fromkeys(said)]
+    said[:] = [f"The file's reader says: {text}." for text in texts[:5]]
 
 
 def _length_nm(value, unit):
@@ -210,10 +204,10 @@ def _choose(path, index, count, shape):
         if count == 1:
             return 0
         raise refusal(path, f"is a stack of {count} images of {size}; say which by index=0 to {count - 1}.")
-    if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < count:
+    if not 0 <= index < count:
         what = "a single image" if count == 1 else f"{count} images"
-        raise refusal(path, f"holds {what} of {size}; index must be from 0 to {count - 1}, not {index!r}.")
-    return int(index)
+        raise refusal(path, f"holds {what} of {size}; index must be from 0 to {count - 1}, not {index}.")
+    return index
 
 
 def _check_memory(path, needed, size):
@@ -236,20 +230,17 @@ def _check_pixels(path, dtype):
 
 
 def _grey(path, image, notes):
-    """Return a picture as `(rows, columns)`, and notes; colours that carry something are refused."""
-    if image.ndim == 2:
-        return image, notes
+    """Return a picture without its channels, which is noted; colours that carry something are refused."""
     if image.ndim != 3:
-        fault = f"holds an image of shape {image.shape}, not of rows and columns"
-        raise refusal(path, f"{fault}; export it as 2-D.")
+        return image
     channels = 3 if image.shape[-1] >= 3 else 1
     colours, alpha = image[..., :channels], image[..., channels:]
     if alpha.size and alpha.min() != alpha.max():
         raise refusal(path, "has a transparency channel that varies; save it as a grey image.")
     if (colours != colours[..., :1]).any():
         raise refusal(path, "is a colour picture (overlay, palette or photograph); save it as a grey image.")
-    note = "It is saved in colour with equal channels, of which one was taken."
-    return np.ascontiguousarray(colours[..., 0]), [*notes, note]
+    notes.append("It is saved in colour with equal channels, of which one was taken.")
+    return np.ascontiguousarray(colours[..., 0])
 
 
 def _read_mrc(path, index, size):
@@ -264,27 +255,27 @@ def _read_mrc(path, index, size):
         _check_pixels(path, dtype)
         width = (nx + 1) // 2 if header["mode"] == 101 else nx
         section = ny * width * dtype.itemsize
-        start, end = HEADER_BYTES + extended, HEADER_BYTES + extended + nz * section
+        end = HEADER_BYTES + extended + nz * section
         _check_size(path, end, size, packed)
         stem = path.with_suffix("") if packed else path
         if nz > 1 and header["ispg"] != 0 and stem.suffix.lower() not in STACK_SUFFIXES:
             fault = f"is a volume of {nz} x {ny} x {nx} voxels, not a micrograph"
             raise refusal(path, f"{fault}; give a 2-D image, or name it .mrcs if it is a stack of images.")
-        start += _choose(path, index, nz, (ny, nx)) * section
+        start = HEADER_BYTES + extended + _choose(path, index, nz, (ny, nx)) * section
         if packed:
             _check_memory(path, section, size)
-            _skip(path, file, start - HEADER_BYTES)
+            file.seek(start)  # reads on in small pieces
             image = np.frombuffer(_exactly(path, file, section), dtype).reshape(ny, width)
-            _skip(path, file, end - start - section)
-            if file.read(1):
-                raise refusal(path, "goes on after the image that its header states; copy it again.")
+            if file.seek(end) < end or file.read(1):
+                fault = "is cut short, or goes on after the image that its header states"
+                raise refusal(path, f"{fault}; copy it again.")
         else:
             image = np.memmap(path, dtype, "r", start, (ny, width))
     if header["mode"] == 101:
         _check_memory(path, 2 * image.size, size)
         # A byte's low half comes first; the last half of an odd row is unused.
         image = np.stack([image & 15, image >> 4], axis=-1).reshape(ny, -1)[:, :nx]
-    return Found(image, *_mrc_sizes(header))
+    return image, *_mrc_sizes(header)
 
 
 def _header(path, raw):
@@ -321,12 +312,6 @@ def _exactly(path, file, count):
     return data
 
 
-def _skip(path, file, count):
-    """Read past `count` bytes in pieces of bounded size, noticing an early end."""
-    while count > 0:
-        count -= len(_exactly(path, file, min(count, 2**20)))
-
-
 def _check_size(path, stated, size, packed):
     """Compare the size that the header states with the file's, before any pixel is touched."""
     if packed and stated > min(LARGEST_ARCHIVE, max(FREE_EXPANSION, GREATEST_EXPANSION * size)):
@@ -358,8 +343,7 @@ def _read_tiff(path, index, size):
         chosen = _choose(path, index, count, (pages[0].imagelength, pages[0].imagewidth))
         page, skipped = (pages[0], chosen) if within > 1 else (pages[chosen], 0)
         sizes_nm, notes = _tiff_sizes(tif, page)
-        image, notes = _tiff_image(path, page, skipped, size, notes)
-    return Found(image, sizes_nm, notes)
+        return _tiff_image(path, page, skipped, size, notes), sizes_nm, notes
 
 
 def _tiff_image(path, page, skipped, size, notes):
@@ -382,12 +366,11 @@ def _tiff_image(path, page, skipped, size, notes):
         image = page.asarray()
     if page.planarconfig == 2 and image.ndim == 3:
         image = np.moveaxis(image, 0, -1)
-    image, notes = _grey(path, image, notes)
+    image = _grey(path, image, notes)
     if page.photometric == 0 and image.dtype.kind == "u":  # the standard's WhiteIsZero
         image = np.iinfo(image.dtype).max - image
-        note = "It is stored with white as zero; the values were inverted, as the TIFF standard says."
-        notes = [*notes, note]
-    return image, notes
+        notes.append("It is stored with white as zero; the values were inverted, as the TIFF standard says.")
+    return image
 
 
 def _tiff_sizes(tif, page):
@@ -425,14 +408,14 @@ def _per_pixel(ratio):
 def _read_picture(path, index, size):
     """Read a PNG or JPEG; they carry no scale that a microscope would have set."""
     form = format_of(path.name)
-    lossy = "JPEG is lossy: its blocks of 8 x 8 pixels change the texture."
-    image, notes = _picture(path, form, size, 0, [lossy] if form == "JPEG" else [])
+    notes = ["JPEG is lossy: its blocks of 8 x 8 pixels change the texture."] if form == "JPEG" else []
+    image = _picture(path, form, size, 0, notes)
     _choose(path, index, 1, image.shape)
-    return Found(image, UNKNOWN, notes)
+    return image, UNKNOWN, notes
 
 
 def _picture(path, form, size, frame, notes):
-    """Return pixels decoded by Pillow, after the size in its header was weighed, and notes."""
+    """Return pixels decoded by Pillow, after the size in its header was weighed."""
     with Image.open(path, formats=(form,)) as picture:
         picture.seek(frame)
         _check_memory(path, 4 * picture.width * picture.height, size)  # Pillow has at most 4 bytes a pixel
@@ -456,19 +439,15 @@ def _read_rsciio(path, index, size):
         # The pixels of an EMI lie in files beside it: a.emi, a_1.ser, ...
         series = path.parent.glob(f"{glob.escape(path.stem)}_*.ser") if form == "EMI" else [path]
         size = sum(map(_check_ser, series))
-    images, shapes = _rsciio_images(reader(str(path), lazy=True))
-    if not images:
+    frames, shapes = _frames(reader(str(path), lazy=True))
+    if not frames:
         shapes = ", ".join(" x ".join(map(str, shape)) for shape in shapes) or "nothing"
         raise refusal(path, f"holds no image but spectra or other data ({shapes}); give a 2-D image.")
-    counts = [len(stack) for stack, _ in images]
-    chosen = _choose(path, index, sum(counts), images[0][0].shape)
-    # The images of one signal after those of another.
-    which = next(k for k in range(len(counts)) if chosen < sum(counts[: k + 1]))
-    stack, axes = images[which]
-    data = stack[chosen - sum(counts[:which])]
+    stack, place, axes = frames[_choose(path, index, len(frames), frames[0][0].shape)]
+    data = stack[place]
     _check_pixels(path, data.dtype)
     _check_memory(path, data.nbytes, size)
-    return Found(np.asarray(data), *_rsciio_sizes(path, axes))
+    return np.asarray(data), *_rsciio_sizes(path, axes)
 
 
 def _check_ser(path):
@@ -503,17 +482,18 @@ def _check_ser(path):
     return size
 
 
-def _rsciio_images(signals):
-    """Return `(stack, axes)` for each signal of images, and the shapes of all signals."""
-    images, shapes = [], []
+def _frames(signals):
+    """Return `(stack, place in it, axes)` of each image, signal by signal, and the shapes of all signals."""
+    frames, shapes = [], []
     for signal in signals:
         data, axes = signal["data"], signal["axes"]
         shapes.append(tuple(map(int, data.shape)))
         # An image is what the two axes span that one does not navigate along: a spectrum image has but one.
         image_axes = [axis for axis in axes if not axis.get("navigate", False)]
         if len(image_axes) == 2 and len(axes) == data.ndim and data.ndim in (2, 3) and min(data.shape):
-            images.append((data[None] if data.ndim == 2 else data, image_axes))
-    return images, shapes
+            stack = data[None] if data.ndim == 2 else data
+            frames += [(stack, place, image_axes) for place in range(len(stack))]
+    return frames, shapes
 
 
 def _rsciio_sizes(path, axes):

@@ -295,11 +295,14 @@ def finish(path, table, *, whole=False):
 def _check_images(path, folder, table):
     """Refuse an image that is missing, outside the folder, or of no readable kind."""
     for line, name in table["image"].drop_duplicates().items():
-        at = f"{shown(path)}, {table.index.name} {line}"
-        inside(folder, name, at)
-        if format_of(name) is None:
-            fault = f"{listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
-            raise InputError(f"{at}: {fault}")
+        try:
+            inside(folder, name)
+            if format_of(name) is None:
+                raise InputError(
+                    f"{listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
+                )
+        except InputError as error:
+            raise InputError(f"{shown(path)}, {table.index.name} {line}: {error}") from None
 
 
 def cut(image, row, column, box_px):

@@ -5,10 +5,12 @@ of them share the mapped file.
 """
 
 import hashlib
+import math
 import os
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
+from PIL import Image
 
 from temlib.data import micrographs
 from temlib.data.crops import Found
@@ -25,6 +27,8 @@ TOGETHER = 256  # rows of a task, so that a million rows do not become a million
 IDLE_S = 20  # seconds that a process without work waits for the next data set before it ends
 COPIED = 2**28  # bytes up to which a selection of images is a copy, which is what most callers expect
 LISTED = 1000  # groups of identical images that are kept
+# What is found of each particle on the way.
+FACTS = np.dtype([("digest", "u8"), ("side_px", "f8"), ("edge", "?"), ("saturated", "?")])
 
 
 def prepare(crop, input_size, *, ratio=None):
@@ -34,38 +38,45 @@ def prepare(crop, input_size, *, ratio=None):
     median, unit robust spread (half the distance between the 16th and 84th percentile), and is clipped at ±8. A crop that
     is constant, nearly so, or not finite raises `InputError`.
     """
-    crop = np.asarray(crop, np.float32)
-    _check(crop)
+    return _prepared(np.asarray(crop, np.float32), input_size, ratio)[0]
+
+
+def _prepared(crop, size, ratio):
+    """Return what `prepare` does, and the share of the crop's pixels at their largest value."""
+    bright = _checked(crop)
     inside, box = ..., (0, 0, crop.shape[1], crop.shape[0])
     if ratio is not None:
         # The window in source pixels, centred on the crop; whole pixels of padding keep the resampling exact.
-        side = input_size / ratio
-        inside = tuple(_inner(length * ratio, input_size) for length in crop.shape)
+        side = size / ratio
+        inside = tuple(_inner(length * ratio, size) for length in crop.shape)
         left, top = (crop.shape[1] - side) / 2, (crop.shape[0] - side) / 2
-        pad = max(0, int(np.ceil(-min(left, top))))
+        pad = max(0, math.ceil(-min(left, top)))
         crop = _padded(crop, pad) if pad else crop
         box = (left + pad, top + pad, left + pad + side, top + pad + side)
-    crop = _resized(crop, input_size, box)
+    if crop.shape != (size, size) or box != (0, 0, size, size):
+        # Pillow widens its cubic kernel when it shrinks, so nothing is aliased.
+        crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC, box=box))
     # Padding has no noise; counted in, it would make a small particle look loud.
     low, middle, high = _quantiles(crop[inside], (0.16, 0.5, 0.84))
     spread = (high - low) / 2 or float(crop[inside].std()) or 1.0
     result = crop - np.float32(middle)
     result *= np.float32(1 / spread)
-    return np.clip(result, -CLIP, CLIP, out=result)
+    return np.clip(result, -CLIP, CLIP, out=result), bright
 
 
-def _check(crop):
-    """Refuse a crop that shows nothing."""
+def _checked(crop):
+    """Return the share of pixels at the largest value, and refuse a crop that shows nothing."""
     least, most = float(crop.min()), float(crop.max())
-    if not np.isfinite(most - least):
+    if not math.isfinite(most - least):
         raise InputError("the image holds NaN or infinite pixels; export it again or take it out.")
     if least == most:
         raise InputError(f"all pixels have the value {least:g}; take this image out of the data set.")
-    share, value = max((_share(crop, least), least), (_share(crop, most), most))
+    dark, bright = (np.count_nonzero(crop == value) / crop.size for value in (least, most))
+    share, value = max((dark, least), (bright, most))
     if share > BLANK:
-        raise InputError(
-            f"{share:.0%} of the pixels have the value {value:g}, so the image is saturated or nearly empty; take it out."
-        )
+        fault = f"{share:.0%} of the pixels have the value {value:g}"
+        raise InputError(f"{fault}, so the image is saturated or nearly empty; take it out.")
+    return bright
 
 
 def _padded(crop, pad):
@@ -74,21 +85,6 @@ def _padded(crop, pad):
     large = np.full((rows + 2 * pad, columns + 2 * pad), _quantiles(crop, (0.5,))[0], np.float32)
     large[pad:-pad, pad:-pad] = crop
     return large
-
-
-def _share(crop, value):
-    """Return the share of pixels that have a value."""
-    return np.count_nonzero(crop == value) / crop.size
-
-
-def _resized(crop, size, box):
-    """Return the part `box` of a crop (left, top, right, bottom) at `size` x `size` pixels."""
-    from PIL import Image
-
-    if crop.shape == (size, size) and box == (0, 0, size, size):
-        return crop
-    # Pillow widens its cubic kernel when it shrinks, so nothing is aliased.
-    return np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 
 def _quantiles(image, shares):
@@ -103,7 +99,7 @@ def _quantiles(image, shares):
 
 def _inner(length, size):
     """Return the part of a side of `size` pixels that an image of `length` pixels fills, centred."""
-    edge = max(0, int(np.ceil((size - length) / 2)))
+    edge = max(0, math.ceil((size - length) / 2))
     return slice(edge, size - edge) if 2 * edge < size else slice(size // 2, size // 2 + 1)
 
 
@@ -124,19 +120,19 @@ def make(found, scale, pixel_nm, input_size, folder):
     np.lib.format.open_memmap(path, "w+", np.float32, (count, input_size, input_size)).flush()
     many = isinstance(found, Found) and len(chunks) >= WORTH and _cores() > 1
     tasks = ((prepare_part, found.part(rows), path, rows, sizes[rows], pixel) for rows in chunks)
-    digests, sides, edge, saturated = np.empty(count, np.uint64), np.empty(count), 0, 0
-    for rows, facts in zip(chunks, _done(found, tasks, "loky" if many else "threading")):
-        digests[rows], sides[rows] = facts["digests"], facts["sides"]
-        edge, saturated = edge + facts["edge"], saturated + facts["saturated"]
+    facts = np.empty(count, FACTS)
+    for rows, part in zip(chunks, _done(found, tasks, "loky" if many else "threading")):
+        facts[rows] = part
     notes = [*_contents(found), *notes]
-    if edge:
+    if edge := facts["edge"].sum():
         notes.append(f"Particles so close to the border that a part of their window is filled: {edge:,}.")
-    if saturated:
+    if saturated := facts["saturated"].sum():
         which = f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value"
         why = "from a saturated detector or an export that cut the grey levels"
         notes.append(f"{which}, {why}: {saturated:,}.")
-    np.save(folder / "measures.npy", np.column_stack([sides, sizes]))
-    write_json(folder / "facts.json", {"scale": scale, "notes": notes, "identical": _identical(digests)})
+    np.save(folder / "measures.npy", np.column_stack([facts["side_px"], sizes]))
+    identical = _identical(facts["digest"])
+    write_json(folder / "facts.json", {"scale": scale, "notes": notes, "identical": identical})
 
 
 def _chunks(found):
@@ -155,18 +151,15 @@ def _done(found, tasks, backend):
     """Yield the results of tasks `(function, part, …)` in order, few under way at a time, and keep what was said."""
     from joblib import Parallel, delayed
 
-    idle = {"idle_worker_timeout": IDLE_S} if backend == "loky" else {}
-    parallel = Parallel(_cores(), backend=backend, return_as="generator", **idle)
+    parallel = Parallel(_cores(), backend=backend, return_as="generator", idle_worker_timeout=IDLE_S)
     try:
         with micrographs.quiet():
             for result, said in parallel(delayed(_task)(*task) for task in tasks):
                 found.said.update(said)
                 yield result
     except BrokenProcessPool:
-        fault = (
-            "A process that prepared images was killed, perhaps because memory ran out; lower 'input_size'."
-        )
-        raise InputError(fault) from None
+        fault = "A process that prepared images was killed, perhaps because memory ran out"
+        raise InputError(f"{fault}; lower 'input_size'.") from None
 
 
 def _cores():
@@ -182,56 +175,48 @@ def _task(work, part, *arguments):
 
 
 def prepare_part(part, path, rows, sizes, pixel_nm):
-    """Prepare a part of the rows, write it into the stack at `path`, and return what was found on the way."""
+    """Prepare a part of the rows, write it into the stack at `path`, and return its `FACTS`."""
     stack = np.load(path, mmap_mode="r+")
     size = stack.shape[1]
     window = size * pixel_nm if pixel_nm else np.nan
-    ready = np.empty((len(rows), size, size), np.float32)
-    digests, sides, edge, saturated = np.empty(len(rows), np.uint64), np.empty(len(rows), np.float32), 0, 0
+    ready, facts = np.empty((len(sizes), size, size), np.float32), np.empty(len(sizes), FACTS)
     for group in part.groups():
-        for i, crop, beyond in part.load(group, sizes, window):
-            crop = np.asarray(crop, np.float32)
+        for i, crop, edge in part.load(group, sizes, window):
             ratio = sizes[i] / pixel_nm if pixel_nm else None
             try:
-                ready[i] = prepare(crop, size, ratio=ratio)
+                ready[i], bright = _prepared(np.asarray(crop, np.float32), size, ratio)
             except InputError as error:
                 raise InputError(f"{part.place(i)}: {error}") from None
-            digests[i] = int.from_bytes(hashlib.blake2b(ready[i], digest_size=8).digest(), "big")
-            sides[i] = sum(crop.shape) / 2
-            edge += beyond
-            saturated += _share(crop, crop.max()) > SATURATED
+            digest = hashlib.blake2b(ready[i], digest_size=8).digest()
+            facts[i] = int.from_bytes(digest, "big"), sum(crop.shape) / 2, edge, bright > SATURATED
     stack[rows] = ready
-    return {"digests": digests, "sides": sides, "edge": int(edge), "saturated": int(saturated)}
+    return facts
 
 
 def _scale(found, sizes, scale, pixel_nm, input_size):
     """Return the scale that what is known of pixel sizes allows, and sentences about it."""
     unknown = np.isnan(sizes)
     known = sizes[~unknown]
-    if scale == "physical" and known.size and unknown.any():
+    spread = f"{known.min():.4g} to {known.max():.4g}" if known.size and np.ptp(known) > 0 else ""
+    if scale == "fill":
+        notes = ["Each particle's box fills the image (scale: fill), so its size is lost."]
+        if spread:
+            told = "each box fills the image: a network can tell magnifications apart"
+            notes.append(f"Pixel sizes differ ({spread} nm) and {told}.")
+        return "fill", notes
+    if not known.size:
+        lost = "so each particle's box fills the image and its size is lost"
+        return "fill", [f"The pixel size is not known, {lost}."]
+    if unknown.any():
         lack = f"{unknown.sum():,} of {len(sizes):,} particles lack it"
         fault = f"the pixel size is unknown here and known elsewhere ({lack})"
         cure = "add it as 'pixel_size_nm', or choose scale: fill"
         raise InputError(f"{found.place(unknown.argmax())}: {fault}; {cure}.")
-    spread = f"{known.min():.4g} to {known.max():.4g}" if known.size and np.ptp(known) > 0 else ""
-    if scale == "physical" and known.size:
-        told = found.table["pixel_size_nm"].notna()
-        who = "rows of the table" if told.all() else "table and the files" if told.any() else "files"
-        window = (
-            f"Every particle is shown at {pixel_nm:g} nm/pixel, in a window of {input_size * pixel_nm:g} nm"
-        )
-        return "physical", [
-            f"{window}; its own pixels have {spread or f'{known[0]:.4g}'} nm, as the {who} say."
-        ]
-    if scale == "physical":
-        return "fill", [
-            "The pixel size is not known, so each particle's box fills the image and its size is lost."
-        ]
-    notes = ["Each particle's box fills the image (scale: fill), so its size is lost."]
-    if spread:
-        told = "each box fills the image: a network can tell magnifications apart"
-        notes.append(f"Pixel sizes differ ({spread} nm) and {told}.")
-    return "fill", notes
+    told = found.table["pixel_size_nm"].notna()
+    who = "rows of the table" if told.all() else "table and the files" if told.any() else "files"
+    shown = f"Every particle is shown at {pixel_nm:g} nm/pixel, in a window of {input_size * pixel_nm:g} nm"
+    own = spread or f"{known[0]:.4g}"
+    return "physical", [f"{shown}; its own pixels have {own} nm, as the {who} say."]
 
 
 def _contents(found):
@@ -265,11 +250,8 @@ class Rows:
 
     def __getitem__(self, key):
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
-        chosen = self._images[self._rows[first]]
-        return chosen[(slice(None),) * (np.ndim(self._rows[first])) + rest] if rest else chosen
-
-    def __iter__(self):
-        return (self._images[i] for i in self._rows)
+        rows = self._rows[first]
+        return self._images[rows][(slice(None),) * np.ndim(rows) + rest]
 
     def __array__(self, dtype=None, copy=None):
         return np.asarray(self._images[self._rows], dtype)
