@@ -17,11 +17,10 @@ JACKKNIFE_BLOCKS = 200  # enough for a t quantile, few enough to be quick at a m
 
 
 def checked(table, tasks):
-    """Return the label columns of `tasks` (text, as `tables.read` gives them) without surrounding spaces.
+    """Return the text columns `tasks` without surrounding spaces, and refuse labels that are typing errors.
 
-    Two labels that differ only by case, spaces, hyphens or underscores, and a rare label that differs from a common one by
-    one letter raise `InputError`. One letter is a typing error if both labels have at least four characters, the
-    difference is no digit, and the rare one has at most a quarter of the common one's particles.
+    Those differ from another only by case, spaces, hyphens or underscores, or by one letter that is no digit, if both have
+    at least four characters and the rare one has at most a quarter of the common one's particles.
     """
     result = pd.DataFrame(index=table.index)
     for task in tasks:
@@ -89,28 +88,20 @@ def consensus(table, task):
     table : DataFrame
         Text columns ``task@annotator`` of at least two annotators; an empty cell is not labelled by them.
     task : str
-        The task.
 
     Returns
     -------
     labels : (n,) Series of str
-        The label that more than half of the annotators who labelled the particle gave. Where there is none it
-        is ``uncertain`` if that is one of the labels in use, else empty: people who disagree are what that
-        class means, and dropping the particle would make the remaining ones look easier than they are.
+        The label that more than half of the annotators who labelled the particle gave. Where there is none it is
+        ``uncertain`` if that is one of the labels in use, else empty: people who disagree are what that class means,
+        and dropping the particle would make the remaining ones look easier than they are.
     agreement : Agreement
-        Kappa with interval, pairs, and the list of disagreements.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two annotators, a joined column of the same task beside theirs, or a typing
-        error.
 
     Notes
     -----
-    Cohen's kappa [1]_ is averaged over all pairs of annotators who share particles (Light [2]_). The interval
-    is a jackknife over micrographs with t quantiles; over 200 blocks of particles where no `micrograph` is
-    known.
+    Cohen's kappa [1]_ is averaged over all pairs of annotators who share particles (Light [2]_). The interval is a
+    jackknife over micrographs (over 200 blocks of particles where none is known) with t quantiles. Fewer than two
+    annotators, a joined column of the task beside theirs, and a typing error are refused.
 
     References
     ----------

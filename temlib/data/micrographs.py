@@ -89,16 +89,9 @@ class Found:
     """One image and what its file says of it."""
 
     image: np.ndarray  # (rows, columns) in the file's own type, mapped where the file allows it
-    sizes_nm: tuple  # height and width of a pixel, NaN where unknown
+    pixel_nm: float  # edge of a square pixel, NaN where it is unknown or the axes differ
     notes: list  # sentences about assumptions and oddities
     form: str  # "MRC", "TIFF", "PNG", "JPEG", "DM3", "DM4", "SER", "EMI" or "EMD"
-
-    @property
-    def pixel_nm(self):
-        """Return the edge of a square pixel in nm; NaN where it is unknown or the axes differ."""
-        height, width = self.sizes_nm
-        alike = abs(height - width) <= SQUARE_TOLERANCE * max(height, width)
-        return (height + width) / 2 if alike else math.nan
 
 
 def format_of(name):
@@ -125,7 +118,7 @@ def read(path, index=None):
     form = _recognised(path, head)
     with quiet() as said:
         try:
-            image, sizes_nm, notes = READERS.get(form, _read_rsciio)(path, index, size)
+            image, (height, width), notes = READERS.get(form, _read_rsciio)(path, index, size)
         except InputError:
             raise
         except Exception as fault:  # a damaged file fails in libraries in ways that no list of types covers
@@ -135,12 +128,11 @@ def read(path, index=None):
         raise refusal(
             path, f"holds an image of shape {image.shape}, not of rows and columns; export it as 2-D."
         )
-    found = Found(image, sizes_nm, [*notes, *said], form)
-    if math.isnan(found.pixel_nm) and not math.isnan(sizes_nm[0]):
-        sizes = "{:.6g} nm high, {:.6g} nm wide".format(*sizes_nm)
-        note = f"Pixels are not square ({sizes}), so there is no single pixel size."
-        found.notes.insert(len(notes), note)
-    return found
+    pixel_nm = (height + width) / 2
+    if abs(height - width) > SQUARE_TOLERANCE * max(height, width):
+        pixel_nm, sizes = math.nan, f"{height:.6g} nm high, {width:.6g} nm wide"
+        notes.append(f"Pixels are not square ({sizes}), so there is no single pixel size.")
+    return Found(image, pixel_nm, notes + said, form)
 
 
 def _recognised(path, head):
@@ -188,13 +180,18 @@ def quiet():
     said[:] = [f"The file's reader says: {text}." for text in texts[:5]]
 
 
-def _length_nm(value, unit):
-    """Return `value` of `unit` in nm, NaN for an unknown unit or a value that is not positive and finite."""
-    try:
-        length = float(value) * NANOMETRES.get(str(unit).strip("\0 ").lower(), math.nan)
-    except (TypeError, ValueError):
-        return math.nan
-    return length if math.isfinite(length) and length > 0 else math.nan
+def _sizes_nm(height, height_unit, width, width_unit):
+    """Return height and width of a pixel in nm, None if one has an unknown unit or is not positive and finite."""
+    sizes_nm = []
+    for value, unit in ((height, height_unit), (width, width_unit)):
+        try:
+            length = float(value) * NANOMETRES[str(unit).strip("\0 ").lower()]
+        except (TypeError, ValueError, KeyError):
+            return None
+        if not 0 < length < math.inf:
+            return None
+        sizes_nm.append(length)
+    return tuple(sizes_nm)
 
 
 def _choose(path, index, count, shape):
@@ -325,9 +322,9 @@ def _check_size(path, stated, size, packed):
 def _mrc_sizes(header):
     """Return pixel height and width in nm, and notes."""
     counts = {axis: int(header[f"m{axis}"]) for axis in "yx"}
-    edges = (float(header["cella"][axis]) / n if n > 0 else math.nan for axis, n in counts.items())
-    sizes_nm = tuple(_length_nm(edge, "Å") for edge in edges)
-    if any(map(math.isnan, sizes_nm)):
+    height, width = (float(header["cella"][axis]) / n if n > 0 else None for axis, n in counts.items())
+    sizes_nm = _sizes_nm(height, "Å", width, "Å")
+    if not sizes_nm:
         return UNKNOWN, ["The MRC header states no pixel size."]
     default = "The pixel size is exactly 1 Å, which some programs write for want of the true one."
     return sizes_nm, [default] if sizes_nm == (0.1, 0.1) else []
@@ -387,13 +384,12 @@ def _tiff_sizes(tif, page):
         (sis.get("pixelsizey"), "m", sis.get("pixelsizex"), "m"),  # Olympus
         (down, unit, across, unit),  # ImageJ
     )
-    for height, height_unit, width, width_unit in candidates:
-        sizes_nm = _length_nm(height, height_unit), _length_nm(width, width_unit)
-        if not any(map(math.isnan, sizes_nm)):
+    for candidate in candidates:
+        if sizes_nm := _sizes_nm(*candidate):
             return sizes_nm, []
-    unit = {2: "inch", 3: "cm"}.get(value(296), "")
-    sizes_nm = _length_nm(down, unit), _length_nm(across, unit)
-    if any(map(math.isnan, sizes_nm)):
+    unit = {2: "inch", 3: "cm"}.get(value(296))
+    sizes_nm = _sizes_nm(down, unit, across, unit)
+    if not sizes_nm:
         return UNKNOWN, ["The TIFF states no pixel size."]
     if max(sizes_nm) > COARSEST_NM:
         return UNKNOWN, ["The TIFF states a resolution for printing but no pixel size."]
@@ -455,23 +451,22 @@ def _check_ser(path):
 
     Layout: FEI, TIA Series Data (ESD) file format, docslib.org/doc/12033009; little endian throughout.
     """
-    size, head = probe(path, 2**16)
+    size, _ = probe(path, 0)
     try:
-        version, kind, _, elements, valid = struct.unpack_from("<H4I", head, 4)
-        long = "<Q" if version > 0x210 else "<I"  # how offsets are written
-        table, dimensions = struct.unpack_from(long + "I", head, 22)
-        at, places = 22 + struct.calcsize(long + "I"), 1
-        for _ in range(min(dimensions, MOST_DIMENSIONS + 1)):
-            places *= struct.unpack_from("<I", head, at)[0]
-            at += 24
-            for _ in range(2):  # description and unit, each behind its length
-                at += 4 + struct.unpack_from("<I", head, at)[0]
         with path.open("rb") as file:
+            file.seek(4)
+            version, kind, _, elements, valid = _unpacked(file, "<H4I")
+            long = "Q" if version > 0x210 else "I"  # how offsets are written
+            table, dimensions = _unpacked(file, f"<{long}I")
+            places = 1
+            for _ in range(min(dimensions, MOST_DIMENSIONS + 1)):
+                places *= _unpacked(file, "<I20x")[0]
+                for _ in range(2):  # description and unit, each behind its length
+                    file.seek(_unpacked(file, "<I")[0], os.SEEK_CUR)
             file.seek(table)
-            first = struct.unpack(long, file.read(struct.calcsize(long)))[0]
-            behind, layout = (40, "<H2I") if kind == SER_IMAGES else (20, "<HI")
-            file.seek(first + behind)
-            pixel, *shape = struct.unpack(layout, file.read(struct.calcsize(layout)))
+            (first,) = _unpacked(file, f"<{long}")
+            file.seek(first)
+            pixel, *shape = _unpacked(file, "<40xH2I" if kind == SER_IMAGES else "<20xHI")
     except (struct.error, OSError, OverflowError, ValueError) as fault:
         raise refusal(path, "is cut short or has a damaged header; copy it again.") from fault
     needed = math.prod(shape) * SER_PIXEL_BYTES.get(pixel, 16)
@@ -480,6 +475,11 @@ def _check_ser(path):
         raise refusal(path, f"{fault}, but has {size} bytes; copy it again.")
     _check_memory(path, places * needed, size)
     return size
+
+
+def _unpacked(file, layout):
+    """Return the next values of a file."""
+    return struct.unpack(layout, file.read(struct.calcsize(layout)))
 
 
 def _frames(signals):
@@ -501,10 +501,8 @@ def _rsciio_sizes(path, axes):
     units = [str(axis.get("units") or "") for axis in axes]
     if any(unit.startswith("1/") or unit.endswith("-1") or unit in ("mrad", "rad") for unit in units):
         raise refusal(path, f"is calibrated in {units[0]}, a diffraction pattern and not a micrograph.")
-    sizes_nm = tuple(_length_nm(axis["scale"], unit) for axis, unit in zip(axes, units))
-    if any(map(math.isnan, sizes_nm)):
-        return UNKNOWN, ["The file states no pixel size in a unit of length."]
-    return sizes_nm, []
+    sizes_nm = _sizes_nm(axes[0]["scale"], units[0], axes[1]["scale"], units[1])
+    return (sizes_nm, []) if sizes_nm else (UNKNOWN, ["The file states no pixel size in a unit of length."])
 
 
 READERS = {"MRC": _read_mrc, "TIFF": _read_tiff, "PNG": _read_picture, "JPEG": _read_picture}

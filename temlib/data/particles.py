@@ -32,17 +32,15 @@ class Particles:
     images : (n, rows, columns) ndarray of float32
         Zero median and unit robust spread each; mapped from disk, so that reading a block takes the memory of a block.
     source : str
-        Where they came from.
     notes : tuple of str
         What was found and assumed, one sentence each.
-    scale : str
-        `physical` or `fill`.
+    scale : {"physical", "fill"}
     pixel_nm : float
         Size of a pixel of `images`, in nm; NaN where unknown.
     simulated : bool
         Whether the table holds the truth of a simulation.
     study : simulate.Study, optional
-        The study that the particles are of; None where they were read from disk.
+        None where the particles were read from disk.
     """
 
     table: pd.DataFrame
@@ -112,7 +110,7 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
     source : str or Path
         `simulated`, or a manifest, positions with labels, or a folder, as `sources.read` takes them.
     count, seed : int
-        Number and seed of simulated particles.
+        Of simulated particles.
     scale : {"physical", "fill"}
         `physical`: every crop at `pixel_nm`, padded with its median or cut to `input_size`; used where all pixel
         sizes are known. `fill`: the whole box resized to `input_size`, so that size is lost.
@@ -120,10 +118,6 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
         Size of a prepared pixel, in nm.
     input_size : int
         Rows and columns of a prepared image, in pixels.
-
-    Returns
-    -------
-    Particles
 
     Raises
     ------
@@ -170,19 +164,9 @@ def _check_identical(data, groups, found):
 
 
 def check_task(table, task, *, folds=2, where="particles"):
-    """Refuse a task that cannot be learnt or evaluated with `folds` folds.
+    """Refuse a task that cannot be learnt or evaluated with `folds` folds; messages begin with `where`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Particles.
-    task, where : str
-        The label column, and the place to name in messages.
-
-    Raises
-    ------
-    InputError
-        If the column is missing, has one class only, or there are fewer micrographs than folds.
+    That is a column that is missing or has one class only, a class from one micrograph, or fewer micrographs than folds.
     """
     if task not in table:
         known = ", ".join(tasks_of(table)) or "none"
@@ -212,24 +196,14 @@ def check(*, particles, task, folds, scale, pixel_nm, input_size):
 
 
 def split(table, task, *, folds, seed):
-    """Divide particles into folds that keep micrographs whole and classes balanced.
+    """Divide particles that all have a label for `task` into folds that keep micrographs whole and classes balanced.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Particles that all have a label for `task`. A column `fold` (the user's own) is taken as it is.
-    task : str
-    folds, seed : int
+    A column `fold` (the user's own) is taken as it is, unless it divides a micrograph.
 
     Returns
     -------
     (n,) ndarray of int
         The fold in which a particle is held out, from 1.
-
-    Raises
-    ------
-    InputError
-        If the user's folds divide a micrograph.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 

@@ -1,12 +1,9 @@
 """Positions of particles as picking programs write them, and crops cut out of micrographs at them.
 
-The contract of this module: `row` and `column` are the particle's centre in its micrograph, 0-based, in the
-order in which the rows lie in the file; pixel (i, j) has its centre at (i, j). `box_px` is the edge of the
-square window in the micrograph's pixels. Image paths are relative to ``attrs["folder"]`` and never leave it,
-not by a link either.
-
-The readers of the files of RELION, cryoSPARC, EMAN and crYOLO return a table with one row a particle, as `read`
-describes it, and sentences about assumptions.
+`row` and `column` are the particle's centre in its micrograph, 0-based, in the order in which the rows lie in the file;
+pixel (i, j) has its centre at (i, j). `box_px` is the edge of the square window in the micrograph's pixels. Image paths are
+relative to ``attrs["folder"]`` and never leave it, not by a link either. A reader returns the table that `read` describes,
+and sentences about assumptions.
 """
 
 import math
@@ -23,6 +20,7 @@ from temlib.data.tables import refuse
 from temlib.files import InputError, inside, listed, probe, reason, refusal, shown
 
 STAR_STACK, STAR_MICROGRAPH = "rlnImageName", "rlnMicrographName"
+CORNER = ["x", "y", "width", "height"]
 ANGSTROMS_PER_NM = 10.0
 LARGEST_CUT = 2**30  # bytes of one crop
 # Where a particle is, in numbers.
@@ -126,17 +124,12 @@ def _star_stacks(path, data):
 def _star_micrographs(path, data, folder):
     """Return the particles at positions in micrographs."""
     _columns(path, data, "rlnCoordinateX", "rlnCoordinateY")
-    if STAR_MICROGRAPH in data:
-        micrograph = data[STAR_MICROGRAPH].astype(str)
-    else:
-        micrograph = pd.Series(_beside(path, folder), data.index)
-    table = _in_micrographs(path, micrograph)
+    table = _in_micrographs(path, folder, data.index, data.get(STAR_MICROGRAPH))
     table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
-    pixel_nm = _star_pixel_nm(data, "rlnMicrographPixelSize")
+    table["pixel_size_nm"] = _star_pixel_nm(data, "rlnMicrographPixelSize")
     # The box of the extraction, which may have been rescaled, in the micrograph's pixels.
-    extracted_nm = _number(data, "rlnImageSize") * _number(data, "rlnImagePixelSize") / ANGSTROMS_PER_NM
-    table["box_px"], table["box_nm"] = (extracted_nm / pixel_nm).round(), extracted_nm
-    table["pixel_size_nm"] = pixel_nm
+    table["box_nm"] = _number(data, "rlnImageSize") * _number(data, "rlnImagePixelSize") / ANGSTROMS_PER_NM
+    table["box_px"] = (table["box_nm"] / table["pixel_size_nm"]).round()
     return table
 
 
@@ -153,8 +146,9 @@ def _beside(path, folder):
         raise refusal(found[0], f"is a link out of {shown(folder)}; put the file itself there.") from fault
 
 
-def _in_micrographs(path, micrograph):
+def _in_micrographs(path, folder, index, names=None):
     """Return the columns of names of particles in micrographs, whose rows must count from the end that is known."""
+    micrograph = pd.Series(_beside(path, folder) if names is None else names, index).astype(str)
     other = [name for name in micrograph.unique() if format_of(name) != "MRC"]
     if other:
         fault = f"gives positions in {listed(other[:1])}, whose rows picking programs count from the bottom"
@@ -167,21 +161,20 @@ def _in_micrographs(path, micrograph):
 
 def _read_box(path, folder):
     """Read EMAN's .box: lower left corner, width, height, and perhaps a mode."""
-    text, _ = tables.read_text(path)
-    rows = []
-    for line, content in enumerate(text.splitlines(), 1):
-        cells, at = content.split(), f"{shown(path)}, line {line}"
-        if not cells:
+    rows = {}
+    for line, content in enumerate(tables.read_text(path)[0].splitlines(), 1):
+        if not content.strip():
             continue
         try:
-            x, y, width, height, *mode = map(float, cells[:5])
+            x, y, width, height, *mode = map(float, content.split()[:5])
         except ValueError as fault:
+            at = f"{shown(path)}, line {line}"
             raise InputError(f"{at}: not x, y, width, height in numbers; correct it.") from fault
         if mode in ([-1], [-2]):
-            raise InputError(f"{at}: the end of a filament, not a particle; export single boxes.")
-        rows.append((line, x, y, width, height))
-    data = pd.DataFrame(rows, columns=["line", "x", "y", "width", "height"]).set_index("line")
-    return _corners(path, folder, data), []
+            fault = "the end of a filament, not a particle; export single boxes"
+            raise InputError(f"{shown(path)}, line {line}: {fault}.")
+        rows[line] = x, y, width, height
+    return _corners(path, folder, pd.DataFrame(rows, CORNER).T.rename_axis("line")), []
 
 
 def _read_cbox(path, folder):
@@ -190,25 +183,25 @@ def _read_cbox(path, folder):
     if "cryolo" not in blocks:
         raise refusal(path, "has no block data_cryolo, so it is no .cbox; export it from crYOLO again.")
     data = blocks["cryolo"].copy()
-    _columns(path, data, "CoordinateX", "CoordinateY", "Width", "Height")
+    names = ["CoordinateX", "CoordinateY", "Width", "Height"]
+    _columns(path, data, *names)
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
     if _number(data, "CoordinateZ").notna().any():
         raise refusal(path, "holds positions in a tomogram (CoordinateZ), not in a micrograph.")
-    names = {"CoordinateX": "x", "CoordinateY": "y", "Width": "width", "Height": "height"}
-    corners = pd.DataFrame({new: _number(data, old) for old, new in names.items()})
+    corners = pd.DataFrame({new: _number(data, old) for new, old in zip(CORNER, names)})
     notes = ["The corner of a .cbox box is taken to be the lower left one, as in .box."]
     if "Confidence" in data:
         notes.append("A .cbox holds boxes below the picking threshold too; choose by Confidence.")
-    return pd.concat([_corners(path, folder, corners), data.drop(columns=list(names))], axis=1), notes
+    return pd.concat([_corners(path, folder, corners), data.drop(columns=names)], axis=1), notes
 
 
 def _corners(path, folder, data):
-    """Return the table of particles from corners `x, y` and sizes `width, height` in one micrograph."""
+    """Return the table of particles from `CORNER`s and sizes in one micrograph."""
     if not len(data):
         raise refusal(path, "holds no particles; pick some or leave it out.")
     wrong = ~((data["width"] > 0) & (data["width"] == data["height"]) & np.isfinite(data).all(axis=1))
     refuse(path, data, wrong, "the box is not a square of positive size; correct it.")
-    table = _in_micrographs(path, pd.Series(_beside(path, folder), data.index))
+    table = _in_micrographs(path, folder, data.index)
     # A box of n pixels from corner c covers c .. c + n - 1; its centre pixel is c + n // 2, as `cut` has it.
     table["row"], table["column"] = data["y"] + data["height"] // 2, data["x"] + data["width"] // 2
     table["box_px"] = data["width"]
@@ -226,24 +219,19 @@ READERS = {".star": _read_star, ".box": _read_box, ".cbox": _read_cbox}
 def read(path):
     """Return the positions of particles, or their places in stacks of crops, one row a particle.
 
-    `path` is a ``.star`` of RELION (3.0, 3.1 and later) or exported from cryoSPARC, a ``.box`` of EMAN or a ``.cbox`` of
-    crYOLO. Image names are relative to the RELION project (the nearest folder upwards that holds
-    ``default_pipeline.star``) for a STAR file in one, else to its folder.
-
     Columns: `particle` (unique text), `image` (path relative to ``attrs["folder"]``), `index` (0-based place in a stack,
     <NA> for a micrograph), `micrograph` (text, absent if unknown), `row`, `column`, `box_px`, `box_nm`, `pixel_size_nm`
     of the image (NaN = the file does not say), then the file's other columns. ``attrs`` hold `folder` and `notes`
     (sentences about assumptions). The index says in which line, or row of a STAR file, a particle is written.
 
-    Notes
-    -----
-    * STAR: with `rlnImageName` the crops of the stacks are the particles, else `rlnCoordinateX/Y` in
-      `rlnMicrographName`. The pixel size is `rlnImagePixelSize` (stack) or `rlnMicrographPixelSize`
-      (micrograph) of the optics group, else `rlnPixelSize`, else detector pixel over magnification. RELION
-      reads TIFF bottom row first [1]_; positions in TIFF micrographs are therefore refused.
-    * EMAN .box: columns x, y of the lower left corner, width, height [2]_; the first row of an MRC file is
-      the lowest.
-    * crYOLO .cbox is taken to give the same corner, an assumption from its use as .box, not confirmed in its
+    * ``.star`` of RELION (3.0, 3.1 and later) or cryoSPARC: with `rlnImageName` the crops of the stacks are the particles,
+      else `rlnCoordinateX/Y` in `rlnMicrographName`. The pixel size is `rlnImagePixelSize` (stack) or
+      `rlnMicrographPixelSize` (micrograph) of the optics group, else `rlnPixelSize`, else detector pixel over
+      magnification. Image names are relative to the RELION project (the nearest folder upwards that holds
+      ``default_pipeline.star``), else to the file's folder. RELION reads TIFF bottom row first [1]_; positions in TIFF
+      micrographs are therefore refused.
+    * ``.box`` of EMAN: x, y of the lower left corner, width, height [2]_; the first row of an MRC file is the lowest.
+    * ``.cbox`` of crYOLO is taken to give the same corner, an assumption from its use as .box, not confirmed in its
       documentation. Boxes below the picking threshold are kept, with their `Confidence`.
 
     References

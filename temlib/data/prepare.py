@@ -1,7 +1,7 @@
 """Crops become one stack of images of one size and scale, written to disk as it grows and mapped from there.
 
-Rows are prepared in parts: many small files by processes, since decoding them keeps Python's lock busy, else by threads. All
-of them share the mapped file.
+Many small files are prepared by processes, since decoding them keeps Python's lock busy, else by threads; all share the
+mapped file.
 """
 
 import hashlib

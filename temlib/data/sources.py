@@ -155,16 +155,13 @@ def _words(path, table):
 
 def _check_names(path, table):
     """Refuse names that are empty, leave the folder as text, or name no image; links are looked at when reading."""
-    for i, name in enumerate(table["image"].tolist()):
-        if not name:
-            fault = "'image' is empty; name the particle's image"
-        elif name[0] == "/" or name[1:2] == ":" or (".." in name and ".." in name.split("/")):
-            fault = f"the image path {shown(name)[:200]!r} leaves its folder; put the image inside"
-        elif not format_of(name):
-            fault = f"{shown(name)[:200]!r} is no image that can be read; known are {' '.join(SUFFIXES)}"
-        else:
-            continue
-        raise InputError(f"{shown(path)}, line {table.index[i]}: {fault}.")
+    names = table["image"]
+    refuse(path, table, names == "", "'image' is empty; name the particle's image.")
+    leaving = names.str.contains(r"^/|^.:|(?:^|/)\.\.(?:/|$)")
+    fault = "the image path {!r} leaves its folder; put the image inside."
+    refuse(path, table, leaving, lambda row: fault.format(shown(row["image"])[:200]))
+    other = f"{{!r}} is no image that can be read; known are {' '.join(SUFFIXES)}."
+    refuse(path, table, names.map(format_of).isna(), lambda row: other.format(shown(row["image"])[:200]))
 
 
 def _numbers(path, table, name):
@@ -225,7 +222,7 @@ def _positions(paths, labelled):
     table = parts[0]
     if len(parts) > 1:
         lines = [f"{file.name} {line}" for file, part in zip(paths, parts) for line in part.index]
-        table = positions.finish(path, pd.concat(parts).set_axis(pd.Index(lines, name="row")))
+        table = pd.concat(parts).set_axis(pd.Index(lines, name="row"))
     if labelled is not None:
         table = _joined(table, labelled, notes)
     if table["index"].isna().any():
@@ -272,11 +269,11 @@ def _particles_of(table, path, given):
         such = f"'particle' (such as {shown(table['particle'].iloc[0])!r})"
         cure = f"add a column {such}, or 'micrograph' and 'number' (counted from 1 in each)"
         raise refusal(path, f"does not say which particle a row is about; {cure}.")
-    stems = {Path(name).stem: name for name in micrograph.unique()}
-    known = {name: name for name in micrograph.unique()}
+    names = micrograph.unique()
+    known = {Path(name).stem: name for name in names} | {name: name for name in names}
     if "micrograph" in given:
         about = given["micrograph"].str.strip()
-        about = about.map(lambda name: known.get(name) or stems.get(Path(name).stem, name))
+        about = about.map(lambda name: known.get(name) or known.get(Path(name).stem, name))
     else:
         about = pd.Series(micrograph.iloc[0], given.index)
     return numbered(micrograph), about + ":" + _numbers(path, given, "number").map("{:g}".format)

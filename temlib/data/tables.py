@@ -1,9 +1,8 @@
-"""Read the tables that people have: any encoding and separator, decimal commas, several annotators.
+"""Read the tables that people have: any encoding and separator, decimal commas.
 
-A table is read as text first, cell by cell as it stands in the file; only the columns that are meant as
-numbers are converted, so that a particle named ``007`` keeps its name. The index of a table is the line of
-the file on which the row begins (the header is line 1), so that every message can say where to look, also
-after rows were filtered.
+A table is read as text, cell by cell; only columns that are meant as numbers are converted, so that a particle named
+``007`` keeps its name. Its index is the line of the file on which the row begins (the header is line 1), so that every
+message can say where to look, also after rows were filtered.
 """
 
 import codecs
@@ -11,7 +10,6 @@ import csv
 import io
 import math
 import re
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +38,9 @@ def read(path):
     Returns
     -------
     DataFrame
-        Text columns as they stand in the file, empty cells as ``""``; the index `line` is the line of the file on
-        which the row begins. ``attrs`` hold `path`, `encoding`, `separator` (the one that occurs most often in the
-        header outside quotes) and `decimal` (a comma if some cell is a number written with one, and it separates
-        no cells).
+        Text as it stands in the file, empty cells as ``""``; the index is its `line`. ``attrs`` hold `encoding`,
+        `separator` (the one that occurs most often in the header outside quotes) and `decimal` (a comma if some cell
+        is a number written with one, and it separates no cells).
 
     Raises
     ------
@@ -62,7 +59,7 @@ def read(path):
         "," in cell and COMMA.fullmatch(cell.strip()) for row in rows for cell in row
     )
     decimal = "," if comma else "."
-    table.attrs = {"path": str(path), "encoding": encoding, "separator": separator, "decimal": decimal}
+    table.attrs = {"encoding": encoding, "separator": separator, "decimal": decimal}
     return table
 
 
@@ -107,29 +104,24 @@ def _separator(path, text):
 def _rows(path, text, separator, skipped):
     """Return column names, rows as lists of text, and the line on which each row begins."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    names, rows, lines, begin = None, [], [], skipped + 1
+    rows, lines, begin = [], [], skipped + 1
     try:
         for row in reader:
-            line, begin = begin, skipped + reader.line_num + 1
-            if not "".join(row).strip():
-                continue
-            if names is None:
-                names = [name.strip() for name in row]
-                continue
-            if len(row) != len(names):
-                fault = (
-                    f"{len(row)} cells where the header has {len(names)} (separator: {SEPARATORS[separator]})"
-                )
-                cure = "put cells that contain the separator in quotes"
-                raise InputError(f"{shown(path)}, line {line}: {fault}; {cure}.")
-            rows.append(row)
-            lines.append(line)
+            if "".join(row).strip():
+                rows.append(row)
+                lines.append(begin)
+            begin = skipped + reader.line_num + 1
     except csv.Error as fault:
         cure = "look for a quotation mark that is not closed"
         raise InputError(f"{shown(path)}, line {begin}: {fault}; {cure}.") from fault
-    if not rows:
+    if len(rows) < 2:
         raise refusal(path, "has a header and no row below it; a table needs at least one row.")
-    return names, rows, lines
+    for row, line in zip(rows, lines):
+        if len(row) != len(rows[0]):
+            cells = f"{len(row)} cells where the header has {len(rows[0])}"
+            cure = f"(separator: {SEPARATORS[separator]}); put cells that contain the separator in quotes"
+            raise InputError(f"{shown(path)}, line {line}: {cells} {cure}.")
+    return [name.strip() for name in rows[0]], rows[1:], lines[1:]
 
 
 def _columns(path, names, rows):
@@ -138,9 +130,9 @@ def _columns(path, names, rows):
     kept = [names[i] for i in keep]
     if "" in kept:
         raise refusal(path, f"has a column without a name (number {kept.index('') + 1}); name it.")
-    twice = [name for name, count in Counter(kept).items() if count > 1]
+    twice = next((name for name in kept if kept.count(name) > 1), None)
     if twice:
-        raise refusal(path, f"has two columns named {twice[0][:40]!r}; rename one of them.")
+        raise refusal(path, f"has two columns named {twice[:40]!r}; rename one of them.")
     return keep
 
 
@@ -158,14 +150,10 @@ def numbers(series, *, decimal=None):
     Parameters
     ----------
     series : (n,) Series of str
-        A column of the table that `read` returned; its index names the lines in messages.
+        A column of the table that `read` returned; its index names the lines in messages. Empty cells and ``nan``,
+        ``NA``, ``n/a`` become NaN.
     decimal : {".", ","}, optional
         The decimal sign; the table's (``attrs["decimal"]``) if it is not given, else a point.
-
-    Returns
-    -------
-    (n,) Series of float
-        Empty cells and ``nan``, ``NA``, ``n/a`` as NaN.
 
     Raises
     ------
@@ -174,25 +162,25 @@ def numbers(series, *, decimal=None):
     """
     decimal = decimal or series.attrs.get("decimal", ".")
     pattern = COMMA if decimal == "," else POINT
-    known, values = {}, np.empty(len(series))  # sizes repeat from row to row
-    for i, cell in enumerate(series.tolist()):
-        if cell not in known:
-            text = str(cell).strip()
-            if text.casefold() in EMPTY:
-                known[cell] = math.nan
-            elif not pattern.fullmatch(text) or not math.isfinite(value := float(text.replace(",", "."))):
-                raise InputError(_no_number(series, i, text, decimal))
-            else:
-                known[cell] = value
-        values[i] = known[cell]
-    return pd.Series(values, index=series.index, name=series.name)
+    values = {}
+    for cell in series.unique():  # sizes repeat from row to row
+        text = str(cell).strip()
+        if text.casefold() in EMPTY:
+            values[cell] = math.nan
+        elif pattern.fullmatch(text) and math.isfinite(value := float(text.replace(",", "."))):
+            values[cell] = value
+        else:
+            line = series.index[series == cell][0]
+            raise InputError(f"{listed([series.name])}, line {line}: {_no_number(text, decimal)}")
+    return series.map(values).astype(float)
 
 
-def _no_number(series, i, cell, decimal):
-    """Return the sentence for a cell that is not a number."""
-    place = f"{listed([series.name])}, line {series.index[i]}: {cell[:40]!r}"
+def _no_number(cell, decimal):
+    """Return what is wrong with a cell that is not a number."""
     other = {",": POINT, ".": COMMA}[decimal].fullmatch(cell) and ("," in cell or "." in cell)
     if other or THOUSANDS.fullmatch(cell):
         sign = {",": "comma", ".": "point"}[decimal]
-        return f"{place} is not clear where the decimal sign is a {sign}; write it so, thousands unseparated."
-    return f"{place} is not a finite number; correct it or leave the cell empty."
+        fault = f"is not clear where the decimal sign is a {sign}; write it so, thousands unseparated"
+    else:
+        fault = "is not a finite number; correct it or leave the cell empty"
+    return f"{cell[:40]!r} {fault}."

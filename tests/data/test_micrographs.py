@@ -57,19 +57,19 @@ def expected_rows():
         return list({row["file"]: row for row in reversed(list(csv.DictReader(file)))}.values())
 
 
-# Pixel height and width in nm, read off expected.csv's calibration column by hand.
-SIZES_NM = {
-    "aspire_sample_80S_particles.mrcs": (np.nan, np.nan),
-    "ncem_Camera_Ceta_Imaging_Micro.emd": (3.13884, 3.13884),
-    "ncem_dmTest_float32_nonSquare.dm3": (0.2, 1.0),
-    "particlespy_JEOL_HAADF.dm4": (1.24901, 1.24901),
-    "pychip_MoO3_stem_16bit.tiff": (np.nan, np.nan),
-    "rsciio_64x64_TEM_images_acquire.emi": (6.28183, 6.28183),
-    "rsciio_64x64_TEM_images_acquire_1.ser": (6.28183, 6.28183),
-    "rsciio_HAADFscan.mrc": (5.67913, 5.67913),
-    "rsciio_image_saved_with_DM.tif": (168.675, 168.675),
-    "rsciio_image_saved_with_imageJ.tif": (168.675, 168.675),
-    "rsciio_test_STEM_image.dm3": (0.248538, 0.248538),
+# Pixel size in nm, read off expected.csv's calibration column by hand.
+PIXEL_NM = {
+    "aspire_sample_80S_particles.mrcs": np.nan,
+    "ncem_Camera_Ceta_Imaging_Micro.emd": 3.13884,
+    "ncem_dmTest_float32_nonSquare.dm3": np.nan,
+    "particlespy_JEOL_HAADF.dm4": 1.24901,
+    "pychip_MoO3_stem_16bit.tiff": np.nan,
+    "rsciio_64x64_TEM_images_acquire.emi": 6.28183,
+    "rsciio_64x64_TEM_images_acquire_1.ser": 6.28183,
+    "rsciio_HAADFscan.mrc": 5.67913,
+    "rsciio_image_saved_with_DM.tif": 168.675,
+    "rsciio_image_saved_with_imageJ.tif": 168.675,
+    "rsciio_test_STEM_image.dm3": 0.248538,
 }
 
 
@@ -97,7 +97,7 @@ def test_real_file_reads_as_independent_readers_say(row):
     assert images.mean() == pytest.approx(float(row["mean"]), rel=1e-6, abs=5e-7 if len(shape) == 3 else 5e-5)
     assert images.min() == pytest.approx(float(row["min"]), rel=1e-6)
     assert images.max() == pytest.approx(float(row["max"]), rel=1e-6)
-    assert read[0].sizes_nm == pytest.approx(SIZES_NM[row["file"]], rel=1e-5, nan_ok=True)
+    assert read[0].pixel_nm == pytest.approx(PIXEL_NM[row["file"]], rel=1e-5, nan_ok=True)
 
 
 @needs_formats
