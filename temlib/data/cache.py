@@ -67,8 +67,7 @@ def _lock(entry):
     """Let one process of this machine at a time make an entry: the others wait, and then find it made."""
     # Not beside the entry, since a cache may lie on a disk that knows no locks; where there is one it is free again when
     # its process ends, however that ends.
-    name = hashlib.sha256(str(entry.absolute()).encode()).hexdigest()[:24]
-    lock = Path(tempfile.gettempdir(), f"temlib-{name}.lock")
+    lock = Path(tempfile.gettempdir(), f"temlib-{key(str(entry.absolute()))}.lock")
     try:
         with filelock.FileLock(lock):
             yield
@@ -90,14 +89,10 @@ def _make(entry, make, size):
     try:
         make(part)
         write_json(part / CHECKSUMS, {path.name: _checksum(path) for path in sorted(part.iterdir())})
-        for _ in range(2):
-            try:
+        if not _is_valid(entry):
+            shutil.rmtree(entry, ignore_errors=True)  # a damaged one
+            with contextlib.suppress(OSError):  # another machine was faster
                 part.rename(entry)
-                break
-            except OSError:  # another machine was faster; or there is a damaged one
-                if _is_valid(entry):
-                    break
-                shutil.rmtree(entry, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     if not entry.is_dir():
@@ -135,10 +130,9 @@ def _make_room(size, entry):
     while entries and (sum(n for _, n in entries) + size > LARGEST or _free(entry.parent) < size + SPARE):
         shutil.rmtree(entries.pop(0)[0], ignore_errors=True)
     if size and _free(entry.parent) < size + SPARE:
-        raise InputError(
-            f"{entry.parent}: the prepared particles take {size / 1e9:.1f} GB and the disk has not that much free; "
-            "lower 'input_size', or set TEMLIB_CACHE to a folder on a larger disk."
-        )
+        fault = f"the prepared particles take {size / 1e9:.1f} GB and the disk has not that much free"
+        cure = "lower 'input_size', or set TEMLIB_CACHE to a folder on a larger disk"
+        raise InputError(f"{entry.parent}: {fault}; {cure}.")
 
 
 def _used(path):

@@ -56,9 +56,8 @@ class Found:
                 self._read(names.index(name))  # says why
                 raise
             files[name] = (state.st_size, state.st_mtime_ns)
-        index = self.table["index"].fillna(-1).to_numpy(int)
-        numbers = [self.table[name].to_numpy(float) for name in PLACES]
-        return [str(self.folder), self.whole, files, "\0".join(names), index, *numbers]
+        numbers = self.table[["index", *PLACES]].astype(float).to_numpy()
+        return [str(self.folder), self.whole, files, "\0".join(names), numbers]
 
     def groups(self):
         """Yield the numbers of rows that are read together: all of a micrograph, at most `TOGETHER` of a stack."""

@@ -139,20 +139,15 @@ def _kappa(table, names, codes):
     else:
         groups, unit = np.arange(len(table)) % JACKKNIFE_BLOCKS, "blocks of particles"
     pairs = list(combinations(range(len(names)), 2))
-    counts = np.stack([_contingency(codes[:, a], codes[:, b], groups, codes.max() + 1) for a, b in pairs])
-    total = counts.sum(axis=1)  # (pairs, classes, classes)
+    counts = np.zeros((len(pairs), groups.max() + 1, *[codes.max() + 1] * 2), int)
+    for cells, (a, b) in zip(counts, pairs):
+        both = (codes[:, [a, b]] >= 0).all(axis=1)
+        np.add.at(cells, (groups[both], codes[both, a], codes[both, b]), 1)
+    total = counts.sum(axis=1)  # (pairs, classes, classes): how often a pair gave each two labels
     equal, kappas = _cohen(total)
     rows = [(names[a], names[b], n) for (a, b), n in zip(pairs, total.sum(axis=(1, 2)))]
     rows = pd.DataFrame(rows, columns=["first", "second", "n"]).assign(agreement=equal, kappa=kappas)
     return *_jackknife(counts, float(_light(total)), unit), rows
-
-
-def _contingency(first, second, groups, classes):
-    """Return how often each pair of labels occurs in each group: (groups, classes, classes)."""
-    both = (first >= 0) & (second >= 0)
-    cells = (groups[both] * classes + first[both]) * classes + second[both]
-    size = int(groups.max() + 1) * int(classes) ** 2
-    return np.bincount(cells, minlength=size).reshape(-1, classes, classes)
 
 
 def _cohen(counts):

@@ -16,7 +16,7 @@ import pandas as pd
 
 from temlib.data import cache, crops, labels, prepare, sources
 from temlib.data.sources import tasks_of
-from temlib.files import InputError
+from temlib.files import InputError, listed
 
 BLOCK = 1000  # images that are looked at together
 
@@ -95,10 +95,8 @@ class Particles:
     def _repr_html_(self):
         words = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         count = f"{len(self):,} particles in {self.table['micrograph'].nunique()} micrographs"
-        warning = (
-            '<div class="simulated"><strong>Simulated data.</strong> These particles were made by temlib\'s simulator; '
-            "nothing here was measured on a sample.</div>"
-        )
+        made = "These particles were made by temlib's simulator; nothing here was measured on a sample."
+        warning = f'<div class="simulated"><strong>Simulated data.</strong> {made}</div>'
         return f"{warning if self.simulated else ''}<p><strong>{count}</strong></p><ul>{words}</ul>"
 
 
@@ -133,7 +131,7 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     table = found.table.reset_index(drop=True)
     table["box_px"], table["pixel_size_nm"] = np.load(folder / "measures.npy").T
-    places = [name for name in ("index", "row", "column", "box_nm") if name in table]
+    places = table.columns.intersection(["index", "row", "column", "box_nm"])
     table = table.drop(columns=[name for name in places if table[name].isna().all()])
     table.attrs = {}
     data = Particles(
@@ -169,7 +167,7 @@ def check_task(table, task, *, folds=2, where="particles"):
     That is a column that is missing or has one class only, a class from one micrograph, or fewer micrographs than folds.
     """
     if task not in table:
-        known = ", ".join(tasks_of(table)) or "none"
+        known = listed(tasks_of(table)) or "none"
         fault = f"there is no column for the task '{task}'; the columns that could be a task are {known}"
         raise InputError(f"{where}: {fault}.")
     given = table[task].dropna()
@@ -223,8 +221,6 @@ def check_folds(table, folds):
     count = pd.Series(np.asarray(folds)).groupby(table["micrograph"].to_numpy()).nunique()
     divided = count.index[count > 1].tolist()
     if divided:
-        more = f" and {len(divided) - 3} more" if len(divided) > 3 else ""
-        named = ", ".join(map(str, divided[:3])) + more
-        fault = f"{len(divided)} micrographs lie in several folds ({named})"
+        fault = f"{len(divided)} micrographs lie in several folds ({listed(divided)})"
         cure = "so particles leak between training and test; give each micrograph one fold"
         raise InputError(f"fold: {fault}, {cure}.")

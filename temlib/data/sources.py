@@ -102,11 +102,12 @@ def _class_folders(folder):
     table = pd.DataFrame(rows, columns=["image", "class"], dtype=str)
     table.index = pd.RangeIndex(1, len(table) + 1, name="image number")
     table["particle"] = table["micrograph"] = table["image"]
-    notes = [
-        f"Read from the class folders of {shown(folder.name)}/; the task is called 'class'.",
-        "A folder of class folders does not say which particles share a micrograph, so each counts as its own: "
-        "scores may be optimistic and intervals too narrow. A manifest with a column 'micrograph' cures this.",
-    ]
+    notes = [f"Read from the class folders of {shown(folder.name)}/; the task is called 'class'."]
+    unknown = (
+        "A folder of class folders does not say which particles share a micrograph, so each counts as its own"
+    )
+    cure = "A manifest with a column 'micrograph' cures this"
+    notes.append(f"{unknown}: scores may be optimistic and intervals too narrow. {cure}.")
     return _finish(folder, folder, table, notes, whole=True)
 
 
@@ -125,9 +126,9 @@ def _manifest(path, table):
     fault = "the position is empty; give row and column."
     refuse(path, table, row != column, fault)
     refuse(path, table, placed.any() & ~placed & table["index"].isna(), fault)
-    own = not table["image"].duplicated().any()
-    boxed = table["box_px"].notna() | table["box_nm"].notna()
-    whole = not placed.any() or (own and not boxed.any() and "micrograph" in table and not _same(table).any())
+    own = table["image"].is_unique
+    boxed = table[["box_px", "box_nm"]].notna().any(axis=None)
+    whole = not placed.any() or (own and not boxed and "micrograph" in table and not _same(table).any())
     if "particle" not in table:
         table["particle"] = table["image"] if own else numbered(table["image"])
     if "micrograph" not in table and not whole:
@@ -139,10 +140,8 @@ def _manifest(path, table):
 
 def _same(table):
     """Return for each row whether its image is its micrograph: their names are equal but for folder and suffix."""
-    image, micrograph = (
-        table[name].map(lambda text: Path(text).name.partition(".")[0]) for name in ("image", "micrograph")
-    )
-    return image == micrograph
+    stems = table[["image", "micrograph"]].map(lambda text: Path(text).name.partition(".")[0])
+    return stems["image"] == stems["micrograph"]
 
 
 def _words(path, table):
@@ -238,8 +237,7 @@ def _joined(table, path, notes):
     notes.append(_words(path, given))
     names, wanted = _particles_of(table, path, given)
     fault = f"there is no position for {{}}; the first is {shown(names.iloc[0])!r}."
-    wrong = ~wanted.isin(set(names))
-    refuse(path, given, wrong, lambda row: fault.format(listed([wanted[row.name]])))
+    refuse(path, given, ~wanted.isin(names), lambda row: fault.format(listed([wanted[row.name]])))
     refuse(path, given, wanted.duplicated(), "the particle occurs twice; remove one row.")
     _measure(given, given.attrs["decimal"])
     given = _lengths(path, given, notes)
@@ -248,11 +246,11 @@ def _joined(table, path, notes):
     for name in given.columns.difference(told, sort=False):
         values = given[name].reset_index(drop=True).reindex(at).set_axis(table.index)
         if name in PLACES:
-            table[name] = values.fillna(table[name])
-        else:
-            table[name] = values if pd.api.types.is_numeric_dtype(values) else values.fillna("")
-    lost = int((at < 0).sum())
-    if lost:
+            values = values.fillna(table[name])
+        elif not pd.api.types.is_numeric_dtype(values):
+            values = values.fillna("")
+        table[name] = values
+    if lost := (at < 0).sum():
         notes.append(f"{lost:,} of {len(table):,} positions have no row in {shown(path.name)}, so no label.")
     return table
 

@@ -28,12 +28,12 @@ EMPTY = ("", "nan", "na", "n/a")  # cells that state no number
 
 
 def read(path):
-    """Read a table of text separated by comma, semicolon or tab.
+    """Read a table of text separated by comma, semicolon or tab; a first line ``sep=;`` is obeyed.
 
     Parameters
     ----------
     path : str or Path
-        A file in UTF-8, UTF-16 with byte order mark, or Windows-1252; a first line ``sep=;`` is obeyed.
+        In UTF-8, UTF-16 with byte order mark, or Windows-1252.
 
     Returns
     -------
@@ -41,12 +41,6 @@ def read(path):
         Text as it stands in the file, empty cells as ``""``; the index is its `line`. ``attrs`` hold `encoding`,
         `separator` (the one that occurs most often in the header outside quotes) and `decimal` (a comma if some cell
         is a number written with one, and it separates no cells).
-
-    Raises
-    ------
-    InputError
-        If the file is missing, empty, no text, has no row below its header, two columns of one name, a row of
-        another length than the header, or a quotation mark that is never closed.
     """
     path = Path(path)
     text, encoding = read_text(path)
@@ -145,7 +139,7 @@ def refuse(path, table, wrong, fault):
 
 
 def numbers(series, *, decimal=None):
-    """Convert a text column of a table to numbers.
+    """Convert a text column of a table to numbers; a cell that is none, or may be two, is refused.
 
     Parameters
     ----------
@@ -153,12 +147,8 @@ def numbers(series, *, decimal=None):
         A column of the table that `read` returned; its index names the lines in messages. Empty cells and ``nan``,
         ``NA``, ``n/a`` become NaN.
     decimal : {".", ","}, optional
-        The decimal sign; the table's (``attrs["decimal"]``) if it is not given, else a point.
-
-    Raises
-    ------
-    InputError
-        At a cell that is no finite number, or may be two: ``1.234`` with decimal commas is not guessed.
+        The decimal sign; the table's (``attrs["decimal"]``) if it is not given, else a point. ``1.234`` with decimal
+        commas is not guessed.
     """
     decimal = decimal or series.attrs.get("decimal", ".")
     pattern = COMMA if decimal == "," else POINT
