@@ -50,8 +50,7 @@ def key(*parts):
 def get_or_make(name, make, *, size=0):
     """Return the folder of the entry `name`, which `make(empty folder)` fills where it is missing or damaged.
 
-    `size` is about how many bytes it will write: room is made for them first. A cache that cannot be written and a disk
-    that is too small raise `InputError`.
+    Room is made first for the `size` in bytes that it will have about.
     """
     entry = folder() / name
     if not _is_valid(entry):

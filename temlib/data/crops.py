@@ -104,8 +104,7 @@ class Found:
     def load(self, rows, sizes, window_nm):
         """Yield number, crop, and whether it reaches beyond the micrograph's border, of the rows of one group.
 
-        `sizes` are the pixel sizes of all rows in nm; `window_nm` is the side of a box that no one stated, NaN where
-        there is no scale to state it in.
+        `sizes` are the pixel sizes of all rows in nm; `window_nm` is the side of a box that no one stated, or NaN.
         """
         found = self._read(rows[0])
         stated = found.pixel_nm
@@ -216,10 +215,7 @@ class Simulated:
 
 
 def masks(study, table, size, pixel_nm):
-    """Return the true masks of membrane and payload of rows of a simulated study, each (size, size) of bool.
-
-    They lie as the prepared images do: at `pixel_nm`, or filling the image where that is NaN.
-    """
+    """Return true masks of membrane and payload, (size, size) of bool, of rows of a study, lying as prepared images do."""
     from temlib import simulate
 
     numbers, found = {name: i for i, name in enumerate(study.names)}, [None] * len(table)

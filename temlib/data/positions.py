@@ -17,7 +17,7 @@ import starfile
 from temlib.data import tables
 from temlib.data.micrographs import SUFFIXES, format_of
 from temlib.data.tables import refuse
-from temlib.files import InputError, inside, listed, probe, reason, refusal, shown
+from temlib.files import InputError, inside, listed, reason, refusal, shown
 
 STAR_STACK, STAR_MICROGRAPH = "rlnImageName", "rlnMicrographName"
 CORNER = ["x", "y", "width", "height"]
@@ -55,9 +55,8 @@ def _columns(path, block, *names):
 def _read_star(path, folder):
     """Read RELION's STAR, with or without optics groups."""
     blocks = _blocks(path)
-    optics = blocks.get("optics")
-    needed = (STAR_STACK, "rlnCoordinateX")
-    data = next((b for name, b in blocks.items() if name != "optics" and any(c in b for c in needed)), None)
+    optics = blocks.pop("optics", None)
+    data = next((b for b in blocks.values() if STAR_STACK in b or "rlnCoordinateX" in b), None)
     if data is None:
         raise refusal(path, "has neither _rlnImageName nor _rlnCoordinateX; give the STAR of particles.")
     data = data.copy()
@@ -65,12 +64,10 @@ def _read_star(path, folder):
     # The parser fills up a row that is short of a value, and the others may sit in the wrong columns.
     short = data.iloc[:, -1].isna()
     refuse(path, data, short, "the last value is missing; add what is missing, or export it again.")
-    notes = []
     if optics is not None:
-        _columns(path, optics, "rlnOpticsGroup")
-        _columns(path, data, "rlnOpticsGroup")
         data = _with_optics(path, data, optics)
     table = _star_stacks(path, data) if STAR_STACK in data else _star_micrographs(path, data, folder)
+    notes = []
     if any(name.startswith("rlnOrigin") for name in data):
         notes.append("The shifts of a refinement (rlnOrigin) are not applied to positions.")
     if table["pixel_size_nm"].isna().any():
@@ -82,6 +79,8 @@ def _read_star(path, folder):
 
 def _with_optics(path, data, optics):
     """Return the particles with the columns of their optics group."""
+    for block in (optics, data):
+        _columns(path, block, "rlnOpticsGroup")
     groups = optics.set_index("rlnOpticsGroup")
     if groups.index.has_duplicates:
         raise refusal(path, "describes an optics group twice in data_optics; remove one of the two.")
@@ -108,10 +107,11 @@ def _star_pixel_nm(data, first):
 
 def _star_stacks(path, data):
     """Return the particles of stacks: `7@stack.mrcs` is the seventh image."""
-    parts = data[STAR_STACK].astype(str).str.extract(r"^\s*0*([1-9]\d{0,8})@(.+?)\s*$")
+    names = data[STAR_STACK].astype(str).str.strip()
+    parts = names.str.extract(r"^0*([1-9]\d{0,8})@(.+)$")
     fault = "{!r} is not written as 7@stack.mrcs; correct it."
     refuse(path, data, parts[1].isna(), lambda row: fault.format(shown(row[STAR_STACK])[:60]))
-    table = pd.DataFrame({"particle": data[STAR_STACK].astype(str).str.strip(), "image": parts[1]})
+    table = pd.DataFrame({"particle": names, "image": parts[1]})
     table["index"] = parts[0].astype("Int64") - 1
     if STAR_MICROGRAPH in data:
         table["micrograph"] = data[STAR_MICROGRAPH].astype(str)
@@ -240,10 +240,7 @@ def read(path):
     .. [2] https://blake.bcm.edu/emanwiki/Eman2OtherFiles
     """
     path = Path(path)
-    probe(path, 1)
     suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise refusal(path, f"is no known table of positions; known are {' '.join(READERS)}.")
     folder = _project(path) if suffix == ".star" else path.parent
     table, notes = READERS[suffix](path, folder)
     table = finish(path, table)
@@ -259,10 +256,7 @@ def _project(path):
 
 
 def finish(path, table, *, whole=False):
-    """Return the table with its fixed columns first and in their types, after their values were checked.
-
-    Where each image is a `whole` crop, its place in a micrograph may be unknown.
-    """
+    """Return the table, checked, with fixed columns first; of `whole` crops the place in a micrograph may be unknown."""
     if not len(table):
         raise refusal(path, "holds no particles; pick some or leave it out.")
     for name in PLACES:

@@ -107,7 +107,7 @@ def make(found, scale, pixel_nm, input_size, folder):
     """Prepare all particles of `found` (see `crops`) and write them into `folder`.
 
     `images.npy` holds the images; `measures.npy`, for each, the side of its crop in pixels (the mean of both) and the size
-    of its pixel in nm; `facts.json` the `scale` that was possible, `notes`, and groups of rows that are `identical`.
+    of its pixel in nm; `facts.json` the `scale` that was possible, `notes`, and groups of `identical` rows.
     """
     count, chunks, path = len(found.table), list(_chunks(found)), folder / "images.npy"
     sizes = found.table["pixel_size_nm"].to_numpy(float).copy()

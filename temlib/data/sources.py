@@ -256,10 +256,7 @@ def _joined(table, path, notes):
 
 
 def _particles_of(table, path, given):
-    """Return the particles' names, and the one that each row of `given` is about.
-
-    That is `particle`, or `micrograph` (in full or its stem) and `number` (running in it, from 1).
-    """
+    """Return the particles' names, and which one each row of `given` is about, by `particle`, or `micrograph` and `number`."""
     if "particle" in given:
         return table["particle"], given["particle"].str.strip()
     micrograph = table["micrograph"] if "micrograph" in table else table["image"]

@@ -148,7 +148,6 @@ def test_cryolo_cbox(folder):
         ("c.box", "1 2 8 8\n", "no image of its name"),
         ("a.cbox", CBOX.replace("data_cryolo\n", "data_other\n"), "no block data_cryolo"),
         ("a.cbox", CBOX.replace("10 20 <NA>", "10 20 5"), "tomogram"),
-        ("m.xlsx", "x", "no known table of positions"),
     ],
 )
 def test_bad_positions_are_refused_in_one_sentence(folder, name, text, match):
