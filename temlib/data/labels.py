@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import special  # scipy.stats takes half a second to load, in each process that prepares images
+from scipy import special  # scipy.stats would take half a second in each process that prepares images
 
 from temlib.files import InputError
 

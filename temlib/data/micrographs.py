@@ -125,9 +125,8 @@ def read(path, index=None):
             why = f"cannot be read as {form} ({reason(fault)}), as if it were damaged or cut short"
             raise refusal(path, f"{why}; copy or export it again.") from fault
     if image.ndim != 2 or not image.size:
-        raise refusal(
-            path, f"holds an image of shape {image.shape}, not of rows and columns; export it as 2-D."
-        )
+        fault = f"holds an image of shape {image.shape}, not of rows and columns"
+        raise refusal(path, f"{fault}; export it as 2-D.")
     pixel_nm = (height + width) / 2
     if abs(height - width) > SQUARE_TOLERANCE * max(height, width):
         pixel_nm, sizes = math.nan, f"{height:.6g} nm high, {width:.6g} nm wide"

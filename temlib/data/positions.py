@@ -62,11 +62,13 @@ def _read_star(path, folder):
     data = data.copy()
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
     # The parser fills up a row that is short of a value, and the others may sit in the wrong columns.
-    short = data.iloc[:, -1].isna()
-    refuse(path, data, short, "the last value is missing; add what is missing, or export it again.")
+    fault = "the last value is missing; add what is missing, or export it again."
+    refuse(path, data, data.iloc[:, -1].isna(), fault)
     if optics is not None:
         data = _with_optics(path, data, optics)
     table = _star_stacks(path, data) if STAR_STACK in data else _star_micrographs(path, data, folder)
+    # For stacks, whose crops are cut already, that is for information.
+    table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
     notes = []
     if any(name.startswith("rlnOrigin") for name in data):
         notes.append("The shifts of a refinement (rlnOrigin) are not applied to positions.")
@@ -115,8 +117,6 @@ def _star_stacks(path, data):
     table["index"] = parts[0].astype("Int64") - 1
     if STAR_MICROGRAPH in data:
         table["micrograph"] = data[STAR_MICROGRAPH].astype(str)
-    # The crop is cut already; its place in the micrograph is for information.
-    table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
     table["pixel_size_nm"] = _star_pixel_nm(data, "rlnImagePixelSize")
     return table
 
@@ -125,7 +125,6 @@ def _star_micrographs(path, data, folder):
     """Return the particles at positions in micrographs."""
     _columns(path, data, "rlnCoordinateX", "rlnCoordinateY")
     table = _in_micrographs(path, folder, data.index, data.get(STAR_MICROGRAPH))
-    table["row"], table["column"] = _number(data, "rlnCoordinateY"), _number(data, "rlnCoordinateX")
     table["pixel_size_nm"] = _star_pixel_nm(data, "rlnMicrographPixelSize")
     # The box of the extraction, which may have been rescaled, in the micrograph's pixels.
     table["box_nm"] = _number(data, "rlnImageSize") * _number(data, "rlnImagePixelSize") / ANGSTROMS_PER_NM

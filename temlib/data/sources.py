@@ -79,8 +79,7 @@ def _folder(folder):
     picked, found = _of_kind(folder, positions.READERS), _of_kind(folder, TABLES)
     if picked:
         return _positions(picked, _only(folder, found))
-    classes = _class_folders(folder)
-    if classes is not None:
+    if (classes := _class_folders(folder)) is not None:
         return classes
     if not found:
         fault = "there are neither class folders with images, nor a manifest, nor positions in it"
