@@ -55,7 +55,7 @@ class Table:
         self.otherwise, self.fold, self.digits = otherwise, fold, digits
 
     def _repr_html_(self):
-        if self.table.empty and (self.otherwise or not len(self.table.columns)):
+        if self.table.empty:
             return Note([], self.otherwise)._repr_html_()
         table = self.table.round(self.digits).rename_axis(columns=None)
         # Not pandas' Styler: it writes every number of a table with the same decimals, counts too.
