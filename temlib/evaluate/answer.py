@@ -85,11 +85,7 @@ def _of(measures, measure, label):
 
 
 def sentences(measures, compared, *, task, primary):
-    """Return the answer in sentences.
-
-    They are the headline about the model declared primary; what it finds of each class; the other models; what is
-    highest of all after the fact, marked optimistic; chance.
-    """
+    """Return the answer: on the primary model, each class, the other models, the highest after the fact, chance."""
     rows = _of(measures, PRIMARY_MEASURE, "all")
     if primary not in rows.index:
         return [f"{task}: the model declared primary, {primary}, has no predictions, so there is no answer."]
@@ -149,7 +145,7 @@ def _by_class(measures, compared, primary, other):
 
 
 def summary(measures, compared, *, task, primary, simulated):
-    """Return what the index of a run shows of a task.
+    """Return what the index of a run shows of a task: title, simulated, sentences, headline (a dict a model).
 
     Parameters
     ----------
@@ -158,11 +154,7 @@ def summary(measures, compared, *, task, primary, simulated):
     task, primary : str
         The label column, and the model that was declared primary.
     simulated : bool
-
-    Returns
-    -------
-    dict
-        title, simulated, sentences (list of str) and headline (list of dict), as plain JSON values.
+        Whether the particles are.
     """
     headline = [
         {
@@ -183,17 +175,14 @@ def summary(measures, compared, *, task, primary, simulated):
 def side_by_side(measures, compared, one, two):
     """Return value and 95 % interval of two models, and of their paired difference, as text.
 
+    Columns class, measure, a column per model, and `<one> − <two>`; the measures of all classes come first.
+
     Parameters
     ----------
     measures, compared : DataFrame
         From `Predictions.measures` and `Predictions.compare`.
     one, two : str
         Models; where `two` is None there is one column of values.
-
-    Returns
-    -------
-    DataFrame
-        Columns class, measure, a column per model, and `<one> − <two>`; the measures of all classes come first.
     """
     models = [name for name in (one, two) if name]
     together = (PRIMARY_MEASURE, "accuracy", "MCC", "kappa", "Brier score", "log loss")
@@ -212,17 +201,9 @@ def side_by_side(measures, compared, one, two):
 
 
 def cost_table(measures, costs):
-    """Return the balanced accuracy of each model beside what it costs.
+    """Return the balanced accuracy of each model beside what it costs (`costs.csv`: a row a model and fold).
 
-    Parameters
-    ----------
-    measures, costs : DataFrame
-        From `Predictions.measures`; a row a model and fold, as training leaves it.
-
-    Returns
-    -------
-    DataFrame
-        `model, balanced accuracy, low, high`, and means over folds: `training_s, prediction_ms_per_particle, weights`.
+    Columns model, balanced accuracy, low, high, and means over folds: training_s, prediction_ms_per_particle, weights.
     """
     table = _of(measures, "balanced accuracy", "all")[["value", "low", "high"]].reset_index()
     means = costs.groupby("model", sort=False)[["training_s", "prediction_ms_per_particle", "weights"]].mean()

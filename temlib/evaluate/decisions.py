@@ -17,54 +17,42 @@ from temlib.files import InputError
 TINY = 1e-7
 # Bins of confidence, of equal width over [0, 1].
 BINS = 10
-# What rows are that do not say it.
-FOLD, ROLE = 0, "test"
 SHARES = ["low", "high", "n", "micrographs", "method"]
 
 
 def calibration_rows(rows):
-    """Return what each model and fold can be calibrated on.
+    """Return for each model and fold: model, fold, positions to apply to (all roles), positions to fit on, their source.
 
-    Returns
-    -------
-    list of (str, object, (n,) ndarray, (m,) ndarray, str)
-        Model, fold, row positions to apply to (every role of that fold), row positions to fit on (labelled,
-        with probabilities), and the source in words: "validation rows", "test rows of the other folds", or
-        "uncalibrated".
+    The source is "validation rows", "test rows of the other folds", or "uncalibrated".
     """
-    model = rows.table["model"].astype(str).to_numpy()
+    table = rows.table
+    model = table["model"].astype(str).to_numpy()
     # Codes, since an unknown fold equals nothing, not even itself.
-    fold, names = pd.factorize(_column(rows, "fold", FOLD), use_na_sentinel=False)
-    role = _column(rows, "role", ROLE).to_numpy()
+    fold, names = pd.factorize(table.get("fold", np.zeros(len(table), int)), use_na_sentinel=False)
     usable = ~np.isnan(rows.probabilities).any(axis=1) & (rows.truth >= 0)
+    validation = np.asarray(table.get("role", "test") == "validation")
     result = []
     for name in dict.fromkeys(model):
-        for part in dict.fromkeys(fold[model == name]):
-            here = (model == name) & (fold == part)
-            fit, source = here & (role == "validation") & usable, "validation rows"
+        own = model == name
+        for part in dict.fromkeys(fold[own]):
+            here = own & (fold == part)
+            fit, source = here & validation & usable, "validation rows"
             if not fit.any():
-                fit = (model == name) & (fold != part) & (role == "test") & usable
+                fit = own & ~here & rows.test & usable
                 source = "test rows of the other folds" if fit.any() else "uncalibrated"
             result.append((name, names[part], np.flatnonzero(here), np.flatnonzero(fit), source))
     return result
 
 
-def _column(rows, name, default):
-    """Return a column of the table, filled with the default where there is none."""
-    return rows.table.get(name, pd.Series(default, rows.table.index))
-
-
 def fit_temperature(probabilities, truth):
-    """Return the temperature T in [0.05, 20] with which p^(1/T), normalised, agrees with the truth (n,) best.
+    """Return the temperature T in [0.05, 20] with which p^(1/T), normalised, has the least cross-entropy to the truth (n,).
 
-    It has the smallest cross-entropy; above 1 the model was too sure. The target is 1 - e with e = 1 / (n + 2), as in
-    Platt's scaling, so that a few particles that are all right do not make the model infinitely sure.
+    Above 1 the model was too sure. The target is 1 - e with e = 1 / (n + 2), as in Platt's scaling [1]_, so that a few
+    particles that are all right do not make the model infinitely sure.
 
     References
     ----------
-    .. [1] C. Guo et al., ICML 2017, https://proceedings.mlr.press/v70/guo17a.html.
-    .. [2] J. Platt, Probabilistic outputs for support vector machines, in Advances in Large Margin
-    Classifiers (1999).
+    .. [1] J. Platt, Probabilistic outputs for support vector machines, in Advances in Large Margin Classifiers (1999).
     """
     logits = np.log(np.maximum(probabilities, TINY))
     n, size = logits.shape
@@ -73,9 +61,8 @@ def fit_temperature(probabilities, truth):
     target[np.arange(n), truth] = 1 - missed
 
     def cross_entropy(log_temperature):
-        return -np.mean(
-            np.sum(target * special.log_softmax(logits * np.exp(-log_temperature), axis=1), axis=1)
-        )
+        log_p = special.log_softmax(logits * np.exp(-log_temperature), axis=1)
+        return -np.mean(np.sum(target * log_p, axis=1))
 
     best = optimize.minimize_scalar(cross_entropy, bounds=np.log([0.05, 20]), method="bounded")
     return float(np.exp(best.x))
@@ -88,9 +75,8 @@ def apply_temperature(probabilities, temperature):
 
 def calibrated(rows):
     """Return the table with calibrated probabilities, as `Predictions.calibrated`."""
-    raw = rows.probabilities
-    scaled, temperature = raw.copy(), np.full(len(raw), np.nan)
-    source_of = np.full(len(raw), "uncalibrated", dtype=object)
+    raw, scaled = rows.probabilities, rows.probabilities.copy()
+    temperature, source_of = np.full(len(raw), np.nan), np.full(len(raw), "uncalibrated", dtype=object)
     # A temperature would silently normalise what are no probabilities.
     unsummed = held_out.no_probabilities(raw)
     for _, _, apply, fit, source in calibration_rows(rows):
@@ -162,7 +148,7 @@ def _compatible(seen, noise):
         return np.nan, np.nan
 
     def agreeing(level, largest):
-        """Return the error, in units of the one seen, of which noise leads below the one seen in a share `level`."""
+        """Return which multiple of the error noise takes below the one seen in a share `level` of draws."""
 
         def beyond(scale):
             return np.quantile(np.abs(scale * seen + noise).sum(axis=1), level) - error
@@ -177,9 +163,8 @@ def _compatible(seen, noise):
 
 def prediction_sets(rows):
     """Return for each test particle the classes that cannot be ruled out, as `Predictions.prediction_sets`."""
-    table, truth, names = rows.table, rows.truth, np.array(rows.classes, dtype=object)
-    micrograph = _column(rows, "micrograph", pd.NA)
-    frames = []
+    truth, names = rows.truth, np.array(rows.classes, dtype=object)
+    table, frames = rows.table.reindex(columns=["particle", "micrograph", "model", "fold", "truth"]), []
     for model, fold, apply, fit, source in calibration_rows(rows):
         at = apply[rows.test[apply]]
         least, lacking = _least_probabilities(rows.probabilities[fit], truth[fit], rows.classes)
@@ -187,17 +172,12 @@ def prediction_sets(rows):
         own = inside[np.arange(len(at)), truth[at]]
         known = ~np.isnan(rows.probabilities[at]).any(axis=1) & (not lacking)
         columns = {
-            "particle": table["particle"].to_numpy()[at],
-            "micrograph": micrograph.to_numpy()[at],
-            "model": model,
-            "fold": fold,
-            "truth": table["truth"].to_numpy()[at],
             "set": [", ".join(names[row]) if ok else pd.NA for row, ok in zip(inside, known)],
             "size": np.where(known, inside.sum(axis=1), np.nan),
             "covered": np.where(known & (truth[at] >= 0), own, np.nan),
             "method": lacking or f"class-conditional conformal from {len(fit)} {source}",
         }
-        frames.append(pd.DataFrame(columns))
+        frames.append(table.iloc[at].assign(model=model, fold=fold, **columns))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -224,7 +204,7 @@ def set_summary(sets):
         row = pd.DataFrame({"model": [model], "class": label, "n": 0, "method": part["method"].iloc[0]})
         if len(known):
             unit = known["micrograph"].astype(object).where(known["micrograph"].notna(), known["particle"])
-            counts = known["covered"].astype(float).groupby(unit, sort=False).agg(["sum", "size"]).to_numpy()
+            counts = known["covered"].groupby(unit, sort=False).agg(["sum", "size"]).to_numpy()
             found = intervals.of_shares(counts[:, :1], counts[:, 1:], independent=independent)
             row = row.assign(**found.rename(columns={"value": "covered"}), size=known["size"].mean())
             row = row.assign(single=(known["size"] == 1).mean(), empty=(known["size"] == 0).mean())
@@ -281,10 +261,7 @@ def _threshold(rows, model, place, measure, required):
 
 
 def _smallest_probability(scores, positive, measure, required):
-    """Return the threshold that reaches a TPR or PPV on these particles, NaN where none does.
-
-    For a TPR it is the highest that does, for a PPV the lowest, so that the other is largest.
-    """
+    """Return the highest threshold that reaches a TPR on these particles, or the lowest for a PPV; NaN where none does."""
     distinct, group = np.unique(-scores, return_inverse=True)
     found = np.cumsum(np.bincount(group, positive, len(distinct)))
     predicted = np.cumsum(np.bincount(group, minlength=len(distinct)))

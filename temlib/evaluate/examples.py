@@ -89,19 +89,14 @@ def suspected(audit):
 
 
 def audit_precision(audit, particles, task):
-    """Return how many suspected labels are truly wrong, where a simulator knows.
+    """Return a sentence (list of str) on how many suspected labels are truly wrong, none where nobody knows.
+
+    Only labels that the truth can contradict count: "uncertain" is a statement about the annotators, not the particle.
 
     Parameters
     ----------
     audit, particles : DataFrame
         From `Predictions.label_audit`; with a column `truth_<task>` where the particles were simulated.
-    task : str
-
-    Returns
-    -------
-    list of str
-        A sentence, none where nobody knows. Only labels that the truth can contradict count: "uncertain" is a statement
-        about the annotators, not the particle.
     """
     truth = particles.set_index("particle").get(f"truth_{task}")
     if truth is None or audit.empty:
@@ -124,17 +119,9 @@ def audit_precision(audit, particles, task):
 def annotator_ceiling(particles, task):
     """Return how well people agree with the labels: what no classifier can be shown to exceed on them.
 
-    Parameters
-    ----------
-    particles : DataFrame
-        With columns `<task>@<annotator>`, or of simulated particles with `truth_<task>`.
-    task : str
-
-    Returns
-    -------
-    DataFrame
-        Columns who, against, value (balanced accuracy), n. Each annotator is held against the majority of the others,
-        the label of simulated particles against the truth (those labelled uncertain aside). Empty where nobody knows.
+    Columns who, against, value (balanced accuracy), n. Each annotator of the columns `<task>@<annotator>` is held against
+    the majority of the others, the label of simulated particles against `truth_<task>` (those labelled uncertain aside).
+    Empty where nobody knows.
     """
     rows = []
     columns = {name.split("@", 1)[1]: particles[name] for name in particles if name.startswith(f"{task}@")}
@@ -142,10 +129,10 @@ def annotator_ceiling(particles, task):
         (first, one), (second, two) = columns.items()
         rows.append((first, second, *_balanced(two, one)))
     for name in columns if len(columns) > 2 else []:
-        modes = pd.DataFrame(columns).drop(columns=name).mode(axis=1)
-        tie = modes[1].notna() if modes.shape[1] > 1 else pd.Series(False, particles.index)
+        modes = pd.DataFrame(columns).drop(columns=name).mode(axis=1).reindex(columns=[0, 1])
         # As among simulated annotators: people who are at odds make a particle uncertain, where that is an answer.
-        majority = modes[0].where(~tie, "uncertain" if (particles[task] == "uncertain").any() else np.nan)
+        undecided = "uncertain" if (particles[task] == "uncertain").any() else np.nan
+        majority = modes[0].where(modes[1].isna(), undecided)
         rows.append((name, "majority of the other annotators", *_balanced(majority, columns[name])))
     if f"truth_{task}" in particles:
         truth = particles[f"truth_{task}"]
@@ -170,8 +157,8 @@ def by_micrograph(rows):
     """Return the share of rightly predicted particles on each micrograph, as `Predictions.by_micrograph`."""
     test = rows.table[rows.test & (rows.truth >= 0)]
     keys = [test["model"], test.get("micrograph", test["particle"]).rename("micrograph")]
-    right = (test["truth"] == test["predicted"]).groupby(keys, sort=False).agg(["mean", "size"]).reset_index()
-    found = right.rename(columns={"mean": "right", "size": "particles"})
+    right = (test["truth"] == test["predicted"]).groupby(keys, sort=False)
+    found = right.agg(right="mean", particles="size").reset_index()
     found["model"] = pd.Categorical(found["model"], categories=test["model"].unique())
     return found.sort_values(["model", "right", "micrograph"], ignore_index=True).astype({"model": str})
 
@@ -217,11 +204,6 @@ class Examples:
         models = list(self.table["model"])
         return model if model in models else next(iter(models), model)
 
-    def _of_models(self):
-        """Yield each model and which maps are its own."""
-        for model in self.table["model"].unique():
-            yield model, (self.table["model"] == model).to_numpy()
-
     def scores(self):
         """Return how many times more of each model's attention lies on membrane and payload than chance would put there.
 
@@ -229,15 +211,14 @@ class Examples:
         paired difference of Grad-CAM), low, high (95 %, t), n. Empty where places are not known.
         """
         rows = []
-        for model, own in self._of_models():
+        for model, own in self.table.groupby("model", sort=False).groups.items():
             for target in ("membrane", "payload"):
-                value = np.stack(
-                    [on_target(self.maps[k][own].astype(float), self.maps[target][own]) for k in KINDS]
-                )
-                more = (value[0] - value[2])[~np.isnan(value[0] - value[2])]
+                value = np.array([on_target(self.maps[k][own] * 1.0, self.maps[target][own]) for k in KINDS])
+                more = value[0] - value[2]
+                more = more[~np.isnan(more)]
                 if len(more) < 2:
                     continue
-                half = stats.t.isf(0.025, len(more) - 1) * more.std(ddof=1) / np.sqrt(len(more))
+                half = stats.t.isf(intervals.TAIL, len(more) - 1) * stats.sem(more)
                 ends = more.mean() - half, more.mean() + half
                 rows.append((model, target, *np.nanmean(value, axis=1), more.mean(), *ends, len(more)))
         named = ["Grad-CAM", "occlusion", "shuffled weights", "more than shuffled"]
@@ -246,9 +227,9 @@ class Examples:
     def agreement(self):
         """Return for each model the mean correlation of Grad-CAM with occlusion, and with that of shuffled weights."""
         rows = []
-        for model, own in self._of_models():
-            flat = [self.maps[kind][own].reshape(own.sum(), -1).astype(float) for kind in KINDS]
-            rows.append((model, *(_correlation(flat[0], other) for other in flat[1:]), int(own.sum())))
+        for model, own in self.table.groupby("model", sort=False).groups.items():
+            cam, *others = (self.maps[kind][own].reshape(len(own), -1).astype(float) for kind in KINDS)
+            rows.append((model, *(_correlation(cam, other) for other in others), len(own)))
         return pd.DataFrame(rows, columns=["model", "Grad-CAM with occlusion", "with shuffled weights", "n"])
 
 
@@ -271,6 +252,5 @@ def load(path):
         raise InputError(f"{path.name} cannot be read ({error}); run the notebook 3_train again.") from None
     table = pd.DataFrame({"particle": kept["explained"], "model": kept["model"], "called": kept["called"]})
     maps = {name: kept[name] for name in (*KINDS, "membrane", "payload")}
-    return Examples(
-        dict(zip(kept["particle"].tolist(), kept["images"])), float(kept["pixel_nm"]), maps, table
-    )
+    images = dict(zip(kept["particle"].tolist(), kept["images"]))
+    return Examples(images, float(kept["pixel_nm"]), maps, table)

@@ -1,12 +1,10 @@
 """The predictions table as arrays: checked once, the held-out particles of each model, each counted once.
 
-Rows of the predictions table (see docs/architecture.md) count when their `role` is "test" and their truth is
-known. A particle counts once for a model: the probabilities of repeated rows (several seeds, repeated
-cross-validation) are averaged first. Without `role` every row is held out; without `micrograph`, or where each
-micrograph has one particle, particles are the units.
+The probabilities of repeated rows (several seeds, repeated cross-validation) are averaged. Without `role` every row is
+held out; without `micrograph`, or where each micrograph has one particle, particles are the units.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -75,21 +73,21 @@ class HeldOut:
 
     def take(self, rows):
         """Return the particles at the positions `rows`."""
-        micrograph = np.unique(self.micrograph[rows], return_inverse=True)[1]
-        columns = (column[rows] for column in (self.truth, self.predicted, self.probabilities))
-        return HeldOut(self.classes, self.particle[rows], micrograph, self.independent, *columns, self.notes)
+        names = ("particle", "micrograph", "truth", "predicted", "probabilities")
+        columns = {name: getattr(self, name)[rows] for name in names}
+        columns["micrograph"] = np.unique(columns["micrograph"], return_inverse=True)[1]
+        return replace(self, **columns)
 
 
-@dataclass(frozen=True)
 class Rows:
     """A predictions table as arrays, all rows of it, and the held-out particles of each model."""
 
-    table: pd.DataFrame
-    classes: list
-    probabilities: np.ndarray  # (n, classes), NaN where unknown
-    truth: np.ndarray  # (n,) positions in the classes, -1 where unknown
-    test: np.ndarray  # (n,) bool
-    models: dict  # of str to HeldOut
+    def __init__(self, table):
+        self.table, self.classes = table, classes_of(table)
+        self.probabilities = probability_columns(table, self.classes)  # (n, classes), NaN where unknown
+        self.truth = label_codes(table["truth"], self.classes)  # (n,), -1 where unknown
+        self.test = _is_test(table).to_numpy()
+        self.models = by_model(table, self.classes)  # dict of str to HeldOut
 
     @property
     def micrographs(self):
@@ -98,12 +96,9 @@ class Rows:
         return about.get("micrograph", pd.Series(dtype=object))
 
 
-def parsed(table):
-    """Return the `Rows` of a table; a missing column, a wrong label or no row that counts is an `InputError`."""
-    classes = classes_of(table)
-    test = (table["role"] == "test").to_numpy() if "role" in table else np.ones(len(table), bool)
-    probabilities, truth = probability_columns(table, classes), label_codes(table["truth"], classes)
-    return Rows(table, classes, probabilities, truth, test, by_model(table, classes))
+def _is_test(table):
+    """Return which rows are held out."""
+    return table["role"] == "test" if "role" in table else pd.Series(True, table.index)
 
 
 def no_probabilities(p):
@@ -126,11 +121,13 @@ def classes_of(table):
 
 def by_model(table, classes):
     """Return the `HeldOut` of each model, in the order in which the models occur."""
-    rows = table[table["role"] == "test"] if "role" in table.columns else table
-    rows = rows[_filled(rows["truth"])]
+    rows = table[_is_test(table) & _filled(table["truth"])]
     if rows.empty:
         raise InputError("The predictions hold no labelled row of role 'test': only those are measured.")
-    rows = rows.assign(micrograph=_micrographs(rows))
+    # A particle of unknown micrograph is a unit of its own.
+    own = "particle " + rows["particle"].astype(str)
+    known = rows.get("micrograph", pd.Series(np.nan, rows.index)).astype(object)
+    rows = rows.assign(micrograph=known.where(_filled(known), own))
     _refuse_contradictions(rows)
     independent = rows["micrograph"].nunique() == rows["particle"].nunique()
     return {str(m): _of_model(part, classes, independent) for m, part in rows.groupby("model", sort=False)}
@@ -141,32 +138,22 @@ def _filled(column):
     return column.notna() & (column.astype(str) != "")
 
 
-def _micrographs(rows):
-    """Return the micrograph of each row; a particle of unknown micrograph is a unit of its own."""
-    own = "particle " + rows["particle"].astype(str)
-    if "micrograph" not in rows.columns:
-        return own.astype(object)
-    return rows["micrograph"].astype(object).where(_filled(rows["micrograph"]), own)
-
-
 def _refuse_contradictions(rows):
     """Refuse a particle that has two truths or two micrographs, in one model or between models."""
-    which, names = pd.factorize(rows["particle"])
-    first = np.unique(which, return_index=True)[1]
+    particle = rows["particle"]
     for column in ("truth", "micrograph"):
-        codes = pd.factorize(rows[column].astype(str))[0]
-        wrong = np.flatnonzero(codes != codes[first][which])
+        values = rows[column].astype(str)
+        wrong = particle[values != values.groupby(particle, dropna=False).transform("first")]
         if len(wrong):
             raise InputError(
-                f"The particle {names[which[wrong[0]]]!r} has two values of {column!r} in the predictions: "
+                f"The particle {wrong.iloc[0]!r} has two values of {column!r} in the predictions: "
                 "a particle name must stand for one particle in every row."
             )
 
 
 def _of_model(rows, classes, independent):
     """Return the `HeldOut` of one model's labelled test rows."""
-    notes = []
-    given = _filled(rows["predicted"])
+    given, notes = _filled(rows["predicted"]), []
     if not given.any():
         raise InputError(
             f"The model {rows['model'].iloc[0]!r} predicts no class on any labelled test row: "
@@ -213,11 +200,10 @@ def probability_columns(table, classes):
 def _averaged(which, first, predicted, probabilities):
     """Return predictions (particles,) and probabilities (particles, classes) averaged over repeated rows.
 
-    The prediction is the class of the largest mean probability; without probabilities it is the most frequent
-    one, among equals that of the first row. A particle that occurs once keeps its own.
+    The prediction is the class of the largest mean probability, or without probabilities the most frequent one, among
+    equals that of the first row. A particle that occurs once keeps its own.
     """
-    rows = np.bincount(which)
-    size = probabilities.shape[1]
+    rows, size = np.bincount(which), probabilities.shape[1]
     mean = np.column_stack([np.bincount(which, column) for column in probabilities.T]) / rows[:, None]
     votes = np.bincount(which * size + predicted, minlength=len(first) * size).reshape(-1, size).astype(float)
     votes[np.arange(len(first)), predicted[first]] += 0.5

@@ -1,10 +1,9 @@
 """Intervals and paired tests for particles that come in micrographs.
 
-Shared by everything here: a statistic is a smooth function of sums over *units*. A unit is a micrograph (its
-particles are alike, so it is never divided) or, where particles are independent, one kind of particle with a
-multiplicity. `weights` are those multiplicities, 1 for a micrograph. An *influence* is what one unit adds to
-the error of the statistic (its linearisation, or infinitesimal jackknife), so that the sum of squared
-influences is the variance.
+A statistic is a smooth function of sums over *units*. A unit is a micrograph (its particles are alike, so it is never
+divided) or, where particles are independent, one kind of particle with a multiplicity, which `weights` holds (1 for a
+micrograph). An *influence* is what one unit adds to the error of the statistic (its linearisation, or infinitesimal
+jackknife), so that the sum of squared influences is the variance.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -16,11 +15,10 @@ from scipy import special, stats
 # All intervals are 95 % intervals; what lies beyond each end.
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
-# Step of the complex-step derivative: no subtraction takes place, so it can be far below the rounding of a
-# float.
+# Step of the complex-step derivative: without a subtraction it can be far below the rounding of a float.
 STEP = 1e-30
-# Where the value is the same in all units, no design effect can be estimated; this intra-class correlation is
-# assumed instead. It is the upper end of the values (.1-.3) for which coverage was simulated, not a measured fact.
+# Assumed where the value is the same in all units, so that no design effect can be estimated: the upper end of the
+# intra-class correlations (0.1 to 0.3) for which coverage was simulated, not a measured fact.
 ASSUMED_ICC = 0.3
 # What an interval is said to be made from where no micrograph moves the value.
 CONSTANT = "no variation seen"
@@ -31,9 +29,7 @@ FLIPS_AT_ONCE = 1000
 
 
 def wilson(successes, n):
-    """Return the ends (...), (...) of Wilson's score interval [1]_ of a proportion; NaN where `n` is 0.
-
-    Counts may be fractional where `n` is an effective number.
+    """Return the ends of Wilson's score interval [1]_ of a proportion; NaN where `n`, which may be fractional, is 0.
 
     References
     ----------
@@ -50,11 +46,10 @@ def wilson(successes, n):
 
 
 def linearised(statistic, counts, weights):
-    """Return the influences (units, K) of units, of counts (units, classes, classes), on a statistic of summed counts.
+    """Return the influences (units, K) of counts (units, classes, classes) on a statistic of their weighted sum.
 
-    The statistic maps (..., classes, classes) to (..., K), is analytic, and unchanged when all counts are doubled; so
-    influences and `weights` (units,) multiply to a sum of 0. The derivative along each unit is taken by a complex
-    step [1]_, exact to rounding: Im f(N + i h N_unit) / h.
+    The statistic maps (..., classes, classes) to (..., K), is analytic, and unchanged when all counts are doubled. Its
+    derivative along each unit is taken by a complex step [1]_, exact to rounding: Im f(N + i h N_unit) / h.
 
     References
     ----------
@@ -108,8 +103,8 @@ def auc_influences(scores, positive):
     m, n = positive.sum(), (~positive).sum()
     ranks = stats.rankdata(scores)
     own = np.empty(len(scores))
-    own[positive] = stats.rankdata(scores[positive])
-    own[~positive] = stats.rankdata(scores[~positive])
+    for kind in (positive, ~positive):
+        own[kind] = stats.rankdata(scores[kind])
     components = np.where(positive, (ranks - own) / n, 1 - (ranks - own) / m)
     area = components[positive].mean()
     return area, (components - area) / np.where(positive, m, n)
@@ -163,9 +158,8 @@ def holm(p_values):
 def exchange_test(statistic, counts_a, counts_b, weights, *, flips=10_000, seed=0):
     """Return two-sided p values (K,) of whether two classifiers differ: a sign-flip test, whole unit by whole unit.
 
-    Under the null hypothesis the two could swap names within any micrograph. `statistic` maps counts (..., classes,
-    classes) to (..., K); the counts (units, classes, classes) are of the same particles, with whole multiplicities
-    `weights`: the particles of one kind are exchanged one by one. All 2**units exchanges are used instead of random
+    Under the null hypothesis the two could swap names within any micrograph. Statistic and counts are as in `linearised`,
+    of the same particles; those of one kind are exchanged one by one. All 2**units exchanges are used instead of random
     ones where those are fewer and weights are 1. p is at least 1 / (flips + 1), and NaN where the difference is
     undefined; an exchange in which the statistic is undefined counts as extreme.
     """
@@ -174,13 +168,14 @@ def exchange_test(statistic, counts_a, counts_b, weights, *, flips=10_000, seed=
     together = np.tensordot(weights, counts_a + counts_b, axes=1)
     differing = np.flatnonzero(difference.any(axis=(1, 2)))
     difference, weights = difference[differing], weights[differing].astype(np.int64)
-    every = 2 ** len(differing) if len(differing) < 30 else np.inf
+    every = 2 ** len(differing)
     single = bool(np.all(weights == 1))
     exhaustive = single and every <= flips
+    exchanges = every if exhaustive else flips
     observed = _exchanged(statistic, together, difference, weights[None, :])
     extreme = np.zeros(observed.shape[1:])
-    for start in range(0, every if exhaustive else flips, FLIPS_AT_ONCE):
-        number = np.arange(start, min(start + FLIPS_AT_ONCE, every if exhaustive else flips))
+    for start in range(0, exchanges, FLIPS_AT_ONCE):
+        number = np.arange(start, min(start + FLIPS_AT_ONCE, exchanges))
         if exhaustive:
             signs = 1 - 2 * (number[:, None] >> np.arange(len(differing)) & 1)
         elif single:
@@ -286,17 +281,13 @@ class Estimates(Estimate):
         one = "one particle" if self.independent else "one micrograph"
         method = np.where(single, f"no interval: {one}", method)
         undefined = np.isnan(self.value)
-        return pd.DataFrame(
-            {
-                "class": self.label,
-                "measure": self.measure,
-                "value": self.value,
-                "low": np.where(single | undefined, np.nan, low),
-                "high": np.where(single | undefined, np.nan, high),
-                "n": (self.weights @ self.support).astype(int),
-                "micrographs": self.units.astype(int),
-                "method": np.where(undefined, self.reason, method),
-            }
+        frame = pd.DataFrame({"class": self.label, "measure": self.measure, "value": self.value})
+        return frame.assign(
+            low=np.where(single | undefined, np.nan, low),
+            high=np.where(single | undefined, np.nan, high),
+            n=(self.weights @ self.support).astype(int),
+            micrographs=self.units.astype(int),
+            method=np.where(undefined, self.reason, method),
         )
 
 
@@ -330,9 +321,9 @@ def of_values(estimates):
 def _with_constant_means(e, frame):
     """Return the frame in which means over classes that no unit moves have the interval that their classes leave.
 
-    So it is with a classifier that always predicts one class: its balanced accuracy rests on the many particles of
-    the frequent classes too, not on as few as the rarest class has. Half widths are squared and added [1]_. Values
-    at the end of the range keep the interval whose coverage was simulated.
+    The balanced accuracy of a classifier that always predicts one class rests on the frequent classes too, not on as few
+    particles as the rarest has. Half widths are squared and added [1]_. Values at the end of the range keep the interval
+    whose coverage was simulated.
 
     References
     ----------
@@ -354,8 +345,7 @@ def of_differences(estimates):
     half = stats.t.isf(TAIL, e.df) * np.sqrt(e.variance)
     method = "paired, " + e.described([""] * len(e.value))
     same = e.variance <= 1e-18
-    # No disagreement in n particles leaves room for the share that Wilson's upper limit allows, in either
-    # direction.
+    # No disagreement in n particles leaves room for the share that Wilson's upper limit allows, in either direction.
     room = wilson(0, e.effective_count)[1] * (e.upper - e.lower) / 2
     half = np.where(same, room, half)
     method[same] = [f"no disagreement seen: Wilson, n {n:.1f}" for n in e.effective_count[same]]
@@ -371,10 +361,7 @@ def stacked(frames, columns):
 
 
 def of_shares(hits, sizes, *, independent):
-    """Return shares of summed counts (units, K) as a DataFrame of K rows: value, low, high, n, micrographs, method.
-
-    `hits` and `sizes` are counts of a part and of the whole: right particles and all particles of a bin, for example.
-    """
+    """Return the shares of `hits` in `sizes`, counts (units, K), as K rows: value, low, high, n, micrographs, method."""
     total = sizes.sum(axis=0).astype(float)
     value = np.divide(hits.sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,8 +1,8 @@
 """Measures of predicted classes: values, intervals by micrograph, paired comparisons.
 
-Rows of a confusion matrix are the truth, columns the predictions, as counts of particles. Undefined stays
-undefined: a measure whose denominator is 0 is NaN, never 0, and the reason stands in `method`. Functions of counts
-take leading axes, and complex counts, so that derivatives can be taken by a complex step.
+Rows of a confusion matrix are the truth, columns the predictions, as counts of particles. A measure whose denominator
+is 0 is NaN, never 0, and the reason stands in `method`. Functions of counts take leading axes, and complex counts, so
+that derivatives can be taken by a complex step.
 """
 
 from collections.abc import Callable
@@ -96,18 +96,10 @@ def call_labels(classes):
 
 
 def call_values(counts):
-    """Return every measure of predicted classes.
+    """Return every measure of predicted classes (..., K) of counts (..., classes, classes), as `call_labels`.
 
-    Parameters
-    ----------
-    counts : (..., classes, classes) ndarray
-        Confusion counts, rows the truth. May be complex, so that derivatives can be taken by a complex step.
-
-    Returns
-    -------
-    (..., K) ndarray
-        In the order of `call_labels`; NaN where undefined. "micro" sums TP, FP, TN, FN over the classes;
-        "weighted" is the mean over the classes weighted by their true numbers; MCC is Gorodkin's R_K.
+    "micro" sums TP, FP, TN, FN over the classes; "weighted" is the mean over the classes weighted by their true numbers;
+    MCC is Gorodkin's R_K [1]_, kappa Cohen's [2]_.
 
     References
     ----------
@@ -127,52 +119,45 @@ def call_values(counts):
     right = np.trace(counts, axis1=-2, axis2=-1)[..., None]
     chance = (truly * predicted).sum(-1, keepdims=True)
     # n^2 - sum(truly^2), written so that a single class gives exactly 0.
-    mixed = [(margin * (n - margin)).sum(-1, keepdims=True) for margin in (truly, predicted)]
-    mcc = _ratio(n * right - chance, np.sqrt(mixed[0]) * np.sqrt(mixed[1]))
+    mixed = [np.sqrt((margin * (n - margin)).sum(-1, keepdims=True)) for margin in (truly, predicted)]
+    mcc = _ratio(n * right - chance, mixed[0] * mixed[1])
     kappa = _ratio(n * right - chance, (truly * (n - predicted)).sum(-1, keepdims=True))
     return np.concatenate([*columns, _ratio(right, n), balanced_accuracy(counts), mcc, kappa], axis=-1)
 
 
 def _described(counts, total, classes):
-    """Yield an `Estimate` of each measure in the order of `call_values`, without value and influence.
-
-    Each class has equal weight in a macro average however few its particles: a unit that holds a tenth of a rare class
-    holds a tenth of that class's information.
-    """
+    """Yield an `Estimate` of each measure in the order of `call_values`, without value and influence."""
     parts, sums = one_vs_rest(counts), one_vs_rest(total)
     n, all_n, truly = counts.sum((-2, -1)), total.sum(), total.sum(-1)
     for name, rate in RATES.items():
         each, of = rate.support(*parts), rate.support(*sums)  # (units, classes), (classes,)
-        whys = ["undefined: " + rate.undefined.format(label) for label in classes]
-        for c, label in enumerate(classes):
-            yield Estimate(
-                name, label, each[:, c], each[:, c], of[c], whys[c], proportion=name in PROPORTIONS
-            )
+        whys = [f"undefined: {rate.undefined.format(label)}" for label in classes]
+        share = name in PROPORTIONS
+        for label, own, number, why in zip(classes, each.T, of, whys):
+            yield Estimate(name, label, own, own, number, why, proportion=share)
         why = next((w for w, undefined in zip(whys, np.isnan(_ratio(*rate.ratio(*sums)))) if undefined), "")
         yield Estimate(name, "macro", n, _information(each, of), of.min(), why, mean_of=name)
         zero = f"undefined: {name} of the summed counts has denominator 0"
         for label, reason in (("micro", zero), ("weighted", why)):
             yield Estimate(name, label, n, n, all_n, reason, proportion=(name, label) in ACCURACIES)
-    whys = {name: f"undefined: {why}" for name, why in OVERALL.items()}
-    rarest = truly[truly > 0].min()
-    yield Estimate("accuracy", "all", n, n, all_n, whys["accuracy"], proportion=True)
-    balanced = _information(counts.sum(-1), truly)
-    yield Estimate("balanced accuracy", "all", n, balanced, rarest, whys["balanced accuracy"], mean_of="TPR")
-    for name in ("MCC", "kappa"):
-        yield Estimate(name, "all", n, n, rarest, whys[name], lower=-1.0)
+    accuracy, balanced, *others = (f"undefined: {why}" for why in OVERALL.values())
+    information, rarest = _information(counts.sum(-1), truly), truly[truly > 0].min()
+    yield Estimate("accuracy", "all", n, n, all_n, accuracy, proportion=True)
+    yield Estimate("balanced accuracy", "all", n, information, rarest, balanced, mean_of="TPR")
+    for name, why in zip(("MCC", "kappa"), others):
+        yield Estimate(name, "all", n, n, rarest, why, lower=-1.0)
 
 
 def _information(each, of):
-    """Return the information (units,) on a mean over classes of numbers of particles (units, classes) out of `of`."""
+    """Return the information (units,) on a mean over classes of which each unit holds `each` particles out of `of`.
+
+    Classes have equal weight: a unit that holds a tenth of a rare class holds a tenth of that class's information.
+    """
     return np.divide(each, of**2, out=np.zeros(each.shape), where=of > 0).sum(-1)
 
 
 def call_estimates(counts, weights, independent, classes):
-    """Return the `intervals.Estimates` of every measure of predicted classes.
-
-    `counts` (units, classes, classes) are the confusions of each unit and `weights` (units,) say how often it occurs: 1
-    for a micrograph; `independent` says that units are kinds of independent particles.
-    """
+    """Return the `Estimates` of every measure of predicted classes, of the counts (units, classes, classes) of units."""
     total = np.tensordot(weights, counts, axes=1)
     values, influences = call_values(total), intervals.linearised(call_values, counts, weights)
     rows = []
@@ -183,9 +168,9 @@ def call_estimates(counts, weights, independent, classes):
 
 
 def _unit_counts(held, predicted):
-    """Return confusion counts (models, units, size, size) on the same units, and their multiplicities (units,).
+    """Return counts (models, units, size, size) of the predictions (models, n), and the units' multiplicities.
 
-    `predicted` is (models, n). Independent particles with the same truth and predictions are one unit.
+    Independent particles with the same truth and predictions are one unit.
     """
     size = len(held.classes)
     if held.independent:
@@ -269,17 +254,14 @@ def _nothing_compared(held):
 
 
 def calls_compared(one, two, flips, rng):
-    """Return the differences of two models' measures of predicted classes on the same particles (`HeldOut`).
-
-    The p values are those of the sign-flip test, or of McNemar's exact test for shares of independent particles.
-    """
+    """Return the differences of the measures of predicted classes of two models (`HeldOut` of the same particles)."""
     counts, weights = _unit_counts(one, np.vstack([one.predicted, two.predicted]))
     both = [call_estimates(c, weights, one.independent, one.classes) for c in counts]
     p_value = intervals.exchange_test(call_values, *counts, weights, flips=flips, seed=rng)
     units = "particles" if one.independent else "micrographs"
     test = np.full(len(p_value), f"sign-flip of {units}", dtype=object)
-    labels = call_labels(one.classes) if one.independent else []
-    for k, (measure, label) in enumerate(labels):
+    # Shares of independent particles have an exact test.
+    for k, (measure, label) in enumerate(call_labels(one.classes) if one.independent else []):
         right = _rightly_predicted(one, two, measure, label)
         if right is not None and not np.isnan(p_value[k]):
             only = np.count_nonzero(right[0] & ~right[1]), np.count_nonzero(right[1] & ~right[0])
@@ -326,18 +308,9 @@ def _differences(one, two, p_value, test):
 
 
 def warnings(measured):
-    """Return sentences on what makes the numbers of a measures table unsure.
+    """Return sentences (list of str) on what makes the numbers of `Predictions.measures`, of one or more tasks, unsure.
 
-    Parameters
-    ----------
-    measured : DataFrame
-        From `Predictions.measures`, of one or more tasks.
-
-    Returns
-    -------
-    list of str
-        What was left out or averaged, fewer than 20 micrographs, fewer than 30 particles of a class; empty where
-        there is nothing to say.
+    They say what was left out or averaged, and name fewer than 20 micrographs and fewer than 30 particles of a class.
     """
     found_in = {}  # what is noted, of which models: models that rest on the same particles share a sentence
     for (task, model), rows in measured.groupby(["task", "model"], sort=False):
@@ -359,11 +332,9 @@ def worked(held):
     counts = one_vs_rest(confusion(held).to_numpy())
     rows = []
     for place, label in enumerate(held.classes):
-        found = [int(part[place]) for part in counts]
         for name, rate in RATES.items():
-            value = float(_ratio(*map(np.array, rate.ratio(*found))))
-            numbers = rate.formula
-            for symbol, number in zip(("TP", "FP", "TN", "FN"), found):
-                numbers = numbers.replace(symbol, str(number))
+            numbers, value = rate.formula, _ratio(*rate.ratio(*counts))[place]
+            for symbol, part in zip(("TP", "FP", "TN", "FN"), counts):
+                numbers = numbers.replace(symbol, str(part[place]))
             rows.append((name, rate.formula, numbers, value, label))
     return pd.DataFrame(rows, columns=["measure", "formula", "numbers", "value", "class"])

@@ -29,10 +29,8 @@ class Predictions:
     ----------
     table : DataFrame
         All rows, those of other software too.
-    classes : list of str
-        Those of the p_ columns in their order, then any other label, sorted.
-    models : list of str
-        In the order in which they occur.
+    classes, models : list of str
+        Classes of the p_ columns in their order, then any other label, sorted; models in the order of the rows.
     notes : list of str
         What was left out of other software's predictions, and why.
 
@@ -44,27 +42,24 @@ class Predictions:
 
     Notes
     -----
-    In the tables that the methods return, `low` and `high` are the ends of 95 % intervals of what stands before them.
-    Intervals are by micrograph, since particles of one micrograph are alike; particles are independent where there is
-    no `micrograph`, or one for each of them. `n` and `micrographs` count what a number rests on (the truly positive for
-    a TPR). An undefined number is NaN; `method` says why, or how the interval was made. What needs probabilities leaves
-    out models whose probabilities do not sum to 1. Random draws follow `seed` (int or numpy.random.Generator).
+    Methods return a DataFrame where they name columns. `low` and `high` are the ends of 95 % intervals of what stands
+    before them. Intervals are by micrograph, since particles of one micrograph are alike; particles are independent
+    where there is no `micrograph`, or one for each of them. `n` and `micrographs` count what a number rests on (the
+    truly positive for a TPR). An undefined number is NaN; `method` says why, or how the interval was made. What needs
+    probabilities leaves out models whose probabilities do not sum to 1. `task` is written into the table. Random draws
+    follow `seed` (int or numpy.random.Generator).
     """
 
     def __init__(self, table, external=None):
         self.notes = []
         if external is not None:
             table, self.notes = _joined(table, external)
-        self._rows = held_out.parsed(table)
+        self._rows = held_out.Rows(table)
         self.table, self.classes, self.models = table, self._rows.classes, list(self._rows.models)
 
     @cached_property
     def _calibrated(self):
         return Predictions(decisions.calibrated(self._rows))
-
-    @cached_property
-    def _particles(self):
-        return examples.per_particle(self._calibrated._rows)
 
     def _of(self, model):
         """Return a model's held-out particles."""
@@ -75,21 +70,11 @@ class Predictions:
         return self._rows.models[model]
 
     def pair(self, primary):
-        """Return the two models that stand side by side.
+        """Return the model declared primary, or the first one where it is not there, and its comparator or None.
 
-        Parameters
-        ----------
-        primary : str
-            The model declared primary.
-
-        Returns
-        -------
-        main : str
-            The primary model, or the first one where it has no predictions.
-        other : str or None
-            What it is compared with, by names and order alone, never by results, so that the comparison is not picked:
-            of the models whose names begin with "svm" the first by the alphabet (`svm_texture` before `svm_thesis`) for
-            a network, the first network for an SVM, and the first other model where there is none of the other kind.
+        The comparator is found by names and order alone, never by results, so that it is not picked: of the models
+        whose names begin with "svm" the first by the alphabet (`svm_texture` before `svm_thesis`) for a network, the
+        first network for an SVM, and the first other model where there is none of the other kind.
         """
         main = primary if primary in self.models else self.models[0]
         return main, answer.comparator(self.models, main)
@@ -97,79 +82,51 @@ class Predictions:
     def measures(self, task):
         """Return every measure of every model.
 
-        Returns
-        -------
-        DataFrame
-            Columns task, model, class, measure, value, low, high, n, micrographs, method. `class` is a class name,
-            "macro", "micro", "weighted", or "all". `attrs["notes"]` are sentences on what was left out or averaged.
+        Columns task, model, class, measure, value, low, high, n, micrographs, method. `class` is a class name, "macro",
+        "micro", "weighted", or "all". `attrs["notes"]` are sentences on what was left out or averaged.
         """
         return measures.table(self._rows.models, task=task)
 
     def compare(self, task, *, primary=PRIMARY_MEASURE, flips=10_000, seed=0):
         """Return paired differences of every measure for every pair of models, on the particles of both.
 
+        Columns task, model_a, model_b, class, measure, difference (a - b), low, high, p_value, p_holm (NaN for all but
+        the primary measure), n, micrographs, method.
+
         Parameters
         ----------
-        task : str
-            Written into the table.
         primary : str
             The one measure, declared beforehand, whose p values are adjusted over all pairs (Holm); of a one-vs-rest
             measure the macro average. Another name than a measure's is an `InputError`.
         flips : int
             Random exchanges of the sign-flip test.
-
-        Returns
-        -------
-        DataFrame
-            Columns task, model_a, model_b, class, measure, difference (a - b), low, high, p_value, p_holm (NaN for all
-            but the primary measure), n, micrographs, method.
         """
         return measures.compare(self._rows.models, task=task, primary=primary, flips=flips, seed=seed)
 
     def confusions(self):
-        """Return the confusion matrix of each model.
-
-        Returns
-        -------
-        dict of str to DataFrame
-            (classes, classes) counts of particles; rows are the truth, columns the predictions.
-        """
+        """Return a dict of counts of particles (classes, classes) by model; rows are the truth, columns predictions."""
         return {model: measures.confusion(held) for model, held in self._rows.models.items()}
 
     def paradox(self):
         """Return the accuracy paradox: the measures of all classes together, also of a classifier that knows nothing.
 
-        Returns
-        -------
-        DataFrame
-            Columns model, accuracy, balanced accuracy, MCC, kappa: first of "always <the commonest class>", then of
-            each model.
+        Columns model, accuracy, balanced accuracy, MCC, kappa; first stands "always <the commonest class>".
         """
         return measures.paradox(self._rows.models)
 
     def worked(self, model):
         """Return the one-vs-rest measures of each class with the numbers put in.
 
-        Returns
-        -------
-        DataFrame
-            Columns measure, formula, numbers ("41 / (41 + 9)"), value, class (the positive one).
+        Columns measure, formula, numbers ("41 / (41 + 9)"), value, class (the positive one).
         """
         return measures.worked(self._of(model))
 
     def curves(self, *, draws=300, seed=0):
         """Return ROC and precision–recall curves, one class against the rest.
 
-        Parameters
-        ----------
-        draws : int
-            Bootstrap samples of whole micrographs (of particles where those are independent).
-
-        Returns
-        -------
-        DataFrame
-            Columns model, class, curve ("ROC": TPR over FPR; "precision–recall": PPV over TPR), x, value, low, high, n,
-            positives, micrographs, method. A class that no particle, or every particle, truly has is left out.
+        Columns model, class, curve ("ROC": TPR over FPR; "precision–recall": PPV over TPR), x, value, low, high, n,
+        positives, micrographs, method. A class that no particle, or every particle, truly has is left out. `draws` are
+        bootstrap samples of whole micrographs (of particles where those are independent).
 
         Notes
         -----
@@ -181,14 +138,11 @@ class Predictions:
         return scores.curves(self._rows.models, draws=draws, seed=seed)
 
     def calibrated(self):
-        """Return the predictions with calibrated probabilities; predicted classes stay as they are.
+        """Return the `Predictions` with calibrated probabilities; predicted classes stay as they are.
 
-        Returns
-        -------
-        Predictions
-            The p_ columns of each model and fold are scaled by the temperature [1]_ that fits its validation rows, or
-            the test rows of its other folds. The table has two more columns: `temperature` (NaN where uncalibrated) and
-            `calibration` (on what it was fitted).
+        The p_ columns of each model and fold are scaled by the temperature [1]_ that fits its validation rows, or the
+        test rows of its other folds. The table has two more columns: `temperature` (NaN where uncalibrated) and
+        `calibration` (on what it was fitted).
 
         References
         ----------
@@ -199,44 +153,33 @@ class Predictions:
     def reliability(self):
         """Return how often predictions of a given confidence are right, in ten bins of equal width.
 
-        Returns
-        -------
-        DataFrame
-            Columns model, from, to, confidence (mean of the bin), right, low, high, n, micrographs, method; empty bins
-            are left out.
+        Columns model, from, to, confidence (mean of the bin), right, low, high, n, micrographs, method; no empty bins.
         """
         return decisions.reliability(self._rows.models)
 
     def calibration_error(self, *, draws=4000, seed=0):
         """Return the expected calibration error of each model, as given and calibrated.
 
-        Parameters
-        ----------
-        draws : int
-            Of the noise that a test compares with; 4,000 make an error of about 1 % of the interval's width.
-
-        Returns
-        -------
-        DataFrame
-            Columns model, ECE (mean of |right - confidence| over ten bins, weighted by particles [1]_), low, high,
-            perfect (the mean ECE that perfectly calibrated probabilities would show), n, micrographs, method,
-            probabilities ("as given" or "calibrated").
+        Columns model, ECE (mean of |right - confidence| over ten bins, weighted by particles [1]_), low, high, perfect
+        (the mean ECE that perfectly calibrated probabilities would show), n, micrographs, method, probabilities ("as
+        given" or "calibrated").
 
         Notes
         -----
         The ECE of few particles is too large, since chance deviations do not cancel. So the interval inverts a test: it
         holds the errors c ECE for which deviations c d plus noise, normal with the covariance of d between micrographs,
-        give an ECE like the one seen; d are the deviations seen. The interval is temlib's own.
+        give an ECE like the one seen; d are the deviations seen. 4,000 `draws` of the noise make an error of about 1 %
+        of the interval's width. The interval is temlib's own.
 
         References
         ----------
         .. [1] M. Pakdaman Naeini et al., AAAI 2015, doi:10.1609/aaai.v29i1.9602.
         """
-        kinds = {"as given": self, "calibrated": self._calibrated}
-        found = {
-            k: decisions.calibration_error(p._rows.models, draws=draws, seed=seed) for k, p in kinds.items()
-        }
-        return pd.concat([table.assign(probabilities=kind) for kind, table in found.items()])
+        found = []
+        for kind, predictions in (("as given", self), ("calibrated", self._calibrated)):
+            table = decisions.calibration_error(predictions._rows.models, draws=draws, seed=seed)
+            found.append(table.assign(probabilities=kind))
+        return pd.concat(found)
 
     def prediction_sets(self):
         """Return for each test particle the classes that cannot be ruled out at 95 %.
@@ -244,41 +187,29 @@ class Predictions:
         A class is in the set unless its probability is lower than that of all but 5 % of the calibration particles of
         that class (class-conditional split conformal prediction [1]_): of the particles of every class, 95 % have their
         own class in the set, if calibration and test particles are exchangeable, that is for new micrographs of the same
-        kind.
-
-        Returns
-        -------
-        DataFrame
-            Columns particle, micrograph, model, fold, truth, set (names joined by ", ", missing where none is claimed:
-            where a class has fewer than 19 calibration particles), size, covered, method.
+        kind. Columns particle, micrograph, model, fold, truth, set (names joined by ", ", missing where none is claimed:
+        where a class has fewer than 19 calibration particles), size, covered, method.
 
         References
         ----------
-        .. [1] V. Vovk, Conditional validity of inductive conformal predictors, Mach. Learn. 92 (2013) 349-376,
-           doi:10.1007/s10994-013-5355-6.
+        .. [1] V. Vovk, Mach. Learn. 92 (2013) 349-376, doi:10.1007/s10994-013-5355-6.
         """
         return decisions.prediction_sets(self._rows)
 
     def set_summary(self):
         """Return how often `prediction_sets` hold the truth, and how large they are, for each model and true class.
 
-        Returns
-        -------
-        DataFrame
-            Columns model, class, covered, low, high, size (mean number of classes), single (share of sets of one
-            class), empty (share of sets of none), n (0 where no set is claimed), micrographs, method. `attrs["notes"]`
-            are sentences on why none is claimed.
+        Columns model, class, covered, low, high, size (mean number of classes), single (share of sets of one class),
+        empty (share of sets of none), n (0 where no set is claimed), micrographs, method. `attrs["notes"]` are sentences
+        on why none is claimed.
         """
         return decisions.set_summary(self.prediction_sets())
 
     def risk(self):
-        """Return how many predictions are wrong when only the surest count [1]_.
+        """Return how many predictions are wrong when only the surest count [1]_; equal confidences count together.
 
-        Returns
-        -------
-        DataFrame
-            Columns model, coverage (share of particles that count), threshold (their smallest confidence), risk (share
-            of them that is wrong), low, high, n, micrographs, method. Particles of equal confidence count together.
+        Columns model, coverage (share of particles that count), threshold (their smallest confidence), risk (share of
+        them that is wrong), low, high, n, micrographs, method.
 
         References
         ----------
@@ -289,21 +220,11 @@ class Predictions:
     def thresholds(self, model, required):
         """Return the probabilities from which on to call each class, so that its TPR, or its PPV, is as required.
 
-        They are chosen on validation rows, or the test rows of the other folds, and measured on test rows.
-
-        Parameters
-        ----------
-        model : str
-        required : float
-            In (0, 1]. For a TPR the highest threshold that reaches it is taken, for a PPV the lowest, so that the other
-            is largest.
-
-        Returns
-        -------
-        DataFrame
-            For each class and requirement two rows, TPR and PPV. Columns model, class, required, threshold (median over
-            the folds), measure, value, low, high, met ("yes" when the interval's low end is enough, "no" when its high
-            end is too little, "not shown" otherwise; empty for the other measure), n, micrographs, method.
+        They are chosen on validation rows, or the test rows of the other folds, and measured on test rows. `required` is
+        in (0, 1]. For a TPR the highest threshold that reaches it is taken, for a PPV the lowest, so that the other is
+        largest. For each class and requirement there are two rows, TPR and PPV; columns model, class, required,
+        threshold (median over the folds), measure, value, low, high, met ("yes" when the interval's low end is enough,
+        "no" when its high end is too little, "not shown" otherwise; empty for the other measure), n, micrographs, method.
         """
         self._of(model)
         return decisions.thresholds(self._rows, model, required)
@@ -311,45 +232,29 @@ class Predictions:
     def per_particle(self):
         """Return one row a particle.
 
-        Returns
-        -------
-        DataFrame
-            Columns particle, micrograph, truth, and for each model `<model>` (the predicted class, NaN where it has
-            none) and `p <model>` (calibrated probability of the truth).
+        Columns particle, micrograph, truth, and for each model `<model>` (the predicted class, NaN where it has none)
+        and `p <model>` (calibrated probability of the truth).
         """
-        return self._particles
+        return examples.per_particle(self._calibrated._rows)
 
     def disagreements(self, right, wrong):
         """Return the particles that the model `right` has right and `wrong` has wrong, the clearest first.
 
-        Returns
-        -------
-        DataFrame
-            As `per_particle`, with `distance`, the difference between their probabilities of the true class, and
-            `words`, a title.
+        Columns as `per_particle`, `distance` (between their probabilities of the true class) and `words`, a title.
         """
-        return examples.disagreements(self._particles, right, wrong)
+        return examples.disagreements(self.per_particle(), right, wrong)
 
     def worst_errors(self, model):
-        """Return a model's wrong predictions, those with the least probability of the true class first.
-
-        Returns
-        -------
-        DataFrame
-            As `per_particle`, with `words`, a title.
-        """
-        return examples.worst_errors(self._particles, model)
+        """Return a model's wrong predictions, the least probable truth first: as `per_particle`, and `words`, a title."""
+        return examples.worst_errors(self.per_particle(), model)
 
     def label_audit(self):
         """Return the particles ranked by how probably their label is wrong (confident learning [1]_).
 
-        Returns
-        -------
-        DataFrame
-            Columns particle, micrograph, label, suggested, p_label, p_suggested (calibrated, averaged over the models),
-            suspected, the most suspicious first. A particle is suspected when no model predicts what its label says, and
-            another class is the most probable of those whose probability is at least the mean that the particles
-            labelled so receive. Empty where no model has probabilities.
+        Columns particle, micrograph, label, suggested, p_label, p_suggested (calibrated, averaged over the models),
+        suspected, the most suspicious first. A particle is suspected when no model predicts what its label says, and
+        another class is the most probable of those whose probability is at least the mean that the particles labelled
+        so receive. Empty where no model has probabilities.
 
         References
         ----------
@@ -358,16 +263,13 @@ class Predictions:
         return examples.label_audit(self._calibrated._rows)
 
     def suspected_labels(self):
-        """Return the suspected rows of `label_audit` as a DataFrame, with `words`, a title."""
+        """Return the suspected rows of `label_audit`, with a column `words`, a title."""
         return examples.suspected(self.label_audit())
 
     def by_micrograph(self):
         """Return the share of particles that each model predicts rightly on each micrograph.
 
-        Returns
-        -------
-        DataFrame
-            `model, micrograph, right, particles`, the worst of each model first.
+        Columns model, micrograph, right, particles; the worst of each model first.
         """
         return examples.by_micrograph(self._rows)
 

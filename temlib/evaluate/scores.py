@@ -16,11 +16,7 @@ RANKED = {"AUC": intervals.auc_influences, "average precision": intervals.averag
 
 
 def score_estimates(held):
-    """Return the `intervals.Estimates` of every measure of probabilities of one model (`HeldOut`).
-
-    The Brier score of one class is the mean of (p - y)^2; that of "all" sums it over the classes, halved for two
-    classes, as in scikit-learn. Log loss is in nats.
-    """
+    """Return the `intervals.Estimates` of every measure of probabilities of one model (`HeldOut`)."""
     truth = np.eye(len(held.classes), dtype=bool)[held.truth]
     no_order, no_sum = held.unusable
     rows = [row for name in RANKED for row in _ranked(name, held, truth, no_order)]
@@ -77,14 +73,19 @@ def _one_ranked(name, held, positive, label, score, unusable):
 
 
 def _losses(held, truth, unusable):
-    """Return the `Estimate`s, by particle, of the Brier scores and the log loss."""
+    """Return the `Estimate`s, by particle, of the Brier scores and the log loss (in nats).
+
+    The Brier score of one class is the mean of (p - y)^2; that of "all" sums it over the classes, halved for two
+    classes, as in scikit-learn.
+    """
     n, size = truth.shape
     square = (held.probabilities - truth) ** 2
     of_truth = held.probabilities[truth]
     zero = int((of_truth <= 0).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithm = -np.log(of_truth)
-    losses = np.column_stack([square, square.sum(axis=1) / (2 if size == 2 else 1), logarithm])
+    halved = 2 if size == 2 else 1
+    losses = np.column_stack([square, square.sum(axis=1) / halved, logarithm])
     reasons = np.full(size + 2, unusable, dtype=object)
     if zero and not unusable:
         reasons[-1] = f"undefined: {zero} of {n} particles have probability 0 of their true class"
@@ -92,7 +93,7 @@ def _losses(held, truth, unusable):
     value, one = losses.mean(axis=0), np.ones(n)
     influences = (losses - value) / n * held.small_sample_factor
     labels = [("Brier score", label) for label in (*held.classes, "all")] + [("log loss", "all")]
-    upper = [1] * size + [1 if size == 2 else 2, np.inf]
+    upper = [1] * size + [2 / halved, np.inf]
     return [
         Estimate(*label, one, one, n, why, v, influence, upper=u)
         for label, why, v, influence, u in zip(labels, reasons, value, influences.T, upper)
@@ -114,8 +115,8 @@ def curves(models, *, draws, seed):
         units = held.micrographs
         df = np.inf if held.independent else max(units - 1, 1)
         words = "particles" if held.independent else "micrographs"
-        method = f"pointwise, bootstrap of {words}, t on the logit scale"
-        method = method if units > 1 else "no band: one micrograph"
+        band = f"pointwise, bootstrap of {words}, t on the logit scale"
+        method = band if units > 1 else "no band: one micrograph"
         for place, label in enumerate(held.classes):
             positive = held.truth == place
             if held.unusable[0] or not positive.any() or positive.all():
@@ -149,45 +150,37 @@ def _resampled(counts, independent, draws, rng):
     return np.tensordot(weights, counts, axes=1)
 
 
-def _rates(counts):
-    """Return true and false positives (thresholds,), from none on, and their totals."""
-    tp, fp = np.concatenate([np.zeros((2, 1)), np.cumsum(counts, axis=1)], axis=1)
-    return tp, fp, tp[-1], fp[-1]
-
-
-def _roc(counts):
+def _roc(tp, fp):
     """Return the TPR at each false positive rate of `GRID`; ties are joined by a straight line."""
-    tp, fp, positives, negatives = _rates(counts)
-    if not positives or not negatives:
-        return np.full(len(GRID), np.nan)
-    return np.interp(GRID, fp / negatives, tp / positives)
+    return np.interp(GRID, fp / fp[-1], tp / tp[-1]) if fp[-1] else np.full(len(GRID), np.nan)
 
 
-def _precision(counts):
+def _precision(tp, fp):
     """Return the PPV at each recall of `GRID`, at the strictest threshold that reaches it."""
-    tp, fp, positives, _ = _rates(counts)
-    if not positives:
-        return np.full(len(GRID), np.nan)
-    at = np.clip(np.searchsorted(tp / positives, GRID - 1e-12), 1, len(tp) - 1)
+    at = np.clip(np.searchsorted(tp / tp[-1], GRID - 1e-12), 1, len(tp) - 1)
     precision = tp[at] / np.maximum(tp[at] + fp[at], 1)
     return np.where(GRID > 0, precision, np.nan)  # where nothing is called, nothing is precise
 
 
-def _with_band(read, total, sampled, positives, df):
+def _with_band(curve, total, sampled, positives, df):
     """Return the curve and its band as a DataFrame."""
+
+    def read(counts):
+        """Return the curve, NaN for a sample without positives."""
+        tp, fp = np.column_stack([np.zeros(2), np.cumsum(counts, axis=1)])  # from none on
+        return curve(tp, fp) if tp[-1] else np.full(len(GRID), np.nan)
+
     value = read(total)
     known = ~np.isnan(value)
     value = value[known]
     low = high = np.full(len(value), np.nan)
     if sampled is not None:
         clip = 0.5 / positives  # no share of so few is known better
-
-        def logit(share):
-            return special.logit(np.clip(share, clip, 1 - clip))
-
+        limits = clip, 1 - clip
         drawn = np.array([read(counts)[known] for counts in sampled])
-        drawn = drawn[~np.isnan(drawn).any(axis=1)]  # a sample without positives has no curve
-        half = stats.t.isf(intervals.TAIL, df) * logit(drawn).std(axis=0, ddof=1)
-        low, high = special.expit(logit(value) - half), special.expit(logit(value) + half)
+        drawn = drawn[~np.isnan(drawn).any(axis=1)]
+        half = stats.t.isf(intervals.TAIL, df) * special.logit(np.clip(drawn, *limits)).std(axis=0, ddof=1)
+        middle = special.logit(np.clip(value, *limits))
+        low, high = special.expit(middle - half), special.expit(middle + half)
         low, high = np.minimum(low, value), np.maximum(high, value)
     return pd.DataFrame({"x": GRID[known], "value": value, "low": low, "high": high})

@@ -23,18 +23,10 @@ def axes(measured):
 
 
 def sweep(measured, axis, *, measure="balanced accuracy", label="all"):
-    """Return one measure against the parameter `axis`, one of `axes`.
+    """Return one measure (of the class `label`) against the parameter `axis`, one of `axes`, in the order of the axis.
 
-    Parameters
-    ----------
-    measured : DataFrame
-        The run's joined `measures.csv`; `measure` and `label` are found in its columns `measure` and `class`.
-
-    Returns
-    -------
-    DataFrame
-        `task, model, <swept parameters>, value, low, high, n, micrographs, seeds, least, most` (over seeds), in the
-        order of the axis; numbers are numbers. Undefined values are left out.
+    Columns task, model, <swept parameters>, value, low, high, n, micrographs, seeds, least, most (over seeds). Undefined
+    values are left out.
     """
     swept = axes(measured)
     if axis not in swept:
@@ -47,16 +39,9 @@ def sweep(measured, axis, *, measure="balanced accuracy", label="all"):
         known = sorted(measured.loc[measured["class"] == label, "measure"].unique())
         raise InputError(f"measures.csv: there is no '{measure}' of '{label}'; there are {', '.join(known)}.")
     rows = rows.assign(seeds=rows.get("seed", 0), least=rows["value"], most=rows["value"])
-    how = {
-        "value": "mean",
-        "low": "mean",
-        "high": "mean",
-        "n": "max",
-        "micrographs": "max",
-        "seeds": "nunique",
-    }
-    grouped = rows.groupby(["task", "model", *swept], sort=False, dropna=False)
-    found = grouped.agg(how | {"least": "min", "most": "max"}).reset_index()
+    how = dict.fromkeys(("value", "low", "high"), "mean") | dict.fromkeys(("n", "micrographs"), "max")
+    how |= {"seeds": "nunique", "least": "min", "most": "max"}
+    found = rows.groupby(["task", "model", *swept], sort=False, dropna=False).agg(how).reset_index()
     for name in swept:
         found[name] = _numbers(found[name])
     return found.sort_values(["task", "model", axis], kind="stable", ignore_index=True)
@@ -68,17 +53,9 @@ def comparison(tables, measured):
 
 
 def learning(history, axis):
-    """Return the learning curves of a run, averaged over folds and seeds.
+    """Return the learning curves of a run (its joined `history.csv`), averaged over folds and seeds.
 
-    Parameters
-    ----------
-    history : DataFrame
-        The run's joined `history.csv`, of which `axis` is a column: the parameter that is compared.
-
-    Returns
-    -------
-    DataFrame
-        `model, <axis>, <other parameters>, epoch, loss, validation_loss`, in the order in which the run has them.
+    Columns model, <axis>, <other parameters>, epoch, loss, validation_loss; `axis` is the parameter that is compared.
     """
     if axis not in history:
         raise InputError(f"history.csv: '{axis}' is not swept in this run.")
@@ -92,19 +69,15 @@ def learning(history, axis):
 def _numbers(column):
     """Return text that spells numbers as numbers; other text in the order in which it came."""
     values = pd.to_numeric(column, errors="coerce")
-    return (
-        column.astype(pd.CategoricalDtype(column.unique(), ordered=True)) if values.isna().any() else values
-    )
+    in_order = pd.CategoricalDtype(column.unique(), ordered=True)
+    return column.astype(in_order) if values.isna().any() else values
 
 
 def rarest(measured):
-    """Return what each choice of a sweep does to the rarest class, from the run's joined `measures.csv`.
+    """Return what each choice of a sweep does to the rarest class: values and 95 % intervals as text.
 
-    Returns
-    -------
-    DataFrame
-        `task` where there are several, `model, <what is swept>, class`, and of that class `TPR, PPV, Brier score` (0 is
-        perfect), beside accuracy and balanced accuracy of all; value and 95 % interval as text. Empty without a sweep.
+    Columns task (where there are several), model, <swept parameters>, class, TPR, PPV, Brier score (0 is perfect) of that
+    class, and of all accuracy and balanced accuracy. Empty without a sweep.
     """
     swept = axes(measured)
     if not swept:
@@ -113,9 +86,8 @@ def rarest(measured):
     of_one_class = (measured["measure"] == "TPR") & ~measured["class"].isin(["all", *AVERAGES])
     for task, rows in measured[of_one_class].groupby("task", sort=False):
         name = rows.loc[rows["n"].idxmin(), "class"]
-        wanted = dict.fromkeys(("TPR", "PPV", "Brier score"), name) | dict.fromkeys(
-            ("accuracy", "balanced accuracy"), "all"
-        )
+        wanted = dict.fromkeys(("TPR", "PPV", "Brier score"), name)
+        wanted |= dict.fromkeys(("accuracy", "balanced accuracy"), "all")
         columns = {}
         for measure, label in wanted.items():
             found = sweep(measured[measured["task"] == task], swept[0], measure=measure, label=label)
@@ -140,11 +112,8 @@ def power_law(labels, scores):
 def labels_needed(curve, *, target=0.9):
     """Return how many labels each model needs for the score `target`, by the power law of its curve (`with_labels`).
 
-    Returns
-    -------
-    DataFrame
-        `task, model, a, b, labels needed, how`; `how` says whether the number lies within what was measured. Numbers
-        below the least measured one, or beyond ten times the largest, are not given.
+    Columns task, model, a, b, labels needed, how: whether the number lies within what was measured. Numbers below the
+    least measured one, or beyond ten times the largest, are not given.
     """
     rows = [
         (*names, *_needed(part["labelled"], power_law(part["labelled"], part["value"]), target))
@@ -171,10 +140,7 @@ def _needed(labelled, fit, target):
 def with_labels(measured, costs):
     """Return the balanced accuracy against the number of labelled particles, the mean over folds and seeds.
 
-    Returns
-    -------
-    DataFrame
-        As from `sweep`, with `labelled`; empty where the run (`measures.csv`, `costs.csv`) does not sweep `labels`.
+    It is `sweep` with a column `labelled`, empty where the run (`measures.csv`, `costs.csv`) does not sweep `labels`.
     """
     if "labels" not in axes(measured):
         return pd.DataFrame(columns=["task", "model", "labelled", "value"])
