@@ -27,6 +27,17 @@ CLASSES = ["positive", "negative"]
 SHOWN = (("TPR", "positive"), ("PPV", "positive"), ("F1", "positive"), ("balanced accuracy", "all"))
 COLUMNS = [call_labels(CLASSES).index(label) for label in SHOWN]
 BOOTSTRAPS = 400
+EACH = "15 positives and negatives"
+
+
+def heading(title, *columns):
+    """Print a title and the head of a table."""
+    print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'--:|' * len(columns)}")
+
+
+def row(*cells):
+    """Print a row of a table."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def both_right(rng, numbers, shares, icc):
@@ -62,9 +73,8 @@ def ends(frame, rows):
 def temlib_intervals(counts):
     """Return (low, high) of the first classifier's measures and of the differences (2, 2, measures)."""
     one, two = (measures.call_estimates(c, np.ones(len(c)), False, CLASSES) for c in counts)
-    return np.array(
-        [ends(f, COLUMNS) for f in (intervals.of_values(one), intervals.of_differences(one.minus(two)))]
-    )
+    frames = intervals.of_values(one), intervals.of_differences(one.minus(two))
+    return np.array([ends(frame, COLUMNS) for frame in frames])
 
 
 def particle_bootstrap(rng, positives, negatives):
@@ -80,8 +90,7 @@ def coverage_cell(rng, replicates, micrographs, positives, icc, value):
     """Return the coverage in percent (temlib, particle bootstrap) x (values, differences) x measures."""
     shares = [[value - 0.15, 0.15, 0.05, 0.95 - value]] * 2
     truth = np.array([value, 0.1])[:, None]
-    inside = np.zeros((2, 2, len(COLUMNS)))
-    defined = np.zeros((2, 2, len(COLUMNS)))
+    inside, defined = np.zeros((2, 2, 2, len(COLUMNS)))
     for _ in range(replicates):
         held = drawn_sample(rng, micrographs, positives, icc, shares)
         for k, limits in enumerate((temlib_intervals(confusions_of(*held)), particle_bootstrap(rng, *held))):
@@ -94,41 +103,29 @@ def coverage_cell(rng, replicates, micrographs, positives, icc, value):
 def print_coverage(rng, replicates, quick):
     """Print coverage over the grid."""
     grid = product((20, 40, 80), (2, 15), (0, 0.1, 0.3), (0.7, 0.9))
-    print(
-        f"\nCoverage in % of nominal 95 % intervals, {replicates} replicates a cell: temlib (bootstrap of particles).\n"
-    )
+    title = f"Coverage in % of nominal 95 % intervals, {replicates} replicates a cell: temlib (bootstrap of particles)."
     names = ["TPR", "PPV", "F1", "bal. acc.", "Δ TPR", "Δ PPV", "Δ F1", "Δ bal. acc."]
-    print("| micrographs | positives each | ICC | value | " + " | ".join(names) + " |")
-    print("|" + "--:|" * (4 + len(names)))
+    heading(title, "micrographs", "positives each", "ICC", "value", *names)
     failed, worst = [], {True: 100.0, False: 100.0}
     for micrographs, positives, icc, value in list(grid)[:: 5 if quick else 1]:
-        found = coverage_cell(rng, replicates, micrographs, positives, icc, value).reshape(2, -1)
-        cells = " | ".join(f"{a:.1f} ({b:.1f})" for a, b in zip(*found))
-        print(f"| {micrographs} | {positives} | {icc} | {value} | {cells} |", flush=True)
+        cell = micrographs, positives, icc, value
+        found = coverage_cell(rng, replicates, *cell).reshape(2, -1)
+        row(*cell, *(f"{a:.1f} ({b:.1f})" for a, b in zip(*found)))
         many = micrographs >= 40 and positives >= 15
         low, high = (93, 97) if many else (91, 100)
         worst[many] = min(worst[many], found[0].min())
-        failed += [
-            (micrographs, positives, icc, value, n) for n, c in zip(names, found[0]) if not low <= c <= high
-        ]
-    print(
-        f"\nSmallest coverage: {worst[True]:.1f} from 40 micrographs and 15 positives on, {worst[False]:.1f} elsewhere."
-    )
-    print(
-        "Cells outside 93-97 % (40 micrographs and 15 positives on) or below 91 % (elsewhere):",
-        failed or "none",
-    )
+        failed += [(*cell, n) for n, c in zip(names, found[0]) if not low <= c <= high]
+    least, elsewhere = (f"{worst[many]:.1f}" for many in (True, False))
+    print(f"\nSmallest coverage: {least} from 40 micrographs and 15 positives on, {elsewhere} elsewhere.")
+    limits = "93-97 % (40 micrographs and 15 positives on) or below 91 % (elsewhere)"
+    print(f"Cells outside {limits}: {failed or 'none'}")
 
 
 def print_call_tests(rng, replicates, quick):
     """Print how often tests of calls reject at 5 % where the two classifiers are equally good."""
-    print(
-        f"\nType I error in % at a nominal 5 %, {replicates} replicates a cell, 15 positives and negatives a micrograph.\n"
-    )
-    print(
-        "| micrographs | ICC | null hypothesis | accuracy | TPR | PPV | F1 | bal. acc. | McNemar, accuracy |"
-    )
-    print("|" + "--:|" * 9)
+    title = f"Type I error in % at a nominal 5 %, {replicates} replicates a cell, {EACH} a micrograph."
+    shown = "accuracy", "TPR", "PPV", "F1", "bal. acc.", "McNemar, accuracy"
+    heading(title, "micrographs", "ICC", "null hypothesis", *shown)
     columns = [call_labels(CLASSES).index(("accuracy", "all")), *COLUMNS]
     alike = [[0.7, 0.1, 0.1, 0.1]] * 2
     # The second classifier is the first with TPR 0.9 and TNR 0.7 exchanged: only the balanced accuracy is equal.
@@ -145,10 +142,7 @@ def print_call_tests(rng, replicates, quick):
         shown = [f"{100 * r / replicates:.1f}" for r in rejected]
         if null == "opposed":
             shown[1:4] = ["–"] * 3
-        print(
-            f"| {micrographs} | {icc} | {null} | {' | '.join(shown)} | {100 * mcnemar / replicates:.1f} |",
-            flush=True,
-        )
+        row(micrographs, icc, null, *shown, f"{100 * mcnemar / replicates:.1f}")
     print_independent_tests(rng, replicates)
 
 
@@ -161,14 +155,10 @@ def print_independent_tests(rng, replicates):
         alone, unknown = np.arange(400), np.full((400, 2), np.nan)
         one, two = (HeldOut(CLASSES, alone, alone, True, truth, c, unknown) for c in calls)
         rows = measures.calls_compared(one, two, 1000, rng)
-        p = [
-            rows.loc[rows["measure"] == name, "p_value"].iloc[0] for name in ("accuracy", "balanced accuracy")
-        ]
-        rejected += np.array(p) <= 0.05
-    a, b = 100 * rejected / replicates
-    print(
-        f"\n400 independent particles: exact McNemar {a:.1f} %; particles exchanged, balanced accuracy {b:.1f} %."
-    )
+        p = rows[rows["class"] == "all"].set_index("measure")["p_value"]
+        rejected += p[["accuracy", "balanced accuracy"]] <= 0.05
+    a, b = (f"{100 * share:.1f} %" for share in rejected / replicates)
+    print(f"\n400 independent particles: exact McNemar {a}; particles exchanged, balanced accuracy {b}.")
 
 
 def drawn_scores(rng, truth, micrograph, icc):
@@ -180,13 +170,9 @@ def drawn_scores(rng, truth, micrograph, icc):
 
 def print_score_tests(rng, replicates, quick):
     """Print how often tests of AUC reject at 5 % where both classifiers have the same, and how well intervals cover."""
-    print(
-        f"\nAUC of two equally good classifiers, {replicates} replicates a cell, 15 positives and negatives a micrograph.\n"
-    )
-    print(
-        "| micrographs | ICC | type I, Obuchowski % | type I, DeLong % | coverage AUC % | coverage average precision % |"
-    )
-    print("|" + "--:|" * 6)
+    title = f"AUC of two equally good classifiers, {replicates} replicates a cell, {EACH} a micrograph."
+    shown = "type I, Obuchowski %", "type I, DeLong %", "coverage AUC %", "coverage average precision %"
+    heading(title, "micrographs", "ICC", *shown)
     for micrographs, icc in list(product((20, 40, 80), (0, 0.3)))[:: 3 if quick else 1]:
         truths, found = reference_scores(icc), np.zeros(4)
         for _ in range(replicates):
@@ -201,23 +187,15 @@ def print_score_tests(rng, replicates, quick):
                 if not independent:
                     low, high = ends(intervals.of_values(scores.score_estimates(pair[0])), [0, 5])
                     found[2:] += (low <= truths) & (truths <= high)
-        print(
-            f"| {micrographs} | {icc} | " + " | ".join(f"{x:.1f}" for x in 100 * found / replicates) + " |",
-            flush=True,
-        )
+        row(micrographs, icc, *(f"{x:.1f}" for x in 100 * found / replicates))
 
 
 def reference_scores(icc):
     """Return AUC and average precision of the same distribution from 2 million particles, each its own micrograph."""
     rng = np.random.default_rng(1)
     truth = rng.integers(0, 2, 2_000_000)
-    scores = drawn_scores(rng, truth, np.arange(len(truth)), icc)[0]
-    return np.array(
-        [
-            intervals.auc_influences(scores, truth == 0)[0],
-            intervals.average_precision_influences(scores, truth == 0)[0],
-        ]
-    )
+    drawn = drawn_scores(rng, truth, np.arange(len(truth)), icc)[0]
+    return np.array([measure(drawn, truth == 0)[0] for measure in scores.RANKED.values()])
 
 
 def drawn_predictions(rng, micrographs, each, icc, sharpness):
@@ -225,26 +203,22 @@ def drawn_predictions(rng, micrographs, each, icc, sharpness):
     n = micrographs * each
     truth = rng.integers(0, 3, n)
     micrograph = np.repeat(np.arange(micrographs), each)
-    logits = (
-        rng.normal(0, np.sqrt(1 - icc), (n, 3))
-        + rng.normal(0, np.sqrt(icc), (micrographs, 3, 3))[micrograph, truth]
-    )
+    logits = rng.normal(0, np.sqrt(1 - icc), (n, 3))
+    logits += rng.normal(0, np.sqrt(icc), (micrographs, 3, 3))[micrograph, truth]
     logits[np.arange(n), truth] += 1.5
     p = special.softmax(1.5 * sharpness * logits, axis=1)
     names = np.array(["a", "b", "c"])
-    table = pd.DataFrame(
-        {"particle": np.arange(n), "micrograph": micrograph, "model": "m", "truth": names[truth]}
+    table = pd.DataFrame(p, columns=["p_a", "p_b", "p_c"]).assign(
+        particle=np.arange(n), micrograph=micrograph
     )
-    return table.assign(
-        fold=0, role="test", predicted=names[p.argmax(1)], p_a=p[:, 0], p_b=p[:, 1], p_c=p[:, 2]
-    )
+    return table.assign(model="m", fold=0, role="test", truth=names[truth], predicted=names[p.argmax(1)])
 
 
 def print_conformal(rng, replicates, quick):
     """Print the mean coverage of conformal sets per class, in a quarter of the replicates."""
     replicates //= 4
-    print(f"\nConformal sets, nominal 95 %, {replicates} simulations: mean coverage in % of each class.\n")
-    print("| calibration particles | ICC | a | b | c | no set claimed % |\n|--:|--:|--:|--:|--:|--:|")
+    title = f"Conformal sets, nominal 95 %, {replicates} simulations: mean coverage in % of each class."
+    heading(title, "calibration particles", "ICC", "a", "b", "c", "no set claimed %")
     for micrographs, icc in list(product((12, 30, 60), (0, 0.3)))[:: 3 if quick else 1]:
         found, claimed = [], 0
         for _ in range(replicates):
@@ -254,69 +228,59 @@ def print_conformal(rng, replicates, quick):
             if sets["set"].notna().any():
                 claimed += 1
                 found.append(sets.groupby("truth")["covered"].mean())
-        shown = " | ".join(f"{100 * x:.1f}" for x in pd.DataFrame(found).mean())
-        print(f"| {8 * micrographs} | {icc} | {shown} | {100 * (1 - claimed / replicates):.0f} |", flush=True)
+        shown = (f"{100 * x:.1f}" for x in pd.DataFrame(found).mean())
+        row(8 * micrographs, icc, *shown, f"{100 * (1 - claimed / replicates):.0f}")
 
 
 def as_given(table, *, draws=4000, seed=0):
     """Return the row of the calibration error of probabilities as they are given."""
-    return decisions.calibration_error(
-        held_out.by_model(table, ["a", "b", "c"]), draws=draws, seed=seed
-    ).iloc[0]
+    models = held_out.by_model(table, ["a", "b", "c"])
+    return decisions.calibration_error(models, draws=draws, seed=seed).iloc[0]
 
 
 def print_calibration_error(rng, replicates, quick):
     """Print the coverage of intervals of the expected calibration error, in a quarter of the replicates."""
     replicates //= 4
-    print(
-        f"\nExpected calibration error, 10 bins, {replicates} simulations: coverage of nominal 95 % intervals.\n"
+    title = (
+        f"Expected calibration error, 10 bins, {replicates} simulations: coverage of nominal 95 % intervals."
     )
-    print(
-        "| micrographs of 15 | ICC | sharpness | true ECE | mean ECE seen | coverage % |\n|--:|--:|--:|--:|--:|--:|"
-    )
+    heading(title, "micrographs of 15", "ICC", "sharpness", "true ECE", "mean ECE seen", "coverage %")
     for micrographs, icc, sharpness in list(product((20, 40, 80), (0, 0.3), (1, 2)))[:: 5 if quick else 1]:
         # 400,000 particles, each its own micrograph, stand for the truth.
         options = icc, sharpness
         truth = as_given(drawn_predictions(rng, 400_000, 1, *options), draws=2)["ECE"]
-        rows = [
-            as_given(drawn_predictions(rng, micrographs, 15, *options), seed=rng) for _ in range(replicates)
-        ]
-        inside = np.mean([row["low"] <= truth <= row["high"] for row in rows])
-        seen = np.mean([row["ECE"] for row in rows])
-        print(
-            f"| {micrographs} | {icc} | {sharpness} | {truth:.3f} | {seen:.3f} | {100 * inside:.1f} |",
-            flush=True,
-        )
+        drawn = (drawn_predictions(rng, micrographs, 15, *options) for _ in range(replicates))
+        found = pd.DataFrame([as_given(table, seed=rng) for table in drawn])
+        inside, seen = ((found["low"] <= truth) & (truth <= found["high"])).mean(), found["ECE"].mean()
+        row(micrographs, *options, f"{truth:.3f}", f"{seen:.3f}", f"{100 * inside:.1f}")
 
 
 def print_curves(rng, replicates, quick):
     """Print the pointwise coverage of the bands of ROC and precision–recall curves, in a quarter of the replicates."""
     replicates //= 4
-    print(
-        f"\nROC and precision–recall, {replicates} simulations: pointwise coverage in % of nominal 95 % bands.\n"
+    title = (
+        f"ROC and precision–recall, {replicates} simulations: pointwise coverage in % of nominal 95 % bands."
     )
-    print(
-        "| micrographs | ICC | TPR at FPR 0.1 | 0.2 | 0.4 | PPV at recall 0.2 | 0.5 | 0.8 |\n|" + "--:|" * 8
-    )
+    shown = "TPR at FPR 0.1", "0.2", "0.4", "PPV at recall 0.2", "0.5", "0.8"
+    heading(title, "micrographs", "ICC", *shown)
     read = [("ROC", 0.1), ("ROC", 0.2), ("ROC", 0.4), *(("precision–recall", x) for x in (0.2, 0.5, 0.8))]
 
     def at(table):
         return table.round({"x": 6}).set_index(["class", "curve", "x"]).loc[[("a", *key) for key in read]]
 
     def predictions_of(truth, micrograph, score):
-        table = pd.DataFrame(
-            {"particle": np.arange(len(truth)), "micrograph": micrograph, "model": "m", "p_a": score}
-        )
         names = np.array(["a", "b"])
-        table = table.assign(truth=names[truth], predicted=names[(score < 0.5).astype(int)], p_b=1 - score)
-        return evaluate.Predictions(table)
+        table = pd.DataFrame(
+            {"truth": names[truth], "p_a": score, "p_b": 1 - score, "micrograph": micrograph}
+        )
+        predicted = names[(score < 0.5).astype(int)]
+        return evaluate.Predictions(table.assign(particle=table.index, model="m", predicted=predicted))
 
     for micrographs, icc in list(product((20, 40, 80), (0, 0.3)))[:: 3 if quick else 1]:
         truth = rng.integers(0, 2, 400_000)
         alone = np.arange(len(truth))
-        known = at(predictions_of(truth, alone, drawn_scores(rng, truth, alone, icc)[0]).curves(draws=2))[
-            "value"
-        ]
+        many = predictions_of(truth, alone, drawn_scores(rng, truth, alone, icc)[0])
+        known = at(many.curves(draws=2))["value"]
         inside = np.zeros(len(read))
         for _ in range(replicates):
             micrograph = np.repeat(np.arange(micrographs), rng.poisson(30, micrographs))
@@ -324,10 +288,7 @@ def print_curves(rng, replicates, quick):
             score = drawn_scores(rng, truth, micrograph, icc)[0]
             found = at(predictions_of(truth, micrograph, score).curves(draws=200, seed=rng))
             inside += (found["low"] <= known) & (known <= found["high"])
-        print(
-            f"| {micrographs} | {icc} | " + " | ".join(f"{100 * x / replicates:.1f}" for x in inside) + " |",
-            flush=True,
-        )
+        row(micrographs, icc, *(f"{100 * x / replicates:.1f}" for x in inside))
 
 
 PARTS = {

@@ -33,11 +33,11 @@ def drawn(particles, models, micrographs, seed=0):
     for model in range(models):
         logits = rng.normal(size=(particles, 3)) + 2 * np.eye(3)[truth]
         p = special.softmax(2 * logits, axis=1)
-        columns = {f"p_{name}": p[:, k] for k, name in enumerate(CLASSES)}
-        table = pd.DataFrame(
-            base | {"model": f"model {model}", "fold": 0, "role": "test", "truth": CLASSES[truth]}
+        table = pd.DataFrame(p, columns=[f"p_{name}" for name in CLASSES]).assign(
+            **base, model=f"model {model}"
         )
-        tables.append(table.assign(predicted=CLASSES[p.argmax(axis=1)], **columns))
+        calls = CLASSES[p.argmax(axis=1)]
+        tables.append(table.assign(fold=0, role="test", truth=CLASSES[truth], predicted=calls))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -99,12 +99,9 @@ def main():
         total += seconds
         print(f"| {name} | {len(result)} | {seconds[0]:.2f} | {seconds[1]:.2f} |")
     print(f"| all of it | | {total[0]:.2f} | {total[1]:.2f} |")
-    instead = (
-        statistics.median(resampled_rows(predictions) for _ in range(3)) * RESAMPLES / TIMED * options.models
-    )
-    print(
-        f"| scikit-learn on {RESAMPLES} resamples, without comparisons (scaled up from {TIMED}) | | | {instead:.0f} |"
-    )
+    once = statistics.median(resampled_rows(predictions) for _ in range(3))
+    what = f"scikit-learn on {RESAMPLES} resamples, without comparisons (scaled up from {TIMED})"
+    print(f"| {what} | | | {once * RESAMPLES / TIMED * options.models:.0f} |")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ def with_interval(row, write, *, of="value", unit="", to="–", without="", unde
 
 
 def two_digits(number):
-    """Return a number such as "0.91", with a proper minus."""
-    return f"{number:.2f}".replace("-", "−")
+    """Return a number such as "0.91", with a proper minus, a dash where it is unknown."""
+    return f"{number:.2f}".replace("-", "−") if pd.notna(number) else "–"
 
 
 def _signed(number):
@@ -30,8 +30,7 @@ def _signed(number):
 
 def _points(share):
     """Return a share as a whole number of per cent, with a proper minus, never "−0"."""
-    text = f"{100 * share:.0f}"
-    return "0" if text == "-0" else text.replace("-", "−")
+    return f"{100 * share:z.0f}".replace("-", "−")
 
 
 def percent(value):
@@ -64,13 +63,11 @@ def comparator(models, primary):
 def _paired(compared, measure, label, one, two):
     """Return the row of `one` minus `two` of a measure and class, whichever way it was compared, or None."""
     rows = compared[(compared["measure"] == measure) & (compared["class"] == label)]
-    for a, b, sign in ((one, two, 1), (two, one, -1)):
-        found = rows[(rows["model_a"] == a) & (rows["model_b"] == b)]
-        if len(found):
-            row = found.iloc[0].to_dict()
-            low, high = (row["low"], row["high"]) if sign == 1 else (-row["high"], -row["low"])
-            return row | {"difference": sign * row["difference"], "low": low, "high": high}
-    return None
+    turned = rows.rename(columns={"model_a": "model_b", "model_b": "model_a"})
+    turned = turned.assign(difference=-rows["difference"], low=-rows["high"], high=-rows["low"])
+    rows = pd.concat([rows, turned])
+    found = rows[(rows["model_a"] == one) & (rows["model_b"] == two)].to_dict("records")
+    return found[0] if found else None
 
 
 def _verdict(row):

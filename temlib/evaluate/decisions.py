@@ -127,9 +127,9 @@ def calibration_error(models, *, draws, seed):
         sure = held.confidence
         deviations = _bin(sure) * ((held.truth == held.predicted) - sure)[:, None]
         summed = held.sums(deviations) / len(sure)  # (units, bins); ECE is the sum of |column sums|
-        units = len(summed)
-        seen = summed.sum(axis=0)
-        noise = rng.standard_normal((draws, units)) @ (summed - seen / units) * held.small_sample_factor
+        units, seen = held.units, summed.sum(axis=0)
+        noise = rng.standard_normal((draws, units)) @ (summed - seen / units)
+        noise *= intervals.small_sample_factor(units)
         if not held.independent:
             noise /= np.sqrt(rng.chisquare(units - 1, (draws, 1)) / (units - 1)) if units > 1 else np.nan
         low, high = _compatible(seen, noise)

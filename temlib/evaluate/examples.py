@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from temlib.evaluate import intervals
+from temlib.evaluate.answer import two_digits
 from temlib.evaluate.measures import balanced_accuracy
 from temlib.files import InputError
 
@@ -29,18 +30,13 @@ def per_particle(rows):
     return table.rename_axis("particle").reset_index()
 
 
-def _two_digits(p):
-    """Return a probability with two digits, a dash where it is unknown."""
-    return f"{p:.2f}" if pd.notna(p) else "–"
-
-
 def disagreements(particles, right, wrong):
     """Return the particles that one model has right and the other wrong, as `Predictions.disagreements`."""
     truth = particles["truth"]
     kept = particles[(particles[right] == truth) & particles[wrong].notna() & (particles[wrong] != truth)]
     kept = kept.assign(distance=kept[f"p {right}"] - kept[f"p {wrong}"])
     columns = kept[["truth", wrong, f"p {right}", f"p {wrong}"]].itertuples(index=False, name=None)
-    kept["words"] = [f"{t}, not {c}\n{_two_digits(a)} : {_two_digits(b)}" for t, c, a, b in columns]
+    kept["words"] = [f"{t}, not {c}\n{two_digits(a)} : {two_digits(b)}" for t, c, a, b in columns]
     return kept.sort_values(["distance", "particle"], ascending=[False, True]).reset_index(drop=True)
 
 
@@ -48,7 +44,7 @@ def worst_errors(particles, model):
     """Return a model's wrong predictions, the least probable truth first, as `Predictions.worst_errors`."""
     wrong = particles[particles[model].notna() & (particles[model] != particles["truth"])]
     columns = wrong[["truth", model, f"p {model}"]].itertuples(index=False, name=None)
-    wrong = wrong.assign(words=[f"{t}\ncalled {c}, {_two_digits(p)}" for t, c, p in columns])
+    wrong = wrong.assign(words=[f"{t}\ncalled {c}, {two_digits(p)}" for t, c, p in columns])
     return wrong.sort_values([f"p {model}", "particle"]).reset_index(drop=True)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from temlib.evaluate import intervals
 from temlib.files import InputError
 
 # A float32 softmax over tens of classes, written with six digits, sums to 1 within this.
@@ -44,11 +43,6 @@ class HeldOut:
     def units(self):
         """How many units there are."""
         return int(self.unit.max()) + 1
-
-    @property
-    def small_sample_factor(self):
-        """The factor sqrt(units / (units - 1)) of influences; NaN for one unit."""
-        return intervals.small_sample_factor(self.units)
 
     def sums(self, columns):
         """Return the sums (units, K) of columns (n, K) over the particles of each unit."""

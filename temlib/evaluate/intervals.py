@@ -82,13 +82,6 @@ def logit_t(value, variance, df, *, lower=0.0, upper=1.0):
         return tuple(np.where(bounded, logit, lower + end) for logit, end in zip(inside, ends))
 
 
-def design_effect(sizes, weights, icc=ASSUMED_ICC):
-    """Return 1 + (m - 1) ICC with m the size-weighted mean size of the units (units, K)."""
-    total = weights @ sizes
-    mean = np.divide(weights @ sizes**2, total, out=np.ones_like(total), where=total > 0)
-    return np.maximum(1, 1 + (mean - 1) * icc)
-
-
 def auc_influences(scores, positive):
     """Return the area under the ROC curve, and what each particle adds to its error (n,).
 
@@ -249,8 +242,12 @@ class Estimates(Estimate):
 
     @property
     def effective_count(self):
-        """The smallest number of particles divided by the assumed design effect (K,)."""
-        return self.min_count / (1 if self.independent else design_effect(self.support, self.weights))
+        """The smallest number of particles (K,) over the design effect 1 + (m - 1) ICC, with m the mean unit's size."""
+        if self.independent:
+            return self.min_count
+        total = self.weights @ self.support
+        size = np.divide(self.weights @ self.support**2, total, out=np.ones_like(total), where=total > 0)
+        return self.min_count / np.maximum(1, 1 + (size - 1) * ASSUMED_ICC)
 
     def described(self, scale):
         """Return how each interval is made (K,): by which units, on which scale (K,), with which quantile."""

@@ -29,30 +29,27 @@ def score_estimates(held):
 
 def _ranked(name, held, truth, unusable):
     """Return the `Estimate`s, by particle, of a measure of order: of each class, and averaged."""
-    n, size = truth.shape
-    everyone, factor = np.ones(n), held.small_sample_factor
+    n = len(truth)
+    everyone, factor = np.ones(n), intervals.small_sample_factor(held.units)
     one = [
         _one_ranked(name, held, truth[:, c], label, held.probabilities[:, c], unusable)
         for c, label in enumerate(held.classes)
     ]
-    values, influences = np.array([row.value for row in one]), np.column_stack([row.influence for row in one])
-    information = np.column_stack([row.information for row in one]).sum(axis=1)
-    least = min(row.min_count for row in one)
-    why = next((row.reason for row in one if row.reason), "")
-    macro = Estimate(
-        name, "macro", everyone, information, least, why, values.mean(), influences.mean(axis=1), mean_of=name
-    )
+    each = intervals.Estimates.of(one, everyone, held.independent)
+    why, information = next(filter(None, each.reason), ""), each.information.sum(axis=1)
+    least, *of_mean = each.min_count.min(), each.value.mean(), each.influence.mean(axis=1)
+    macro = Estimate(name, "macro", everyone, information, least, why, *of_mean, mean_of=name)
     value, pooled = np.nan, np.full(truth.shape, np.nan)
     if not unusable:
         value, pooled = RANKED[name](held.probabilities.ravel(), truth.ravel())
-    pooled = pooled.reshape(n, size).sum(axis=1) * factor
+    pooled = pooled.reshape(truth.shape).sum(axis=1) * factor
     micro = Estimate(name, "micro", everyone, everyone, n, unusable, value, pooled)
     weights = truth.sum(axis=0) / n
     present = weights > 0
-    value = values[present] @ weights[present]
-    change = (values[held.truth] - value) / n * factor
-    influence = influences[:, present] @ weights[present] + change
-    why = next((row.reason for row, there in zip(one, present) if there and row.reason), "")
+    value = each.value[present] @ weights[present]
+    change = (each.value[held.truth] - value) / n * factor
+    influence = each.influence[:, present] @ weights[present] + change
+    why = next(filter(None, each.reason[present]), "")
     return [*one, macro, micro, Estimate(name, "weighted", everyone, everyone, n, why, value, influence)]
 
 
@@ -91,7 +88,7 @@ def _losses(held, truth, unusable):
         reasons[-1] = f"undefined: {zero} of {n} particles have probability 0 of their true class"
     losses[:, reasons != ""] = np.nan
     value, one = losses.mean(axis=0), np.ones(n)
-    influences = (losses - value) / n * held.small_sample_factor
+    influences = (losses - value) / n * intervals.small_sample_factor(held.units)
     labels = [("Brier score", label) for label in (*held.classes, "all")] + [("log loss", "all")]
     upper = [1] * size + [2 / halved, np.inf]
     return [
