@@ -156,7 +156,7 @@ def _of_model(rows, classes, independent):
     if not given.all():
         notes.append(f"{int((~given).sum())} rows without a predicted class are left out")
         rows = rows[given]
-    truth, predicted = (_known_codes(rows[column], classes) for column in ("truth", "predicted"))
+    truth, predicted = (label_codes(rows[column], classes) for column in ("truth", "predicted"))
     probabilities = probability_columns(rows, classes)
     micrograph = pd.factorize(rows["micrograph"])[0]
     particle = rows["particle"].to_numpy()
@@ -172,17 +172,6 @@ def _of_model(rows, classes, independent):
 def label_codes(column, classes):
     """Return the position in `classes` of each label of a column, -1 for a missing or unknown one."""
     return pd.Index(classes, dtype=object).get_indexer(column.astype(str).astype(object))
-
-
-def _known_codes(column, classes):
-    """Return the positions of labels, all of which must be known."""
-    codes = label_codes(column, classes)
-    if (codes < 0).any():
-        raise InputError(
-            f"The column {column.name!r} holds {column.iloc[int(np.argmin(codes))]!r}, which is none of the "
-            f"classes {', '.join(classes)}: correct the label or name the class."
-        )
-    return codes
 
 
 def probability_columns(table, classes):

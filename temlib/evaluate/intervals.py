@@ -29,11 +29,9 @@ FLIPS_AT_ONCE = 1000
 
 
 def wilson(successes, n):
-    """Return the ends of Wilson's score interval [1]_ of a proportion; NaN where `n`, which may be fractional, is 0.
+    """Return the ends of Wilson's score interval of a proportion; NaN where `n`, which may be fractional, is 0.
 
-    References
-    ----------
-    .. [1] E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212, doi:10.1080/01621459.1927.10502953.
+    E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212, doi:10.1080/01621459.1927.10502953.
     """
     successes, n = np.asarray(successes, float), np.asarray(n, float)
     z2 = stats.norm.isf(TAIL) ** 2
@@ -49,11 +47,8 @@ def linearised(statistic, counts, weights):
     """Return the influences (units, K) of counts (units, classes, classes) on a statistic of their weighted sum.
 
     The statistic maps (..., classes, classes) to (..., K), is analytic, and unchanged when all counts are doubled. Its
-    derivative along each unit is taken by a complex step [1]_, exact to rounding: Im f(N + i h N_unit) / h.
-
-    References
-    ----------
-    .. [1] W. Squire, G. Trapp, SIAM Rev. 40 (1998) 110-112, doi:10.1137/S003614459631241X.
+    derivative along each unit is taken by a complex step, exact to rounding: Im f(N + i h N_unit) / h (W. Squire, G. Trapp,
+    SIAM Rev. 40 (1998) 110-112, doi:10.1137/S003614459631241X).
     """
     total = np.tensordot(weights, counts, axes=1)
     return statistic(total + 1j * STEP * counts).imag / STEP
@@ -86,12 +81,8 @@ def auc_influences(scores, positive):
     """Return the area under the ROC curve, and what each particle adds to its error (n,).
 
     Scores (n,) are larger where more probably `positive` (n,), ties count half. An influence is (V - area) / count of
-    its kind, where V is DeLong's structural component [1]_, computed from ranks [2]_.
-
-    References
-    ----------
-    .. [1] E. R. DeLong et al., Biometrics 44 (1988) 837-845, doi:10.2307/2531595.
-    .. [2] X. Sun, W. Xu, IEEE Signal Process. Lett. 21 (2014) 1389-1393, doi:10.1109/LSP.2014.2337313.
+    its kind, where V is DeLong's structural component (Biometrics 44 (1988) 837-845, doi:10.2307/2531595), computed from
+    ranks (X. Sun, W. Xu, IEEE Signal Process. Lett. 21 (2014) 1389-1393, doi:10.1109/LSP.2014.2337313).
     """
     m, n = positive.sum(), (~positive).sum()
     ranks = stats.rankdata(scores)
@@ -135,9 +126,7 @@ def mcnemar_exact(only_a, only_b):
 def holm(p_values):
     """Return Holm's adjusted p values; NaN stays NaN and is not counted among the tests.
 
-    References
-    ----------
-    .. [1] S. Holm, Scand. J. Stat. 6 (1979) 65-70, https://www.jstor.org/stable/4615733.
+    S. Holm, Scand. J. Stat. 6 (1979) 65-70, https://www.jstor.org/stable/4615733.
     """
     p_values = np.asarray(p_values, float)
     adjusted = np.full(p_values.shape, np.nan)
@@ -319,12 +308,8 @@ def _with_constant_means(e, frame):
     """Return the frame in which means over classes that no unit moves have the interval that their classes leave.
 
     The balanced accuracy of a classifier that always predicts one class rests on the frequent classes too, not on as few
-    particles as the rarest has. Half widths are squared and added [1]_. Values at the end of the range keep the interval
-    whose coverage was simulated.
-
-    References
-    ----------
-    .. [1] G. Y. Zou, A. Donner, Stat. Med. 27 (2008) 1693-1702, doi:10.1002/sim.3095.
+    particles as the rarest has. Half widths are squared and added (G. Y. Zou, A. Donner, Stat. Med. 27 (2008) 1693-1702,
+    doi:10.1002/sim.3095). Values at the end of the range keep the interval whose coverage was simulated.
     """
     constant = frame["method"].str.startswith(CONSTANT) & (e.mean_of != "")
     for place in np.flatnonzero(constant & frame["value"].between(0, 1, inclusive="neither")):
@@ -354,7 +339,7 @@ def of_differences(estimates):
 
 def stacked(frames, columns):
     """Return frames below each other, an empty one where there is none."""
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    return pd.concat(frames or [pd.DataFrame(columns=columns)], ignore_index=True).reindex(columns=columns)
 
 
 def of_shares(hits, sizes, *, independent):

@@ -99,12 +99,8 @@ def call_values(counts):
     """Return every measure of predicted classes (..., K) of counts (..., classes, classes), as `call_labels`.
 
     "micro" sums TP, FP, TN, FN over the classes; "weighted" is the mean over the classes weighted by their true numbers;
-    MCC is Gorodkin's R_K [1]_, kappa Cohen's [2]_.
-
-    References
-    ----------
-    .. [1] J. Gorodkin, Comput. Biol. Chem. 28 (2004) 367-374, doi:10.1016/j.compbiolchem.2004.09.006.
-    .. [2] J. Cohen, Educ. Psychol. Meas. 20 (1960) 37-46, doi:10.1177/001316446002000104.
+    MCC is Gorodkin's R_K (Comput. Biol. Chem. 28 (2004) 367-374, doi:10.1016/j.compbiolchem.2004.09.006), kappa Cohen's
+    (Educ. Psychol. Meas. 20 (1960) 37-46, doi:10.1177/001316446002000104).
     """
     parts = one_vs_rest(counts)
     summed = [part.sum(-1, keepdims=True) for part in parts]
@@ -211,13 +207,11 @@ def table(models, *, task):
 def paradox(models):
     """Return the measures of all classes together, of always predicting the commonest and of each model."""
     held = next(iter(models.values()))
-    majority = np.full(len(held.truth), np.argmax(np.bincount(held.truth, minlength=len(held.classes))))
-    totals = {f"always {held.classes[majority[0]]}": confusion(replace(held, predicted=majority))}
-    totals |= {name: confusion(held) for name, held in models.items()}
-    overall = [call_values(total.to_numpy(float))[-len(OVERALL) :] for total in totals.values()]
-    result = pd.DataFrame(overall, columns=list(OVERALL))
-    result.insert(0, "model", list(totals))
-    return result
+    commonest = np.bincount(held.truth).argmax()
+    always = replace(held, predicted=np.full_like(held.truth, commonest))
+    models = {f"always {held.classes[commonest]}": always} | models
+    values = [call_values(confusion(held).to_numpy(float))[-len(OVERALL) :] for held in models.values()]
+    return pd.DataFrame(values, pd.Index(models, name="model"), list(OVERALL)).reset_index()
 
 
 def compare(models, *, task, primary, flips, seed):
@@ -227,30 +221,23 @@ def compare(models, *, task, primary, flips, seed):
     rng = np.random.default_rng(seed)
     frames, columns = [], ["model_a", "model_b", "class", "measure", *DIFFERENCE]
     for a, b in combinations(models, 2):
-        one, two = _common(models[a], models[b])
+        # The particles of both, in the same order.
+        place = pd.Index(models[b].particle).get_indexer(models[a].particle)
+        one, two = models[a].take(np.flatnonzero(place >= 0)), models[b].take(place[place >= 0])
         if len(one.truth):
             parts = [calls_compared(one, two, flips, rng), scores_compared(one, two)]
         else:
-            parts = [_nothing_compared(models[a])]
-        frames += [part.assign(model_a=a, model_b=b, p_holm=np.nan) for part in parts]
+            labels = [
+                intervals.of_values(estimates)[["measure", "class"]] for estimates in _estimates(models[a])
+            ]
+            why = "undefined: the models share no particle"
+            parts = [part.assign(n=0, micrographs=0, method=why) for part in labels]
+        frames += [part.assign(model_a=a, model_b=b) for part in parts]
     result = intervals.stacked(frames, columns)
     main = (result["measure"] == primary) & result["class"].isin(["all", "macro"])
     result.loc[main, "p_holm"] = intervals.holm(result.loc[main, "p_value"])
     result.insert(0, "task", task)
     return result
-
-
-def _common(a, b):
-    """Return two models' particles in the same order, those that both have."""
-    place = pd.Index(b.particle).get_indexer(a.particle)
-    return a.take(np.flatnonzero(place >= 0)), b.take(place[place >= 0])
-
-
-def _nothing_compared(held):
-    """Return the rows of two models that share no particle."""
-    rows = pd.concat([e.frame(np.nan, np.nan, "")[["measure", "class"]] for e in _estimates(held)])
-    rows = rows.assign(difference=np.nan, low=np.nan, high=np.nan, p_value=np.nan, n=0, micrographs=0)
-    return rows.assign(method="undefined: the models share no particle")
 
 
 def calls_compared(one, two, flips, rng):
@@ -283,10 +270,8 @@ def _rightly_predicted(one, two, measure, label):
 def scores_compared(one, two):
     """Return the differences of two models' measures of probabilities, with t tests on influences.
 
-    References
-    ----------
-    .. [1] N. A. Obuchowski, Biometrics 53 (1997) 567-578, doi:10.2307/2533958 (AUC, micrographs as clusters).
-    .. [2] E. R. DeLong et al., Biometrics 44 (1988) 837-845, doi:10.2307/2531595 (AUC, independent particles).
+    For the AUC these are N. A. Obuchowski's, Biometrics 53 (1997) 567-578, doi:10.2307/2533958, with micrographs as
+    clusters, and E. R. DeLong's, doi:10.2307/2531595, of independent particles.
     """
     both = score_estimates(one), score_estimates(two)
     difference = both[0].minus(both[1])

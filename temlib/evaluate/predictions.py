@@ -140,13 +140,9 @@ class Predictions:
     def calibrated(self):
         """Return the `Predictions` with calibrated probabilities; predicted classes stay as they are.
 
-        The p_ columns of each model and fold are scaled by the temperature [1]_ that fits its validation rows, or the
-        test rows of its other folds. The table has two more columns: `temperature` (NaN where uncalibrated) and
-        `calibration` (on what it was fitted).
-
-        References
-        ----------
-        .. [1] C. Guo et al., ICML 2017, https://proceedings.mlr.press/v70/guo17a.html.
+        The p_ columns of each model and fold are scaled by the temperature (C. Guo et al., ICML 2017,
+        https://proceedings.mlr.press/v70/guo17a.html) that fits its validation rows, or the test rows of its other folds.
+        The table has two more columns: `temperature` (NaN where uncalibrated) and `calibration` (on what it was fitted).
         """
         return self._calibrated
 
@@ -160,9 +156,9 @@ class Predictions:
     def calibration_error(self, *, draws=4000, seed=0):
         """Return the expected calibration error of each model, as given and calibrated.
 
-        Columns model, ECE (mean of |right - confidence| over ten bins, weighted by particles [1]_), low, high, perfect
-        (the mean ECE that perfectly calibrated probabilities would show), n, micrographs, method, probabilities ("as
-        given" or "calibrated").
+        Columns model, ECE (mean of |right - confidence| over ten bins, weighted by particles; M. Pakdaman Naeini et al.,
+        AAAI 2015, doi:10.1609/aaai.v29i1.9602), low, high, perfect (the mean ECE that perfectly calibrated probabilities
+        would show), n, micrographs, method, probabilities ("as given" or "calibrated").
 
         Notes
         -----
@@ -170,10 +166,6 @@ class Predictions:
         holds the errors c ECE for which deviations c d plus noise, normal with the covariance of d between micrographs,
         give an ECE like the one seen; d are the deviations seen. 4,000 `draws` of the noise make an error of about 1 %
         of the interval's width. The interval is temlib's own.
-
-        References
-        ----------
-        .. [1] M. Pakdaman Naeini et al., AAAI 2015, doi:10.1609/aaai.v29i1.9602.
         """
         found = []
         for kind, predictions in (("as given", self), ("calibrated", self._calibrated)):
@@ -185,14 +177,11 @@ class Predictions:
         """Return for each test particle the classes that cannot be ruled out at 95 %.
 
         A class is in the set unless its probability is lower than that of all but 5 % of the calibration particles of
-        that class (class-conditional split conformal prediction [1]_): of the particles of every class, 95 % have their
-        own class in the set, if calibration and test particles are exchangeable, that is for new micrographs of the same
-        kind. Columns particle, micrograph, model, fold, truth, set (names joined by ", ", missing where none is claimed:
-        where a class has fewer than 19 calibration particles), size, covered, method.
-
-        References
-        ----------
-        .. [1] V. Vovk, Mach. Learn. 92 (2013) 349-376, doi:10.1007/s10994-013-5355-6.
+        that class (class-conditional split conformal prediction: V. Vovk, Mach. Learn. 92 (2013) 349-376,
+        doi:10.1007/s10994-013-5355-6): of the particles of every class, 95 % have their own class in the set, if
+        calibration and test particles are exchangeable, that is for new micrographs of the same kind. Columns particle,
+        micrograph, model, fold, truth, set (names joined by ", ", missing where none is claimed: where a class has fewer
+        than 19 calibration particles), size, covered, method.
         """
         return decisions.prediction_sets(self._rows)
 
@@ -206,14 +195,10 @@ class Predictions:
         return decisions.set_summary(self.prediction_sets())
 
     def risk(self):
-        """Return how many predictions are wrong when only the surest count [1]_; equal confidences count together.
+        """Return how many predictions are wrong when only the surest count; equal confidences count together.
 
         Columns model, coverage (share of particles that count), threshold (their smallest confidence), risk (share of
-        them that is wrong), low, high, n, micrographs, method.
-
-        References
-        ----------
-        .. [1] Y. Geifman, R. El-Yaniv, NeurIPS 2017, arXiv:1705.08500.
+        them that is wrong), low, high, n, micrographs, method. After Y. Geifman, R. El-Yaniv, arXiv:1705.08500.
         """
         return decisions.risk(self._rows.models)
 
@@ -249,16 +234,13 @@ class Predictions:
         return examples.worst_errors(self.per_particle(), model)
 
     def label_audit(self):
-        """Return the particles ranked by how probably their label is wrong (confident learning [1]_).
+        """Return the particles ranked by how probably their label is wrong.
 
         Columns particle, micrograph, label, suggested, p_label, p_suggested (calibrated, averaged over the models),
         suspected, the most suspicious first. A particle is suspected when no model predicts what its label says, and
         another class is the most probable of those whose probability is at least the mean that the particles labelled
-        so receive. Empty where no model has probabilities.
-
-        References
-        ----------
-        .. [1] C. Northcutt et al., J. Artif. Intell. Res. 70 (2021) 1373-1411, doi:10.1613/jair.1.12125.
+        so receive (confident learning: C. Northcutt et al., J. Artif. Intell. Res. 70 (2021) 1373-1411,
+        doi:10.1613/jair.1.12125). Empty where no model has probabilities.
         """
         return examples.label_audit(self._calibrated._rows)
 
