@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from temlib import figures
 from temlib.files import write_csv
@@ -13,29 +14,28 @@ from temlib.report import notebook
 CLASSES = ["empty", "full", "uncertain"]
 
 
+def table_of(truth, p, classes=CLASSES, **columns):
+    """Return predictions of the model m on particles of the classes `truth`, the likeliest class of `p` predicted."""
+    names = np.array(list(classes), object)
+    table = pd.DataFrame(p, columns=[f"p_{c}" for c in classes]).assign(particle=np.arange(len(p)), model="m")
+    return table.assign(truth=names[truth], predicted=names[np.argmax(p, axis=1)]).assign(**columns)
+
+
 def drawn(models, *, particles=240, micrographs=24, seed=0, classes=CLASSES, quality=(1.6, 0.8, 1.1)):
     """Return predictions and particles of models that differ in quality."""
     rng = np.random.default_rng(seed)
-    truth = rng.choice(
-        len(classes), particles, p=np.array([6, 3, 1][: len(classes)]) / sum([6, 3, 1][: len(classes)])
-    )
+    truth = rng.choice(len(classes), particles, p=[0.6, 0.3, 0.1])
     micrograph = rng.integers(0, micrographs, particles)
-    names, rows = np.array(classes, object), []
-    table = pd.DataFrame(
-        {"particle": [f"p{i:04d}" for i in range(particles)], "micrograph": [f"m{i:02d}" for i in micrograph]}
-    )
+    about = {
+        "particle": [f"p{i:04d}" for i in range(particles)],
+        "micrograph": [f"m{i:02d}" for i in micrograph],
+    }
+    rows = []
     for model, good in zip(models, quality):
         logits = rng.normal(size=(particles, len(classes))) + good * np.eye(len(classes))[truth]
-        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        part = table.assign(
-            model=model,
-            fold=micrograph % 3 + 1,
-            role="test",
-            truth=names[truth],
-            predicted=names[p.argmax(1)],
-        )
-        rows.append(part.assign(**{f"p_{c}": p[:, k] for k, c in enumerate(classes)}))
-    return pd.concat(rows, ignore_index=True), table.assign(content=names[truth])
+        p = special.softmax(logits, axis=1)
+        rows.append(table_of(truth, p, classes, **about, model=model, fold=micrograph % 3 + 1, role="test"))
+    return pd.concat(rows, ignore_index=True), pd.DataFrame(about).assign(content=np.array(classes)[truth])
 
 
 def write(folder, predictions, particles):
@@ -55,9 +55,8 @@ def shown(reports, monkeypatch, **values):
     def display(thing):
         if isinstance(thing, figures.Picture):
             thing.plot()
-            texts.append(
-                "\n".join([thing.alt, thing.caption, thing.frame().to_csv(index=False, float_format="%.9g")])
-            )
+            numbers = thing.frame().to_csv(index=False, float_format="%.9g")
+            texts.append("\n".join([thing.alt, thing.caption, numbers]))
         elif thing is not None:
             texts.append(thing._repr_html_() if hasattr(thing, "_repr_html_") else str(thing))
 

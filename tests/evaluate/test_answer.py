@@ -32,12 +32,8 @@ def test_exchanging_two_models_rows_exchanges_everything_that_is_said(tmp_path, 
         write_json(tmp_path / name / "provenance.json", {})
         write_text(tmp_path / name / "parameters.yaml", "")
         html.write_run_index(tmp_path / name)
-        cards.append(
-            (tmp_path / name / "index.html")
-            .read_text(encoding="utf-8")
-            .split("</h1>", 1)[1]
-            .split("<h2>Tables", 1)[0]
-        )
+        index = (tmp_path / name / "index.html").read_text(encoding="utf-8")
+        cards.append(index.split("</h1>", 1)[1].split("<h2>Tables", 1)[0])
     assert len(pages[0]) == len(pages[1]) > 25
     for one, two in zip(*pages):
         assert exchanged(one) == two
@@ -49,11 +45,8 @@ def test_exchanging_two_models_rows_exchanges_everything_that_is_said(tmp_path, 
 def test_the_declared_model_stays_the_headline_when_it_becomes_the_worse_one(tmp_path, monkeypatch):
     """With rows exchanged but not the declaration, the headline names the same model with the other's numbers."""
     predictions, particles = drawn(["alpha", "gamma"])
-    found = []
-    for name, rows in (
-        ("one", predictions),
-        ("two", predictions.assign(model=predictions["model"].map(exchanged))),
-    ):
+    found, turned = [], predictions.assign(model=predictions["model"].map(exchanged))
+    for name, rows in (("one", predictions), ("two", turned)):
         write(tmp_path / name, rows, particles)
         shown(tmp_path, monkeypatch, run=name, task="content", primary="alpha")
         found.append(json.loads((tmp_path / name / "answer.json").read_text(encoding="utf-8")))
@@ -62,9 +55,7 @@ def test_the_declared_model_stays_the_headline_when_it_becomes_the_worse_one(tmp
     ]
     assert values[0]["alpha"] == values[1]["gamma"] != values[1]["alpha"] == values[0]["gamma"]
     assert all("alpha (declared primary)" in answer["sentences"][0] for answer in found)
-    assert "optimistic" in " ".join(found[1]["sentences"]) and "optimistic" not in " ".join(
-        found[0]["sentences"]
-    )
+    assert ["optimistic" in " ".join(answer["sentences"]) for answer in found] == [False, True]
 
 
 def test_numbers_in_the_sentences_are_those_of_the_tables(tmp_path, monkeypatch):
@@ -74,19 +65,16 @@ def test_numbers_in_the_sentences_are_those_of_the_tables(tmp_path, monkeypatch)
     shown(tmp_path, monkeypatch, run="r", task="content", primary="alpha")
     said = json.loads((tmp_path / "r" / "answer.json").read_text(encoding="utf-8"))["sentences"]
     table = pd.read_csv(tmp_path / "r" / "measures.csv").set_index(["model", "measure", "class"])
-    pairs = pd.read_csv(tmp_path / "r" / "comparisons.csv").set_index(
-        ["model_a", "model_b", "measure", "class"]
-    )
+    pairs = pd.read_csv(tmp_path / "r" / "comparisons.csv")
+    pairs = pairs.set_index(["model_a", "model_b", "measure", "class"])
     wanted = [("balanced accuracy", "all"), *(("TPR", c) for c in CLASSES)]
     for sentence, (measure, label) in zip(said, wanted):
         for model in ("alpha", "svm_texture"):
             row = table.loc[(model, measure, label)]
             assert f"{100 * row['value']:.0f} % ({100 * row['low']:.0f}–{100 * row['high']:.0f})" in sentence
         row = pairs.loc[("alpha", "svm_texture", measure, label)]
-        numbers = [
-            f"{100 * row[k]:.0f}".replace("-0", "0").replace("-", "−") for k in ("difference", "low", "high")
-        ]
-        assert re.search(rf"difference {numbers[0]} points? \({numbers[1]} to {numbers[2]}\)", sentence)
+        value, low, high = (f"{100 * row[k]:z.0f}".replace("-", "−") for k in ("difference", "low", "high"))
+        assert re.search(rf"difference {value} points? \({low} to {high}\)", sentence)
 
 
 def test_notebook_4_imports_no_tensorflow_and_trains_nothing(tmp_path):
@@ -148,9 +136,8 @@ def test_the_report_comes_and_says_what_cannot_be_computed(kind, words, tmp_path
 
 def test_comparator_is_of_the_other_kind_whatever_the_results():
     """A network against the stronger SVM, an SVM against the first network, else the first other model."""
-    assert (
-        answer.comparator(["lipnet4", "residual", "svm_thesis", "svm_texture"], "residual") == "svm_texture"
-    )
+    models = ["lipnet4", "residual", "svm_thesis", "svm_texture"]
+    assert answer.comparator(models, "residual") == "svm_texture"
     assert answer.comparator(["lipnet4", "residual", "svm_texture"], "svm_texture") == "lipnet4"
     assert answer.comparator(["a", "b"], "b") == "a"
     assert answer.comparator(["a"], "a") is None

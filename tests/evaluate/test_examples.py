@@ -21,11 +21,8 @@ def test_per_particle_has_each_particle_once(predictions):
     wide = Predictions(pd.concat([lacking, lacking[lacking["model"] == "alpha"]])).per_particle()
     assert wide["particle"].is_unique and len(wide) == 240
     last = wide.set_index("particle").loc["p0239"]
-    assert (
-        pd.isna(last["beta"])
-        and last["truth"] == predictions["truth"].iloc[-1]
-        and last["micrograph"] == predictions["micrograph"].iloc[-1]
-    )
+    about = ["truth", "micrograph"]
+    assert pd.isna(last["beta"]) and last[about].tolist() == predictions[about].iloc[-1].tolist()
 
 
 def test_disagreements_are_ordered_by_distance(predictions):
@@ -67,13 +64,9 @@ def test_label_audit_finds_planted_errors():
 
 def test_label_audit_without_probabilities_is_empty(predictions):
     """Calls alone say nothing of confidence."""
-    audit = Predictions(
-        predictions.drop(columns=[c for c in predictions if c.startswith("p_")])
-    ).label_audit()
-    assert (
-        audit.empty
-        and evaluate.audit_precision(audit, pd.DataFrame({"particle": ["a"], "truth_x": ["b"]}), "x") == []
-    )
+    calls = predictions[[name for name in predictions if not name.startswith("p_")]]
+    audit, known = Predictions(calls).label_audit(), pd.DataFrame({"particle": ["a"], "truth_x": ["b"]})
+    assert audit.empty and evaluate.audit_precision(audit, known, "x") == []
 
 
 def test_ceiling_of_annotators_and_of_simulated_labels():

@@ -62,9 +62,3 @@ def test_particle_in_two_micrographs_is_refused():
     rows = pd.concat([_rows(micrograph="m1"), _rows(micrograph="m2")])
     with pytest.raises(InputError, match="'x' has two values of 'micrograph'"):
         by_model(rows, ["a", "b"])
-
-
-def test_unknown_label_is_refused():
-    """A label that is no class is an error that names it."""
-    with pytest.raises(InputError, match="'truth' holds 'b', which is none of the classes a"):
-        by_model(_rows(), ["a"])

@@ -6,31 +6,26 @@ import numpy as np
 import pandas as pd
 import pytest
 from imblearn.metrics import specificity_score
+from scipy import special
 from sklearn import metrics
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from temlib.evaluate import Predictions, held_out, intervals, measures, warnings
 from temlib.evaluate.scores import score_estimates
 from temlib.files import InputError
-
-CLASSES = ["empty", "full", "uncertain"]
+from tests.evaluate.conftest import CLASSES, table_of
 
 
 def _predictions(particles=300, micrographs=30, models=("cnn", "svm"), seed=0):
     """Return predictions with probabilities; the first model is the better one."""
     rng = np.random.default_rng(seed)
     truth = rng.choice(3, particles, p=[0.5, 0.3, 0.2])
-    names = np.array(CLASSES)
-    micrograph = [f"m{k}" for k in rng.integers(0, micrographs, particles)]
+    about = {"fold": 0, "role": "test", "particle": [f"p{k}" for k in range(particles)]}
+    about["micrograph"] = [f"m{k}" for k in rng.integers(0, micrographs, particles)]
     tables = []
     for place, model in enumerate(models):
         logits = rng.normal(size=(particles, 3)) + (2.5 - place) * np.eye(3)[truth]
-        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        table = pd.DataFrame({"particle": [f"p{k}" for k in range(particles)], "micrograph": micrograph})
-        table = table.assign(
-            model=model, fold=0, role="test", truth=names[truth], predicted=names[p.argmax(axis=1)]
-        )
-        tables.append(table.assign(**{f"p_{c}": p[:, k] for k, c in enumerate(CLASSES)}))
+        tables.append(table_of(truth, special.softmax(logits, axis=1), model=model, **about))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -118,10 +113,9 @@ def test_n_is_what_the_measure_rests_on(predictions, measured):
 
 def test_only_test_rows_count(predictions, measured):
     """Validation rows, however wrong, change nothing."""
-    wrong = predictions.assign(
-        role="validation", predicted="uncertain", particle="v" + predictions["particle"]
-    )
-    both = Predictions(pd.concat([predictions, wrong], ignore_index=True)).measures("encapsulation")
+    wrong = predictions.assign(role="validation", predicted="uncertain")
+    wrong["particle"] = "v" + predictions["particle"]
+    both = Predictions(pd.concat([predictions, wrong])).measures("encapsulation")
     pd.testing.assert_frame_equal(both, measured)
 
 
@@ -163,9 +157,8 @@ def test_class_absent_from_the_test_rows_has_no_tpr(predictions):
     table = Predictions(predictions[predictions["truth"] != "full"]).measures("t")
     assert _value(table, "TPR", "full", "method") == "undefined: no particle is truly full"
     assert _value(table, "AUC", "full", "method") == "undefined: no particle is truly full"
-    assert np.isnan(_value(table, "balanced accuracy", "all")) and not np.isnan(
-        _value(table, "accuracy", "all")
-    )
+    assert np.isnan(_value(table, "balanced accuracy", "all"))
+    assert not np.isnan(_value(table, "accuracy", "all"))
     assert not np.isnan(_value(table, "AUC", "weighted"))
 
 
@@ -240,11 +233,8 @@ def test_independent_particles_get_wilsons_interval(predictions):
     """One particle a micrograph, or no micrograph column."""
     alone = Predictions(predictions.assign(micrograph=predictions["particle"])).measures("t")
     none = Predictions(predictions.drop(columns="micrograph")).measures("t")
-    hits, n = (
-        _value(alone, "TPR", "full") * _value(alone, "TPR", "full", "n"),
-        _value(alone, "TPR", "full", "n"),
-    )
-    low, high = intervals.wilson(hits, n)
+    n = _value(alone, "TPR", "full", "n")
+    low, high = intervals.wilson(_value(alone, "TPR", "full") * n, n)
     assert _value(alone, "TPR", "full", "low") == pytest.approx(float(low))
     assert _value(none, "TPR", "full", "high") == pytest.approx(float(high))
 
@@ -252,9 +242,8 @@ def test_independent_particles_get_wilsons_interval(predictions):
 def test_rows_without_truth_are_not_measured(predictions, measured):
     """Unlabelled particles are predictions, not evidence."""
     extra = predictions.assign(particle="u" + predictions["particle"], truth=np.nan)
-    pd.testing.assert_frame_equal(
-        Predictions(pd.concat([predictions, extra], ignore_index=True)).measures("encapsulation"), measured
-    )
+    both = Predictions(pd.concat([predictions, extra])).measures("encapsulation")
+    pd.testing.assert_frame_equal(both, measured)
 
 
 def test_rows_without_a_call_are_named(predictions):
@@ -282,11 +271,9 @@ def test_swapping_two_models_swaps_their_rows(predictions, measured):
     """Names decide nothing."""
     swapped = predictions.assign(model=predictions["model"].map({"cnn": "svm", "svm": "cnn"}))
     table = Predictions(swapped).measures("encapsulation")
+    one, two = (t.set_index(["model", "measure", "class"]) for t in (measured, table))
     for a, b in (("cnn", "svm"), ("svm", "cnn")):
-        one, two = measured[measured["model"] == a], table[table["model"] == b]
-        pd.testing.assert_frame_equal(
-            one.drop(columns="model").reset_index(drop=True), two.drop(columns="model").reset_index(drop=True)
-        )
+        pd.testing.assert_frame_equal(one.loc[a], two.loc[b])
 
 
 def test_difference_is_that_of_the_table(measured, compared):
@@ -339,9 +326,8 @@ def test_models_without_common_particles_are_not_compared(predictions):
     """The rows say so."""
     rows = predictions.assign(particle=predictions["model"] + predictions["particle"])
     table = Predictions(rows).compare("t")
-    assert table["difference"].isna().all() and set(table["method"]) == {
-        "undefined: the models share no particle"
-    }
+    assert table["difference"].isna().all()
+    assert set(table["method"]) == {"undefined: the models share no particle"}
 
 
 def test_holm_covers_the_primary_measure_alone():
@@ -376,10 +362,9 @@ def test_tests_of_independence_are_used_where_it_holds(predictions, compared):
 
 def test_mcnemar_counts_the_discordant(predictions):
     """The p value of accuracy is that of the particles which one model alone has right."""
-    right = [
-        predictions[predictions["model"] == m].eval("truth == predicted").to_numpy() for m in ("cnn", "svm")
-    ]
-    expected = intervals.mcnemar_exact((right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum())
+    right = predictions["truth"] == predictions["predicted"]
+    one, two = (right[predictions["model"] == m].to_numpy() for m in ("cnn", "svm"))
+    expected = intervals.mcnemar_exact((one & ~two).sum(), (two & ~one).sum())
     table = Predictions(predictions.drop(columns="micrograph")).compare("t", flips=100)
     assert table.loc[table["measure"] == "accuracy", "p_value"].item() == pytest.approx(expected)
 
@@ -443,6 +428,12 @@ def _random_matrices(number, seed=0):
         yield counts
 
 
+def _values(counts):
+    """Return {(measure, position of the class or average): value} of a confusion matrix."""
+    labels = measures.call_labels(range(len(counts)))
+    return dict(zip(labels, measures.call_values(counts.astype(float))))
+
+
 def _of_libraries(counts):
     """Return {(measure, class): value} of scikit-learn, imbalanced-learn and statsmodels."""
     size = len(counts)
@@ -456,9 +447,8 @@ def _of_libraries(counts):
         rows = np.repeat(truth, weight), np.repeat(calls, weight)
         rates = [*rates, specificity_score(*rows, labels=labels, average=average)]
         for name, value in zip(("PPV", "TPR", "F1", "TNR"), rates):
-            found |= (
-                {(name, c): v for c, v in enumerate(value)} if average is None else {(name, average): value}
-            )
+            of_labels = {(name, c): v for c, v in enumerate(np.atleast_1d(value))}
+            found |= of_labels if average is None else {(name, average): value}
     found["accuracy", "all"] = metrics.accuracy_score(truth, calls, sample_weight=weight)
     found["balanced accuracy", "all"] = metrics.balanced_accuracy_score(truth, calls, sample_weight=weight)
     found["MCC", "all"] = metrics.matthews_corrcoef(truth, calls, sample_weight=weight)
@@ -477,8 +467,7 @@ def test_every_measure_equals_the_libraries_where_it_is_defined(matrices, number
     """TPR, TNR, PPV, F1 per class and averaged, accuracy, balanced accuracy, MCC, kappa agree to 1e-12."""
     compared = 0
     for counts in matrices[:number]:
-        labels = measures.call_labels(range(len(counts)))
-        ours = dict(zip(labels, measures.call_values(counts.astype(float))))
+        ours = _values(counts)
         with ignored.catch_warnings():
             ignored.simplefilter("ignore")
             theirs = _of_libraries(counts)
@@ -491,24 +480,20 @@ def test_every_measure_equals_the_libraries_where_it_is_defined(matrices, number
 
 def test_npv_is_the_ppv_of_the_other_class():
     """In two classes the NPV of one is the PPV of the other."""
-    labels = measures.call_labels("ab")
-    values = dict(zip(labels, measures.call_values(np.array([[5.0, 3], [2, 9]]))))
-    assert values["NPV", "a"] == values["PPV", "b"] == 9 / 12
+    values = _values(np.array([[5, 3], [2, 9]]))
+    assert values["NPV", 0] == values["PPV", 1] == 9 / 12
 
 
 def test_harmonic_mean_of_tpr_and_tnr_is_that():
     """The quantity that the slides call F1 is 2 TPR TNR / (TPR + TNR)."""
-    labels = measures.call_labels("ab")
-    values = dict(zip(labels, measures.call_values(np.array([[8.0, 2], [5, 5]]))))
-    assert values["harmonic mean of TPR and TNR", "a"] == pytest.approx(2 * 0.8 * 0.5 / 1.3)
+    values = _values(np.array([[8, 2], [5, 5]]))
+    assert values["harmonic mean of TPR and TNR", 0] == pytest.approx(2 * 0.8 * 0.5 / 1.3)
 
 
 def test_undefined_is_nan_exactly_where_a_denominator_is_0(matrices):
     """TPR, PPV, F1, NPV, TNR of a class are NaN if and only if their denominator is 0."""
     for counts in matrices[:200]:
-        values = dict(
-            zip(measures.call_labels(range(len(counts))), measures.call_values(counts.astype(float)))
-        )
+        values = _values(counts)
         for c in range(len(counts)):
             truly, called, n = counts[c].sum(), counts[:, c].sum(), counts.sum()
             zero = {"TPR": truly, "PPV": called, "F1": truly + called, "TNR": n - truly, "NPV": n - called}

@@ -10,6 +10,8 @@ from temlib.evaluate import Predictions
 from temlib.files import InputError
 from tests.evaluate.conftest import drawn, shown, write
 
+COLUMNS = ["particle", "predicted", "p_empty", "p_full", "p_uncertain"]
+
 
 @pytest.fixture
 def own():
@@ -24,7 +26,7 @@ def _joined(own, tmp_path, text):
 
 
 def _good(own):
-    return own[["particle", "predicted", "p_empty", "p_full", "p_uncertain"]]
+    return own[COLUMNS]
 
 
 def test_the_same_predictions_under_another_name_measure_the_same(own, tmp_path):
@@ -39,13 +41,8 @@ def test_spreadsheets_of_other_countries_are_read(own, tmp_path):
     """Semicolons, decimal commas, a byte order mark, capitals."""
     rows = _good(own).assign(predicted=own["predicted"].str.upper())
     held = _joined(own, tmp_path, "\ufeff" + rows.to_csv(index=False, sep=";", decimal=","))
-    assert (
-        held.notes == []
-        and (
-            held.table.loc[held.table["model"] == "theirs", "predicted"].to_numpy()
-            == own["predicted"].to_numpy()
-        ).all()
-    )
+    theirs = held.table[held.table["model"] == "theirs"]
+    assert held.notes == [] and theirs["predicted"].tolist() == own["predicted"].tolist()
 
 
 def test_missing_unknown_and_duplicate_particles_are_said_and_counted_once(own, tmp_path):
@@ -59,10 +56,8 @@ def test_missing_unknown_and_duplicate_particles_are_said_and_counted_once(own, 
     assert (theirs["predicted"].head(3).to_numpy() == rows["predicted"].head(3).to_numpy()).all()
     said = " ".join(held.notes)
     assert "name no held-out particle of this run: 2 (such as 'x1')" in said
-    assert (
-        "first row counts: 3 (such as 'p0010')" in said
-        and "10 of the 240 held-out particles are missing" in said
-    )
+    assert "first row counts: 3 (such as 'p0010')" in said
+    assert "10 of the 240 held-out particles are missing" in said
     table = held.measures("t")
     assert table.loc[(table["model"] == "theirs") & (table["measure"] == "accuracy"), "n"].item() == 230
 
@@ -78,11 +73,8 @@ def test_probabilities_that_do_not_sum_to_1_are_said(own, tmp_path):
 
 def test_calls_alone_join_and_their_limits_are_said(own, tmp_path):
     """No probabilities, or not of every class."""
-    assert "no probabilities" in _joined(own, tmp_path, _good(own).iloc[:, :2].to_csv(index=False)).notes[0]
-    assert (
-        "'p_uncertain' is missing"
-        in _joined(own, tmp_path, _good(own).iloc[:, :4].to_csv(index=False)).notes[0]
-    )
+    for columns, words in ((2, "no probabilities"), (4, "'p_uncertain' is missing")):
+        assert words in _joined(own, tmp_path, _good(own).iloc[:, :columns].to_csv(index=False)).notes[0]
 
 
 def test_several_models_in_one_file_and_a_name_that_is_taken(own, tmp_path):
@@ -97,18 +89,9 @@ def test_several_models_in_one_file_and_a_name_that_is_taken(own, tmp_path):
     [
         ("particle,call\na,full\n", "there is no column 'predicted'"),
         ("particle,predicted\nzz,full\n", "no row names a held-out particle"),
-        (
-            "particle,predicted\np0001,fool\n",
-            "no row names a held-out particle of this run and one of empty, full",
-        ),
-        (
-            "particle,predicted,p_empty,p_full,p_uncertain\np0001,full,much,0,0\n",
-            "'much' is not a finite number",
-        ),
-        (
-            "particle;predicted;p_empty;p_full;p_uncertain\np0001;full;0,5;1.234;0\n",
-            "p_full, line 2: '1.234' is not a finite number",
-        ),
+        ("particle,predicted\np0001,fool\n", "a held-out particle of this run and one of empty, full"),
+        (f"{','.join(COLUMNS)}\np0001,full,much,0,0\n", "'much' is not a finite number"),
+        (f"{';'.join(COLUMNS)}\np0001;full;0,5;1.234;0\n", "p_full, line 2: '1.234' is not a finite number"),
         ("", "is empty"),
     ],
 )
@@ -123,15 +106,8 @@ def test_notebook_4_shows_them_beside_its_own(own, tmp_path, monkeypatch):
     predictions, particles = drawn(["residual"])
     write(tmp_path / "r", predictions, particles)
     _good(own).iloc[5:].to_csv(tmp_path / "theirs.csv", index=False)
-    page = "\n".join(
-        shown(
-            tmp_path,
-            monkeypatch,
-            run="r",
-            task="content",
-            primary="residual",
-            predictions=str(tmp_path / "theirs.csv"),
-        )
-    )
+    values = {"run": "r", "task": "content", "primary": "residual"}
+    values["predictions"] = str(tmp_path / "theirs.csv")
+    page = "\n".join(shown(tmp_path, monkeypatch, **values))
     assert re.search(r"theirs \d+ % \(", page) and "5 of the 240 held-out particles are missing" in page
     assert set(pd.read_csv(tmp_path / "r" / "measures.csv")["model"]) == {"residual", "theirs"}

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_curve
 from temlib.evaluate import Predictions
 from temlib.evaluate.held_out import by_model
 from temlib.evaluate.scores import score_estimates
-from tests.evaluate.conftest import drawn
+from tests.evaluate.conftest import drawn, table_of
 
 CLASSES = ["a", "b", "c"]
 
@@ -20,11 +20,7 @@ def _held(particles=800, micrographs=40, **columns):
     truth, micrograph = rng.integers(0, 3, particles), rng.integers(0, micrographs, particles)
     quality = rng.normal(1.5, 0.5, micrographs)[micrograph]
     p = special.softmax(rng.normal(size=(particles, 3)) + quality[:, None] * np.eye(3)[truth], axis=1)
-    names = np.array(CLASSES)
-    table = pd.DataFrame({"particle": np.arange(particles), "micrograph": micrograph, "model": "m"})
-    table = table.assign(
-        truth=names[truth], predicted=names[p.argmax(1)], p_a=p[:, 0], p_b=p[:, 1], p_c=p[:, 2]
-    )
+    table = table_of(truth, p, CLASSES, micrograph=micrograph)
     return by_model(table.assign(**columns), CLASSES)["m"]
 
 
@@ -50,12 +46,10 @@ def test_influences_sum_to_zero(held):
 
 def test_two_classes_halve_the_brier_score():
     """So it is the mean of (p - y)^2, as in scikit-learn."""
-    table = pd.DataFrame({"particle": [1, 2], "model": "m", "truth": ["a", "b"], "predicted": "a"})
-    held = by_model(table.assign(p_a=[0.8, 0.6], p_b=[0.2, 0.4]), ["a", "b"])["m"]
-    found = score_estimates(held)
-    assert found.value[(found.measure == "Brier score") & (found.label == "all")] == pytest.approx(
-        (0.04 + 0.36) / 2
-    )
+    table = table_of([0, 1], np.array([[0.8, 0.2], [0.6, 0.4]]), "ab")
+    found = score_estimates(by_model(table, ["a", "b"])["m"])
+    value = found.value[(found.measure == "Brier score") & (found.label == "all")]
+    assert value == pytest.approx((0.04 + 0.36) / 2)
 
 
 def test_only_defined_measures_have_no_reason(held):
@@ -69,10 +63,8 @@ def test_what_is_unusable_names_the_number_of_particles():
     """A reason for the order, and one for the probabilities."""
     table = [np.nan] * 3 + [0.2] * 797
     assert _held(p_a=table).unusable[0].startswith("undefined: 3 of 800 particles")
-    assert _held(p_a=9.0).unusable == (
-        "",
-        "undefined: the probabilities of 800 of 800 particles do not sum to 1",
-    )
+    reason = "undefined: the probabilities of 800 of 800 particles do not sum to 1"
+    assert _held(p_a=9.0).unusable == ("", reason)
 
 
 def test_roc_is_scikit_learns():
@@ -86,10 +78,8 @@ def test_roc_is_scikit_learns():
 
 def test_precision_at_a_recall_is_counted():
     """Four particles: half of the positives are found at precision 1, all at 2 of 3."""
-    rows = pd.DataFrame(
-        {"particle": list("abcd"), "micrograph": list("wxyz"), "model": "m", "truth": list("pnpn")}
-    )
-    rows = rows.assign(predicted="p", p_p=[0.9, 0.5, 0.4, 0.1], p_n=[0.1, 0.5, 0.6, 0.9])
+    p = np.array([0.9, 0.5, 0.4, 0.1])
+    rows = table_of([0, 1, 0, 1], np.column_stack([p, 1 - p]), "pn", micrograph=list("wxyz"))
     found = Predictions(rows).curves(draws=5)
     part = found[(found["class"] == "p") & (found["curve"] == "precision–recall")].set_index("x")["value"]
     assert part[0.5] == 1 and part[0.52] == pytest.approx(2 / 3) and part[1.0] == pytest.approx(2 / 3)
@@ -109,8 +99,7 @@ def test_what_cannot_be_drawn_is_left_out():
     """No probabilities, an absent class, one micrograph without a band."""
     predictions, _ = drawn(["alpha"])
     assert Predictions(predictions.drop(columns="p_full")).curves().empty
-    assert "uncertain" not in set(
-        Predictions(predictions[predictions["truth"] != "uncertain"]).curves(draws=5)["class"]
-    )
+    lacking = Predictions(predictions[predictions["truth"] != "uncertain"])
+    assert "uncertain" not in set(lacking.curves(draws=5)["class"])
     single = Predictions(predictions.assign(micrograph="m")).curves()
     assert single["low"].isna().all() and (single["method"] == "no band: one micrograph").all()

@@ -1,10 +1,24 @@
+"""Sweeps over a parameter, learning curves, the rarest class, and how many labels a score needs."""
+
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from temlib import evaluate, figures
 from temlib.evaluate import sweeps
+from temlib.evaluate.measures import COLUMNS
 from temlib.files import InputError
+
+COUNTED = {
+    ("all", "balanced accuracy"): 500,
+    ("all", "accuracy"): 500,
+    ("a", "TPR"): 450,
+    ("b", "TPR"): 50,
+    ("b", "PPV"): 60,
+    ("b", "Brier score"): 500,
+}
 
 
 def measured():
@@ -13,46 +27,19 @@ def measured():
     for labels in ("0.1", "0.25", "1.0"):
         for seed, off in (("1", 0.01), ("2", -0.01)):
             value = 1 - 0.2 * (1000 * float(labels)) ** -0.5 * 10 + off
-            for label, measure, n in (
-                ("all", "balanced accuracy", 500),
-                ("all", "accuracy", 500),
-                ("a", "TPR", 450),
-                ("b", "TPR", 50),
-                ("b", "PPV", 60),
-                ("b", "Brier score", 500),
-            ):
-                rows.append(
-                    ("t", "net", label, measure, value, value - 0.1, value + 0.1, n, 20, "x", labels, seed)
-                )
-    columns = [
-        "task",
-        "model",
-        "class",
-        "measure",
-        "value",
-        "low",
-        "high",
-        "n",
-        "micrographs",
-        "method",
-        "labels",
-        "seed",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+            numbers = value, value - 0.1, value + 0.1
+            rows += [("t", "net", *kind, *numbers, n, 20, "x", labels, seed) for kind, n in COUNTED.items()]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "labels", "seed"])
 
 
 def test_a_particle_counts_once_however_many_seeds():
     """Values are means over seeds, n is the number of particles, and intervals do not shrink with seeds."""
     found = evaluate.sweep(measured(), "labels")
     assert evaluate.axes(measured()) == ["labels"]
-    assert (
-        found["labels"].tolist() == [0.1, 0.25, 1.0]
-        and (found["n"] == 500).all()
-        and (found["seeds"] == 2).all()
-    )
-    assert np.allclose(found["high"] - found["low"], 0.2) and np.allclose(
-        found["most"] - found["least"], 0.02
-    )
+    assert found["labels"].tolist() == [0.1, 0.25, 1.0]
+    assert (found["n"] == 500).all() and (found["seeds"] == 2).all()
+    assert np.allclose(found["high"] - found["low"], 0.2)
+    assert np.allclose(found["most"] - found["least"], 0.02)
 
 
 def test_what_is_not_swept_is_refused():
@@ -92,34 +79,17 @@ def test_two_points_are_no_curve():
 
 def test_learning_curves_are_means_over_folds_and_seeds_beside_their_score():
     """A panel for each value holds both losses and the balanced accuracy with its interval, of each other parameter."""
-    grid = [
-        (name, labels, seed, fold, epoch)
-        for name in ("slides", "none")
-        for labels in ("0.3", "1.0")
-        for seed in (1, 2)
-        for fold in (1, 2)
-        for epoch in (1, 2)
-    ]
-    history = pd.DataFrame(grid, columns=["augmentation", "labels", "seed", "fold", "epoch"]).assign(
-        model="net"
-    )
+    grid = product(("slides", "none"), ("0.3", "1.0"), (1, 2), (1, 2), (1, 2))
+    history = pd.DataFrame(grid, columns=["augmentation", "labels", "seed", "fold", "epoch"])
+    history["model"] = "net"
     history["loss"], history["validation_loss"] = history["fold"] + history["seed"], 1.0 * history["epoch"]
     history["validation_accuracy"], history["task"] = 0.5, "t"
     curves = evaluate.learning(history, "augmentation")
     assert curves.columns.tolist() == ["model", "augmentation", "labels", "epoch", "loss", "validation_loss"]
-    assert (
-        len(curves) == 8
-        and (curves["loss"] == 3).all()
-        and (curves["validation_loss"] == curves["epoch"]).all()
-    )
-    scores = pd.concat(
-        [
-            measured()[lambda rows: rows["labels"] != "0.1"]
-            .assign(augmentation=name)
-            .replace({"labels": {"0.25": "0.3"}})
-            for name in ("slides", "none")
-        ]
-    )
+    assert len(curves) == 8 and (curves["loss"] == 3).all()
+    assert (curves["validation_loss"] == curves["epoch"]).all()
+    two = measured()[lambda rows: rows["labels"] != "0.1"].replace({"labels": {"0.25": "0.3"}})
+    scores = pd.concat([two.assign(augmentation=name) for name in ("slides", "none")])
     table = evaluate.sweep(scores, "augmentation")
     picture = figures.learning(curves, table, "augmentation")
     panels = picture.plot().axes
@@ -146,9 +116,8 @@ def test_a_run_without_a_sweep_compares_nothing():
 
 def test_scores_stand_beside_the_number_of_labelled_particles():
     """The mean over folds and seeds, rounded."""
-    costs = pd.DataFrame(
-        {"model": "net", "labels": ["0.1", "0.1", "0.25", "1.0"], "labelled": [9, 12, 25, 100]}
-    )
+    shares, counts = ["0.1", "0.1", "0.25", "1.0"], [9, 12, 25, 100]
+    costs = pd.DataFrame({"model": "net", "labels": shares, "labelled": counts})
     found = evaluate.with_labels(measured(), costs)
     assert found["labelled"].tolist() == [10, 25, 100] and found["value"].is_monotonic_increasing
 
