@@ -1,7 +1,7 @@
 """The answer in words, made from the tables and never typed.
 
-Every sentence is a function of the tables of `Predictions.measures` and `Predictions.compare`: exchange two models'
-rows in the predictions and every sentence exchanges them too (tested).
+`measures` and `compared` are the tables of `Predictions.measures` and `Predictions.compare`, of which every sentence is
+a function: exchange two models' rows in the predictions and every sentence exchanges them too (tested).
 """
 
 import pandas as pd
@@ -144,14 +144,7 @@ def _by_class(measures, compared, primary, other):
 def summary(measures, compared, *, task, primary, simulated):
     """Return what the index of a run shows of a task: title, simulated, sentences, headline (a dict a model).
 
-    Parameters
-    ----------
-    measures, compared : DataFrame
-        From `Predictions.measures` and `Predictions.compare`.
-    task, primary : str
-        The label column, and the model that was declared primary.
-    simulated : bool
-        Whether the particles are.
+    `measures` and `compared` are from `Predictions.measures` and `Predictions.compare`, `primary` is the declared model.
     """
     headline = [
         {
@@ -172,14 +165,8 @@ def summary(measures, compared, *, task, primary, simulated):
 def side_by_side(measures, compared, one, two):
     """Return value and 95 % interval of two models, and of their paired difference, as text.
 
-    Columns class, measure, a column per model, and `<one> − <two>`; the measures of all classes come first.
-
-    Parameters
-    ----------
-    measures, compared : DataFrame
-        From `Predictions.measures` and `Predictions.compare`.
-    one, two : str
-        Models; where `two` is None there is one column of values.
+    Columns class, measure, a column per model, and `<one> − <two>`; the measures of all classes come first. Where `two` is
+    None there is one model. The tables are those of `summary`.
     """
     models = [name for name in (one, two) if name]
     together = (PRIMARY_MEASURE, "accuracy", "MCC", "kappa", "Brier score", "log loss")
@@ -187,8 +174,7 @@ def side_by_side(measures, compared, one, two):
     shown += [(name, c) for c in _classes(measures) for name in ("TPR", "TNR", "PPV", "NPV", "F1", "AUC")]
     rows = []
     for measure, label in shown:
-        of_models = _of(measures, measure, label)
-        row = {"class": label, "measure": measure}
+        of_models, row = _of(measures, measure, label), {"class": label, "measure": measure}
         row |= {m: with_interval(of_models.loc[m], two_digits) for m in models if m in of_models.index}
         if two:
             pair = _paired(compared, measure, label, one, two) or {"difference": None}

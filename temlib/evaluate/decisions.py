@@ -247,10 +247,8 @@ def _threshold(rows, model, place, measure, required):
     # Two classes remain; whether the others are told apart from each other does not matter here.
     label, other = rows.classes[place], f"not {rows.classes[place]}"
     counted = (rows.truth >= 0) & ~np.isnan(limits) & ~np.isnan(score) & rows.test
-    binary = rows.table[counted].assign(
-        truth=np.where(positive, label, other)[counted],
-        predicted=np.where(score >= limits, label, other)[counted],
-    )
+    truth, predicted = np.where([positive, score >= limits], label, other)
+    binary = rows.table.assign(truth=truth, predicted=predicted)[counted]
     held = held_out.by_model(binary, [label, other])[model] if counted.any() else None
     about = {"model": model, "class": label, "required": f"{measure} of at least {required}"}
     columns = [*about, "threshold", "measure", "value", "low", "high", "met", *SHARES[2:]]

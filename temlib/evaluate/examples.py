@@ -85,14 +85,10 @@ def suspected(audit):
 
 
 def audit_precision(audit, particles, task):
-    """Return a sentence (list of str) on how many suspected labels are truly wrong, none where nobody knows.
+    """Return a sentence (list of str) on how many labels that `Predictions.label_audit` suspects are truly wrong.
 
-    Only labels that the truth can contradict count: "uncertain" is a statement about the annotators, not the particle.
-
-    Parameters
-    ----------
-    audit, particles : DataFrame
-        From `Predictions.label_audit`; with a column `truth_<task>` where the particles were simulated.
+    There is none where `particles` have no column `truth_<task>`, as simulated ones do. Only labels that the truth can
+    contradict count: "uncertain" is a statement about the annotators, not the particle.
     """
     truth = particles.set_index("particle").get(f"truth_{task}")
     if truth is None or audit.empty:

@@ -38,7 +38,7 @@ class Predictions:
     ------
     InputError
         A missing column, a particle with two truths, no labelled row of role "test"; other software's predictions of
-        which no row can be used; where it is asked for, a model that is not there.
+        which no row can be used; where it is asked for, a model or measure that is not there.
 
     Notes
     -----
@@ -91,15 +91,9 @@ class Predictions:
         """Return paired differences of every measure for every pair of models, on the particles of both.
 
         Columns task, model_a, model_b, class, measure, difference (a - b), low, high, p_value, p_holm (NaN for all but
-        the primary measure), n, micrographs, method.
-
-        Parameters
-        ----------
-        primary : str
-            The one measure, declared beforehand, whose p values are adjusted over all pairs (Holm); of a one-vs-rest
-            measure the macro average. Another name than a measure's is an `InputError`.
-        flips : int
-            Random exchanges of the sign-flip test.
+        the primary measure), n, micrographs, method. `primary` is the one measure, declared beforehand, whose p values
+        are adjusted over all pairs (Holm); of a one-vs-rest measure the macro average. `flips` are random exchanges of
+        the sign-flip test.
         """
         return measures.compare(self._rows.models, task=task, primary=primary, flips=flips, seed=seed)
 
