@@ -49,7 +49,7 @@ def confusions(matrices):
 
 
 def estimates(measures, measure, *, lines=()):
-    """Draw one measure of every model and class of `evaluate.table`; `lines` are values by the names of vertical lines."""
+    """Draw one measure of every model and class of `Predictions.measures`; `lines` are values by the names of vertical lines."""
     frame = measures[measures["measure"] == measure].reset_index(drop=True)
 
     def draw(axis, frame):
@@ -71,7 +71,7 @@ def estimates(measures, measure, *, lines=()):
 
 
 def curves(table):
-    """Draw ROC and precision–recall curves of `evaluate.curves`: a column a class, a line with its band a model."""
+    """Draw ROC and precision–recall curves of `Predictions.curves`: a column a class, a line with its band a model."""
     classes, models = list(table["class"].unique()), list(table["model"].unique())
     if not models:
         return Note([_NO_PROBABILITIES], kind="notice")
@@ -123,7 +123,7 @@ def reliability(before, after):
 
 
 def risk(table):
-    """Draw the share of errors when only the surest particles are predicted, from `evaluate.coverage_risk`."""
+    """Draw the share of errors when only the surest particles are predicted, from `Predictions.risk`."""
     if table.empty:
         return Note([_NO_PROBABILITIES], kind="notice")
     draw = partial(bands, x="coverage", y="risk", by="model", marker="o", ms=3)

@@ -135,7 +135,7 @@ def descriptors(table):
 
 
 def pareto(worth):
-    """Draw balanced accuracy against training time, prediction time and number of weights, from `evaluate.worth`."""
+    """Draw balanced accuracy against training time, prediction time and number of weights, from `evaluate.cost_table`."""
     models = list(worth["model"])
 
     def draw(axis, part):
@@ -153,7 +153,7 @@ def pareto(worth):
 
 
 def micrograph_scores(scores):
-    """Draw the share of each micrograph that is predicted correctly, as `evaluate.by_micrograph` has it."""
+    """Draw the share of each micrograph that is predicted correctly, as `Predictions.by_micrograph` has it."""
     models = list(scores["model"].unique())
 
     def draw(axis, frame):
