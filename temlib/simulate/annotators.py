@@ -44,11 +44,10 @@ class Sight:
     pixel_nm: float
 
 
-def sight(microscope, imaging, pixel_nm):
+def sight(microscope, imaging):
     """Return what can be seen under these conditions."""
-    line = transfer((1, _LINE), pixel_nm, microscope, imaging)[0]
-    plane = transfer((64, 64), pixel_nm, microscope, imaging)
-    sigma = interaction_constant(microscope.kv)
+    line, plane = transfer((1, _LINE), microscope, imaging)[0], transfer((64, 64), microscope, imaging)
+    sigma, pixel_nm = interaction_constant(microscope.kv), microscope.pixel_nm
     electrons = imaging.dose * 100 * pixel_nm**2 * microscope.dqe0
     electrons *= math.exp(-imaging.ice_nm / mean_free_path_nm(microscope.kv))
     ice = sigma * vesicles.ice_roughness(imaging.ice_nm, pixel_nm)

@@ -67,10 +67,10 @@ def stages(seed=1, *, preset="talos200"):
     ice = vesicles.ice_roughness(imaging.ice_nm, scope.pixel_nm)
     frozen = body + np.float32(ice) * rng.standard_normal(scope.shape, dtype=np.float32)
     phase = frozen * np.float32(microscope.interaction_constant(scope.kv))
-    image = microscope.contrast(phase, microscope.transfer(scope.shape, scope.pixel_nm, scope, imaging))
-    expected = microscope.expected_counts(image.copy(), scope.pixel_nm, scope, imaging, rng)
-    counts = microscope.shot_noise(expected, rng)
-    taken = microscope.take(counts.copy(), scope, microscope.gain_map(scope.shape, scope, rng))
+    image = microscope.contrast(phase, scope, imaging)
+    expected = microscope.expected_counts(image.copy(), scope, imaging, rng)
+    counts = microscope.shot_noise(expected.copy(), rng)
+    taken = microscope.take(counts.copy(), scope, microscope.gain_map(scope, rng))
     box = min(taken.shape[0], 2 * math.ceil(1.2 * vesicle.extent.max() / scope.pixel_nm / scope.binning))
     edge = (taken.shape[0] - box) // 2
     crop = taken[edge : edge + box, edge : edge + box]
@@ -144,6 +144,6 @@ def _plain_ice(scope, imaging, rng):
     phase *= np.float32(
         vesicles.ice_roughness(imaging.ice_nm, scope.pixel_nm) * microscope.interaction_constant(scope.kv)
     )
-    image = microscope.contrast(phase, microscope.transfer(scope.shape, scope.pixel_nm, scope, imaging))
-    counts = microscope.shot_noise(microscope.expected_counts(image, scope.pixel_nm, scope, imaging), rng)
+    image = microscope.contrast(phase, scope, imaging)
+    counts = microscope.shot_noise(microscope.expected_counts(image, scope, imaging), rng)
     return microscope.take(counts, scope, None)

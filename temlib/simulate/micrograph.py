@@ -227,7 +227,7 @@ def draw_scene(settings, session, count, rng):
 def truths(scene, settings):
     """Return a table of what is known of a scene's particles, and the evidence for it by task."""  # (n,), (n, 2)
     scope, imaging = settings.microscope, scene.imaging
-    seen = annotators.sight(scope, imaging, scope.pixel_nm)
+    seen = annotators.sight(scope, imaging)
     rows, strengths = [], []
     overlaps = artefacts.overlaps(scene.vesicles, scene.others)
     for vesicle, (row, column, box), overlap in zip(scene.vesicles, scene.boxes, overlaps):
@@ -276,10 +276,9 @@ def render(scene, settings, gains, rng):
         vesicles.paint_vesicle(image, scope.pixel_nm, vesicle)
     artefacts.paint_artefacts(image, scope.pixel_nm, scene.others, rng)
     image *= np.float32(microscope.interaction_constant(scope.kv))
-    image = microscope.contrast(image, microscope.transfer(scope.shape, scope.pixel_nm, scope, imaging))
+    image = microscope.contrast(image, scope, imaging)
     artefacts.attenuate(image, scope.pixel_nm, scene.others, microscope.mean_free_path_nm(scope.kv))
-    uneven = rng if settings.noise else None
-    counts = microscope.expected_counts(image, scope.pixel_nm, scope, imaging, uneven)
+    counts = microscope.expected_counts(image, scope, imaging, rng if settings.noise else None)
     if settings.noise:
         counts = microscope.shot_noise(counts, rng)
     return microscope.take(counts, scope, gains)

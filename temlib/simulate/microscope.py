@@ -164,16 +164,15 @@ def mtf_width(microscope):
     return 1.0 / math.sqrt(1.0 / microscope.mtf_nyquist - 1.0)
 
 
-def transfer(shape, pixel_nm, microscope, imaging):
+def transfer(shape, microscope, imaging):
     """Return −2 sin(χ + arcsin w) E sqrt(DQE(k)/DQE(0)) on the half plane of `rfft2`, float32."""
     wave = wavelength_nm(microscope.kv)
     twice, drift = math.radians(2 * imaging.astigmatism_deg), math.radians(imaging.drift_deg)
     along, across = (imaging.astigmatism_nm * f(twice) for f in (math.cos, math.sin))
-    row, column = np.fft.fftfreq(shape[0], pixel_nm), np.fft.rfftfreq(shape[1], pixel_nm)
+    row, column = fft.fftfreq(shape[0], microscope.pixel_nm), fft.rfftfreq(shape[1], microscope.pixel_nm)
     defocus, phase = 1e3 * imaging.defocus_um, math.asin(microscope.amplitude_contrast)
-    step = math.hypot(row[1] if len(row) > 1 else 0.0, column[1])
-    # Half a step below the field's own frequencies: between its nodes the damping is straight.
-    step = min(0.5 * step, 2e-3)
+    # Half a step of the field's own frequencies or less: between its nodes the damping is straight.
+    step = min(0.5 * math.hypot(row[1] if len(row) > 1 else 0.0, column[1]), 2e-3)
     nodes = step * np.arange(int(math.hypot(np.abs(row).max(), column[-1]) / step) + 3)
     chi = math.pi * wave * np.array([defocus - along, defocus + along])
     shift = math.pi * imaging.drift_nm * np.array([math.sin(drift), math.cos(drift)])
@@ -182,12 +181,12 @@ def transfer(shape, pixel_nm, microscope, imaging):
         np.stack([column, chi[1] * column**2, shift[1] * column]),
         0.5e6 * math.pi * microscope.cs_mm * wave**3,
         2 * math.pi * wave * across,
-        _damping(nodes, pixel_nm, microscope, defocus).astype(np.float32),
+        _damping(nodes, microscope, defocus).astype(np.float32),
         step,
     )
 
 
-def _damping(k, pixel_nm, microscope, defocus_nm):
+def _damping(k, microscope, defocus_nm):
     """Return the coherence envelopes times sqrt(DQE(k)/DQE(0)) at spatial frequencies `k`."""
     wave, energy = wavelength_nm(microscope.kv), microscope.kv * 1e3
     rest = constants.m_e * constants.c**2 / constants.e
@@ -199,7 +198,7 @@ def _damping(k, pixel_nm, microscope, defocus_nm):
         -0.5 * (math.pi * wave * spread * k**2) ** 2
         - (math.pi * microscope.convergence_mrad * 1e-3 / wave * slope * k) ** 2
     )
-    q = 2.0 * k * pixel_nm
+    q = 2.0 * k * microscope.pixel_nm
     if microscope.mtf_nyquist is not None:
         mtf2 = (1.0 + (q / mtf_width(microscope)) ** 2) ** -2
         damps *= np.sqrt(mtf2 / ((1.0 - CCD_WHITE_NOISE) * mtf2 + CCD_WHITE_NOISE))
@@ -208,10 +207,10 @@ def _damping(k, pixel_nm, microscope, defocus_nm):
     return damps
 
 
-def contrast(phase, transferred):
-    """Return the relative intensity I of a phase in rad, given `transfer`'s result, floored at 0.02."""
+def contrast(phase, microscope, imaging):
+    """Return the relative intensity I of a phase in rad, floored at 0.02."""
     spectrum = fft.rfft2(phase)
-    spectrum *= transferred
+    spectrum *= transfer(phase.shape, microscope, imaging)
     image = fft.irfft2(spectrum, s=phase.shape, overwrite_x=True)
     image += 1.0
     return np.maximum(image, np.float32(0.02), out=image)
@@ -248,13 +247,13 @@ def _slopes(shape, slopes):
     return 0.5 * (slopes[0] * y + slopes[2] * y * y), 0.5 * (slopes[1] * x + slopes[2] * x * x)
 
 
-def expected_counts(image, pixel_nm, microscope, imaging, rng=None):
+def expected_counts(image, microscope, imaging, rng=None):
     """Turn relative intensity behind the objective into expected counts times DQE(0), in place.
 
     `rng` draws the unevenness of the ice; without it the ice is as smooth as `imaging.wedge` says.
     """
-    level = imaging.dose * 100.0 * pixel_nm**2 * microscope.dqe0
-    spacing = UNEVEN_NM / pixel_nm
+    level = imaging.dose * 100.0 * microscope.pixel_nm**2 * microscope.dqe0
+    spacing = UNEVEN_NM / microscope.pixel_nm
     swell = np.zeros(tuple(int(side / spacing) + 2 for side in image.shape), np.float32)  # relative thickness
     if rng is not None:
         swell += np.float32(imaging.unevenness) * rng.standard_normal(swell.shape, dtype=np.float32)
@@ -271,17 +270,25 @@ def expected_counts(image, pixel_nm, microscope, imaging, rng=None):
     return image
 
 
+@njit(cache=True, nogil=True)
+def _normal_counts(expected, normal):
+    """Turn `expected` into counts in place, by a normal law corrected for the Poisson law's skewness."""
+    for i in range(expected.shape[0]):
+        for j in range(expected.shape[1]):
+            mean, z = expected[i, j], normal[i, j]
+            expected[i, j] = math.floor(mean + math.sqrt(mean) * z + (z * z - 1.0) / 6.0 + 0.5)
+
+
 def shot_noise(expected, rng):
-    """Draw counts of electrons, whole numbers as float32.
+    """Draw counts of electrons, whole numbers as float32; `expected` may be overwritten.
 
     Where every pixel expects at least 64 electrons the Cornish–Fisher expansion to second order stands in for the
     Poisson law: mean and skewness agree, and the variance exceeds the mean by 1/18 + 1/12 (0.22 % at 64).
     """
     if expected.min() < NORMAL_FROM:
         return rng.poisson(expected).astype(np.float32)
-    normal = rng.standard_normal(expected.shape, dtype=np.float32)
-    skew = (np.square(normal).astype(float) - 1.0) / 6.0
-    return np.floor(expected + np.sqrt(expected) * normal + skew + 0.5).astype(np.float32)
+    _normal_counts(expected, rng.standard_normal(expected.shape, dtype=np.float32))
+    return expected
 
 
 def take(counts, microscope, gains):
@@ -296,23 +303,20 @@ def take(counts, microscope, gains):
     counts *= np.float32(microscope.gain / microscope.dqe0)
     if microscope.binning > 1:
         counts = bin_mean(counts, microscope.binning)
-    if microscope.bits == 8:
-        counts = quantize(counts, microscope.jpeg)
-    return counts
+    return quantize(counts, microscope.jpeg) if microscope.bits == 8 else counts
 
 
 def _blur_noise(counts, microscope):
     """Return counts whose noise has a CCD's spectrum: what the scintillator spreads, plus a white part."""
-    rows, columns = counts.shape
-    k2 = np.fft.fftfreq(rows)[:, None] ** 2 + np.fft.rfftfreq(columns)[None] ** 2
+    k2 = fft.fftfreq(counts.shape[0])[:, None] ** 2 + fft.rfftfreq(counts.shape[1]) ** 2
     mtf2 = (1.0 + 4.0 * k2 / mtf_width(microscope) ** 2) ** -2
     spread = np.sqrt((1.0 - CCD_WHITE_NOISE) * mtf2 + CCD_WHITE_NOISE).astype(np.float32)
     return fft.irfft2(fft.rfft2(counts) * spread, s=counts.shape, overwrite_x=True)
 
 
-def gain_map(shape, microscope, rng):
+def gain_map(microscope, rng):
     """Draw the gain errors of a session's camera: a factor around 1 for each pixel, with its hot pixels."""
-    gains = rng.standard_normal(shape, dtype=np.float32)
+    gains = rng.standard_normal(microscope.shape, dtype=np.float32)
     gains *= np.float32(microscope.gain_error)
     gains += 1.0
     hot = rng.integers(0, gains.size, rng.poisson(gains.size * microscope.hot_pixels))

@@ -128,7 +128,7 @@ def _gains(study, session):
     if not study.settings.noise:
         return None
     scope = study.settings.microscope
-    return microscope.gain_map(scope.shape, scope, study._rng(5, session))
+    return microscope.gain_map(scope, study._rng(5, session))
 
 
 def crop(image, row, column, box):

@@ -17,7 +17,7 @@ def _vesicle(lamellae, seed=0, **options):
 
 def _sight(**changes):
     imaging = microscope.Imaging(**{"defocus_um": 2.0, "dose": 20.0, "ice_nm": 100.0, **changes})
-    return annotators.sight(simulate.PRESETS["talos200"], imaging, 1.0)
+    return annotators.sight(simulate.PRESETS["talos200"], imaging)
 
 
 def test_consensus_needs_more_than_half():
