@@ -21,6 +21,13 @@ STEP_NM = 0.65
 TABLE_NM = 1.0
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def _span(middle_nm, reach_nm, pixel_nm, count):
+    """Return the first pixel and the one after the last, of `count`, that lie within `reach_nm` of `middle_nm`."""
+    first = max(0, math.ceil((middle_nm - reach_nm) / pixel_nm))
+    return first, min(count - 1, math.floor((middle_nm + reach_nm) / pixel_nm)) + 1
+
+
 def ellipsoids(center, axes, rotation, weights):
     """Return concentric solid ellipsoids as `add_ellipsoids` takes them; overlapping solids add up.
 
@@ -45,23 +52,17 @@ def add_ellipsoids(image, pixel_nm, solids):
     """Add the projections of solid ellipsoids to `image`; `solids` is what `ellipsoids` returns."""
     rows, columns = image.shape
     for n in range(solids.shape[0]):
-        row, column = solids[n, 0], solids[n, 1]
-        rr, rc, cc = solids[n, 2], solids[n, 3], solids[n, 4]
-        height = solids[n, 5]
-        reach = math.sqrt(cc / (rr * cc - rc * rc))
-        first = max(0, math.ceil((row - reach) / pixel_nm))
-        last = min(rows - 1, math.floor((row + reach) / pixel_nm))
-        for i in range(first, last + 1):
+        row, column, rr, rc, cc, height = solids[n]
+        top, bottom = _span(row, math.sqrt(cc / (rr * cc - rc * rc)), pixel_nm, rows)
+        for i in range(top, bottom):
             y = i * pixel_nm - row
             # The columns where the outline's quadratic form stays below 1.
             root = rc * rc * y * y - cc * (rr * y * y - 1.0)
             if root <= 0.0:
                 continue
-            half, middle = math.sqrt(root) / cc, column - rc * y / cc
-            left = max(0, math.ceil((middle - half) / pixel_nm))
-            right = min(columns - 1, math.floor((middle + half) / pixel_nm))
+            left, right = _span(column - rc * y / cc, math.sqrt(root) / cc, pixel_nm, columns)
             base, cross = 1.0 - rr * y * y, 2.0 * rc * y
-            for j in range(left, right + 1):
+            for j in range(left, right):
                 x = j * pixel_nm - column
                 image[i, j] += height * math.sqrt(max(0.0, base - x * (cross + cc * x)))
 
@@ -75,23 +76,16 @@ def add_shells(image, pixel_nm, solids, warp):
     are size, place and ellipse. Bilayers are stretched by δ only, so they keep their thickness.
     """
     rows, columns = image.shape
-    row, column = solids[0, 0], solids[0, 1]
-    rr, rc, cc = solids[0, 2], solids[0, 3], solids[0, 4]
-    slack = 1.0
-    for weight in warp:
-        slack += abs(weight)
-    tall, wide = slack * math.sqrt(cc / (rr * cc - rc * rc)), slack * math.sqrt(rr / (rr * cc - rc * rc))
-    left = max(0, math.ceil((column - wide) / pixel_nm))
-    right = min(columns - 1, math.floor((column + wide) / pixel_nm))
-    if right < left:
+    row, column, rr, rc, cc, _ = solids[0]
+    slack = 1.0 + np.abs(warp).sum()
+    top, bottom = _span(row, slack * math.sqrt(cc / (rr * cc - rc * rc)), pixel_nm, rows)
+    left, right = _span(column, slack * math.sqrt(rr / (rr * cc - rc * rc)), pixel_nm, columns)
+    if right <= left:
         return
-    xs, ys = np.empty(right - left + 1, np.float32), np.empty(right - left + 1, np.float32)
-    total = np.empty(right - left + 1, np.float32)
+    xs, ys, total = np.empty((3, right - left), np.float32)
     w = warp.astype(np.float32)
     one = np.float32(1.0)
-    for i in range(
-        max(0, math.ceil((row - tall) / pixel_nm)), min(rows - 1, math.floor((row + tall) / pixel_nm)) + 1
-    ):
+    for i in range(top, bottom):
         y = np.float32(i * pixel_nm - row)
         for j in range(len(xs)):
             x = np.float32((left + j) * pixel_nm - column)
@@ -154,13 +148,11 @@ def add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest,
     radial = table.shape[0]
     highest = lowest + spacing * (profile.shape[0] - 1)
     tall, wide, deep = extent
-    first = max(0, math.ceil((place[0] - tall) / pixel_nm))
-    last = min(rows - 1, math.floor((place[0] + tall) / pixel_nm))
-    left = max(0, math.ceil((place[1] - wide) / pixel_nm))
-    right = min(columns - 1, math.floor((place[1] + wide) / pixel_nm))
-    for i in range(first, last + 1):
+    top, bottom = _span(place[0], tall, pixel_nm, rows)
+    left, right = _span(place[1], wide, pixel_nm, columns)
+    for i in range(top, bottom):
         y = i * pixel_nm - place[0]
-        for j in range(left, right + 1):
+        for j in range(left, right):
             x = j * pixel_nm - place[1]
             off = y * y + x * x
             base = y * axis[0] + x * axis[1]
@@ -202,17 +194,11 @@ def add_rod(image, pixel_nm, place, frame, length_nm, section, spacing, taper):
     nz = frame[2, 2]
     flat = max(1e-9, 1.0 - nz * nz)
     # The bounding rectangle of a cylinder, axis by axis.
-    tall = 0.5 * length_nm * abs(frame[0, 2]) + radius
-    wide = 0.5 * length_nm * abs(frame[1, 2]) + radius
-    for i in range(
-        max(0, math.ceil((place[0] - tall) / pixel_nm)),
-        min(rows - 1, math.floor((place[0] + tall) / pixel_nm)) + 1,
-    ):
+    top, bottom = _span(place[0], 0.5 * length_nm * abs(frame[0, 2]) + radius, pixel_nm, rows)
+    left, right = _span(place[1], 0.5 * length_nm * abs(frame[1, 2]) + radius, pixel_nm, columns)
+    for i in range(top, bottom):
         y = i * pixel_nm - place[0]
-        for j in range(
-            max(0, math.ceil((place[1] - wide) / pixel_nm)),
-            min(columns - 1, math.floor((place[1] + wide) / pixel_nm)) + 1,
-        ):
+        for j in range(left, right):
             x = j * pixel_nm - place[1]
             u0, v0 = y * frame[0, 0] + x * frame[1, 0], y * frame[0, 1] + x * frame[1, 1]
             w0 = y * frame[0, 2] + x * frame[1, 2]
