@@ -21,8 +21,7 @@ from temlib.simulate.microscope import interaction_constant, mean_free_path_nm, 
 TASKS = {"lamellarity": ("unilamellar", "multilamellar"), "encapsulation": ("empty", "full")}
 UNCERTAIN = "uncertain"
 
-# Evidence is log(1 + d′ / scale). Payload is one spot; a second membrane is a whole contour that the eye has to
-# follow.
+# Evidence is log(1 + d′ / scale). Payload is one spot; a second membrane is a whole contour to follow.
 EVIDENCE_SCALE = {"lamellarity": 12.0, "encapsulation": 5.5}
 # Standard deviations of the noise that all annotators share, of each one's own, and of each one's lean towards a class.
 SHARED, PRIVATE, HABIT = 0.5, 0.4, 0.12
@@ -75,10 +74,9 @@ def _shell_profile(radius, depths, offsets, steps, x):
 
 
 def detectability(vesicle, seen):
-    """Return d′ of a vesicle's lamellarity and of its payload, and its signal-to-noise ratio.
+    """Return d′ of a vesicle's lamellarity and of its payload, and its SNR: rms of its noise-free image over noise.
 
-    The vesicle is treated as a ball and its rim as straight; an empty one is asked about a typical payload. The last
-    number is the rms of its noise-free image over the rms noise of a pixel.
+    The vesicle is treated as a ball and its rim as straight; an empty one is asked about a typical payload.
     """
     x = (np.arange(_LINE) - _LINE // 2) * seen.pixel_nm
     radius = vesicle.diameter_nm / 2
@@ -107,9 +105,9 @@ def evidence(vesicle, seen, overlap, threshold):
     two_contours = vesicle.inner or vesicle.form.name == "stomatocyte"
     doubt = 0.45 if two_contours and len(vesicle.depths) == 1 else 1.0
     margin = abs(vesicle.payload.fill - threshold)
-    near = margin / (margin + NEAR)
-    lamellarity = math.log1p(lamellae / EVIDENCE_SCALE["lamellarity"]) * clear * doubt
-    return lamellarity, math.log1p(payload / EVIDENCE_SCALE["encapsulation"]) * clear * near, snr
+    lamellae = math.log1p(lamellae / EVIDENCE_SCALE["lamellarity"]) * clear * doubt
+    payload = math.log1p(payload / EVIDENCE_SCALE["encapsulation"]) * clear * (margin / (margin + NEAR))
+    return lamellae, payload, snr
 
 
 def habits(annotators, task, rng):
@@ -119,14 +117,10 @@ def habits(annotators, task, rng):
 
 
 def judge(second, strength, habit, rng):
-    """Draw the labels of a panel in one task.
-
-    `second` tells whether the truth is the task's second class, `strength` is the evidence for the truth, and `habit`
-    comes from `habits`.
-    """  # (n,), (n,), (annotators, 2) -> (n, annotators)
-    n, annotators = len(second), len(habit)
-    felt = np.where(second, 1.0, -1.0) * strength + SHARED * rng.standard_normal(n)
-    felt = felt[:, None] + PRIVATE * rng.standard_normal((n, annotators)) + habit[:, 0]
+    """Draw a panel's labels in a task, given whether the truth is the `second` class, the evidence, and `habits`."""
+    # (n,), (n,), (annotators, 2) -> (n, annotators)
+    felt = np.where(second, 1.0, -1.0) * strength + SHARED * rng.standard_normal(len(second))
+    felt = felt[:, None] + PRIVATE * rng.standard_normal((len(second), len(habit))) + habit[:, 0]
     return np.where(np.abs(felt) < habit[:, 1], 2, (felt > 0).astype(int))
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from temlib.simulate import projection, shapes, vesicles
 
-# Most vesicles find a free place within this many throws; in a crowded field the rest overlap.
-_THROWS = 40
+# Most vesicles find a free place within this many throws; in a crowded field the rest overlap. A place is free where
+# the nearest other disc is so far away.
+_THROWS, _FREE_NM = 40, 2.0
 # Thickness and potential of the carbon film, relative to ice; its phase is limited, for the weak-phase image holds for
 # small phases only.
 CARBON_NM, CARBON_STEP_V_NM, CARBON_GRAIN_V_NM2 = 12.0, 20.0, 4.0
@@ -30,15 +31,6 @@ class Crowd:
         self.field_nm = field_nm
         self.places, self.radii = np.empty((0, 2)), np.empty(0)
 
-    def clearance(self, places, radius):
-        """Return the distance from a disc's edge to the nearest other, in nm; negative where they overlap."""
-        rows, columns = (
-            places[..., :1] - self.places[:, 0],
-            places[..., 1:] - self.places[:, 1],
-        )  # (..., taken)
-        away = np.hypot(rows, columns)
-        return (away - self.radii - radius).min(-1, initial=math.inf)
-
     def take(self, place, radius):
         """Mark a disc as taken."""
         self.places, self.radii = np.vstack([self.places, place]), np.append(self.radii, radius)
@@ -46,11 +38,11 @@ class Crowd:
     def place(self, radius, room, rng):
         """Return and take a place `room` nm or more inside the field: a free one, else the freest thrown."""
         places = rng.uniform(room, np.maximum(room + 1e-6, self.field_nm - room), (_THROWS, 2))
-        best = int(np.argmax(self.clearance(places, radius) > 2.0))
-        if not self.clearance(places[best], radius) > 2.0:
-            best = int(np.argmax(self.clearance(places, radius)))
-        self.take(places[best], radius)
-        return places[best]
+        away = np.hypot(*(places[:, None] - self.places).transpose(2, 0, 1))  # (throws, taken)
+        clearance = (away - self.radii - radius).min(1, initial=_FREE_NM)
+        place = places[clearance.argmax()]  # the first of the free ones
+        self.take(place, radius)
+        return place
 
 
 @dataclass(frozen=True)
@@ -83,11 +75,11 @@ def _crystal(place, rng):
     """Return a crystal of contaminating ice: a few hexagonal plates grown together."""
     size, plates = rng.uniform(10, 40), []
     n = math.ceil(size) + 2
-    u, v = np.meshgrid(*[np.arange(-n, n + 1.0)] * 2, indexing="ij")
+    u, v = np.mgrid[-n : n + 1.0, -n : n + 1.0]
+    angles = (0, math.pi / 3, 2 * math.pi / 3)
+    edge = np.max([np.abs(u * math.cos(a) + v * math.sin(a)) for a in angles], axis=0)
     for _ in range(rng.integers(1, 4)):
         wide = size * rng.uniform(0.5, 1.0)
-        angles = (0, math.pi / 3, 2 * math.pi / 3)
-        edge = np.max([np.abs(u * math.cos(a) + v * math.sin(a)) for a in angles], axis=0)
         section = (0.8 / (1 + np.exp((edge - 0.85 * wide) / 0.5))).astype(np.float32)
         offset = rng.uniform(-0.5, 0.5, 2) * size
         frame = shapes.frame(shapes.direction(rng))
@@ -99,13 +91,8 @@ def _neighbour(vesicle, crowd, settings, imaging, session, rng):
     """Return a vesicle that overlaps a particle or touches its box."""
     diameter = vesicle.diameter_nm * rng.uniform(0.6, 1.2)
     diameter = min(diameter, largest_in(imaging.ice_nm), settings.diameter_nm[2])
-    other = vesicles.draw_vesicle(
-        diameter,
-        imaging.ice_nm,
-        rng,
-        multilamellar=rng.uniform() < session.multilamellar,
-        filled=rng.uniform() < session.full,
-    )
+    multilamellar, filled = rng.uniform() < session.multilamellar, rng.uniform() < session.full
+    other = vesicles.draw_vesicle(diameter, imaging.ice_nm, rng, multilamellar=multilamellar, filled=filled)
     reach = vesicle.extent.max() + other.extent.max()
     angle, distance = rng.uniform(0, 2 * math.pi), reach * rng.uniform(0.55, 1.15)
     place = vesicle.place + distance * np.array([math.sin(angle), math.cos(angle)])
@@ -132,8 +119,8 @@ def draw_artefacts(settings, crowd, particles, imaging, session, rng):
         for vesicle in particles
         if rng.uniform() < 0.1 * much * session.crowding
     ]
-    for _ in range(rng.poisson(0.2 * much * len(particles) * session.crowding)):
-        others.append(_stray(crowd, settings, imaging, session, rng))
+    strays = rng.poisson(0.2 * much * len(particles) * session.crowding)
+    others += [_stray(crowd, settings, imaging, session, rng) for _ in range(strays)]
 
     def anywhere():
         return rng.uniform(0, crowd.field_nm)
@@ -155,9 +142,9 @@ def draw_artefacts(settings, crowd, particles, imaging, session, rng):
 
 def _on_carbon(shape, pixel_nm, carbon):
     """Return how much of each pixel lies on the film, in [0, 1]."""
-    rows = (np.arange(shape[0], dtype=np.float32) * pixel_nm - carbon.center[0])[:, None]
-    columns = (np.arange(shape[1], dtype=np.float32) * pixel_nm - carbon.center[1])[None]
-    outside = np.sqrt(rows**2 + columns**2) - np.float32(carbon.radius_nm)
+    sides = zip(shape, carbon.center)
+    rows, columns = (np.arange(side, dtype=np.float32) * pixel_nm - middle for side, middle in sides)
+    outside = np.sqrt(rows[:, None] ** 2 + columns**2) - np.float32(carbon.radius_nm)
     return np.clip(outside / 4.0 + 0.5, 0, 1).astype(np.float32)
 
 
@@ -194,13 +181,13 @@ def attenuate(image, pixel_nm, others, mean_free_path_nm):
 
 def overlaps(particles, others):
     """Return the largest share of each particle's disc that any one other thing covers, in [0, 1]."""  # (n,)
-    discs = [(*v.place, v.extent.mean()) for v in particles]
-    discs += [(*o.place, o.extent.mean()) for o in others if isinstance(o, vesicles.Vesicle)]
-    discs += [(*o.place, o.radius_nm) for o in others if isinstance(o, Debris)]
-    row, column, radius = np.array(discs).T
     n = len(particles)
+    bodies = [*particles, *(other for other in others if isinstance(other, vesicles.Vesicle))]
+    discs = [(*body.place, body.extent.mean()) for body in bodies]
+    discs += [(*other.place, other.radius_nm) for other in others if isinstance(other, Debris)]
+    row, column, radius = np.array(discs).T
     distance = np.hypot(row[:n, None] - row, column[:n, None] - column)
-    distance[np.arange(n), np.arange(n)] = np.inf
+    np.fill_diagonal(distance, math.inf)
     most = (_lens(radius[:n, None], radius, distance) / (math.pi * radius[:n, None] ** 2)).max(1)
     for carbon in (other for other in others if isinstance(other, Carbon)):
         away = np.hypot(row[:n] - carbon.center[0], column[:n] - carbon.center[1])
@@ -211,11 +198,9 @@ def overlaps(particles, others):
 def _lens(one, two, distance):
     """Return the area that discs of two radii share at a distance; arrays broadcast."""
     away = np.clip(distance, np.abs(one - two) + 1e-9, one + two)
-    a = (away**2 + one**2 - two**2) / (2 * away)
-    b = away - a
-    return (
-        one**2 * np.arccos(np.clip(a / one, -1, 1))
-        - a * np.sqrt(np.maximum(0, one**2 - a**2))
-        + two**2 * np.arccos(np.clip(b / two, -1, 1))
-        - b * np.sqrt(np.maximum(0, two**2 - b**2))
-    )
+    chord = (away**2 + one**2 - two**2) / (2 * away)  # its distance from the first disc's middle
+    area = 0.0
+    for radius, height in ((one, chord), (two, away - chord)):
+        area = area + radius**2 * np.arccos(np.clip(height / radius, -1, 1))
+        area = area - height * np.sqrt(np.maximum(0, radius**2 - height**2))
+    return area

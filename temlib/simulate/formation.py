@@ -33,7 +33,7 @@ class Stage:
 
     name: str
     sentence: str
-    image: np.ndarray
+    image: np.ndarray  # (rows, columns)
     unit: str
 
 
@@ -50,17 +50,12 @@ def stages(seed=1, *, preset="talos200"):
     Returns
     -------
     list of Stage
-        `name`, `sentence`, `image` (rows, columns) and the `unit` of its values, in the order of the beam's way; all
-        but the last two at the pixel of the simulation.
+        In the order of the beam's way; all but the last two images at the pixel of the simulation.
     """
-    rng, scope = np.random.default_rng(seed), microscope.preset(preset)
-    scope = replace(scope, shape=(_FIELD, _FIELD))
-    imaging = microscope.Imaging(
-        defocus_um=2.0, dose=20.0, ice_nm=100.0, wedge=(0.1, -0.2, 0.0), unevenness=0.01
-    )
-    middle = (_FIELD // 2) * scope.pixel_nm
-    diameter = 0.5 * _FIELD * scope.pixel_nm
-    vesicle = vesicles.draw_vesicle(diameter, imaging.ice_nm, rng, multilamellar=True, filled=True)
+    rng, scope = np.random.default_rng(seed), replace(microscope.preset(preset), shape=(_FIELD, _FIELD))
+    imaging = microscope.Imaging(2.0, dose=20.0, ice_nm=100.0, wedge=(0.1, -0.2, 0.0), unevenness=0.01)
+    middle = _FIELD / 2 * scope.pixel_nm
+    vesicle = vesicles.draw_vesicle(middle, imaging.ice_nm, rng, multilamellar=True, filled=True)
     vesicle = vesicle.moved_to((middle, middle))
     body = np.zeros(scope.shape, np.float32)
     vesicles.paint_vesicle(body, scope.pixel_nm, vesicle)
@@ -120,7 +115,7 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0):
     imaging = microscope.Imaging(defocus_um=defocus_um, dose=_DOSE)
     spectrum = radial_power(_plain_ice(scope, imaging, np.random.default_rng(seed)), _PIXEL_NM)
     theory = zeros_per_nm(scope, defocus_um, _ZEROS + 1)
-    k, power = spectrum["frequency_per_nm"].to_numpy(), spectrum["power"].to_numpy()
+    k, power = spectrum.to_numpy().T
     found = []
     for zero, following in pairwise(theory):
         half = 0.35 * (following - zero)
@@ -128,11 +123,9 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0):
         # Around a zero the power is its floor plus a parabola; higher orders take the envelope's slope.
         fit = np.polynomial.Polynomial.fit(k[near], power[near], 4)
         fine = np.linspace(zero - half, zero + half, 2001)
-        found.append(fine[np.argmin(fit(fine))])
-    table = pd.DataFrame(
-        {"zero": range(1, _ZEROS + 1), "theory_nm": 1 / theory[:_ZEROS], "measured_nm": found}
-    )
-    table["measured_nm"] = 1 / table["measured_nm"]
+        found.append(1 / fine[np.argmin(fit(fine))])
+    orders = range(1, _ZEROS + 1)
+    table = pd.DataFrame({"zero": orders, "theory_nm": 1 / theory[:_ZEROS], "measured_nm": found})
     table["relative_error"] = table["measured_nm"] / table["theory_nm"] - 1
     table.attrs["spectrum"] = spectrum
     return table
@@ -140,10 +133,9 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0):
 
 def _plain_ice(scope, imaging, rng):
     """Return a micrograph of ice without particles."""
+    roughness = vesicles.ice_roughness(imaging.ice_nm, scope.pixel_nm)
     phase = rng.standard_normal(scope.shape, dtype=np.float32)
-    phase *= np.float32(
-        vesicles.ice_roughness(imaging.ice_nm, scope.pixel_nm) * microscope.interaction_constant(scope.kv)
-    )
+    phase *= np.float32(roughness * microscope.interaction_constant(scope.kv))
     image = microscope.contrast(phase, scope, imaging)
     counts = microscope.shot_noise(microscope.expected_counts(image, scope, imaging), rng)
     return microscope.take(counts, scope, None)
