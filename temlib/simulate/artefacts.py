@@ -162,7 +162,8 @@ def paint_artefacts(image, pixel_nm, others, rng):
             meridian, axis, head = other.parts
             distance = np.arange(0.0, vesicles.HALF_RANGE_NM, 0.2)
             profile = vesicles.bilayer(distance, head, 0.3 * pixel_nm)
-            vesicles.add_body(image, pixel_nm, other.place, axis, meridian, profile, 0.0, 0.2, closed=False)
+            body = axis, meridian, profile, 0.0, 0.2
+            vesicles.add_body(image, pixel_nm, other.place, body, closed=False)
         elif other.kind == "crystal":
             for offset, *rod in other.parts:
                 projection.add_rod(image, pixel_nm, other.place + offset, *rod)

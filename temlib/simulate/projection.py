@@ -31,7 +31,7 @@ def _span(middle_nm, reach_nm, pixel_nm, count):
 def ellipsoids(center, axes, rotation, weights):
     """Return concentric solid ellipsoids as `add_ellipsoids` takes them; overlapping solids add up.
 
-    `axes` (n, 3) are half axes in nm along the columns of `rotation`, `weights` (n,) potentials in V. A row holds the
+    `axes` (n, 3) are half axes in nm along the columns of `rotation`, `weights` (n,) or one potential in V. A row holds the
     centre's row and column, the quadratic form Q of the outline (row-row, row-column, column-column, in 1/nm²), and the
     projected potential at the centre. Inside xᵀ M x < 1 a ray along the beam runs 2 sqrt((1 − Q(row, column)) / M_bb),
     where Q is the Schur complement of the beam's entry of M.

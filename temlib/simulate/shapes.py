@@ -16,8 +16,7 @@ _POINTS = 60
 # Forms and their shares where nothing else decides (assumed; the kinds are those that CryoVIA reports).
 FORMS = {"sphere": 0.76, "prolate": 0.08, "flattened": 0.05, "pear": 0.04, "tube": 0.04, "stomatocyte": 0.03}
 
-# A vesicle may be pressed to this share of its diameter by thin ice, not further (assumed: beyond it the
-# lumen is gone for good and vesicles are pushed out of the film instead).
+# Thin ice may press a vesicle to this share of its diameter; beyond it pushes vesicles out of the film (assumed).
 FLATTEST = 0.4
 # Water that stays above and below a vesicle in the film, in nm (assumed).
 FILM_NM = 2.0
@@ -49,14 +48,14 @@ def reach(meridian, axis):
 
 def frame(axis):
     """Return a right-handed rotation matrix whose last column is the unit vector `axis`."""
-    x, y, z = (float(component) for component in axis)
+    x, y, z = axis.tolist()
     # Duff et al., J. Comput. Graph. Tech. 6 (2017) 1: a basis without branches on the smallest component.
     sign = math.copysign(1.0, z)
     a = -1.0 / (sign + z)
     b = x * y * a
     first = (1.0 + sign * x * x * a, sign * b, -sign * x)
     second = (b, sign + y * y * a, -y)
-    return np.array([first, second, (x, y, z)]).T.copy()
+    return np.column_stack([first, second, axis])
 
 
 def direction(rng):
@@ -80,9 +79,8 @@ def area_ellipsoid(axes):
 
 def area_revolution(meridian):
     """Return the surface that a meridian sweeps around its axis, in nm²."""
-    steps = np.diff(meridian, axis=0)
     middle = 0.5 * (meridian[1:, 0] + meridian[:-1, 0])
-    return float(2 * math.pi * (middle * np.hypot(steps[:, 0], steps[:, 1])).sum())
+    return float(2 * math.pi * (middle * np.hypot(*np.diff(meridian, axis=0).T)).sum())
 
 
 def _arc(radius, height, start, stop, points):
@@ -129,8 +127,7 @@ def draw_form(name, diameter_nm, rng, *, aspect=None):
     """Draw a form of `FORMS`; `aspect` is the long half axis of a prolate over its short one, drawn when None."""
     radius = diameter_nm / 2
     if name == "pear":
-        small = rng.uniform(0.35, 0.6)
-        return _revolution(name, pear(small, rng.uniform(0.95, 1.35)), radius, rng)
+        return _revolution(name, pear(rng.uniform(0.35, 0.6), rng.uniform(0.95, 1.35)), radius, rng)
     if name == "tube":
         return _revolution(name, pear(1.0, rng.uniform(2.0, 4.5)), radius, rng)
     if name == "stomatocyte":
@@ -152,10 +149,9 @@ def fit_to_ice(form, diameter_nm, ice_nm):
     room = ice_nm / 2 - FILM_NM
     if form.extent[2] <= room:
         return form
-    in_plane = form.rotation[:, 2] * (1.0, 1.0, 0.0)
-    if form.name in ("prolate", "tube", "pear") and np.linalg.norm(in_plane) > 1e-6:
-        flat = frame(in_plane / np.linalg.norm(in_plane))
-        laid = replace(form, rotation=flat)
+    if form.name in ("prolate", "tube", "pear"):
+        in_plane = form.rotation[:, 2] * (1.0, 1.0, 0.0)
+        laid = replace(form, rotation=frame(in_plane / np.linalg.norm(in_plane)))
         if laid.extent[2] <= room:
             return laid
     return _pressed(diameter_nm / 2, room, form.rotation)

@@ -52,8 +52,7 @@ class Payload:
     # Share of what the lumen can hold of this kind, in [0, 1]: of a rod its length, of a ring its cross-section, of
     # parallel rods their number, of a dense or speckled interior its volume.
     fill: float = 0.0
-    # What `projection.add_ellipsoids` takes; (place, frame, length, section, spacing, taper) for `projection.add_rod`;
-    # (axis, meridian, profile, lowest, spacing) for `add_body`.
+    # What `projection.add_ellipsoids`, `projection.add_rod` (from `place` on) and `add_body` take.
     solids: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))
     rods: tuple = ()
     rings: tuple = ()
@@ -64,8 +63,9 @@ class Payload:
 NONE = Payload()
 
 
-def _section(radius, potential, texture, turn):
-    """Return the cross-section of a drug crystal: a soft-edged disc of fibres on a hexagonal lattice."""
+def _section(radius, rng):
+    """Draw the cross-section of a drug crystal: a soft-edged disc of fibres on a hexagonal lattice."""
+    potential, texture, turn = rng.uniform(1.1, 2.0), rng.uniform(0.4, 0.9), rng.uniform(0, math.pi / 3)
     n = math.ceil((radius + 1) / SECTION_NM)
     u, v = np.mgrid[-n : n + 1, -n : n + 1] * SECTION_NM
     k = 2 * math.pi / (FIBRE_NM * math.sqrt(3) / 2)
@@ -82,99 +82,93 @@ def _turned(axis, angle, rng):
     return math.cos(angle) * axis + math.sin(angle) * side
 
 
-def _rods(count, width, tilt, lumen, rotation, fill, center, rng):
-    """Return rods along the last axis of the lumen, side by side when there are several."""
-    rods = []
+# Each of these draws one kind of payload for a lumen whose half axes ascend, and returns fields of `Payload`.
+
+
+def _rods(lumen, rotation, fill, center, rng, *, count, width, tilt=0.0):
+    """Draw rods along the last axis of the lumen, side by side when there are several."""
+    rods, seen = [], 0.0
     for n in range(count):
-        off = np.zeros(3)
+        across = np.zeros(2)
         if count > 1:
             angle = 2 * math.pi * (n + rng.uniform(-0.2, 0.2)) / count
-            away = 0.5 * max(0.0, min(lumen[0], lumen[1]) - width / 2)
-            off[:2] = away * math.cos(angle), away * math.sin(angle)
-        reach = math.hypot(off[0], off[1]) + width / 2
-        length = 2 * lumen[2] * math.sqrt(max(0.1, 1 - (reach / min(lumen[0], lumen[1])) ** 2)) * fill
+            away = 0.5 * max(0.0, lumen[0] - width / 2)
+            across = away * np.array([math.cos(angle), math.sin(angle)])
+        reach = math.hypot(*across) + width / 2
+        length = max(2 * lumen[2] * math.sqrt(max(0.1, 1 - (reach / lumen[0]) ** 2)) * fill, 3.0)
         slide = rng.uniform(-1, 1) * 0.5 * (1 - fill) * lumen[2]
         axis = _turned(rotation[:, 2], tilt * rng.uniform(), rng) if tilt else rotation[:, 2]
-        place = rotation @ (off + [0, 0, slide])
-        potential, texture, turn = rng.uniform(1.1, 2.0), rng.uniform(0.4, 0.9), rng.uniform(0, math.pi / 3)
-        section, taper = _section(width / 2, potential, texture, turn), rng.uniform(0.4, 0.9)
-        rods.append((center + place[:2], shapes.frame(axis), max(length, 3.0), section, SECTION_NM, taper))
-    return tuple(rods)
-
-
-def _seen(rods):
-    """Return the summed projected length of rods, in nm; a rod seen end-on is a dot of its own width."""
-    return sum(max(length * math.hypot(frame[0, 2], frame[1, 2]), 4.0) for _, frame, length, *_ in rods)
+        place = center + (rotation @ [*across, slide])[:2]
+        rods.append(
+            (place, shapes.frame(axis), length, _section(width / 2, rng), SECTION_NM, rng.uniform(0.4, 0.9))
+        )
+        seen += max(length * math.hypot(axis[0], axis[1]), 4.0)  # end-on a rod is a dot of its own width
+    return {"rods": tuple(rods), "strand": (width / 2, 1.5, seen)}
 
 
 def _ring(lumen, fill, rng):
-    """Return a circular bundle: a torus with layers at the distance of the fibres."""
-    radius = rng.uniform(0.6, 0.8) * min(lumen)
+    """Draw a circular bundle: a torus with layers at the distance of the fibres."""
+    radius = rng.uniform(0.6, 0.8) * lumen[0]
     minor = min(7.0, 0.35 * radius) * math.sqrt(fill)
     angle = np.linspace(0, 2 * math.pi, 33)
     meridian = np.stack([radius + minor * np.sin(angle), minor * np.cos(angle)], axis=1)
     depth = np.arange(-minor - 0.5, 0.75, 0.25)
-    profile = (
-        rng.uniform(1.1, 2.0) * (1 + 0.6 * np.cos(2 * math.pi * depth / FIBRE_NM)) / (1 + np.exp(depth / 0.3))
-    )
-    return shapes.direction(rng), meridian, profile, float(depth[0]), 0.25
+    layers, edge = 1 + 0.6 * np.cos(2 * math.pi * depth / FIBRE_NM), 1 + np.exp(depth / 0.3)
+    profile = rng.uniform(1.1, 2.0) * layers / edge
+    ring = shapes.direction(rng), meridian, profile, float(depth[0]), 0.25
+    inside, outside = float(meridian[:, 0].min()), float(meridian[:, 0].max())
+    return {"rings": (ring,), "strand": ((outside - inside) / 2, 1.5, math.pi * (outside + inside) / 2)}
+
+
+def _core(lumen, rotation, fill, center, rng):
+    """Draw a dense interior of the lumen's form somewhere in it."""
+    core = fill ** (1 / 3)
+    place = center + (rotation @ (shapes.direction(rng) * lumen * (1 - core)))[:2]
+    potential, radius = rng.uniform(0.3, 0.8), core * lumen[0]
+    solids = projection.ellipsoids(place, core * lumen[None], rotation, potential)
+    return {"solids": solids, "strand": (radius, potential, 1.6 * radius)}
 
 
 def _grains(lumen, rotation, fill, center, rng):
-    """Return small dense grains scattered through the lumen's share `fill`."""
+    """Draw small dense grains scattered through the lumen's share `fill`."""
     count = min(500, max(4, int(fill * np.prod(lumen) * 4.19 / 420)))
     points = rng.standard_normal((count, 3))
     points *= (rng.uniform(0, 1, count) ** (1 / 3) / np.linalg.norm(points, axis=1))[:, None]
     places = center + ((points * lumen * 0.95) @ rotation.T)[:, :2]
     radii, potential = rng.uniform(1.5, 3.2, count), rng.uniform(0.8, 2.2)
-    solids = np.zeros((count, 6))
-    solids[:, :2], solids[:, 2], solids[:, 4] = places, radii**-2, radii**-2
-    solids[:, 5] = 2 * radii * potential
-    return solids
+    form = radii**-2
+    solids = np.column_stack([places, form, np.zeros(count), form, 2 * radii * potential])
+    # Grains on top of each other add as noise does, so they count as one strand of all their diameters.
+    radius = float(np.mean(form**-0.5))
+    return {"solids": solids, "strand": (radius, float(solids[0, 5]) / 2 / radius, 1.6 * radius * count)}
 
 
 def draw_payload(kind, fill, lumen, rotation, center, rng):
     """Draw a payload of one of `KINDS` for a lumen with the half axes `lumen` along the columns of `rotation`."""
     order = np.argsort(lumen)  # the crystal grows along the longest axis
     lumen, rotation = lumen[order], rotation[:, order]
-    narrow = lumen[0]
     if kind == "rod":
-        width = min(rng.uniform(15, 25), 1.3 * narrow)
-        rods = _rods(1, width, 0.0, lumen, rotation, fill, center, rng)
-        return Payload(kind, fill, rods=rods, strand=(width / 2, 1.5, _seen(rods)))
-    if kind == "bundle" and rng.uniform() < 0.5 and narrow > 20:
-        ring = _ring(lumen, fill, rng)
-        wide = float(ring[1][:, 0].max() + ring[1][:, 0].min())
-        strand = (float(np.ptp(ring[1][:, 0])) / 2, 1.5, math.pi * wide / 2)
-        return Payload(kind, fill, rings=(ring,), strand=strand)
-    if kind == "bundle":
-        count = max(1, round(4 * fill))
-        width = min(rng.uniform(7, 11), 0.6 * narrow)
-        rods = _rods(count, width, 0.25, 0.9 * lumen, rotation, min(1.0, 4 * fill), center, rng)
-        return Payload(kind, fill, rods=rods, strand=(width / 2, 1.5, _seen(rods)))
-    if kind == "dense":
-        core = fill ** (1 / 3)
-        place = center + (rotation @ (shapes.direction(rng) * lumen * (1 - core)))[:2]
-        potential, axes = rng.uniform(0.3, 0.8), core * lumen
-        solids = projection.ellipsoids(place, axes[None], rotation, np.array([potential]))
-        return Payload(kind, fill, solids, strand=(float(axes.min()), potential, 1.6 * float(axes.min())))
-    solids = _grains(lumen, rotation, fill, center, rng)
-    # Grains on top of each other add as noise does, so they count as one strand of all their diameters.
-    radius = float(np.mean(solids[:, 2] ** -0.5))
-    return Payload(
-        kind, fill, solids, strand=(radius, float(solids[0, 5]) / 2 / radius, 1.6 * radius * len(solids))
-    )
+        width = min(rng.uniform(15, 25), 1.3 * lumen[0])
+        parts = _rods(lumen, rotation, fill, center, rng, count=1, width=width)
+    elif kind == "bundle" and rng.uniform() < 0.5 and lumen[0] > 20:
+        parts = _ring(lumen, fill, rng)
+    elif kind == "bundle":
+        count, width = max(1, round(4 * fill)), min(rng.uniform(7, 11), 0.6 * lumen[0])
+        whole = min(1.0, 4 * fill)
+        parts = _rods(0.9 * lumen, rotation, whole, center, rng, count=count, width=width, tilt=0.25)
+    else:
+        parts = (_core if kind == "dense" else _grains)(lumen, rotation, fill, center, rng)
+    return Payload(kind, fill, **parts)
 
 
 def paint_payload(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
     """Add the projected potential of a vesicle's payload to `image`; parameters as in `paint_membrane`."""
     payload, place = vesicle.payload, vesicle.place - origin
-    if len(payload.solids):
-        projection.add_ellipsoids(image, pixel_nm, payload.solids + np.append(place, np.zeros(4)))
+    projection.add_ellipsoids(image, pixel_nm, payload.solids + np.append(place, np.zeros(4)))
     for offset, *rod in payload.rods:
         projection.add_rod(image, pixel_nm, place + offset, *rod)
     for ring in payload.rings:
-        add_body(image, pixel_nm, place, *ring, margin=1.0)
+        add_body(image, pixel_nm, place, ring, margin=1.0)
 
 
 @dataclass(frozen=True)
@@ -215,12 +209,8 @@ def bilayer(distance, head_nm, blur_nm=0.0):
         return height * sigma / wide * np.exp(-0.5 * ((distance - center) / wide) ** 2)
 
     chains = 1.0 / (1.0 + np.exp((np.abs(distance) - head_nm / 2 + 0.6) / max(0.15, blur_nm)))
-    return (
-        peak(head_nm / 2, HEAD_SIGMA, HEAD_V)
-        + peak(-head_nm / 2, HEAD_SIGMA, HEAD_V)
-        + CHAIN_V * chains
-        + peak(0.0, TROUGH_SIGMA, TROUGH_V)
-    )
+    heads = peak(head_nm / 2, HEAD_SIGMA, HEAD_V) + peak(-head_nm / 2, HEAD_SIGMA, HEAD_V)
+    return heads + CHAIN_V * chains + peak(0.0, TROUGH_SIGMA, TROUGH_V)
 
 
 def shells(head_nm, peg_nm, pixel_nm):
@@ -250,10 +240,8 @@ def _lamellae(multilamellar, form, rng):
     """Return depths and shifts of the lamellae that leave room for a lumen."""
     if not multilamellar:
         return np.zeros(1), np.zeros((1, 2))
-    tight = rng.uniform() < 0.6
-    repeat = rng.uniform(6, 8) if tight else rng.uniform(8, 20)
-    room = min(form.axes) - LUMEN_NM
-    repeat = min(repeat, max(6.0, room))
+    tight, room = rng.uniform() < 0.6, min(form.axes) - LUMEN_NM
+    repeat = min(rng.uniform(6, 8) if tight else rng.uniform(8, 20), max(6.0, room))
     count = min(shapes.pick(LAMELLAE, rng), 1 + max(1, int(room / repeat)))
     jitter = 0.2 if tight else 0.15 * repeat
     gaps = np.maximum(5.8, repeat + jitter * rng.standard_normal(count - 1))
@@ -297,11 +285,7 @@ def draw_vesicle(diameter_nm, ice_nm, rng, *, multilamellar=False, filled=False,
 
 
 def _inner(lumen, center, head, rng):
-    """Return a small empty vesicle to one side of a lumen.
-
-    It is half as wide at most and lies nearer to the wall than to the middle, seen along the beam too: a
-    vesicle in the middle of another could not be told from a second lamella, and would be one by definition.
-    """
+    """Return a small empty vesicle near the wall of a lumen: in the middle it could be taken for a second lamella."""
     radius = max(10.0, rng.uniform(0.25, 0.5) * min(lumen))
     angle = rng.uniform(0, 2 * math.pi)
     away = (min(lumen) - radius - 4) * rng.uniform(0.6, 1) * np.array([math.sin(angle), math.cos(angle)])
@@ -319,14 +303,12 @@ def _membrane_solids(vesicle, pixel_nm):
     return np.concatenate(parts)
 
 
-def add_body(
-    image, pixel_nm, place, axis, meridian, profile, lowest, spacing, *, closed=True, margin=HALF_RANGE_NM
-):
-    """Add a body of revolution to `image`; its `profile` ends `margin` nm outside the surface, see `projection`."""
+def add_body(image, pixel_nm, place, body, *, closed=True, margin=HALF_RANGE_NM):
+    """Add (axis, meridian, profile, lowest, spacing) to `image`; the profile ends `margin` nm outside the surface."""
+    axis, meridian, *profile = body
     extent = tuple(shapes.reach(meridian, axis) + margin)
     table = projection.distances(meridian, closed, float(np.hypot(*meridian.T).max()) + margin)
-    axis = np.ascontiguousarray(axis)
-    projection.add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest, spacing)
+    projection.add_revolution(image, pixel_nm, place, np.ascontiguousarray(axis), extent, table, *profile)
 
 
 def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
@@ -344,7 +326,7 @@ def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
         distance = np.arange(lowest, HALF_RANGE_NM, spacing)
         profile = sum(bilayer(distance + depth, vesicle.head_nm, 0.3 * pixel_nm) for depth in vesicle.depths)
         axis, meridian = vesicle.form.rotation[:, 2], vesicle.form.meridian
-        add_body(image, pixel_nm, place, axis, meridian, profile, lowest, spacing)
+        add_body(image, pixel_nm, place, (axis, meridian, profile, lowest, spacing))
     for inner in vesicle.inner:
         paint_membrane(image, pixel_nm, inner, np.asarray(origin) - vesicle.place)
 
