@@ -25,15 +25,10 @@ PREVALENCE = {"unilamellar": 0.9, "multilamellar": 0.1, "empty": 0.3, "full": 0.
 # How far, in logits, the shares of sessions and of micrographs scatter. Without that, a micrograph would tell nothing
 # about its particles and no split could leak. The widths are assumed.
 LEAN_SESSION, LEAN_MICROGRAPH = 0.7, 0.8
-# Limits: how many numbers (ascending, but for a shape), the least and the largest, unit and reason. Whole numbers are
-# needed where the limits are whole. What has no entry is a number of things, from 1 on.
+# Limits: how many numbers (ascending, but for a shape), the least and the largest, unit and reason. Where the limits
+# are whole, whole numbers are needed. What has no entry is a number of things, from 1 on.
 LIMITS = {
-    "pixel_nm": (
-        1,
-        0.01,
-        1.0,
-        "nm; coarser pixels lose a bilayer's leaflets, for coarser crops use `binning`",
-    ),
+    "pixel_nm": (1, 0.01, 1.0, "nm; coarser pixels lose leaflets, for coarser crops use `binning`"),
     "shape": (2, 64, 65536, "pixels"),
     "binning": (1, 1, 64, "pixels a side"),
     "defocus_um": (2, -20.0, 20.0, "µm, under focus positive"),
@@ -200,7 +195,7 @@ def draw_scene(settings, session, count, rng):
     scope = settings.microscope
     imaging = draw_imaging(scope, session.imaging, rng)
     field_nm = np.array(scope.shape) * scope.pixel_nm
-    pixel = scope.pixel_nm * scope.binning
+    pixel, shape = scope.binned_nm, np.array(scope.shape) // scope.binning
     taken, particles, boxes = artefacts.Crowd(field_nm), [], []
     for _ in range(count):
         vesicle = vesicles.draw_vesicle(
@@ -212,12 +207,12 @@ def draw_scene(settings, session, count, rng):
             threshold=settings.fill_threshold,
         )
         reach = vesicle.extent.max()
-        box = min(2 * math.ceil(reach * rng.uniform(*BOX) / pixel), min(scope.shape) // scope.binning)
+        box = min(2 * math.ceil(reach * rng.uniform(*BOX) / pixel), min(shape))
         room = (box / 2 + 1) * pixel * (1 + 2 * OFF_CENTER)
         vesicle = vesicle.moved_to(taken.place(reach, room, rng))
         off = rng.uniform(-OFF_CENTER, OFF_CENTER, 2) * box
-        low, high = box // 2, np.array(scope.shape) // scope.binning - (box - box // 2)
-        center = np.clip(np.round(vesicle.place / pixel - 0.5 + 0.5 / scope.binning + off), low, high)
+        center = np.round(vesicle.place / pixel - 0.5 + 0.5 / scope.binning + off)
+        center = np.clip(center, box // 2, shape - (box - box // 2))
         particles.append(vesicle)
         boxes.append((*center.astype(int), box))
     others = artefacts.draw_artefacts(settings, taken, particles, imaging, session, rng)
@@ -226,43 +221,38 @@ def draw_scene(settings, session, count, rng):
 
 def truths(scene, settings):
     """Return a table of what is known of a scene's particles, and the evidence for it by task."""  # (n,), (n, 2)
-    scope, imaging = settings.microscope, scene.imaging
+    scope, imaging, threshold = settings.microscope, scene.imaging, settings.fill_threshold
     seen = annotators.sight(scope, imaging)
     rows, strengths = [], []
     overlaps = artefacts.overlaps(scene.vesicles, scene.others)
-    for vesicle, (row, column, box), overlap in zip(scene.vesicles, scene.boxes, overlaps):
-        *strength, snr = annotators.evidence(vesicle, seen, overlap, settings.fill_threshold)
-        fill, lamellae = vesicle.payload.fill, len(vesicle.depths)
+    for vesicle, overlap in zip(scene.vesicles, overlaps):
+        *strength, snr = annotators.evidence(vesicle, seen, overlap, threshold)
         strengths.append(strength)
-        rows.append(
-            {
-                "row": row,
-                "column": column,
-                "box_px": box,
-                "pixel_size_nm": scope.pixel_nm * scope.binning,
-                "truth_lamellae": lamellae,
-                "truth_lamellarity": annotators.TASKS["lamellarity"][lamellae > 1],
-                "truth_encapsulation": annotators.TASKS["encapsulation"][fill > settings.fill_threshold],
-                "truth_fill": fill,
-                "truth_payload": vesicle.payload.kind,
-                "truth_diameter_nm": vesicle.diameter_nm,
-                "truth_gap_nm": vesicle.gap_nm,
-                "truth_form": vesicle.form.name,
-                "truth_multivesicular": bool(vesicle.inner),
-                "truth_overlap": overlap,
-                "truth_snr": snr,
-            }
-        )
-    table = pd.DataFrame(rows).assign(
-        truth_kv=scope.kv,
-        truth_defocus_um=imaging.defocus_um,
-        truth_astigmatism_nm=imaging.astigmatism_nm,
-        truth_astigmatism_deg=imaging.astigmatism_deg,
-        truth_dose_e_per_A2=imaging.dose,
-        truth_ice_nm=imaging.ice_nm,
-        truth_drift_nm=imaging.drift_nm,
-    )
-    return table, np.array(strengths)
+        fill, lamellae = vesicle.payload.fill, len(vesicle.depths)
+        truth = {
+            "lamellae": lamellae,
+            "lamellarity": annotators.TASKS["lamellarity"][lamellae > 1],
+            "encapsulation": annotators.TASKS["encapsulation"][fill > threshold],
+            "fill": fill,
+            "payload": vesicle.payload.kind,
+            "diameter_nm": vesicle.diameter_nm,
+            "gap_nm": vesicle.gap_nm,
+            "form": vesicle.form.name,
+            "multivesicular": bool(vesicle.inner),
+            "overlap": overlap,
+            "snr": snr,
+            "kv": scope.kv,
+            "defocus_um": imaging.defocus_um,
+            "astigmatism_nm": imaging.astigmatism_nm,
+            "astigmatism_deg": imaging.astigmatism_deg,
+            "dose_e_per_A2": imaging.dose,
+            "ice_nm": imaging.ice_nm,
+            "drift_nm": imaging.drift_nm,
+        }
+        rows.append(truth)
+    places = pd.DataFrame(scene.boxes, columns=["row", "column", "box_px"])
+    places["pixel_size_nm"] = scope.binned_nm
+    return places.join(pd.DataFrame(rows).add_prefix("truth_")), np.array(strengths)
 
 
 def render(scene, settings, gains, rng):

@@ -59,6 +59,11 @@ class Preset:
     bits: int = 0  # depth of the finished image: 0 keeps 32-bit float, 8 quantises the micrograph
     jpeg: int = 0  # quality of JPEG compression, 0 for none
 
+    @property
+    def binned_nm(self):
+        """The pixel of the finished micrograph."""
+        return self.pixel_nm * self.binning
+
 
 # Ranges of use are those of the field (dose 10 to 60 e⁻/Å², defocus 0.5 to 5 µm, ice 30 to 150 nm); the CCD's
 # numbers are assumed.
@@ -96,11 +101,9 @@ def interaction_constant(kv):
 
 def mean_free_path_nm(kv):
     """Return the mean free path in vitreous ice, in nm: 395 at 300 kV, else scaled with β² (assumed)."""
-
-    def beta2(kilovolts):
-        return 1 - (1 + kilovolts * 1e3 * constants.e / (constants.m_e * constants.c**2)) ** -2
-
-    return MEAN_FREE_PATH_300 * beta2(kv) / beta2(300.0)
+    rest = constants.m_e * constants.c**2
+    beta2, beta2_300 = (1 - (1 + voltage * 1e3 * constants.e / rest) ** -2 for voltage in (kv, 300.0))
+    return MEAN_FREE_PATH_300 * beta2 / beta2_300
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,9 @@ def _sine(angle):
     x = max(x, np.float32(-0.5) - x) * np.float32(2.0 * math.pi)
     y = x * x
     series = np.float32(-2.5052108e-8)
-    series = series * y + np.float32(2.7557319e-6)
-    series = series * y - np.float32(1.9841270e-4)
-    series = series * y + np.float32(8.3333333e-3)
-    series = series * y - np.float32(1.6666667e-1)
-    return (series * y + np.float32(1.0)) * x
+    for weight in (2.7557319e-6, -1.9841270e-4, 8.3333333e-3, -1.6666667e-1, 1.0):
+        series = series * y + np.float32(weight)
+    return series * x
 
 
 @njit(cache=True, nogil=True, fastmath=True)

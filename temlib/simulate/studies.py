@@ -1,8 +1,7 @@
 """Studies: sessions, micrographs and particles with known truth, drawn, yielded and written.
 
-A study settles everything by its seed. Scenes are drawn micrograph by micrograph from streams of their own, so that any
-micrograph can be made alone, in any order and by any number of threads, with the same bytes; memory does not grow with
-the number of particles except for their table.
+A study settles everything by its seed. Every micrograph is drawn from streams of its own, so that it can be made alone,
+in any order and by any number of threads, with the same bytes; of what grows with the particles, memory holds the table.
 """
 
 import math
@@ -22,8 +21,6 @@ from temlib.simulate import annotators, micrograph, microscope
 
 # Particles of a micrograph where nothing else is asked for.
 PER_MICROGRAPH = 25
-# Scenes that a study keeps in memory.
-KEPT_SCENES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +32,7 @@ class Study:
     settings: micrograph.Settings
     counts: tuple = field(repr=False)
     sessions: tuple = field(repr=False)
-    threads: int = 2
-    _scenes: dict = field(default_factory=dict, repr=False)
+    threads: int
 
     @property
     def names(self):
@@ -45,15 +41,7 @@ class Study:
 
     def scene(self, index):
         """Return what lies in micrograph `index` and how it is imaged: a `micrograph.Scene`."""
-        # The table and the picture of a micrograph ask for its scene, one after the other; a few wait in between.
-        drawn = self._scenes.pop(index, None)
-        if drawn is None:
-            rng, shares = self._rng(0, self.sessions[index]), self._shares[:, index]
-            session = micrograph.draw_session(self.settings, rng, *shares)
-            drawn = micrograph.draw_scene(self.settings, session, self.counts[index], self._rng(1, index))
-            if len(self._scenes) < KEPT_SCENES:
-                self._scenes[index] = drawn
-        return drawn
+        return _scene(self, index)
 
     def _rng(self, *key):
         """Return a stream of its own for each thing that is drawn."""
@@ -84,7 +72,7 @@ class Study:
         table.insert(0, "particle", [f"p{i + 1:06d}" for i in range(len(table))])
         people = {"particle": table["particle"]}
         for t, (task, names) in enumerate(annotators.TASKS.items()):
-            given = np.concatenate([pair[t] for pair in votes])
+            given = np.concatenate([pair[t] for pair in votes])  # (n, annotators)
             words = np.array([*names, annotators.UNCERTAIN], dtype=object)
             table.insert(7 + t, task, words[annotators.consensus(given)])
             people |= {f"{task}@a{a + 1}": words[given[:, a]] for a in range(size)}
@@ -102,7 +90,7 @@ class Study:
 
     def micrograph(self, index):
         """Return the finished micrograph `index`."""  # (rows, columns) float32
-        gains = _gains(self, self.sessions[index])
+        gains = _gains(self, self.sessions[index]) if self.settings.noise else None
         return micrograph.render(self.scene(index), self.settings, gains, self._rng(2, index))
 
     def micrographs(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -122,29 +110,29 @@ class Study:
             yield name, [crop(image, *row) for row in rows.to_numpy()]
 
 
+@lru_cache(maxsize=64)
+def _scene(study, index):
+    """Draw a scene, which takes a tenth of its picture's time; the picture asks for it after the table did."""
+    session = micrograph.draw_session(
+        study.settings, study._rng(0, study.sessions[index]), *study._shares[:, index]
+    )
+    return micrograph.draw_scene(study.settings, session, study.counts[index], study._rng(1, index))
+
+
 @lru_cache(maxsize=4)
 def _gains(study, session):
-    """Return the gain errors of a session's camera."""
-    if not study.settings.noise:
-        return None
-    scope = study.settings.microscope
-    return microscope.gain_map(scope, study._rng(5, session))
+    """Draw the gain errors of a session's camera."""
+    return microscope.gain_map(study.settings.microscope, study._rng(5, session))
 
 
 def crop(image, row, column, box):
-    """Cut a particle out of its micrograph.
+    """Return a copy of a particle's window, (box, box), from its micrograph.
 
     Parameters
     ----------
     image : (rows, columns) ndarray
-        The micrograph.
     row, column, box : int
         The window's pixel (`box // 2`, `box // 2`) is the micrograph's (`row`, `column`), and it lies inside.
-
-    Returns
-    -------
-    (box, box) ndarray
-        A copy.
     """
     top, left = row - box // 2, column - box // 2
     return image[top : top + box, left : left + box].copy()
@@ -155,24 +143,18 @@ def study(count, *, seed=1, preset="talos200", micrographs=None, sessions=None, 
 
     Parameters
     ----------
-    count : int
-        Particles, ≥ 1.
+    count, threads : int
+        Particles, ≥ 1, and threads that make micrographs.
     seed : int or numpy.random.Generator
         Settles everything; the same seed gives the same bytes, whatever `threads` is.
     preset : str
         Microscope, camera and habits: one of `PRESETS`.
     micrographs, sessions : int, optional
         How many; left out, one micrograph for 25 particles, and one session for four micrographs, at most 6.
-    threads : int
-        Threads that make micrographs.
     **options
         Fields of `micrograph.Settings`, or of the preset (`microscope.Preset`), that shall differ, such as
         `artefacts=0.0` or `dose=(4.0, 4.0)`. `prevalence` holds the shares of `unilamellar` and `multilamellar`, or of
         `empty` and `full`, or of all four; each pair sums to 1.
-
-    Returns
-    -------
-    Study
 
     Raises
     ------
@@ -214,12 +196,11 @@ def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **opti
     Parameters
     ----------
     folder : str or Path
-        New or empty folder.
+        New or empty, else InputError.
     count, seed, preset, **options
         As in `study`; the number of micrographs follows from `count`.
     micrographs : bool
-        Also write whole micrographs (MRC with the voxel size in Å) and `particles.star`, the particles' places for
-        RELION.
+        Also write whole micrographs (MRC with the voxel size in Å) and `particles.star`, their places for RELION.
 
     Returns
     -------
@@ -227,25 +208,19 @@ def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **opti
         The folder, with `crops/<micrograph>/<particle>.png` (grey levels of the camera, 8 or 16 bit), `manifest.csv` (a
         column `image`, then the study's table), `panel.csv`, and `simulation.json`. The manifest is written last, so
         that a folder that was interrupted is not taken for whole.
-
-    Raises
-    ------
-    InputError
-        If the folder holds something, or as in `study`.
     """
     folder, made = Path(folder), study(count, seed=seed, preset=preset, **options)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: the folder is not empty; name a new one.")
-    table, images = made.table, []
+    table, scope = made.table, made.settings.microscope
+    images = "crops/" + table["micrograph"] + "/" + table["particle"] + ".png"
     for (name, image), (_, rows) in zip(made.micrographs(), table.groupby("micrograph", sort=False)):
         for row in rows.itertuples():
-            images.append(f"crops/{name}/{row.particle}.png")
-            cut = crop(image, row.row, row.column, row.box_px)
-            _write_png(folder / images[-1], cut, made.settings.microscope.bits)
+            _write_png(folder / images[row.Index], crop(image, row.row, row.column, row.box_px), scope.bits)
         if micrographs:
-            _write_mrc(folder / "micrographs" / f"{name}.mrc", image, table["pixel_size_nm"].iloc[0])
+            _write_mrc(folder / "micrographs" / f"{name}.mrc", image, scope.binned_nm)
     if micrographs:
-        _write_star(folder / "particles.star", table, made.settings.microscope)
+        _write_star(folder / "particles.star", table, scope)
     write_csv(folder / "panel.csv", made.panel)
     facts = {"simulated": True, "count": count, "seed": made.seed, "preset": preset}
     write_json(folder / "simulation.json", facts | asdict(made.settings))
@@ -262,29 +237,28 @@ def _write_png(path, image, bits):
         Image.fromarray(np.clip(np.rint(image), 0, most).astype(kind)).save(temporary, compress_level=1)
 
 
-def _write_mrc(path, image, pixel_size_nm):
+def _write_mrc(path, image, pixel_nm):
     """Write a micrograph as MRC (mode 2) with its voxel size."""
     import mrcfile
 
     with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as file:
         file.set_data(image)
-        file.voxel_size = 10 * pixel_size_nm
+        file.voxel_size = 10 * pixel_nm
 
 
 def _write_star(path, table, scope):
     """Write the places as RELION 3.1 reads them: 0-based pixels, defocus in Å, an optics group a session."""
     import starfile
 
-    groups = {session: i + 1 for i, session in enumerate(table["session"].unique())}
-    angstrom = 10 * table["pixel_size_nm"].iloc[0]
+    sessions = table["session"].unique()
     scopes = pd.DataFrame(
         {
-            "rlnOpticsGroupName": list(groups),
-            "rlnOpticsGroup": list(groups.values()),
+            "rlnOpticsGroupName": sessions,
+            "rlnOpticsGroup": range(1, len(sessions) + 1),
             "rlnVoltage": scope.kv,
             "rlnSphericalAberration": scope.cs_mm,
             "rlnAmplitudeContrast": scope.amplitude_contrast,
-            "rlnMicrographPixelSize": angstrom,
+            "rlnMicrographPixelSize": 10 * scope.binned_nm,
         }
     )
     defocus, astigmatism = 1e4 * table["truth_defocus_um"], 10 * table["truth_astigmatism_nm"]
@@ -296,7 +270,7 @@ def _write_star(path, table, scope):
             "rlnDefocusU": defocus + astigmatism,
             "rlnDefocusV": defocus - astigmatism,
             "rlnDefocusAngle": table["truth_astigmatism_deg"],
-            "rlnOpticsGroup": table["session"].map(groups),
+            "rlnOpticsGroup": table["session"].factorize()[0] + 1,
         }
     )
     with replacing(path) as temporary:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from temlib import simulate
 from temlib.files import InputError
-from temlib.simulate import studies
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +96,8 @@ def test_same_seed_gives_identical_bytes_with_any_number_of_threads():
     pd.testing.assert_frame_equal(one.panel, many.panel)
 
 
-def test_memory_does_not_grow_with_the_number_of_particles(monkeypatch):
-    """Twice the particles, taken micrograph by micrograph, once the caches are full: the same peak."""
-    monkeypatch.setattr(studies, "KEPT_SCENES", 4)
+def test_memory_does_not_grow_with_the_number_of_particles():
+    """Twice the particles, taken micrograph by micrograph, once the table is made: the same peak."""
     peaks = []
     for count in (400, 800):
         made = simulate.study(count, seed=4, threads=1)
