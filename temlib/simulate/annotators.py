@@ -2,10 +2,10 @@
 
 What an image shows is measured by the detectability of an ideal observer, d′ = |difference of the two noise-free
 images| / noise: for lamellarity the image with its own number of lamellae against that with the nearest other number,
-for encapsulation the image with payload against that without. People use little of it; their evidence grows with
-log d′. Each annotator adds noise of his or her own and all share some, so that even a unanimous panel is sometimes
-wrong. The constants are assumptions, set so that the default study reaches the agreement that is usual for such tasks
-(mean kappa 0.6 to 0.85). Labels are 0 for a task's first class, 1 for the second, 2 for uncertain.
+for encapsulation the image with payload against that without. People's evidence grows with log d′ only. Each adds noise
+of his or her own and all share some, so that even a unanimous panel is sometimes wrong. The constants are assumed, so
+that the default study reaches the agreement that is usual for such tasks (mean kappa 0.6 to 0.85). Labels are 0 for a
+task's first class, 1 for the second, 2 for uncertain.
 """
 
 import math
@@ -23,14 +23,12 @@ UNCERTAIN = "uncertain"
 
 # Evidence is log(1 + d′ / scale). Payload is one spot; a second membrane is a whole contour to follow.
 EVIDENCE_SCALE = {"lamellarity": 12.0, "encapsulation": 5.5}
-# Standard deviations of the noise that all annotators share, of each one's own, and of each one's lean towards a class.
-SHARED, PRIVATE, HABIT = 0.5, 0.4, 0.12
 # Evidence below which the median annotator says uncertain.
 MARGIN = {"lamellarity": 0.65, "encapsulation": 0.55}
-# Distance from the fill threshold at which the evidence for empty or full is halved.
-NEAR = 0.05
-# Samples of the line through a particle's middle on which detectability is computed.
-_LINE = 512
+# Standard deviations of the noise that all annotators share, of each one's own, and of each one's lean towards a class.
+SHARED, PRIVATE, HABIT = 0.5, 0.4, 0.12
+NEAR = 0.05  # distance from the fill threshold at which the evidence for empty or full is halved
+_LINE = 512  # samples of the line through a particle's middle on which detectability is computed
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from temlib.simulate import projection, shapes, vesicles
 # Most vesicles find a free place within this many throws; in a crowded field the rest overlap. A place is free where
 # the nearest other disc is so far away.
 _THROWS, _FREE_NM = 40, 2.0
-# Thickness and potential of the carbon film, relative to ice; its phase is limited, for the weak-phase image holds for
-# small phases only.
+# Thickness and potential of the carbon film, relative to ice; limited, for the weak-phase image holds for small phases.
 CARBON_NM, CARBON_STEP_V_NM, CARBON_GRAIN_V_NM2 = 12.0, 20.0, 4.0
 
 

@@ -10,11 +10,8 @@ from scipy import fft, ndimage
 
 from temlib.simulate import microscope, vesicles
 
-# Side of the field in which one particle is shown, in pixels.
-_FIELD = 192
-# Thon rings are measured on a micrograph of plain ice of this many pixels a side, pixel in nm and dose in e⁻/Å² (high,
-# so that the rings are seen), at this many zeros.
-_SIDE, _PIXEL_NM, _DOSE, _ZEROS = 1024, 0.4, 1000.0, 3
+_FIELD = 192  # side of the field in which one particle is shown, in pixels
+_ZEROS = 3  # of the power spectrum, that are compared
 _COUNTS = "electrons/pixel"
 _STAGES = (
     ("specimen", "The potential of lipid and payload is summed along the beam.", "V nm"),
@@ -103,7 +100,7 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0):
     preset : str
         Microscope, one of `PRESETS`.
     defocus_um : float
-        Defocus in µm, under focus positive.
+        Under focus positive.
 
     Returns
     -------
@@ -111,9 +108,9 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0):
         One row a zero: `zero`, `theory_nm`, `measured_nm` (1/frequency), and `relative_error`; the radial power
         spectrum is its `attrs["spectrum"]`.
     """
-    scope = replace(microscope.preset(preset), shape=(_SIDE, _SIDE), pixel_nm=_PIXEL_NM)
-    imaging = microscope.Imaging(defocus_um=defocus_um, dose=_DOSE)
-    spectrum = radial_power(_plain_ice(scope, imaging, np.random.default_rng(seed)), _PIXEL_NM)
+    scope = replace(microscope.preset(preset), shape=(1024, 1024), pixel_nm=0.4)
+    imaging = microscope.Imaging(defocus_um, dose=1000.0)  # high, so that the rings are seen
+    spectrum = radial_power(_plain_ice(scope, imaging, np.random.default_rng(seed)), scope.pixel_nm)
     theory = zeros_per_nm(scope, defocus_um, _ZEROS + 1)
     k, power = spectrum.to_numpy().T
     found = []

@@ -15,12 +15,10 @@ from scipy import optimize, special
 from temlib.files import InputError
 from temlib.simulate import annotators, artefacts, microscope, shapes, vesicles
 
-# Box around a particle: its extent times this, drawn between the two; people frame by eye.
-BOX = (1.15, 1.35)
-# How far off its particle's centre a box may be, as a share of the box.
-OFF_CENTER = 0.03
-# Shares of the true classes where nothing else is asked for; the panel then calls about one in twenty uncertain. The
-# field's sets are as unequal (the numbers are assumed).
+BOX = (1.15, 1.35)  # a particle's box is its extent times something between; people frame by eye
+OFF_CENTER = 0.03  # how far off its particle's centre a box may be, as a share of the box
+# Shares of the true classes where nothing else is asked for, as unequal as the field's sets (assumed); the panel then
+# calls about one in twenty uncertain.
 PREVALENCE = {"unilamellar": 0.9, "multilamellar": 0.1, "empty": 0.3, "full": 0.7}
 # How far, in logits, the shares of sessions and of micrographs scatter. Without that, a micrograph would tell nothing
 # about its particles and no split could leak. The widths are assumed.

@@ -2,17 +2,13 @@
 
 Lengths are nm unless a name says otherwise, spatial frequencies 1/nm; images are (rows, columns) arrays of float32.
 Defocus is positive under focus, so that a specimen of positive potential is dark. The image is formed in the
-weak-phase approximation,
+weak-phase approximation (R. Erickson, A. Klug, Phil. Trans. R. Soc. B 261 (1971) 105, doi:10.1098/rstb.1971.0040),
 
     I(k) = δ(k) − 2 φ(k) sin(χ(k) + arcsin w) E(k),   χ = π λ Δf(θ) k² − ½ π Cs λ³ k⁴,
 
-with the phase φ = σ V of the projected potential V, amplitude contrast w and envelope E [1]_. The camera's
-modulation enters as sqrt(DQE(k)/DQE(0)) before the shot noise and its noise transfer after it, so that signal and
-noise each have the spectrum that MTF and DQE demand.
-
-References
-----------
-.. [1] R. Erickson, A. Klug, Phil. Trans. R. Soc. B 261 (1971) 105, doi:10.1098/rstb.1971.0040.
+with the phase φ = σ V of the projected potential V, amplitude contrast w and envelope E. The camera's modulation enters
+as sqrt(DQE(k)/DQE(0)) before the shot noise and its noise transfer after it, so that signal and noise each have the
+spectrum that MTF and DQE demand.
 """
 
 import io
@@ -25,14 +21,14 @@ from scipy import constants, fft
 
 from temlib.files import InputError
 
-# Inelastic mean free path of vitreous ice at 300 kV, in nm.
-MEAN_FREE_PATH_300 = 395.0
-# Share of a CCD's noise that is white, because it arises after the scintillator (assumed).
-CCD_WHITE_NOISE = 0.2
-# From this expected count on, a normal law with the mean, variance and skewness of the Poisson law stands in for it.
-NORMAL_FROM = 64.0
-# Distance over which the thickness of the ice changes unevenly (assumed).
-UNEVEN_NM = 80.0
+MEAN_FREE_PATH_300 = 395.0  # inelastic, of vitreous ice at 300 kV, in nm
+UNEVEN_NM = 80.0  # distance over which the thickness of the ice changes unevenly (assumed)
+NORMAL_FROM = (
+    64.0  # from this expected count on, a normal law stands in for the Poisson law, see `shot_noise`
+)
+CCD_WHITE_NOISE = (
+    0.2  # share of a CCD's noise that is white, because it arises after the scintillator (assumed)
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,7 @@ class Preset:
         return self.pixel_nm * self.binning
 
 
-# Ranges of use are those of the field (dose 10 to 60 e⁻/Å², defocus 0.5 to 5 µm, ice 30 to 150 nm); the CCD's
-# numbers are assumed.
+# Ranges of use are the field's (dose 10 to 60 e⁻/Å², defocus 0.5 to 5 µm, ice 30 to 150 nm); the CCD's are assumed.
 _KRIOS = Preset(kv=300.0, pixel_nm=0.6, shape=(1728, 1728), defocus_um=(0.8, 2.5), dose=(25.0, 50.0))
 _CCD = Preset(kv=120.0, defocus_um=(1.5, 4.0), dose=(12.0, 30.0), dqe0=0.4, mtf_nyquist=0.15, gain=4.0)
 _CCD = replace(_CCD, convergence_mrad=0.1, energy_spread_ev=1.5, gain_error=0.01, hot_pixels=2e-5)
@@ -138,11 +133,10 @@ def _sine(angle):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _transfer(row, column, spherical, crossed, damps, step):
-    """Return −2 sin(χ + arcsin w) times what damps it, on the half plane of `rfft2`.
+    """Return −2 sin(χ + arcsin w) times what damps it: `damps`, at multiples of `step` 1/nm, and drift.
 
     `row` and `column` hold the frequency, the part of χ + arcsin w that depends on it alone, and its share of the
     drift's angle; `spherical` and `crossed` are the weights of k⁴ and of the product of the two frequencies in χ.
-    `damps` is the damping at multiples of `step` 1/nm.
     """
     out = np.empty((row.shape[1], column.shape[1]), np.float32)
     for i in range(row.shape[1]):
@@ -219,10 +213,9 @@ def contrast(phase, microscope, imaging):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _expose(image, through, rows, columns, lights, spacing):
-    """Multiply `image` in place by the expected count.
+    """Multiply `image` in place by what arrives: `through` at nodes `spacing` pixels apart, times a plane of the rest.
 
-    `through` is the transmission of the ice's unevenness at nodes `spacing` pixels apart; `rows` and `columns` are
-    the transmissions of the wedge, `lights` the two parts of the illumination, which add up.
+    `rows` and `columns` are transmissions of the wedge, `lights` the two parts of the illumination, which add up.
     """
     height, width = image.shape
     weight, cell = np.empty(width, np.float32), np.empty(width, np.int64)
@@ -293,10 +286,7 @@ def shot_noise(expected, rng):
 
 
 def take(counts, microscope, gains):
-    """Return the camera's image of effective counts, in grey levels, binned; `counts` may be overwritten.
-
-    `gains` is what `gain_map` returns, or None for a perfect correction.
-    """
+    """Return the binned image, in grey levels, of counts, which may be overwritten; `gains` are those of `gain_map`."""
     if microscope.mtf_nyquist is not None:
         counts = _blur_noise(counts, microscope)
     if gains is not None:
@@ -333,10 +323,7 @@ def bin_mean(image, factor):
 
 
 def quantize(image, jpeg=0):
-    """Return `image` in whole grey levels 0 to 255 (float32), black and white at the 0.1 and 99.9 percentiles.
-
-    `jpeg` is the quality of a JPEG compression on the way, 1 to 95; 0 for none.
-    """
+    """Return `image` in whole grey levels 0 to 255, its 0.1 and 99.9 percentiles, after JPEG compression if asked."""
     low, high = np.percentile(image[::4, ::4], (0.1, 99.9))
     levels = np.clip((image - low) * (255.0 / max(high - low, 1e-6)), 0, 255).round().astype(np.uint8)
     if jpeg:

@@ -17,8 +17,7 @@ from numba import njit
 # Length of a step along the beam inside a body, in nm. A sum over a Gaussian peak, as head groups are (sigma 0.4 nm or
 # more with the pixel's blur), differs from its integral by 2 exp(-2 (pi sigma / step)^2), here 0.002 at the worst.
 STEP_NM = 0.65
-# Spacing of the table of distances to a surface of revolution, in nm; distances are smooth, so 1 nm interpolates well.
-TABLE_NM = 1.0
+TABLE_NM = 1.0  # spacing of the table of distances to a surface of revolution; they are smooth
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -192,7 +191,7 @@ def add_rod(image, pixel_nm, place, frame, length_nm, section, spacing, taper):
     middle = (n - 1) // 2
     radius = middle * spacing
     nz = frame[2, 2]
-    flat = max(1e-9, 1.0 - nz * nz)
+    flat, slope = max(1e-9, 1.0 - nz * nz), nz if abs(nz) > 1e-9 else 1e-9
     # The bounding rectangle of a cylinder, axis by axis.
     top, bottom = _span(place[0], 0.5 * length_nm * abs(frame[0, 2]) + radius, pixel_nm, rows)
     left, right = _span(place[1], 0.5 * length_nm * abs(frame[1, 2]) + radius, pixel_nm, columns)
@@ -208,11 +207,8 @@ def add_rod(image, pixel_nm, place, frame, length_nm, section, spacing, taper):
             if root <= 0.0:
                 continue
             low, high = (-b - math.sqrt(root)) / flat, (-b + math.sqrt(root)) / flat
-            if abs(nz) > 1e-9:
-                one, two = (-0.5 * length_nm - w0) / nz, (0.5 * length_nm - w0) / nz
-                low, high = max(low, min(one, two)), min(high, max(one, two))
-            elif abs(w0) > 0.5 * length_nm:
-                continue
+            one, two = (-0.5 * length_nm - w0) / slope, (0.5 * length_nm - w0) / slope
+            low, high = max(low, min(one, two)), min(high, max(one, two))
             if high <= low:
                 continue
             steps = math.ceil((high - low) / (1.1 * STEP_NM))

@@ -1,9 +1,9 @@
 """Liposomes in the ice with their lamellae, and what they carry: crystals, bundles, dense and speckled interiors.
 
 Draw, then paint: `draw_vesicle` settles every random choice, `paint_vesicle` adds the projected potential of what was
-drawn to an image in V nm. Potentials are in V relative to vitreous ice and stand for the mean of a few molecules; their
-values, like all shares and sizes here, are assumptions unless a source is named. Lengths are nm, places (row, column);
-those of a vesicle's parts are relative to its centre.
+drawn to an image in V nm. Potentials are in V relative to vitreous ice, the mean of a few molecules; their values, like
+all shares and sizes here, are assumed unless a source is named. Lengths are nm, places (row, column); those of a
+vesicle's parts are relative to its centre.
 """
 
 import math
@@ -13,54 +13,48 @@ import numpy as np
 
 from temlib.simulate import projection, shapes
 
-# Distance between the fibres of a drug crystal, 3-3.5 nm by the literature on citrate-loaded doxorubicin.
-FIBRE_NM = 3.2
-# Spacing at which a crystal's cross-section is kept.
-SECTION_NM = 0.4
-# Payloads, and how likely (assumed).
+# Payloads, and the numbers of lamellae of a multilamellar vesicle, and how likely each is.
 KINDS = {"rod": 0.45, "bundle": 0.2, "dense": 0.15, "speckled": 0.2}
-# Bilayer: head groups, chains, and the methyl trough (V). The order head > water > chains > trough is that of the
-# electron density of lipid bilayers; the values are assumed.
-HEAD_V, CHAIN_V, TROUGH_V = 1.2, -0.12, -0.36
-# FWHM of a head-group peak is 0.9 nm (0.8 to 1).
-HEAD_SIGMA = 0.9 / 2.3548
-TROUGH_SIGMA = 0.5
-# Thickness of the shells into which a bilayer is cut for projection, and how far from its mid-plane they reach.
-SHELL_NM = 0.25
-HALF_RANGE_NM = 3.75
-
-# Lamellae of a multilamellar vesicle, 2 to 6, and how likely (assumed).
 LAMELLAE = {2: 0.5, 3: 0.22, 4: 0.14, 5: 0.08, 6: 0.06}
+FIBRE_NM = (
+    3.2  # between the fibres of a drug crystal; 3 to 3.5 in the literature on citrate-loaded doxorubicin
+)
+SECTION_NM = 0.4  # spacing at which a crystal's cross-section is kept
+# Bilayer: head groups, chains, and the methyl trough (V). The order head > water > chains > trough is that of the
+# electron density of lipid bilayers.
+HEAD_V, CHAIN_V, TROUGH_V = 1.2, -0.12, -0.36
+HEAD_SIGMA, TROUGH_SIGMA = 0.9 / 2.3548, 0.5  # FWHM of a head-group peak is 0.9 nm (0.8 to 1)
+# Thickness of the shells into which a bilayer is cut for projection, and how far from its mid-plane they reach.
+SHELL_NM, HALF_RANGE_NM = 0.25, 3.75
+LUMEN_NM = 11.0  # the radius that must be left inside the innermost bilayer
 # Undulation of an outline, relative to its radius: standard deviations of the cosine and the sine of modes 3, 4
 # and 5, as heat drives them in a membrane of bending rigidity 20 kT without tension (Milner & Safran, Phys. Rev.
 # A 36 (1987) 4371, summed over the spherical harmonics seen at the equator).
 UNDULATION = np.array([0.0129, 0.0129, 0.0081, 0.0081, 0.0058, 0.0058])
-# Some vesicles are stiffer, some are faceted: a factor on the undulation (assumed).
-STIFFNESS = (0.5, 1.8)
-# The radius that must be left inside the innermost bilayer.
-LUMEN_NM = 11.0
-# Amorphous ice: molecules per nm³ at 0.93 g/cm³, mean inner potential 3.5 V (assumed), and the structure factor below
-# the first peak of water, where the liquid's compressibility gives 0.06; 0.08 is assumed for the frozen liquid.
+STIFFNESS = (0.5, 1.8)  # some vesicles are stiffer, some are faceted: a factor on the undulation
+# Amorphous ice: molecules per nm³ at 0.93 g/cm³, mean inner potential in V, and the structure factor below the first
+# peak of water, where the liquid's compressibility gives 0.06; 0.08 is assumed for the frozen liquid.
 ICE_DENSITY, ICE_POTENTIAL, ICE_STRUCTURE = 31.4, 3.5, 0.08
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What a vesicle carries, drawn as solids, rods and rings."""
+    """What a vesicle carries.
+
+    `fill` is the share of what the lumen can hold of this kind, in [0, 1]: of a rod its length, of a ring its
+    cross-section, of parallel rods their number, of a dense or speckled interior its volume.
+    """
 
     kind: str = "none"  # or one of `KINDS`
-    # Share of what the lumen can hold of this kind, in [0, 1]: of a rod its length, of a ring its cross-section, of
-    # parallel rods their number, of a dense or speckled interior its volume.
     fill: float = 0.0
-    # What `projection.add_ellipsoids`, `projection.add_rod` (from `place` on) and `add_body` take.
-    solids: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))
-    rods: tuple = ()
-    rings: tuple = ()
-    # Radius in nm, potential in V and projected length in nm of what it is made of, for its visibility.
-    strand: tuple = (1.0, 0.0, 0.0)
-
-
-NONE = Payload()
+    solids: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))  # see `projection.ellipsoids`
+    rods: tuple = ()  # what `projection.add_rod` takes from `place` on
+    rings: tuple = ()  # what `add_body` takes
+    strand: tuple = (
+        1.0,
+        0.0,
+        0.0,
+    )  # for its visibility: radius in nm, potential in V, projected length in nm
 
 
 def _section(radius, rng):
@@ -183,7 +177,7 @@ class Vesicle:
     head_nm: float  # head-to-head distance of the bilayer
     warp: np.ndarray  # (6,) undulation, see `projection.add_shells`; bodies of revolution have none
     peg_nm: float = 0.0  # thickness of the corona of PEG
-    payload: Payload = NONE
+    payload: Payload = field(default_factory=Payload)
     inner: tuple = ()  # vesicles inside this one
 
     @property
@@ -215,12 +209,10 @@ def bilayer(distance, head_nm, blur_nm=0.0):
 
 def shells(head_nm, peg_nm, pixel_nm):
     """Return where the potential of a bilayer steps, from the outside inwards, and by how much it rises there."""
-    reach = math.ceil(HALF_RANGE_NM / SHELL_NM)
-    edges = np.arange(-reach, reach + 1) * SHELL_NM
-    middle = 0.5 * (edges[1:] + edges[:-1])
+    offsets = np.arange(HALF_RANGE_NM, -HALF_RANGE_NM - SHELL_NM / 2, -SHELL_NM)
     # A third of a pixel stands for the pixel's aperture (1/sqrt(12)), so that point samples do not alias.
-    levels = bilayer(middle, head_nm, 0.3 * pixel_nm)
-    offsets, steps = edges[::-1], np.diff(levels[::-1], prepend=0.0, append=0.0)
+    levels = bilayer(0.5 * (offsets[1:] + offsets[:-1]), head_nm, 0.3 * pixel_nm)
+    steps = np.diff(levels, prepend=0.0, append=0.0)
     if peg_nm:
         # A brush: 0.12 V near the head groups that thins out in three steps.
         offsets = np.concatenate([head_nm / 2 + peg_nm * np.array([1.0, 0.65, 0.3, 0.0]), offsets])
@@ -259,10 +251,9 @@ def draw_vesicle(diameter_nm, ice_nm, rng, *, multilamellar=False, filled=False,
     """Draw a liposome, its centre at (0, 0), that this thickness of ice holds; filled means above `threshold`."""
     fill = _fill(filled, threshold, rng)
     kind = shapes.pick(KINDS, rng) if fill else "none"
-    name = shapes.pick(shapes.FORMS, rng)
+    name, aspect = shapes.pick(shapes.FORMS, rng), None
     if fill and name == "stomatocyte":
         name = "sphere"
-    aspect = None
     if kind == "rod" and name == "sphere" and fill > 0.5:
         name, aspect = "prolate", rng.uniform(1.1, 1.6)  # the growing crystal stretches its vesicle
     form = shapes.fit_to_ice(shapes.draw_form(name, diameter_nm, rng, aspect=aspect), diameter_nm, ice_nm)
@@ -274,9 +265,8 @@ def draw_vesicle(diameter_nm, ice_nm, rng, *, multilamellar=False, filled=False,
     center = shifts[-1] + form.offset_nm * form.rotation[:2, 2]
     inner = ()
     if rng.uniform() < 0.06 and min(lumen) > 24 and form.name != "stomatocyte":
-        kind = "speckled" if fill else kind
-        inner = (_inner(lumen, center, head, rng),)
-    payload = draw_payload(kind, fill, lumen, form.rotation, center, rng) if fill else NONE
+        kind, inner = "speckled", (_inner(lumen, center, head, rng),)
+    payload = draw_payload(kind, fill, lumen, form.rotation, center, rng) if fill else Payload()
     peg = rng.uniform(4, 6) if rng.uniform() < 0.5 else 0.0
     warp = np.zeros(6)
     if form.meridian is None:
