@@ -4,19 +4,14 @@ A table of transforms has one row per image and the columns of `NEUTRAL`. Conven
 
 - An image is `(rows, columns)`, rows downwards; a pixel is the point at its centre, so the corners of the image are
   (0, 0) and (rows - 1, columns - 1). Their mean is the centre of the image, which only a shift moves.
-- The object is flipped, then zoomed, then sheared, then rotated, then shifted, in this order. All of it is one affine
-  map, and the image is resampled once, with the cubic B-spline that passes through every pixel [1]_.
+- The object is flipped, zoomed, sheared, rotated and shifted, in this order. All of it is one affine map, and the image
+  is resampled once, with the cubic B-spline that passes through every pixel (Unser 1999, doi:10.1109/79.799930).
 - A positive rotation is counter-clockwise as the image is displayed; 90° is `numpy.rot90`.
 - Zoom 0.8 shows the object at 0.8 of its size: the frame holds more than the image did, and the fill invents the rest.
-- A shear of s rad moves each row sideways by tan(s) times its distance below the centre, to the right if positive. It
-  preserves areas.
+- A shear of s rad moves each row sideways, without change of area, by tan(s) times its distance below the centre, to the
+  right if positive.
 - Shifts are fractions of the image's height (down) and width (right), in the frame of the result.
 - "mirror" continues the image as (d c b | a b c d | c b a), "nearest" as (a a a | a b c d | d d d).
-
-References
-----------
-.. [1] M. Unser, "Splines: a perfect fit for signal and image processing", IEEE Signal Processing Magazine 16(6), 1999,
-   doi:10.1109/79.799930.
 """
 
 import math
@@ -46,8 +41,9 @@ NEUTRAL = {column: neutral for column, (_, neutral, *_) in COLUMNS.items()}
 # How far an image is continued before the prefilter where it is not mirrored, as scipy.ndimage does: the
 # prefilter forgets by 0.268 per pixel, so 12 pixels away the border weighs 1e-7.
 PAD = 12
-# Standard deviation of the Gaussian of `lowpass`, in pixels; benchmarks/augment.py compares others.
-BLUR = 0.6
+BLUR = (
+    0.6  # standard deviation of the Gaussian of `lowpass`, in pixels; benchmarks/augment.py compares others
+)
 # numba's simplest threading layer stops the process when two threads of Python enter parallel code at once.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -58,7 +54,7 @@ def affine_matrices(transforms, shape):
     Parameters
     ----------
     transforms : DataFrame
-        As `Augmentation.draw` returns it, n rows.
+        As `Augmentation.draw` returns it, n rows; values beyond the limits of `Augmentation` are refused.
     shape : (int, int)
         Rows and columns of the images.
 
@@ -66,11 +62,6 @@ def affine_matrices(transforms, shape):
     -------
     (n, 2, 3) float64 ndarray
         (row, column) in the image = matrix[:, :2] @ (row, column) in the result + matrix[:, 2], in pixels.
-
-    Raises
-    ------
-    InputError
-        A missing column, or a value that is not finite or beyond the limits of `Augmentation`.
     """
     values = _checked_transforms(transforms)
     angle = np.deg2rad(values["rotation_deg"])
@@ -95,41 +86,19 @@ def affine_matrices(transforms, shape):
 class Augmentation:
     """What may happen to an image: from which range each transform is drawn, and how pixels are resampled.
 
-    Parameters
-    ----------
-    rotation : (float, float)
-        Angle in degrees, in [-360, 360], counter-clockwise as displayed.
-    shear : (float, float)
-        Angle in radians, in [-1.5, 1.5]; area-preserving.
-    shift_rows, shift_columns : (float, float)
-        Fraction of the height (down) and of the width (right), in [-1, 1].
-    zoom : (float, float)
-        Size of the object relative to before, in [0.01, 10].
-    flip_rows, flip_columns : bool
-        Whether every second image, at random, is turned upside down, and exchanged left and right.
-    order : {3, 1, 0}
-        Cubic B-spline, linear, nearest pixel.
-    fill : {"mirror", "nearest"}
-        What is seen beyond the border.
-    separate_zoom : bool
-        Draw the zoom of rows and of columns independently, which makes an ellipse of a circle.
-
-    Raises
-    ------
-    InputError
-        A range that is reversed, not finite or beyond the limits above; an unknown order or fill.
+    InputError where a range is reversed, not finite or beyond its limits, or a choice is unknown.
     """
 
-    rotation: tuple[float, float] = (-180.0, 180.0)
-    shear: tuple[float, float] = (0.0, 0.2)
-    shift_rows: tuple[float, float] = (-0.1, 0.1)
-    shift_columns: tuple[float, float] = (-0.1, 0.1)
-    zoom: tuple[float, float] = (0.8, 1.0)
-    flip_rows: bool = True
-    flip_columns: bool = True
-    order: int = 3
-    fill: str = "mirror"
-    separate_zoom: bool = False
+    rotation: tuple[float, float] = (-180.0, 180.0)  # degrees, within [-360, 360]
+    shear: tuple[float, float] = (0.0, 0.2)  # rad, within [-1.5, 1.5]
+    shift_rows: tuple[float, float] = (-0.1, 0.1)  # fraction of the height, down, within [-1, 1]
+    shift_columns: tuple[float, float] = (-0.1, 0.1)  # fraction of the width, to the right, within [-1, 1]
+    zoom: tuple[float, float] = (0.8, 1.0)  # size of the object relative to before, within [0.01, 10]
+    flip_rows: bool = True  # whether every second image, at random, is turned upside down
+    flip_columns: bool = True  # likewise left and right
+    order: int = 3  # 3 cubic B-spline, 1 linear, 0 nearest pixel
+    fill: str = "mirror"  # or "nearest": what is seen beyond the border
+    separate_zoom: bool = False  # of rows and of columns, which makes an ellipse of a circle
 
     def __post_init__(self):
         for name, neutral, least, most in COLUMNS.values():
@@ -171,14 +140,9 @@ class Augmentation:
     def draw(self, count, seed):
         """Draw the transforms of `count` images, each transform uniformly from its range.
 
-        Every column takes the same random numbers whatever the other ranges are, so two augmentations that differ in one
-        transform give equal tables but for that one: an ablation compares like with like.
-
-        Returns
-        -------
-        DataFrame
-            `rotation_deg`, `shear_rad`, `shift_rows` and `shift_columns` (fractions of height and width), `zoom_rows` and
-            `zoom_columns` (relative size), `flip_rows` and `flip_columns` (bool).
+        The table has the columns of `NEUTRAL`. Every column takes the same random numbers whatever the other ranges are,
+        so two augmentations that differ in one transform give equal tables but for that one: an ablation compares like
+        with like.
         """
         is_count = isinstance(count, int | np.integer) and not isinstance(count, bool) and count >= 0
         _require(is_count, "the number of transforms", "a whole number from 0", count)
@@ -193,20 +157,18 @@ class Augmentation:
         return pd.DataFrame(drawn)
 
     def apply(self, images, transforms):
-        """Return the images transformed, each by the row of `transforms` at its place.
+        """Return the images transformed, each by the row of `transforms` at its place; its index is ignored.
 
         Parameters
         ----------
         images : (n, rows, columns) floating-point ndarray
             Finite; at least 2 × 2 pixels, square or not; n may be 0.
-        transforms : DataFrame
-            As `draw` returns it, n rows; its index is ignored.
 
         Returns
         -------
         (n, rows, columns) float32 ndarray
             A map of the pixel grid onto itself (flips, quarter turns of a square, whole-pixel shifts) copies pixels and
-            is exact to the last bit; `images` is left alone.
+            is exact to the last bit.
         """
         return self.apply_prepared(self.prepare(images), transforms)
 
@@ -273,12 +235,7 @@ def lowpass(images):
     Parameters
     ----------
     images : (n, rows, columns) floating-point ndarray
-        As read, not yet augmented; finite, at least 2 × 2 pixels; n may be 0.
-
-    Returns
-    -------
-    (n, rows, columns) float32 ndarray
-        New memory; mean and scale of each image are kept.
+        As read, not yet augmented; finite, at least 2 × 2 pixels; n may be 0. They are left alone.
 
     Notes
     -----
@@ -305,11 +262,6 @@ def averaged(predict, images, augmentation, *, draws=8, seed=0):
         Preferably the one used in training.
     draws : int, optional
         Number of transforms, 1 or more; prediction takes that many times as long.
-    seed : int or numpy.random.Generator, optional
-
-    Returns
-    -------
-    (n, classes) ndarray
     """
     transforms = augmentation.draw(draws, seed)
     _require(len(transforms), "the number of transforms to average over", "1 or more", draws)
@@ -356,8 +308,8 @@ def _require(holds, name, wanted, received):
 def _checked_index(index, count):
     """Return `index` as int64 within [0, count); the compiled loop would read beyond the array."""
     index = np.arange(count) if index is None else np.asarray(index)
-    if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
-        raise InputError(f"index must be a list of whole numbers; received {index.dtype}, {index.shape}.")
-    if index.size and not 0 <= index.min() <= index.max() < count:
-        raise InputError(f"index must lie in 0 to {count - 1}; received {index.min()} to {index.max()}.")
+    is_list = index.ndim == 1 and (index.size == 0 or index.dtype.kind in "iu")
+    _require(is_list, "index", "a list of whole numbers", (str(index.dtype), index.shape))
+    bad = index[(index < 0) | (index >= count)]
+    _require(not bad.size, "index", f"within 0 to {count - 1}", bad[:1].tolist())
     return index.astype(np.int64)

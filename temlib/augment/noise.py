@@ -15,8 +15,13 @@ from temlib.files import InputError
 # mean zoom; the same once both have been low-passed, after augmentation; low-passed before augmentation, as in training.
 CURES = ("untreated", "renormalised", "resampled too", "low-pass after", "conditioned")
 SLIDES = Augmentation()
-# What the columns of each step of a transform begin with, in the order of the steps.
-STEPS = ("flip", "zoom", "shear", "rotation", "shift")
+STEPS = (
+    "flip",
+    "zoom",
+    "shear",
+    "rotation",
+    "shift",
+)  # what their columns begin with, in the order of the steps
 
 
 def radial_power(images, *, half_plane=False):
@@ -39,11 +44,6 @@ def radial_power(images, *, half_plane=False):
         Centres of the rings in cycles per pixel, one per cycle along the shorter side, up to 0.5.
     (n, k) float64 ndarray
         Power in squared units of the pixels: white noise of variance v has power v at every frequency.
-
-    Raises
-    ------
-    InputError
-        No image, or none that is finite and floating-point.
     """
     images = checked_images(images)
     if len(images) == 0:
@@ -74,10 +74,9 @@ def noise_curves(images, augmentation=SLIDES, *, seed=0):
     tables = []
     for method in CURES:
         plain, varied = map(power_curve, treated(images, transforms, augmentation, method))
-        table = {"frequency": plain["frequency"], "method": method, "plain": plain["power"]}
-        tables.append(pd.DataFrame({**table, "augmented": varied["power"]}))
-    curves = pd.concat(tables, ignore_index=True)
-    return curves.assign(power_ratio=curves["augmented"] / curves["plain"])
+        table = pd.DataFrame({"frequency": plain["frequency"], "method": method, "plain": plain["power"]})
+        tables.append(table.assign(augmented=varied["power"], power_ratio=varied["power"] / plain["power"]))
+    return pd.concat(tables, ignore_index=True)
 
 
 def treated(images, transforms, augmentation, method):

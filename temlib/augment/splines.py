@@ -13,10 +13,7 @@ from numba import njit, prange
 # images are checked to be finite, yet a fault elsewhere must show as NaN and not as a plausible number.
 _FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
-_SIXTH = np.float32(1 / 6)
-_TWO_THIRDS = np.float32(2 / 3)
-_HALF = np.float32(0.5)
-_ONE = np.float32(1)
+_SIXTH, _TWO_THIRDS, _HALF, _ONE = np.float32(1 / 6), np.float32(2 / 3), np.float32(0.5), np.float32(1)
 
 
 @njit(fastmath=_FAST, cache=True)
@@ -88,10 +85,8 @@ def resample(samples, index, matrices, order, mirror, pad, out):
         flat = samples[index[i]].ravel()  # a view: samples are contiguous
         m = matrices[i]
         first = np.empty(columns, np.uint64)
-        y_fraction = np.empty(columns, np.float32)
-        x_fraction = np.empty(columns, np.float32)
-        down = np.empty((4, columns), np.float32)
-        across = np.empty((4, columns), np.float32)
+        y_fraction, x_fraction = np.empty(columns, np.float32), np.empty(columns, np.float32)
+        down, across = np.empty((4, columns), np.float32), np.empty((4, columns), np.float32)
         for r in range(rows):
             for j in range(columns):
                 # In double: single-precision coordinates alone cost 1e-4 of the range at 1000 pixels.
