@@ -88,8 +88,8 @@ def _crystal(place, rng):
 
 def _neighbour(vesicle, crowd, settings, imaging, session, rng):
     """Return a vesicle that overlaps a particle or touches its box."""
-    diameter = vesicle.diameter_nm * rng.uniform(0.6, 1.2)
-    diameter = min(diameter, largest_in(imaging.ice_nm), settings.diameter_nm[2])
+    most = min(largest_in(imaging.ice_nm), settings.diameter_nm[2])
+    diameter = min(most, vesicle.diameter_nm * rng.uniform(0.6, 1.2))
     multilamellar, filled = rng.uniform() < session.multilamellar, rng.uniform() < session.full
     other = vesicles.draw_vesicle(diameter, imaging.ice_nm, rng, multilamellar=multilamellar, filled=filled)
     reach = vesicle.extent.max() + other.extent.max()
@@ -111,8 +111,6 @@ def _stray(crowd, settings, imaging, session, rng):
 def draw_artefacts(settings, crowd, particles, imaging, session, rng):
     """Draw all that is in the field beside the particles: a list of Vesicle, Debris and Carbon."""
     much, area = settings.artefacts, float(np.prod(crowd.field_nm)) / 1e6
-    if not much:
-        return []
     others = [
         _neighbour(vesicle, crowd, settings, imaging, session, rng)
         for vesicle in particles
@@ -172,11 +170,10 @@ def paint_artefacts(image, pixel_nm, others, rng):
 
 def attenuate(image, pixel_nm, others, mean_free_path_nm):
     """Take from `image`, in place, the electrons that the carbon film scatters away."""
-    for other in others:
-        if isinstance(other, Carbon):
-            # Carbon is about twice as dense as ice and scatters accordingly (assumed).
-            path = np.float32(-2 * CARBON_NM / mean_free_path_nm)
-            image *= np.exp(_on_carbon(image.shape, pixel_nm, other) * path)
+    # Carbon is about twice as dense as ice and scatters accordingly (assumed).
+    path = np.float32(-2 * CARBON_NM / mean_free_path_nm)
+    for carbon in (other for other in others if isinstance(other, Carbon)):
+        image *= np.exp(_on_carbon(image.shape, pixel_nm, carbon) * path)
 
 
 def overlaps(particles, others):

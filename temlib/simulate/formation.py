@@ -74,7 +74,7 @@ def radial_power(image, pixel_nm):
     """Return the mean power of a square image, relative to its mean, on rings of spatial frequency, up to Nyquist."""
     n = len(image)
     power = np.abs(fft.fft2(image / image.mean() - 1)) ** 2 / image.size
-    radius = np.hypot(np.fft.fftfreq(n)[:, None], np.fft.fftfreq(n)) * n
+    radius = np.hypot(fft.fftfreq(n)[:, None], fft.fftfreq(n)) * n
     ring = np.rint(radius).astype(int)
     radius, power = (ndimage.mean(values, ring, np.arange(1, n // 2)) for values in (radius, power))
     return pd.DataFrame({"frequency_per_nm": radius / (n * pixel_nm), "power": power})
@@ -83,8 +83,7 @@ def radial_power(image, pixel_nm):
 def zeros_per_nm(scope, defocus_um, count):
     """Return the first `count` zeros of the contrast transfer, in 1/nm, from χ(k) + arcsin w = nπ."""
     wave = microscope.wavelength_nm(scope.kv)
-    # ½ Cs λ³ k⁴ − λ Δf k² + (n − arcsin w / π) = 0, a quadratic in k²; its smaller root in a form that does
-    # not cancel.
+    # ½ Cs λ³ k⁴ − λ Δf k² + (n − arcsin w / π) = 0, a quadratic in k²; its smaller root, without cancellation.
     a, b = 0.5 * scope.cs_mm * 1e6 * wave**3, wave * defocus_um * 1e3
     orders = np.arange(1, count + 1) - math.asin(scope.amplitude_contrast) / math.pi
     return np.sqrt(2 * orders / (b + np.sqrt(b * b - 4 * a * orders)))
@@ -110,7 +109,12 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0):
     """
     scope = replace(microscope.preset(preset), shape=(1024, 1024), pixel_nm=0.4)
     imaging = microscope.Imaging(defocus_um, dose=1000.0)  # high, so that the rings are seen
-    spectrum = radial_power(_plain_ice(scope, imaging, np.random.default_rng(seed)), scope.pixel_nm)
+    rng, roughness = np.random.default_rng(seed), vesicles.ice_roughness(imaging.ice_nm, scope.pixel_nm)
+    phase = rng.standard_normal(scope.shape, dtype=np.float32)
+    phase *= np.float32(roughness * microscope.interaction_constant(scope.kv))
+    image = microscope.contrast(phase, scope, imaging)
+    counts = microscope.shot_noise(microscope.expected_counts(image, scope, imaging), rng)
+    spectrum = radial_power(microscope.take(counts, scope, None), scope.pixel_nm)
     theory = zeros_per_nm(scope, defocus_um, _ZEROS + 1)
     k, power = spectrum.to_numpy().T
     found = []
@@ -126,13 +130,3 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0):
     table["relative_error"] = table["measured_nm"] / table["theory_nm"] - 1
     table.attrs["spectrum"] = spectrum
     return table
-
-
-def _plain_ice(scope, imaging, rng):
-    """Return a micrograph of ice without particles."""
-    roughness = vesicles.ice_roughness(imaging.ice_nm, scope.pixel_nm)
-    phase = rng.standard_normal(scope.shape, dtype=np.float32)
-    phase *= np.float32(roughness * microscope.interaction_constant(scope.kv))
-    image = microscope.contrast(phase, scope, imaging)
-    counts = microscope.shot_noise(microscope.expected_counts(image, scope, imaging), rng)
-    return microscope.take(counts, scope, None)

@@ -129,26 +129,23 @@ def _check_shares(shares):
 
 
 def draw_shares(share, sessions, counts, rng):
-    """Draw the share of a class in each micrograph, so that the study's expected share is the one asked for.
+    """Draw a class's share in each micrograph, so that the study's expected share is the one asked for.
 
-    `sessions` and `counts` are each micrograph's session and number of particles; the shares are normal on the scale of
-    logits, around their session's mean.
+    The shares are normal on the scale of logits, around the mean of their session; `counts` are particles.
     """  # (n,)
-    counts, sessions = np.asarray(counts), np.asarray(sessions)
-    lean = LEAN_SESSION * rng.standard_normal(sessions.max() + 1)[sessions]
+    lean = LEAN_SESSION * rng.standard_normal(max(sessions) + 1)[np.array(sessions)]
     lean = lean + LEAN_MICROGRAPH * rng.standard_normal(len(counts))
     if share in (0.0, 1.0):
         return np.full(len(counts), share)
 
     def surplus(middle):
-        return special.expit(lean + middle) @ counts - share * counts.sum()
+        return special.expit(lean + middle) @ counts - share * sum(counts)
 
     return special.expit(lean + optimize.brentq(surplus, -30.0, 30.0, xtol=1e-14))
 
 
-def draw_session(settings, rng, multilamellar, full):
+def draw_session(scope, rng, multilamellar, full):
     """Draw a session; the two shares are those of one of its micrographs."""
-    scope = settings.microscope
     imaging = microscope.Imaging(
         defocus_um=rng.uniform(*scope.defocus_um),
         dose=rng.uniform(*scope.dose),
@@ -156,19 +153,19 @@ def draw_session(settings, rng, multilamellar, full):
         astigmatism_nm=min(200.0, rng.exponential(40)),
         astigmatism_deg=rng.uniform(0, 180),
     )
-    return Session(imaging, rng.uniform(0.7, 1.3), float(multilamellar), float(full))
+    return Session(imaging, rng.uniform(0.7, 1.3), multilamellar, full)
 
 
 def draw_imaging(scope, usual, rng):
     """Draw the conditions of one micrograph around the `usual` ones of its session."""
-    defocus_um = usual.defocus_um + 0.25 * np.ptp(scope.defocus_um) * rng.standard_normal()
-    dose = usual.dose * math.exp(0.05 * rng.standard_normal())
-    ice_nm = usual.ice_nm * math.exp(0.12 * rng.standard_normal())
+    near = {
+        "defocus_um": usual.defocus_um + 0.25 * np.ptp(scope.defocus_um) * rng.standard_normal(),
+        "dose": usual.dose * math.exp(0.05 * rng.standard_normal()),
+        "ice_nm": usual.ice_nm * math.exp(0.12 * rng.standard_normal()),
+    }
     return replace(
         usual,
-        defocus_um=float(np.clip(defocus_um, *scope.defocus_um)),
-        dose=float(np.clip(dose, *scope.dose)),
-        ice_nm=float(np.clip(ice_nm, *scope.ice_nm)),
+        **{name: float(np.clip(value, *getattr(scope, name))) for name, value in near.items()},
         wedge=(*(0.15 * rng.standard_normal(2)), rng.uniform(0.0, 0.25)),
         beam=(*(0.04 * rng.standard_normal(2)), -rng.uniform(0.0, 0.08)),
         unevenness=rng.uniform(0.01, 0.03),

@@ -287,8 +287,11 @@ def shot_noise(expected, rng):
 
 def take(counts, microscope, gains):
     """Return the binned image, in grey levels, of counts, which may be overwritten; `gains` are those of `gain_map`."""
-    if microscope.mtf_nyquist is not None:
-        counts = _blur_noise(counts, microscope)
+    if microscope.mtf_nyquist is not None:  # the noise is what the scintillator spreads, plus a white part
+        k2 = fft.fftfreq(counts.shape[0])[:, None] ** 2 + fft.rfftfreq(counts.shape[1]) ** 2
+        mtf2 = (1.0 + 4.0 * k2 / mtf_width(microscope) ** 2) ** -2
+        spread = np.sqrt((1.0 - CCD_WHITE_NOISE) * mtf2 + CCD_WHITE_NOISE).astype(np.float32)
+        counts = fft.irfft2(fft.rfft2(counts) * spread, s=counts.shape, overwrite_x=True)
     if gains is not None:
         counts *= gains
     counts *= np.float32(microscope.gain / microscope.dqe0)
@@ -297,19 +300,9 @@ def take(counts, microscope, gains):
     return quantize(counts, microscope.jpeg) if microscope.bits == 8 else counts
 
 
-def _blur_noise(counts, microscope):
-    """Return counts whose noise has a CCD's spectrum: what the scintillator spreads, plus a white part."""
-    k2 = fft.fftfreq(counts.shape[0])[:, None] ** 2 + fft.rfftfreq(counts.shape[1]) ** 2
-    mtf2 = (1.0 + 4.0 * k2 / mtf_width(microscope) ** 2) ** -2
-    spread = np.sqrt((1.0 - CCD_WHITE_NOISE) * mtf2 + CCD_WHITE_NOISE).astype(np.float32)
-    return fft.irfft2(fft.rfft2(counts) * spread, s=counts.shape, overwrite_x=True)
-
-
 def gain_map(microscope, rng):
     """Draw the gain errors of a session's camera: a factor around 1 for each pixel, with its hot pixels."""
-    gains = rng.standard_normal(microscope.shape, dtype=np.float32)
-    gains *= np.float32(microscope.gain_error)
-    gains += 1.0
+    gains = 1 + np.float32(microscope.gain_error) * rng.standard_normal(microscope.shape, dtype=np.float32)
     hot = rng.integers(0, gains.size, rng.poisson(gains.size * microscope.hot_pixels))
     gains.ravel()[hot] *= rng.uniform(1.3, 3.0, len(hot)).astype(np.float32)
     return gains

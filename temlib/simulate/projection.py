@@ -24,7 +24,7 @@ TABLE_NM = 1.0  # spacing of the table of distances to a surface of revolution; 
 def _span(middle_nm, reach_nm, pixel_nm, count):
     """Return the first pixel and the one after the last, of `count`, that lie within `reach_nm` of `middle_nm`."""
     first = max(0, math.ceil((middle_nm - reach_nm) / pixel_nm))
-    return first, min(count - 1, math.floor((middle_nm + reach_nm) / pixel_nm)) + 1
+    return first, max(first, min(count - 1, math.floor((middle_nm + reach_nm) / pixel_nm)) + 1)
 
 
 def ellipsoids(center, axes, rotation, weights):
@@ -79,8 +79,6 @@ def add_shells(image, pixel_nm, solids, warp):
     slack = 1.0 + np.abs(warp).sum()
     top, bottom = _span(row, slack * math.sqrt(cc / (rr * cc - rc * rc)), pixel_nm, rows)
     left, right = _span(column, slack * math.sqrt(rr / (rr * cc - rc * rc)), pixel_nm, columns)
-    if right <= left:
-        return
     xs, ys, total = np.empty((3, right - left), np.float32)
     w = warp.astype(np.float32)
     one = np.float32(1.0)
@@ -113,8 +111,7 @@ def distances(curve, closed, radius_nm):
     """Return a table of the distances to the surface that a meridian sweeps around its axis, in nm.
 
     `curve` (m, 2) is a polyline of (distance from the axis, height); where the surface is `closed`, distances inside
-    are negative. Entry (i, j) is the distance at `(i, j - (nh - 1) / 2) * TABLE_NM`, in a cylinder whose radius and
-    half height are `radius_nm`.
+    are negative. Entry (i, j) is the distance at `(i, j - (nh - 1) / 2) * TABLE_NM`, out to `radius_nm` in both.
     """  # (nr, nh)
     radial = math.ceil(radius_nm / TABLE_NM) + 2
     table = np.empty((radial, 2 * radial - 1), np.float32)
@@ -127,8 +124,7 @@ def distances(curve, closed, radius_nm):
                 dr, dh = r1 - r0, h1 - h0
                 t = ((r - r0) * dr + (h - h0) * dh) / (dr * dr + dh * dh + 1e-12)
                 t = min(1.0, max(0.0, t))
-                gap = (r - r0 - t * dr) ** 2 + (h - h0 - t * dh) ** 2
-                nearest = min(nearest, gap)
+                nearest = min(nearest, (r - r0 - t * dr) ** 2 + (h - h0 - t * dh) ** 2)
                 if (h0 > h) != (h1 > h) and r < r0 + (h - h0) / dh * dr:
                     inside = not inside
             nearest = math.sqrt(nearest)
@@ -166,10 +162,9 @@ def add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest,
                 d = (1 - u) * ((1 - v) * table[a, b] + v * table[a, b + 1]) + u * (
                     (1 - v) * table[a + 1, b] + v * table[a + 1, b + 1]
                 )
-                if d > highest:
-                    z += max(STEP_NM, 0.97 * (d - highest))
-                elif d < lowest:
-                    z += max(STEP_NM, 0.97 * (lowest - d))
+                beyond = max(d - highest, lowest - d)
+                if beyond > 0.0:
+                    z += max(STEP_NM, 0.97 * beyond)
                 else:
                     s = (d - lowest) / spacing
                     k = min(int(s), profile.shape[0] - 2)

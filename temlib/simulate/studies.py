@@ -113,10 +113,9 @@ class Study:
 @lru_cache(maxsize=64)
 def _scene(study, index):
     """Draw a scene, which takes a tenth of its picture's time; the picture asks for it after the table did."""
-    session = micrograph.draw_session(
-        study.settings, study._rng(0, study.sessions[index]), *study._shares[:, index]
-    )
-    return micrograph.draw_scene(study.settings, session, study.counts[index], study._rng(1, index))
+    settings, rng = study.settings, study._rng(0, study.sessions[index])
+    session = micrograph.draw_session(settings.microscope, rng, *study._shares[:, index])
+    return micrograph.draw_scene(settings, session, study.counts[index], study._rng(1, index))
 
 
 @lru_cache(maxsize=4)

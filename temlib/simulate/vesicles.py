@@ -283,16 +283,6 @@ def _inner(lumen, center, head, rng):
     return Vesicle(center + away, 2 * radius, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(6))
 
 
-def _membrane_solids(vesicle, pixel_nm):
-    """Return all shells of an ellipsoidal vesicle's lamellae as solids about its centre."""
-    parts = []
-    for depth, shift in zip(vesicle.depths, vesicle.shifts):
-        offsets, steps = shells(vesicle.head_nm, vesicle.peg_nm if depth == 0 else 0.0, pixel_nm)
-        axes = vesicle.form.axes - depth + offsets[:, None]
-        parts.append(projection.ellipsoids(shift, axes, vesicle.form.rotation, steps))
-    return np.concatenate(parts)
-
-
 def add_body(image, pixel_nm, place, body, *, closed=True, margin=HALF_RANGE_NM):
     """Add (axis, meridian, profile, lowest, spacing) to `image`; the profile ends `margin` nm outside the surface."""
     axis, meridian, *profile = body
@@ -306,17 +296,19 @@ def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
 
     `origin` is the row and column, in nm, of the image's first pixel.
     """
-    place = vesicle.place - origin
-    if vesicle.form.meridian is None:
-        solids = _membrane_solids(vesicle, pixel_nm)
-        solids[:, :2] += place
-        projection.add_shells(image, pixel_nm, solids, vesicle.warp)
+    place, form = vesicle.place - origin, vesicle.form
+    if form.meridian is None:
+        solids = []
+        for depth, shift in zip(vesicle.depths, vesicle.shifts):
+            offsets, steps = shells(vesicle.head_nm, vesicle.peg_nm if depth == 0 else 0.0, pixel_nm)
+            axes = form.axes - depth + offsets[:, None]
+            solids.append(projection.ellipsoids(shift + place, axes, form.rotation, steps))
+        projection.add_shells(image, pixel_nm, np.concatenate(solids), vesicle.warp)
     else:  # inner lamellae are parallel surfaces
         lowest, spacing = float(-vesicle.depths[-1] - HALF_RANGE_NM), 0.2
         distance = np.arange(lowest, HALF_RANGE_NM, spacing)
         profile = sum(bilayer(distance + depth, vesicle.head_nm, 0.3 * pixel_nm) for depth in vesicle.depths)
-        axis, meridian = vesicle.form.rotation[:, 2], vesicle.form.meridian
-        add_body(image, pixel_nm, place, (axis, meridian, profile, lowest, spacing))
+        add_body(image, pixel_nm, place, (form.rotation[:, 2], form.meridian, profile, lowest, spacing))
     for inner in vesicle.inner:
         paint_membrane(image, pixel_nm, inner, np.asarray(origin) - vesicle.place)
 
