@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from temlib.simulate import projection, shapes, vesicles
+from temlib.simulate import shapes, vesicles
 
 # Most vesicles find a free place within this many throws; in a crowded field the rest overlap. A place is free where
 # the nearest other disc is so far away.
@@ -46,12 +46,11 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Debris:
-    """A micelle, spot, broken membrane or crystal, the disc that it covers, and what `paint_artefacts` needs of it."""
+    """A micelle, spot, broken membrane or crystal: the disc that it covers, and its parts, as those of a payload."""
 
-    kind: str
     place: np.ndarray
     radius_nm: float
-    parts: tuple
+    payload: vesicles.Payload
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,26 @@ class Carbon:
     radius_nm: float
 
 
-def _broken(place, rng):
-    """Return an open piece of bilayer, a cap of a sphere."""
+def _broken(place, pixel_nm, rng):
+    """Draw an open piece of bilayer, a cap of a sphere."""
     radius, half = rng.uniform(25, 60), rng.uniform(0.6, 2.2)
     angle = np.linspace(0, half, 40)
     meridian = radius * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    return Debris("broken", place, radius, (meridian, shapes.direction(rng), rng.uniform(3.6, 4.6)))
+    axis, head = shapes.direction(rng), rng.uniform(3.6, 4.6)
+    profile = vesicles.bilayer(np.arange(0.0, vesicles.HALF_RANGE_NM, 0.2), head, 0.3 * pixel_nm)
+    body = axis, meridian, profile, 0.0, 0.2, vesicles.HALF_RANGE_NM, False
+    return Debris(place, radius, vesicles.Payload(bodies=(body,)))
+
+
+def _ball(place, least, potential, rng):
+    """Draw a micelle or a dark spot."""
+    radius = rng.uniform(least, 5)
+    solid = [0.0, 0.0, radius**-2, 0.0, radius**-2, 2 * radius * potential]
+    return Debris(place, radius, vesicles.Payload(solids=np.array([solid])))
 
 
 def _crystal(place, rng):
-    """Return a crystal of contaminating ice: a few hexagonal plates grown together."""
+    """Draw a crystal of contaminating ice: a few hexagonal plates grown together."""
     size, plates = rng.uniform(10, 40), []
     n = math.ceil(size) + 2
     u, v = np.mgrid[-n : n + 1.0, -n : n + 1.0]
@@ -83,11 +92,11 @@ def _crystal(place, rng):
         offset = rng.uniform(-0.5, 0.5, 2) * size
         frame = shapes.frame(shapes.direction(rng))
         plates.append((offset, frame, wide * rng.uniform(0.8, 1.6), section, 1.0, 0.0))
-    return Debris("crystal", place, 1.5 * size, tuple(plates))
+    return Debris(place, 1.5 * size, vesicles.Payload(rods=tuple(plates)))
 
 
 def _neighbour(vesicle, crowd, settings, imaging, session, rng):
-    """Return a vesicle that overlaps a particle or touches its box."""
+    """Draw a vesicle that overlaps a particle or touches its box."""
     most = min(largest_in(imaging.ice_nm), settings.diameter_nm[2])
     diameter = min(most, vesicle.diameter_nm * rng.uniform(0.6, 1.2))
     multilamellar, filled = rng.uniform() < session.multilamellar, rng.uniform() < session.full
@@ -100,7 +109,7 @@ def _neighbour(vesicle, crowd, settings, imaging, session, rng):
 
 
 def _stray(crowd, settings, imaging, session, rng):
-    """Return a vesicle that nobody picked, perhaps cut by the edge of the micrograph."""
+    """Draw a vesicle that nobody picked, perhaps cut by the edge of the micrograph."""
     diameter = settings.diameter_nm[1] * math.exp(0.4 * rng.standard_normal())
     diameter = max(30.0, min(diameter, largest_in(imaging.ice_nm)))
     other = vesicles.draw_vesicle(diameter, imaging.ice_nm, rng, filled=rng.uniform() < session.full)
@@ -122,12 +131,10 @@ def draw_artefacts(settings, crowd, particles, imaging, session, rng):
     def anywhere():
         return rng.uniform(0, crowd.field_nm)
 
-    others += [_broken(anywhere(), rng) for _ in range(rng.poisson(0.8 * much * area))]
-    for kind, number, least, potential in (("micelle", 6, 2.5, 0.8), ("spot", 2, 2.0, 5.0)):
-        for _ in range(rng.poisson(number * much * area)):
-            place, radius = anywhere(), rng.uniform(least, 5)
-            solid = [*place, radius**-2, 0.0, radius**-2, 2 * radius * potential]
-            others.append(Debris(kind, place, radius, (solid,)))
+    pixel_nm = settings.microscope.pixel_nm
+    others += [_broken(anywhere(), pixel_nm, rng) for _ in range(rng.poisson(0.8 * much * area))]
+    others += [_ball(anywhere(), 2.5, 0.8, rng) for _ in range(rng.poisson(6 * much * area))]  # micelles
+    others += [_ball(anywhere(), 2.0, 5.0, rng) for _ in range(rng.poisson(2 * much * area))]  # spots
     others += [_crystal(anywhere(), rng) for _ in range(rng.poisson(0.5 * much * area))]
     if rng.uniform() < 0.1 * much:
         hole, side = rng.uniform(600, 1200), rng.uniform(0, 2 * math.pi)
@@ -155,17 +162,8 @@ def paint_artefacts(image, pixel_nm, others, rng):
             grain = rng.standard_normal(image.shape, dtype=np.float32)
             grain *= np.float32(CARBON_GRAIN_V_NM2 / pixel_nm)
             image += film * (grain + np.float32(CARBON_STEP_V_NM))
-        elif other.kind == "broken":
-            meridian, axis, head = other.parts
-            distance = np.arange(0.0, vesicles.HALF_RANGE_NM, 0.2)
-            profile = vesicles.bilayer(distance, head, 0.3 * pixel_nm)
-            body = axis, meridian, profile, 0.0, 0.2
-            vesicles.add_body(image, pixel_nm, other.place, body, closed=False)
-        elif other.kind == "crystal":
-            for offset, *rod in other.parts:
-                projection.add_rod(image, pixel_nm, other.place + offset, *rod)
         else:
-            projection.add_ellipsoids(image, pixel_nm, np.array(other.parts))
+            vesicles.paint_payload(image, pixel_nm, other)
 
 
 def attenuate(image, pixel_nm, others, mean_free_path_nm):

@@ -49,7 +49,7 @@ class Payload:
     fill: float = 0.0
     solids: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))  # see `projection.ellipsoids`
     rods: tuple = ()  # what `projection.add_rod` takes from `place` on
-    rings: tuple = ()  # what `add_body` takes
+    bodies: tuple = ()  # what `add_body` takes from `axis` on
     strand: tuple = (
         1.0,
         0.0,
@@ -109,9 +109,9 @@ def _ring(lumen, fill, rng):
     depth = np.arange(-minor - 0.5, 0.75, 0.25)
     layers, edge = 1 + 0.6 * np.cos(2 * math.pi * depth / FIBRE_NM), 1 + np.exp(depth / 0.3)
     profile = rng.uniform(1.1, 2.0) * layers / edge
-    ring = shapes.direction(rng), meridian, profile, float(depth[0]), 0.25
+    ring = shapes.direction(rng), meridian, profile, float(depth[0]), 0.25, 1.0
     inside, outside = float(meridian[:, 0].min()), float(meridian[:, 0].max())
-    return {"rings": (ring,), "strand": ((outside - inside) / 2, 1.5, math.pi * (outside + inside) / 2)}
+    return {"bodies": (ring,), "strand": ((outside - inside) / 2, 1.5, math.pi * (outside + inside) / 2)}
 
 
 def _core(lumen, rotation, fill, center, rng):
@@ -156,13 +156,13 @@ def draw_payload(kind, fill, lumen, rotation, center, rng):
 
 
 def paint_payload(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
-    """Add the projected potential of a vesicle's payload to `image`; parameters as in `paint_membrane`."""
+    """Add the projected potential of a vesicle's (or debris') payload to `image`; `origin` as in `paint_membrane`."""
     payload, place = vesicle.payload, vesicle.place - origin
     projection.add_ellipsoids(image, pixel_nm, payload.solids + np.append(place, np.zeros(4)))
     for offset, *rod in payload.rods:
         projection.add_rod(image, pixel_nm, place + offset, *rod)
-    for ring in payload.rings:
-        add_body(image, pixel_nm, place, ring, margin=1.0)
+    for body in payload.bodies:
+        add_body(image, pixel_nm, place, *body)
 
 
 @dataclass(frozen=True)
@@ -283,12 +283,12 @@ def _inner(lumen, center, head, rng):
     return Vesicle(center + away, 2 * radius, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(6))
 
 
-def add_body(image, pixel_nm, place, body, *, closed=True, margin=HALF_RANGE_NM):
-    """Add (axis, meridian, profile, lowest, spacing) to `image`; the profile ends `margin` nm outside the surface."""
-    axis, meridian, *profile = body
+def add_body(image, pixel_nm, place, axis, meridian, profile, lowest, spacing, margin, closed=True):
+    """Add a body of revolution to `image`; its `profile` ends within `margin` nm outside the surface."""
     extent = tuple(shapes.reach(meridian, axis) + margin)
     table = projection.distances(meridian, closed, float(np.hypot(*meridian.T).max()) + margin)
-    projection.add_revolution(image, pixel_nm, place, np.ascontiguousarray(axis), extent, table, *profile)
+    axis = np.ascontiguousarray(axis)
+    projection.add_revolution(image, pixel_nm, place, axis, extent, table, profile, lowest, spacing)
 
 
 def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
@@ -308,7 +308,8 @@ def paint_membrane(image, pixel_nm, vesicle, origin=(0.0, 0.0)):
         lowest, spacing = float(-vesicle.depths[-1] - HALF_RANGE_NM), 0.2
         distance = np.arange(lowest, HALF_RANGE_NM, spacing)
         profile = sum(bilayer(distance + depth, vesicle.head_nm, 0.3 * pixel_nm) for depth in vesicle.depths)
-        add_body(image, pixel_nm, place, (form.rotation[:, 2], form.meridian, profile, lowest, spacing))
+        axis, meridian = form.rotation[:, 2], form.meridian
+        add_body(image, pixel_nm, place, axis, meridian, profile, lowest, spacing, HALF_RANGE_NM)
     for inner in vesicle.inner:
         paint_membrane(image, pixel_nm, inner, np.asarray(origin) - vesicle.place)
 

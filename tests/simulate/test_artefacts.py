@@ -38,7 +38,7 @@ def test_overlap_of_two_equal_discs_is_the_lens():
 
 def test_small_thing_inside_covers_its_own_share():
     """A spot of radius 5 in a disc of radius 50 covers a hundredth."""
-    spot = artefacts.Debris("spot", np.array([3.0, 4.0]), 5.0, ())
+    spot = artefacts.Debris(np.array([3.0, 4.0]), 5.0, vesicles.Payload())
     assert artefacts.overlaps([_ball(0, 0, 100)], [spot])[0] == pytest.approx(0.01, rel=1e-3)
 
 
