@@ -1,6 +1,8 @@
 """Augmentation: draw, then apply; every geometric transform of an image in one exact spline pass.
 
-A table of transforms has one row per image and the columns of `NEUTRAL`. Conventions:
+Images are (n, rows, columns) floating-point ndarrays, finite, of 2 × 2 pixels or more, square or not; n may be 0. They
+are left alone; results are float32. A table of transforms has one row per image, whatever its index, and the columns of
+`NEUTRAL`. Conventions:
 
 - An image is `(rows, columns)`, rows downwards; a pixel is the point at its centre, so the corners of the image are
   (0, 0) and (rows - 1, columns - 1). Their mean is the centre of the image, which only a shift moves.
@@ -157,18 +159,10 @@ class Augmentation:
         return pd.DataFrame(drawn)
 
     def apply(self, images, transforms):
-        """Return the images transformed, each by the row of `transforms` at its place; its index is ignored.
+        """Return images (n, rows, columns) transformed, each by the row of `transforms` at its place.
 
-        Parameters
-        ----------
-        images : (n, rows, columns) floating-point ndarray
-            Finite; at least 2 × 2 pixels, square or not; n may be 0.
-
-        Returns
-        -------
-        (n, rows, columns) float32 ndarray
-            A map of the pixel grid onto itself (flips, quarter turns of a square, whole-pixel shifts) copies pixels and
-            is exact to the last bit.
+        A map of the pixel grid onto itself (flips, quarter turns of a square, whole-pixel shifts) copies pixels and is
+        exact to the last bit.
         """
         return self.apply_prepared(self.prepare(images), transforms)
 
@@ -225,17 +219,12 @@ class Prepared:
 
 
 def lowpass(images):
-    """Low-pass images slightly, so that the noise of augmented images is nearly that of plain ones.
+    """Low-pass images (n, rows, columns) slightly, so that the noise of augmented ones is nearly that of plain ones.
 
     Resampling lowers and colours the noise, which a network can learn in place of the particle. Once a fixed low-pass has
     taken most of the noise near the Nyquist frequency, a spline finds little left to take between pixels. Training,
     validation, test and prediction all begin with it, so that all lose the same signal. Nothing is done after augmentation:
     scaling each image by its own spread would take away the contrast that tells particles apart.
-
-    Parameters
-    ----------
-    images : (n, rows, columns) floating-point ndarray
-        As read, not yet augmented; finite, at least 2 × 2 pixels; n may be 0. They are left alone.
 
     Notes
     -----

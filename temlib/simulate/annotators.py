@@ -76,8 +76,7 @@ def detectability(vesicle, seen):
 
     The vesicle is treated as a ball and its rim as straight; an empty one is asked about a typical payload.
     """
-    x = (np.arange(_LINE) - _LINE // 2) * seen.pixel_nm
-    radius = vesicle.diameter_nm / 2
+    x, radius = (np.arange(_LINE) - _LINE // 2) * seen.pixel_nm, vesicle.diameter_nm / 2
     other = np.array([0.0] if len(vesicle.depths) > 1 else [0.0, 7.0])
     offsets, steps = vesicles.shells(vesicle.head_nm, 0.0, seen.pixel_nm)
     own = _image(_shell_profile(radius, vesicle.depths, offsets, steps, x), seen)
@@ -109,8 +108,8 @@ def evidence(vesicle, seen, overlap, threshold):
 
 
 def habits(annotators, task, rng):
-    """Draw each annotator's lean to the second class, and the evidence below which each says uncertain."""  # (annotators, 2)
-    lean = HABIT * rng.standard_normal(annotators)
+    """Draw each annotator's lean to the second class, and the evidence below which each says uncertain."""
+    lean = HABIT * rng.standard_normal(annotators)  # (annotators,)
     return np.stack([lean, MARGIN[task] * np.exp(0.25 * rng.standard_normal(annotators))], axis=1)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import optimize, special
 
 from temlib.files import InputError
-from temlib.simulate import annotators, artefacts, microscope, shapes, vesicles
+from temlib.simulate import annotators, artefacts, microscope, vesicles
 
 BOX = (1.15, 1.35)  # a particle's box is its extent times something between; people frame by eye
 OFF_CENTER = 0.03  # how far off its particle's centre a box may be, as a share of the box
@@ -97,9 +97,8 @@ def check(settings, per_micrograph):
     for which, diameter, ice in (("median", median, scope.ice_nm[0]), ("largest", largest, scope.ice_nm[1])):
         if diameter > artefacts.largest_in(ice):
             raise InputError(
-                f"diameter_nm: ice of {ice:g} nm holds vesicles up to {artefacts.largest_in(ice):.0f} nm, "
-                f"pressed to {shapes.FLATTEST:.0%} of their diameter between {shapes.FILM_NM:g} nm of water; "
-                f"use thicker ice_nm or smaller vesicles. Received: {which} {diameter:g}."
+                f"diameter_nm: ice of {ice:g} nm holds vesicles up to {artefacts.largest_in(ice):.0f} nm, pressed "
+                f"flat; use thicker ice_nm or smaller vesicles. Received: {which} {diameter:g}."
             )
     rows, columns = np.array(scope.shape) * scope.pixel_nm
     if 2 * largest > min(rows, columns):  # a tube or a pressed vesicle is longer than its sphere is wide
@@ -187,20 +186,18 @@ def _diameter(settings, ice_nm, rng):
 
 def draw_scene(settings, session, count, rng):
     """Draw a micrograph with `count` particles."""
-    scope = settings.microscope
+    scope, threshold = settings.microscope, settings.fill_threshold
     imaging = draw_imaging(scope, session.imaging, rng)
-    field_nm = np.array(scope.shape) * scope.pixel_nm
     pixel, shape = scope.binned_nm, np.array(scope.shape) // scope.binning
-    taken, particles, boxes = artefacts.Crowd(field_nm), [], []
+    taken = artefacts.Crowd(np.array(scope.shape) * scope.pixel_nm)
+    particles, boxes = [], []
     for _ in range(count):
-        vesicle = vesicles.draw_vesicle(
-            _diameter(settings, imaging.ice_nm, rng),
-            imaging.ice_nm,
-            rng,
-            multilamellar=rng.uniform() < session.multilamellar,
-            filled=rng.uniform() < session.full,
-            threshold=settings.fill_threshold,
-        )
+        diameter = _diameter(settings, imaging.ice_nm, rng)
+        kind = {
+            "multilamellar": rng.uniform() < session.multilamellar,
+            "filled": rng.uniform() < session.full,
+        }
+        vesicle = vesicles.draw_vesicle(diameter, imaging.ice_nm, rng, threshold=threshold, **kind)
         reach = vesicle.extent.max()
         box = min(2 * math.ceil(reach * rng.uniform(*BOX) / pixel), min(shape))
         room = (box / 2 + 1) * pixel * (1 + 2 * OFF_CENTER)
@@ -219,8 +216,7 @@ def truths(scene, settings):
     scope, imaging, threshold = settings.microscope, scene.imaging, settings.fill_threshold
     seen = annotators.sight(scope, imaging)
     rows, strengths = [], []
-    overlaps = artefacts.overlaps(scene.vesicles, scene.others)
-    for vesicle, overlap in zip(scene.vesicles, overlaps):
+    for vesicle, overlap in zip(scene.vesicles, artefacts.overlaps(scene.vesicles, scene.others)):
         *strength, snr = annotators.evidence(vesicle, seen, overlap, threshold)
         strengths.append(strength)
         fill, lamellae = vesicle.payload.fill, len(vesicle.depths)

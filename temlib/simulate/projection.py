@@ -37,13 +37,11 @@ def ellipsoids(center, axes, rotation, weights):
     """  # (n, 6)
     form = np.einsum("ij,nj,kj->nik", rotation, 1.0 / axes**2, rotation)
     along = form[:, 2, 2]
-    solids = np.empty((len(axes), 6))
-    solids[:, 0], solids[:, 1] = center
-    solids[:, 2] = form[:, 0, 0] - form[:, 0, 2] ** 2 / along
-    solids[:, 3] = form[:, 0, 1] - form[:, 0, 2] * form[:, 1, 2] / along
-    solids[:, 4] = form[:, 1, 1] - form[:, 1, 2] ** 2 / along
-    solids[:, 5] = 2.0 * weights / np.sqrt(along)
-    return solids
+    rr = form[:, 0, 0] - form[:, 0, 2] ** 2 / along
+    rc = form[:, 0, 1] - form[:, 0, 2] * form[:, 1, 2] / along
+    cc = form[:, 1, 1] - form[:, 1, 2] ** 2 / along
+    places = np.broadcast_to(center, (len(axes), 2))
+    return np.column_stack([places, rr, rc, cc, 2.0 * weights / np.sqrt(along)])
 
 
 @njit(cache=True, nogil=True, fastmath=True)
