@@ -167,10 +167,7 @@ class Augmentation:
         return self.apply_prepared(self.prepare(images), transforms)
 
     def prepare(self, images):
-        """Return images prefiltered once, to be transformed many times by `apply_prepared`.
-
-        The `Prepared` holds the images (not copied where they are float32) and as much memory again.
-        """
+        """Return images prefiltered once, a `Prepared` of twice their memory, to be transformed many times."""
         images = checked_images(images)
         samples = images
         if self.fill == "nearest":

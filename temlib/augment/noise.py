@@ -1,7 +1,7 @@
 """What resampling does to detail and to noise, as curves over spatial frequency.
 
-Frequencies are in cycles per pixel, up to 0.5 (Nyquist; half of it is 0.25), and radial: all directions
-together. Images are (n, rows, columns) floating-point ndarrays, tables of transforms have n rows.
+Frequencies are in cycles per pixel, up to 0.5 (Nyquist), and radial: all directions together. Images and tables of
+transforms are those of `augmentation`.
 """
 
 import numpy as np
@@ -32,8 +32,7 @@ def radial_power(images, *, half_plane=False):
 
     Parameters
     ----------
-    images : (n, rows, columns) floating-point ndarray
-        Finite; n at least 1.
+    images : (n, rows, columns) floating-point ndarray, n ≥ 1
     half_plane : bool, optional
         Compute on the half plane of `numpy.fft.rfft2` and in single precision, which takes less time; frequencies
         without a part along the columns then count twice in their rings.

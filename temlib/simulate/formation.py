@@ -26,12 +26,12 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One step on the way from a specimen to a particle's crop: its name, what happens, the result and its unit."""
+    """One step on the way from a specimen to a particle's crop."""
 
     name: str
-    sentence: str
+    sentence: str  # what happens
     image: np.ndarray  # (rows, columns)
-    unit: str
+    unit: str  # of the image's values
 
 
 def stages(seed=1, *, preset="talos200"):

@@ -6,7 +6,7 @@ the finished micrograph, whose pixel (0, 0) has its centre at half a pixel from 
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ class Settings:
     """What a study is asked to be."""
 
     microscope: microscope.Preset
-    prevalence: dict = field(default_factory=PREVALENCE.copy)  # sessions and micrographs scatter around
+    prevalence: dict  # of all four classes; sessions and micrographs scatter around
     fill_threshold: float = 0.2  # fill fraction above which a particle is full
     diameter_nm: tuple = (40.0, 80.0, 250.0)  # smallest, median and largest; lognormal between
     diameter_spread: float = 0.28  # standard deviation of the diameter's logarithm

@@ -160,11 +160,9 @@ def study(count, *, seed=1, preset="talos200", micrographs=None, sessions=None, 
     InputError
         If the numbers describe what cannot exist, or what the simulation cannot hold.
     """
-    known = {each.name for each in fields(micrograph.Settings)}
-    own = {name: value for name, value in options.items() if name in known}
-    scope = {name: value for name, value in options.items() if name not in known}
+    own = {each.name: options.pop(each.name) for each in fields(micrograph.Settings) if each.name in options}
     own["prevalence"] = micrograph.PREVALENCE | own.get("prevalence", {})
-    settings = micrograph.Settings(replace(microscope.preset(preset), **scope), **own)
+    settings = micrograph.Settings(replace(microscope.preset(preset), **options), **own)
     micrograph.check_limits(count=count, threads=threads)
     micrographs = math.ceil(count / PER_MICROGRAPH) if micrographs is None else micrographs
     sessions = max(1, min(6, micrographs // 4)) if sessions is None else sessions
@@ -249,17 +247,11 @@ def _write_star(path, table, scope):
     """Write the places as RELION 3.1 reads them: 0-based pixels, defocus in Å, an optics group a session."""
     import starfile
 
-    sessions = table["session"].unique()
-    scopes = pd.DataFrame(
-        {
-            "rlnOpticsGroupName": sessions,
-            "rlnOpticsGroup": range(1, len(sessions) + 1),
-            "rlnVoltage": scope.kv,
-            "rlnSphericalAberration": scope.cs_mm,
-            "rlnAmplitudeContrast": scope.amplitude_contrast,
-            "rlnMicrographPixelSize": 10 * scope.binned_nm,
-        }
-    )
+    group, sessions = table["session"].factorize()
+    scopes = pd.DataFrame({"rlnOpticsGroupName": sessions, "rlnOpticsGroup": np.arange(len(sessions)) + 1})
+    scopes["rlnVoltage"], scopes["rlnSphericalAberration"] = scope.kv, scope.cs_mm
+    scopes["rlnAmplitudeContrast"] = scope.amplitude_contrast
+    scopes["rlnMicrographPixelSize"] = 10 * scope.binned_nm
     defocus, astigmatism = 1e4 * table["truth_defocus_um"], 10 * table["truth_astigmatism_nm"]
     places = pd.DataFrame(
         {
@@ -269,7 +261,7 @@ def _write_star(path, table, scope):
             "rlnDefocusU": defocus + astigmatism,
             "rlnDefocusV": defocus - astigmatism,
             "rlnDefocusAngle": table["truth_astigmatism_deg"],
-            "rlnOpticsGroup": table["session"].factorize()[0] + 1,
+            "rlnOpticsGroup": group + 1,
         }
     )
     with replacing(path) as temporary:

@@ -76,11 +76,8 @@ def _turned(axis, angle, rng):
     return math.cos(angle) * axis + math.sin(angle) * side
 
 
-# Each of these draws one kind of payload for a lumen whose half axes ascend, and returns fields of `Payload`.
-
-
 def _rods(lumen, rotation, fill, center, rng, *, count, width, tilt=0.0):
-    """Draw rods along the last axis of the lumen, side by side when there are several."""
+    """Draw rods along the last, longest axis of the lumen, as fields of `Payload`; side by side where several."""
     rods, seen = [], 0.0
     for n in range(count):
         across = np.zeros(2)
