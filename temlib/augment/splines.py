@@ -1,7 +1,6 @@
 """The compiled loop of augmentation: one affine resampling, parallel over images.
 
-Importing this module imports numba, so it is done when the first image is transformed. The compiled code is cached
-beside the file (or in numba's cache folder where that cannot be written).
+It imports numba, so it is imported when the first image is transformed; numba caches the compiled code beside the file.
 """
 
 import math

@@ -60,6 +60,11 @@ class Preset:
         """The pixel of the finished micrograph."""
         return self.pixel_nm * self.binning
 
+    @property
+    def mtf_width(self):
+        """The frequency q0 of a CCD's MTF 1 / (1 + (q/q0)²), with q = 1 at Nyquist."""
+        return 1.0 / math.sqrt(1.0 / self.mtf_nyquist - 1.0)
+
 
 # Ranges of use are the field's (dose 10 to 60 e⁻/Å², defocus 0.5 to 5 µm, ice 30 to 150 nm); the CCD's are assumed.
 _KRIOS = Preset(kv=300.0, pixel_nm=0.6, shape=(1728, 1728), defocus_um=(0.8, 2.5), dose=(25.0, 50.0))
@@ -154,11 +159,6 @@ def _transfer(row, column, spherical, crossed, damps, step):
     return out
 
 
-def mtf_width(microscope):
-    """Return q0 of a CCD's MTF 1 / (1 + (q/q0)²), with q = 1 at Nyquist."""
-    return 1.0 / math.sqrt(1.0 / microscope.mtf_nyquist - 1.0)
-
-
 def transfer(shape, microscope, imaging):
     """Return −2 sin(χ + arcsin w) E sqrt(DQE(k)/DQE(0)) on the half plane of `rfft2`, float32."""
     wave = wavelength_nm(microscope.kv)
@@ -195,7 +195,7 @@ def _damping(k, microscope, defocus_nm):
     )
     q = 2.0 * k * microscope.pixel_nm
     if microscope.mtf_nyquist is not None:
-        mtf2 = (1.0 + (q / mtf_width(microscope)) ** 2) ** -2
+        mtf2 = (1.0 + (q / microscope.mtf_width) ** 2) ** -2
         damps *= np.sqrt(mtf2 / ((1.0 - CCD_WHITE_NOISE) * mtf2 + CCD_WHITE_NOISE))
     elif microscope.dqe0 < 1.0:  # 0.95, 0.71 and 0.32 at 0, half Nyquist and Nyquist
         damps *= np.sqrt(np.maximum(0.02, 0.95 - 0.33 * q - 0.30 * q**2) / 0.95)
@@ -212,10 +212,10 @@ def contrast(phase, microscope, imaging):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _expose(image, through, rows, columns, lights, spacing):
+def _expose(image, through, rows, columns, light_rows, light_columns, spacing):
     """Multiply `image` in place by what arrives: `through` at nodes `spacing` pixels apart, times a plane of the rest.
 
-    `rows` and `columns` are transmissions of the wedge, `lights` the two parts of the illumination, which add up.
+    `rows` and `columns` are transmissions of the wedge; the two parts of the illumination add up.
     """
     height, width = image.shape
     weight, cell = np.empty(width, np.float32), np.empty(width, np.int64)
@@ -232,7 +232,7 @@ def _expose(image, through, rows, columns, lights, spacing):
             above = through[a, b] + v * (through[a, b + 1] - through[a, b])
             below = through[a + 1, b] + v * (through[a + 1, b + 1] - through[a + 1, b])
             local = above + u * (below - above)
-            image[i, j] *= local * rows[i] * columns[j] * (lights[0][i] + lights[1][j])
+            image[i, j] *= local * rows[i] * columns[j] * (light_rows[i] + light_columns[j])
 
 
 def _slopes(shape, slopes):
@@ -253,14 +253,9 @@ def expected_counts(image, microscope, imaging, rng=None):
         swell += np.float32(imaging.unevenness) * rng.standard_normal(swell.shape, dtype=np.float32)
     path = imaging.ice_nm / mean_free_path_nm(microscope.kv)
     thicker, brighter = _slopes(image.shape, imaging.wedge), _slopes(image.shape, imaging.beam)
-    _expose(
-        image,
-        np.exp(-path * swell),
-        (level * np.exp(-path * (1.0 + thicker[0]))).astype(np.float32),
-        np.exp(-path * thicker[1]).astype(np.float32),
-        ((1.0 + brighter[0]).astype(np.float32), brighter[1].astype(np.float32)),
-        spacing,
-    )
+    rows, columns = level * np.exp(-path * (1.0 + thicker[0])), np.exp(-path * thicker[1])
+    profiles = [profile.astype(np.float32) for profile in (rows, columns, 1.0 + brighter[0], brighter[1])]
+    _expose(image, np.exp(-path * swell), *profiles, spacing)
     return image
 
 
@@ -289,7 +284,7 @@ def take(counts, microscope, gains):
     """Return the binned image, in grey levels, of counts, which may be overwritten; `gains` are those of `gain_map`."""
     if microscope.mtf_nyquist is not None:  # the noise is what the scintillator spreads, plus a white part
         k2 = fft.fftfreq(counts.shape[0])[:, None] ** 2 + fft.rfftfreq(counts.shape[1]) ** 2
-        mtf2 = (1.0 + 4.0 * k2 / mtf_width(microscope) ** 2) ** -2
+        mtf2 = (1.0 + 4.0 * k2 / microscope.mtf_width**2) ** -2
         spread = np.sqrt((1.0 - CCD_WHITE_NOISE) * mtf2 + CCD_WHITE_NOISE).astype(np.float32)
         counts = fft.irfft2(fft.rfft2(counts) * spread, s=counts.shape, overwrite_x=True)
     if gains is not None:

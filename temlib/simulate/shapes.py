@@ -107,8 +107,7 @@ def stomatocyte(mouth, bowl):
 def _revolution(name, meridian, radius, rng):
     """Return the body of revolution of this area in a random orientation, centred on its height."""
     meridian = meridian * (radius * math.sqrt(4 * math.pi / area_revolution(meridian)))
-    middle = 0.5 * (meridian[:, 1].max() + meridian[:, 1].min())
-    meridian = meridian - [0.0, middle]
+    meridian = meridian - [0.0, 0.5 * (meridian[:, 1].max() + meridian[:, 1].min())]
     wide, tall = meridian[:, 0].max(), 0.5 * np.ptp(meridian[:, 1])
     if name == "tube":
         axes, offset = np.array([wide, wide, tall]) * 0.97, 0.0

@@ -96,11 +96,11 @@ class Study:
     def micrographs(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name and the image of one micrograph after the other."""
         with ThreadPoolExecutor(self.threads) as pool:
-            indices = iter(range(len(self.counts)))
-            waiting = deque(pool.submit(self.micrograph, i) for i in islice(indices, self.threads + 1))
+            coming = (pool.submit(self.micrograph, i) for i in range(len(self.counts)))
+            waiting = deque(islice(coming, self.threads + 1))
             for name in self.names:
                 image = waiting.popleft().result()
-                waiting.extend(pool.submit(self.micrograph, i) for i in islice(indices, 1))
+                waiting.extend(islice(coming, 1))
                 yield name, image
 
     def crops(self) -> Iterator[tuple[str, list[np.ndarray]]]:
@@ -138,7 +138,7 @@ def crop(image, row, column, box):
 
 
 def study(count, *, seed=1, preset="talos200", micrographs=None, sessions=None, threads=2, **options):
-    """Plan a study of simulated liposomes.
+    """Plan a `Study` of simulated liposomes, or raise InputError where it cannot exist, or the simulation hold it.
 
     Parameters
     ----------
@@ -154,11 +154,6 @@ def study(count, *, seed=1, preset="talos200", micrographs=None, sessions=None, 
         Fields of `micrograph.Settings`, or of the preset (`microscope.Preset`), that shall differ, such as
         `artefacts=0.0` or `dose=(4.0, 4.0)`. `prevalence` holds the shares of `unilamellar` and `multilamellar`, or of
         `empty` and `full`, or of all four; each pair sums to 1.
-
-    Raises
-    ------
-    InputError
-        If the numbers describe what cannot exist, or what the simulation cannot hold.
     """
     own = {each.name: options.pop(each.name) for each in fields(micrograph.Settings) if each.name in options}
     own["prevalence"] = micrograph.PREVALENCE | own.get("prevalence", {})
