@@ -23,12 +23,8 @@ from temlib.files import InputError
 
 MEAN_FREE_PATH_300 = 395.0  # inelastic, of vitreous ice at 300 kV, in nm
 UNEVEN_NM = 80.0  # distance over which the thickness of the ice changes unevenly (assumed)
-NORMAL_FROM = (
-    64.0  # from this expected count on, a normal law stands in for the Poisson law, see `shot_noise`
-)
-CCD_WHITE_NOISE = (
-    0.2  # share of a CCD's noise that is white, because it arises after the scintillator (assumed)
-)
+NORMAL_FROM = 64.0  # from this expected count on, a normal law stands in for the Poisson law
+CCD_WHITE_NOISE = 0.2  # share of a CCD's noise that is white, arising after the scintillator (assumed)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,9 @@ def add_shells(image, pixel_nm, solids, warp):
     slack = 1.0 + np.abs(warp).sum()
     top, bottom = _span(row, slack * math.sqrt(cc / (rr * cc - rc * rc)), pixel_nm, rows)
     left, right = _span(column, slack * math.sqrt(rr / (rr * cc - rc * rc)), pixel_nm, columns)
-    xs, ys, total = np.empty((3, right - left), np.float32)
+    # Three arrays: views of one would keep the compiler from vectorising.
+    wide = right - left
+    xs, ys, total = np.empty(wide, np.float32), np.empty(wide, np.float32), np.empty(wide, np.float32)
     w = warp.astype(np.float32)
     one = np.float32(1.0)
     for i in range(top, bottom):
