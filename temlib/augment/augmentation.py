@@ -43,9 +43,7 @@ NEUTRAL = {column: neutral for column, (_, neutral, *_) in COLUMNS.items()}
 # How far an image is continued before the prefilter where it is not mirrored, as scipy.ndimage does: the
 # prefilter forgets by 0.268 per pixel, so 12 pixels away the border weighs 1e-7.
 PAD = 12
-BLUR = (
-    0.6  # standard deviation of the Gaussian of `lowpass`, in pixels; benchmarks/augment.py compares others
-)
+BLUR = 0.6  # standard deviation of the Gaussian of `lowpass`, in pixels; benchmarks/augment.py compares it
 # numba's simplest threading layer stops the process when two threads of Python enter parallel code at once.
 _ONE_AT_A_TIME = threading.Lock()
 
