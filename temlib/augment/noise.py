@@ -15,13 +15,7 @@ from temlib.files import InputError
 # mean zoom; the same once both have been low-passed, after augmentation; low-passed before augmentation, as in training.
 CURES = ("untreated", "renormalised", "resampled too", "low-pass after", "conditioned")
 SLIDES = Augmentation()
-STEPS = (
-    "flip",
-    "zoom",
-    "shear",
-    "rotation",
-    "shift",
-)  # what their columns begin with, in the order of the steps
+STEPS = ("flip", "zoom", "shear", "rotation", "shift")  # what their columns begin with, in order
 
 
 def radial_power(images, *, half_plane=False):

@@ -16,7 +16,7 @@ from temlib.simulate import projection, shapes
 # Payloads, and the numbers of lamellae of a multilamellar vesicle, and how likely each is.
 KINDS = {"rod": 0.45, "bundle": 0.2, "dense": 0.15, "speckled": 0.2}
 LAMELLAE = {2: 0.5, 3: 0.22, 4: 0.14, 5: 0.08, 6: 0.06}
-FIBRE_NM = 3.2  # between the fibres of a drug crystal; 3 to 3.5 in the literature on liposomal doxorubicin
+FIBRE_NM = 3.2  # of a drug crystal's fibres; 3 to 3.5 in the literature on citrate-loaded doxorubicin
 SECTION_NM = 0.4  # spacing at which a crystal's cross-section is kept
 # Bilayer: head groups, chains, and the methyl trough (V). The order head > water > chains > trough is that of the
 # electron density of lipid bilayers.
