@@ -86,7 +86,18 @@ def affine_matrices(transforms, shape):
 class Augmentation:
     """What may happen to an image: from which range each transform is drawn, and how pixels are resampled.
 
-    InputError where a range is reversed, not finite or beyond its limits, or a choice is unknown.
+    Parameters
+    ----------
+    rotation, shear, shift_rows, shift_columns, zoom : (float, float)
+        Least and most; units and limits stand beside each. Two equal values switch a transform off.
+    flip_rows, flip_columns, separate_zoom : bool
+    order : {3, 1, 0}
+    fill : {"mirror", "nearest"}
+
+    Raises
+    ------
+    InputError
+        A range that is reversed, not finite or beyond its limits; an unknown choice.
     """
 
     rotation: tuple[float, float] = (-180.0, 180.0)  # degrees, within [-360, 360]
