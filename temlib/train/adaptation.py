@@ -2,11 +2,8 @@
 
 Micrographs differ in contrast, support, thickness and noise more than particles do. A network with batch normalisation
 carries the mean and variance of its features over the training micrographs; on a micrograph that is unlike them these are
-wrong, and all of its predictions suffer. No label is needed to see that: at prediction they are mixed with those of the
-micrograph's own particles, the trained weights untouched [1]_ [2]_. An SVM's descriptors, which are scaled by their mean and
-variance over training, are treated alike, so that networks and SVMs are compared on the same terms.
-
-A particle's prediction then depends on which others of its micrograph are predicted with it.
+wrong. No label is needed to see that: at prediction they are mixed with those of the micrograph's own particles [1]_ [2]_, on
+which a prediction then depends. An SVM's descriptors, scaled by mean and variance over training, are treated alike.
 
 References
 ----------
@@ -60,26 +57,23 @@ class AdaptiveNormalization:
     """Adapts the batch normalisation of a network to a micrograph, and takes it back.
 
     Layers that normalise over pixels are adapted. One over whole particles, such as of the logits, is not: there the classes
-    of a micrograph's particles would be mistaken for a property of the micrograph.
-
-    `able` says whether the network has any such layer; its variables change within `to` only.
+    of a micrograph's particles would be mistaken for a property of the micrograph. `able` says whether there is any to adapt.
     """
 
     def __init__(self, model):
         keras = networks.backend()
-        layers = list(model._flatten_layers())
-        normalizations = [layer for layer in layers if hasattr(layer, "moving_mean")]
-        self.adapted = [layer for layer in normalizations if len(layer.input.shape) == 4]
-        self.others = [layer for layer in normalizations if layer not in self.adapted]
-        self.dropouts = [layer for layer in layers if hasattr(layer, "rate")]
-        self.able = bool(self.adapted)
+        # The twin sees particles as in training: each layer normalises by its block, and keeps what it found there.
+        self.model, self.twin = model, keras.Model.from_config(model.get_config())
+        self.own, self.found = _moving(self.model), _moving(self.twin)
+        self.able = bool(self.own)
+        for layer in self.twin.layers:
+            layer.rate = layer.momentum = 0.0  # no dropout, and nothing of earlier blocks
 
         class AsInTraining(keras.Model):
-            # Each layer normalises by its block, and keeps in its moving statistics what it found there.
             def call(self, inputs):
-                return model(inputs, training=True)
+                return twin(inputs, training=True)
 
-        training = AsInTraining()
+        twin, training = self.twin, AsInTraining()
         training.compile(jit_compile=False)
         # With JAX a compiled prediction leaves the moving statistics as they were.
         self.run = training if keras.backend.backend() == "jax" else training.predict_on_batch
@@ -87,54 +81,41 @@ class AdaptiveNormalization:
     @contextmanager
     def to(self, seen, count):
         """Adapt to the `count` particles of a micrograph for a while; `seen` returns what the network takes at positions."""
-        before, part = _statistics(self.adapted), share(count)
+        before, part = _values(self.own), share(count)
         try:
-            found = self._found(seen, count)
-            _put(self.adapted, [(1 - part) * was + part * now for was, now in zip(before, found)])
+            _put(
+                self.own,
+                [(1 - part) * was + part * now for was, now in zip(before, self._pooled(seen, count))],
+            )
             yield
         finally:
-            _put(self.adapted, before)
+            _put(self.own, before)
 
-    def _found(self, seen, count):
+    def _pooled(self, seen, count):
         """Return mean and variance of each adapted layer over particles of one micrograph."""
+        self.twin.set_weights(self.model.get_weights())
         blocks, found = min(BLOCKS, -(-count // BLOCK)), []
-        changes = [(layer, "rate", 0.0) for layer in self.dropouts]
-        changes += [(layer, "momentum", 0.0) for layer in self.adapted]
-        changes += [(layer, "momentum", 1.0) for layer in self.others]
-        with _changed(changes):
-            for k in range(blocks):
-                # Particles are often listed by class, so a block takes every `blocks`-th of them.
-                self.run(seen(np.resize(np.arange(k, count, blocks), BLOCK)))
-                found.append(_statistics(self.adapted))
-        return [_pooled(np.stack(layer)) for layer in zip(*found)]
+        for k in range(blocks):
+            # Particles are often listed by class, so a block takes every `blocks`-th of them.
+            self.run(seen(np.resize(np.arange(k, count, blocks), BLOCK)))
+            found.append(_values(self.found))
+        stacked = [np.stack(values) for values in zip(*found)]  # (blocks, channels) each
+        layers = zip(stacked[::2], stacked[1::2])
+        return [value for m, v in layers for value in (m.mean(axis=0), v.mean(axis=0) + m.var(axis=0))]
 
 
-def _pooled(statistics):
-    """Return mean and variance of all blocks (2, channels) from those of each (blocks, 2, channels)."""
-    means, variances = statistics[:, 0], statistics[:, 1]
-    return np.stack([means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)])
+def _moving(model):
+    """Return the moving mean and variance, one after the other, of each layer that normalises over pixels."""
+    layers = [
+        layer for layer in model.layers if hasattr(layer, "moving_mean") and len(layer.input.shape) == 4
+    ]
+    return [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
 
 
-def _statistics(layers):
-    """Return mean and variance of each layer, (2, channels)."""
-    return [np.array([np.array(layer.moving_mean), np.array(layer.moving_variance)]) for layer in layers]
+def _values(variables):
+    return [np.array(variable) for variable in variables]
 
 
-def _put(layers, statistics):
-    """Set mean and variance of each layer."""
-    for layer, (mean, variance) in zip(layers, statistics, strict=True):
-        layer.moving_mean.assign(mean)
-        layer.moving_variance.assign(variance)
-
-
-@contextmanager
-def _changed(changes):
-    """Let attributes of layers, each a (layer, name, value), have other values for a while."""
-    own = [getattr(layer, name) for layer, name, _ in changes]
-    try:
-        for layer, name, value in changes:
-            setattr(layer, name, value)
-        yield
-    finally:
-        for (layer, name, _), was in zip(changes, own):
-            setattr(layer, name, was)
+def _put(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

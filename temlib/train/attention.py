@@ -10,7 +10,7 @@ import pandas as pd
 from temlib.augment import lowpass
 from temlib.files import InputError, replacing
 from temlib.train import networks, svm
-from temlib.train.fitting import BLOCK
+from temlib.train.fitting import blockwise
 
 # What is kept for notebook 4: particles, and pixels a side of their copies.
 KEPT, KEPT_SIZE = 2000, 64
@@ -27,28 +27,17 @@ LIMIT = 3.0
 
 
 def attention(model, images, classes):
-    """Return Grad-CAM maps (n, rows, columns), ≥ 0 and of sum 1: how much each place is evidence for a class.
+    """Return Grad-CAM maps (n, rows, columns), ≥ 0 and of sum 1: how much each place is evidence for an image's class.
 
-    The elementwise form (HiResCAM): the sum over channels of activation times gradient, at the last layer whose map is fine
-    enough; the same as Grad-CAM where only an average and a linear layer follow. A map is 0 where no place is evidence for the
-    class.
-
-    Parameters
-    ----------
-    model : keras.Model
-        From (n, rows, columns, 1) images to (n, classes) logits.
-    images : (n, rows, columns) ndarray of float32
-        As the model sees them.
-    classes : (n,) ndarray of int
-        The class to explain, for each image.
+    `images` (n, rows, columns) are as the model sees them. This is the elementwise form (HiResCAM): the sum over channels of
+    activation times gradient, at the last layer whose map is fine enough; the same as Grad-CAM where only an average and a
+    linear layer follow. A map is 0 where no place is evidence for the class.
 
     References
     ----------
     .. [1] R. Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74.
     .. [2] R. Draelos, L. Carin, arXiv:2011.08891.
     """
-    from PIL import Image
-
     head, tail = _cut(model, images.shape[-1])
     # The evidence for a class is its logit less the mean of the others', since a softmax sees only differences.
     number = model.output_shape[-1]
@@ -58,9 +47,15 @@ def attention(model, images, classes):
     features = np.concatenate([networks.backend().ops.convert_to_numpy(block) for block in seen])
     gradients = _gradient(tail, features, weights)
     coarse = np.maximum((features * gradients).sum(axis=-1), 0).astype(np.float32)
-    size = images.shape[:0:-1]
-    maps = [np.asarray(Image.fromarray(m).resize(size, Image.Resampling.BILINEAR)) for m in coarse]
-    return _normalised(np.stack(maps))
+    return _normalised(_resized(coarse, images.shape[1:], "BILINEAR"))
+
+
+def _resized(images, shape, filtered):
+    """Return images resized to (rows, columns) by a filter of Pillow's."""
+    from PIL import Image
+
+    size, kernel = shape[::-1], Image.Resampling[filtered]
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, kernel)) for image in images])
 
 
 def _normalised(maps):
@@ -138,29 +133,18 @@ def occlusion(predict, images, classes):
     return _normalised(lost / seen)
 
 
-def shuffled(model, seed, *, copy=None):
-    """Return a copy of a model whose weights have changed places within each tensor: it has learnt nothing.
-
-    An earlier `copy` of the same architecture is used again where it is given, which saves building it.
-    """
-    rng = np.random.default_rng(seed)
+def shuffled(model, seeds):
+    """Yield, for each seed, one copy of a model whose weights change places within each tensor: it has learnt nothing."""
     # A clone would also rebuild how the model was compiled, with a loss that Keras does not know by name.
-    copy = copy or networks.backend().Model.from_config(model.get_config())
-    copy.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in model.get_weights()])
-    return copy
+    copy = networks.backend().Model.from_config(model.get_config())
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        copy.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in model.get_weights()])
+        yield copy
 
 
 class Sample:
-    """The particles that are explained; hand it to `cross_validate(..., explain=…)`, then `save`.
-
-    Parameters
-    ----------
-    data : particles.Particles
-        Labelled for `task`.
-    task : str
-    seed : int
-        Settles which particles are chosen.
-    """
+    """Particles, chosen by `seed`, that are explained; hand it to `cross_validate(..., explain=…)`, then `save`."""
 
     def __init__(self, data, task, *, seed):
         self.data, self.task, self.seed = data, task, seed
@@ -169,22 +153,13 @@ class Sample:
         places = data.table.reset_index(drop=True).groupby(task).indices.values()
         self.chosen = np.sort(np.concatenate([rng.permutation(p)[:PER_CLASS] for p in places]))
         self.targets = data.masks(self.chosen)
-        self._copies = {}
         self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
         self.importance = pd.DataFrame(columns=["model", "fold", "descriptor", "unit", "loss"])
 
     def __call__(self, estimator, inputs, rows):
-        """Explain, by one fold's model, those of its test particles that are in the sample.
+        """Map where a fold's network looked in those of its test particles `rows` that are in the sample.
 
         Of an SVM the importance of its descriptors is measured instead.
-
-        Parameters
-        ----------
-        estimator : fitting.Network or svm.Svm
-        inputs
-            What it takes of all particles.
-        rows : (m,) ndarray of int
-            Positions of the test particles in the data.
         """
         if isinstance(estimator, svm.Svm):
             self._measure(estimator, inputs, rows)
@@ -200,29 +175,24 @@ class Sample:
         labels = pd.Categorical(self.data.table[self.task], categories=estimator.classes).codes
         lost = estimator.importance(inputs, labels, rows, seed=self.seed)
         lost = lost.assign(model=estimator.name, fold=estimator.fold)
-        known = [self.importance] if len(self.importance) else []
-        self.importance = pd.concat([*known, lost], ignore_index=True)
+        self.importance = (
+            pd.concat([self.importance, lost], ignore_index=True) if len(self.importance) else lost
+        )
 
     def _look(self, estimator, images, rows):
         """Map where a network looked."""
-        name, model = estimator.name, estimator.model
-        predicted = self._predict(model, images).argmax(axis=1)
-        self.maps["gradcam"].append(attention(model, images, predicted))
-        self.maps["occlusion"].append(occlusion(lambda x: self._predict(model, x), images, predicted))
-        # The mean over several shuffles: a single one may look at the right place by luck.
-        nothing = []
-        for k in range(SHUFFLES):
-            self._copies[name] = shuffled(model, (self.seed, k), copy=self._copies.get(name))
-            nothing.append(attention(self._copies[name], images, predicted))
-        self.maps["shuffled"].append(np.mean(nothing, axis=0))
-        self.rows += [(name, int(i), str(estimator.classes[k])) for i, k in zip(rows, predicted)]
+        model = estimator.model
 
-    @staticmethod
-    def _predict(model, images):
-        """Return logits (n, classes), in blocks of the size with which the network was tested: no other is traced."""
-        blocks = [images[i : i + BLOCK, ..., None] for i in range(0, len(images), BLOCK)]
-        full = (BLOCK, *images.shape[1:], 1)
-        return np.concatenate([model.predict_on_batch(np.resize(x, full)) for x in blocks])[: len(images)]
+        def logits(images):
+            return blockwise(lambda block: model.predict_on_batch(block[..., None]), images)
+
+        predicted = logits(images).argmax(axis=1)
+        self.maps["gradcam"].append(attention(model, images, predicted))
+        self.maps["occlusion"].append(occlusion(logits, images, predicted))
+        # The mean over several shuffles: a single one may look at the right place by luck.
+        copies = shuffled(model, [(self.seed, k) for k in range(SHUFFLES)])
+        self.maps["shuffled"].append(np.mean([attention(copy, images, predicted) for copy in copies], axis=0))
+        self.rows += [(estimator.name, int(i), str(estimator.classes[k])) for i, k in zip(rows, predicted)]
 
     def save(self, path, predictions):
         """Write `examples.npz`: maps, and small copies of the particles, the most doubtful ones where they are many."""
@@ -233,36 +203,25 @@ class Sample:
         p = pd.Series(test[columns].to_numpy()[np.arange(len(test)), truth])
         least = p.groupby(test["particle"].to_numpy()).min().reindex(table["particle"]).to_numpy()
         kept = np.union1d(np.argsort(least, kind="stable")[:KEPT], self.chosen)
-        copies, pixel_nm = _copies(images[kept], self.data.pixel_nm)
-        maps = {
-            k: np.concatenate(v).astype(np.float16) if v else np.zeros((0, 1, 1))
-            for k, v in self.maps.items()
-        }
-        blank = np.zeros(images.shape[1:], bool)
-        targets = [self.targets.get(i, (blank, blank)) for _, i, _ in self.rows]
+        grey = ((np.clip(images[kept], -LIMIT, LIMIT) + LIMIT) / (2 * LIMIT) * 255).round().astype(np.uint8)
+        side, size = images.shape[-1], min(images.shape[-1], KEPT_SIZE)
+        maps = {k: np.concatenate(v) if v else np.zeros((0, 1, 1)) for k, v in self.maps.items()}
+        blank, rows = (
+            np.zeros((side, side), bool),
+            pd.DataFrame(self.rows, columns=["model", "row", "called"]),
+        )
+        targets = np.array([self.targets.get(i, (blank, blank)) for i in rows["row"]], bool)
+        membrane, payload = np.moveaxis(targets.reshape(-1, 2, side, side), 1, 0)
         content = {
             "particle": table["particle"].to_numpy(str)[kept],
-            "images": copies,
-            "pixel_nm": pixel_nm,
-            "explained": np.array([table["particle"].iloc[i] for _, i, _ in self.rows], str),
-            "model": np.array([name for name, _, _ in self.rows], str),
-            "called": np.array([called for _, _, called in self.rows], str),
-            "membrane": np.array([m for m, _ in targets], bool).reshape(-1, *blank.shape),
-            "payload": np.array([p for _, p in targets], bool).reshape(-1, *blank.shape),
-            **maps,
+            "images": _resized(grey, (size, size), "BICUBIC"),
+            "pixel_nm": self.data.pixel_nm * (side / size),
+            "explained": table["particle"].to_numpy(str)[rows["row"].to_numpy(int)],
+            "model": rows["model"].to_numpy(str),
+            "called": rows["called"].to_numpy(str),
+            "membrane": membrane,
+            "payload": payload,
+            **{kind: values.astype(np.float16) for kind, values in maps.items()},
         }
         with replacing(path) as temporary:
             np.savez_compressed(temporary, **content)
-
-
-def _copies(images, pixel_nm):
-    """Return images as 8-bit copies of at most `KEPT_SIZE` pixels a side, and their pixel size."""
-    from PIL import Image
-
-    grey = ((np.clip(images, -LIMIT, LIMIT) + LIMIT) / (2 * LIMIT) * 255).round().astype(np.uint8)
-    size = images.shape[-1]
-    if size <= KEPT_SIZE:
-        return grey, pixel_nm
-    shape = (KEPT_SIZE, KEPT_SIZE)
-    small = [np.asarray(Image.fromarray(g).resize(shape, Image.Resampling.BICUBIC)) for g in grey]
-    return np.stack(small), pixel_nm * size / KEPT_SIZE

@@ -21,41 +21,21 @@ def save(folder, model, card):
 
 
 def load(folder):
-    """Load a bundle after checking that it is whole.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    model : keras.Model
-        Not compiled.
-    card : dict
-
-    Raises
-    ------
-    InputError
-        If a file is missing or is not the one that was saved.
-    """
+    """Return the network of a bundle, a keras.Model that is not compiled, and its card, a dict; refuse files that were changed."""
     folder = Path(folder)
     for name in (SUMS, NETWORK, CARD):
         if not (folder / name).is_file():
             raise InputError(
                 f"{folder}: '{name}' is missing, so this is not a whole model bundle; save it again."
             )
-    try:
-        sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-    except ValueError:
-        sums = {}
+    sums = (folder / SUMS).read_bytes()
     for name in (NETWORK, CARD):
-        if sums.get(name) != _sum(folder / name):
+        if _sum(folder / name).encode() not in sums:
             raise InputError(
                 f"{folder}: '{name}' is not the file that was saved (its checksum differs); copy it again."
             )
-    keras = networks.backend()
     # Safe mode refuses layers that carry code.
-    model = keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True)
+    model = networks.backend().saving.load_model(folder / NETWORK, compile=False, safe_mode=True)
     return model, json.loads((folder / CARD).read_text(encoding="utf-8"))
 
 

@@ -4,7 +4,7 @@ Images are prepared ones: (n, size, size) float32, square, zero median, unit rob
 prepared image, intensities in units of the image's spread, gradients in that unit per pixel.
 """
 
-import os
+import functools
 
 import numpy as np
 import pandas as pd
@@ -44,37 +44,27 @@ def named():
     )
 
 
-def _in_batches(describe, images):
-    """Describe images in batches, on all cores, as one table of float32."""
+def _in_batches(describe):
+    """Let a function that returns groups of descriptors (m, k) describe images in batches, on all cores, as one table."""
     from joblib import Parallel, delayed
 
-    starts = range(0, len(images), BATCH)
-    cores = min(os.cpu_count() or 1, len(starts)) or 1
-    parts = Parallel(cores, prefer="threads")(delayed(describe)(images[i : i + BATCH]) for i in starts)
-    width = len(str(max(p.shape[1] for p in parts[0].values()) - 1))
-    columns = [
-        name if part.shape[1] == 1 else f"{name}_{k:0{width}d}"
-        for name, part in parts[0].items()
-        for k in range(part.shape[1])
-    ]
-    values = [np.hstack(list(part.values())).astype(np.float32) for part in parts]
-    return pd.DataFrame(np.concatenate(values), columns=columns)
+    @functools.wraps(describe)
+    def table(images):
+        starts = range(0, len(images), BATCH)
+        parts = Parallel(-1, prefer="threads")(delayed(describe)(images[i : i + BATCH]) for i in starts)
+        counts = {name: part.shape[1] for name, part in parts[0].items()}
+        width, columns = len(str(max(counts.values()) - 1)), []
+        for name, count in counts.items():
+            columns += [name] if count == 1 else [f"{name}_{k:0{width}d}" for k in range(count)]
+        values = [np.hstack(list(part.values())).astype(np.float32) for part in parts]
+        return pd.DataFrame(np.concatenate(values), columns=columns)
+
+    return table
 
 
 def outline(images):
-    """Outline the particle in the middle of each image.
+    """Return which pixels lie inside the outline of the particle in the middle of each image, (n, size, size).
 
-    Parameters
-    ----------
-    images : (n, size, size) ndarray
-
-    Returns
-    -------
-    (n, size, size) ndarray of bool
-        Inside the outline.
-
-    Notes
-    -----
     In polar coordinates about the middle of the crop the outline is the closed path, one radius for each direction, along
     which the step from inside to outside is strongest, all dark to bright or all bright to dark; its radius changes by at
     most one step between neighbouring directions (dynamic programming).
@@ -125,38 +115,21 @@ def _strongest_path(strength):
     total, back = np.zeros((n, radii)), np.empty((2 * directions, n, radii), np.int8)
     for t in range(2 * directions):
         padded = np.pad(total, ((0, 0), (1, 1)), constant_values=-np.inf)
-        around = np.stack([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]])
-        move = around.argmax(axis=0)
-        move = np.where(around[1] >= around.max(axis=0), 1, move)  # among equals straight on
-        back[t] = move - 1
-        total = np.take_along_axis(around, move[None], axis=0)[0] + strength[:, t % directions]
+        around = np.stack([padded[:, 1:-1], padded[:, :-2], padded[:, 2:]])  # among equals straight on
+        back[t] = np.array([0, -1, 1])[around.argmax(axis=0)]
+        total = around.max(axis=0) + strength[:, t % directions]
     at, path = total.argmax(axis=1), np.empty((2 * directions, n), int)
     for t in range(2 * directions - 1, -1, -1):
         path[t] = at
         at = at + back[t, np.arange(n), at]
     half = directions // 2
-    middle = path[half : half + directions]
-    order = np.argsort(np.arange(half, half + directions) % directions)
-    closed = middle[order].T
+    closed = np.roll(path[half : half + directions], half, axis=0).T
     return closed, np.take_along_axis(strength, closed[:, :, None], axis=2).sum(axis=(1, 2))
 
 
+@_in_batches
 def thesis(images):
-    """Compute the descriptors of the SVM of 2016: area, circularity, M20 M02 M30 M03, edge density profile.
-
-    Parameters
-    ----------
-    images : (n, size, size) ndarray of float32
-
-    Returns
-    -------
-    DataFrame
-        One row an image; see `GROUPS`.
-    """
-    return _in_batches(_thesis, images)
-
-
-def _thesis(images):
+    """Compute the descriptors of the SVM of 2016, a table: area, circularity, M20 M02 M30 M03, edge density profile."""
     from skimage.measure import perimeter
 
     shape, profiles, found = [], [], _radii(images)
@@ -183,19 +156,14 @@ def _edge_density(image, radii):
     return along.mean(axis=0) / max(float(gradient.mean()), 1e-9)
 
 
+@_in_batches
 def texture(images):
-    """Compute texture and profiles (n, k) of images (n, size, size): HOG, LBP, radial and edge profiles, moments."""
-    return _in_batches(_texture, images)
-
-
-def _texture(images):
+    """Compute texture and profiles, a table: HOG, LBP, radial and edge profiles, moments."""
     from scipy import ndimage, stats
 
     size = images.shape[-1]
-    centre, (rows, columns) = (size - 1) / 2, np.indices((size, size))
-    ring = (
-        np.minimum(np.hypot(rows - centre, columns - centre) / (size / 2) * RINGS, RINGS).astype(int).ravel()
-    )
+    distance = np.hypot(*(np.indices((size, size)) - (size - 1) / 2))
+    ring = np.minimum(distance / (size / 2) * RINGS, RINGS).astype(int).ravel()
     counts = np.bincount(ring)
     membership = (np.eye(len(counts))[ring] / np.maximum(counts, 1)).astype(np.float32)
     flat = images.reshape(len(images), -1)

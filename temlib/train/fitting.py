@@ -1,9 +1,8 @@
 """One network in one fold: which particles a step takes, how weights are moved, which of them are kept.
 
-A recipe is an optimiser with the course of its learning rate, and what is done about the weights. "modern" is a one-cycle
-AdamW [1]_ whose weights are averaged over the last tenth of the steps [2]_; it ends by itself. "thesis2016" is what the
-slides' networks were trained with: SGD at a fixed rate, stopped when the validation loss has not fallen for 20 epochs.
-Both keep the weights of the epoch with the least validation loss.
+The recipe "modern" is a one-cycle AdamW [1]_ whose weights are averaged over the last tenth of the steps [2]_. "thesis2016" is
+what the slides' networks were trained with: SGD at a fixed rate, stopped when the validation loss has not fallen for 20
+epochs. Both keep the weights of the epoch with the least validation loss.
 
 References
 ----------
@@ -63,18 +62,9 @@ class Network:
     """A network as an estimator of the protocol, compiled once and given its first weights again in each fit.
 
     Its inputs are a list of arrays over all particles: images (n, size, size), which may be a memory map since they are read
-    a batch at a time, and for a network "+size" the sizes (n, 1) in nm.
-
-    Attributes
-    ----------
-    model : keras.Model
-        That of the last fit.
-    history : list of dict
-        The last fit, epoch by epoch.
-    interrupted : bool
-        Whether KeyboardInterrupt ended the last fit.
-    lone : bool
-        Whether a single micrograph validated: a poor judge of the epoch, and one of few to learn from, so `refit` is better.
+    a batch at a time, and for a network "+size" the sizes (n, 1) in nm. Of the last fit there are the `model`, the `history`
+    (a dict for each epoch), `interrupted` (whether KeyboardInterrupt ended it) and `lone`: whether a single micrograph
+    validated, a poor judge of the epoch, and one of few to learn from, so `refit` is better.
     """
 
     def __init__(self, name, classes, settings):
@@ -99,8 +89,8 @@ class Network:
     def fit(self, inputs, labels, groups, *, train, validation, fold, passes=1, report=None):
         """Train on the rows `train` and leave the weights of the epoch that is best on the rows `validation` in the model.
 
-        `labels` (n,) are positions in `classes`, `groups` (n,) the micrographs; `fold` is part of the seed, an epoch passes over
-        the particles `passes` times, and `report` gets (epochs done, text).
+        `labels` (n,) are positions in `classes`; `fold` is part of the seed, an epoch passes over the particles `passes` times,
+        and `report` gets (epochs done, text).
         """
         self.rng = np.random.default_rng((self.settings.seed, fold))
         self.lone = not self.recipe.patience and len(set(groups[validation])) == 1
@@ -141,7 +131,8 @@ class Network:
     def _epochs(self, inputs, labels, train, fold, passes):
         """Start anew and pass over the training particles as often as asked; yield the epoch, from 1, and its mean loss."""
         self._restart(inputs)
-        settings, batches = self.settings, Batches(labels[train], len(self.classes), self.settings, passes)
+        settings = self.settings
+        batches = Batches(labels[train], len(self.classes), settings, passes)
         self.divisor = batches.shares if settings.imbalance == "threshold" else 1.0
         self.average = Average(self.recipe.averaged * batches.steps * settings.epochs)
         varied = self._varied(inputs, train)
@@ -166,12 +157,11 @@ class Network:
             }
             self.model.compile(**compiling)
             self.model.optimizer.build(self.model.trainable_variables)
-            fits = _fits(len(images), images.shape[-1])
-            if self.varies and fits and len(inputs) == 1 and OnDevice.available():
+            if self.varies and _fits(images, len(images)) and len(inputs) == 1 and OnDevice.available():
                 self.device = OnDevice(self.model, self.augmentation, len(images), images.shape[1:])
                 self.device.model.compile(**compiling)
-            if settings.adapts:
-                self.adaptive = adaptation.AdaptiveNormalization(self.model)
+            adaptive = adaptation.AdaptiveNormalization(self.model) if settings.adapts else None
+            self.adaptive = adaptive if adaptive and adaptive.able else None
             # Seed generators of dropout are among the variables, so every fold drops alike.
             self.variables = [*self.model.variables, *self.model.optimizer.variables]
             self.start = [np.array(variable) for variable in self.variables]
@@ -183,7 +173,7 @@ class Network:
         images, prepared = inputs[0], None
         if self.device:
             self.device.prepare(lowpass(images[train]))
-        elif self.varies and _fits(len(train), images.shape[-1]):
+        elif self.varies and _fits(images, len(train)):
             prepared = self.augmentation.prepare(lowpass(images[train]))
 
         def varied(index, rng):
@@ -206,7 +196,7 @@ class Network:
         """Pass over the training particles once and return the mean loss."""
         model = self.device.model if self.device else self.model
         model.reset_metrics()  # the loss that a step returns is the mean since the last reset
-        loss, total = np.nan, batches.steps * self.settings.epochs
+        total = batches.steps * self.settings.epochs
         for step, index in enumerate(batches.epoch(self.rng), start=epoch * batches.steps):
             if self.recipe.learning_rate is None:
                 self.model.optimizer.learning_rate = self.settings.learning_rate * one_cycle(step / total)
@@ -225,29 +215,24 @@ class Network:
         return InputError(f"{self.name}: the {what} a number in {where}; lower 'learning_rate'.")
 
     def probabilities(self, inputs, rows, *, see=lowpass, averaging=0):
-        """Return class probabilities (m, classes) of some particles with the normalisation of training, block by block.
+        """Return class probabilities (m, classes) of some particles with the normalisation of training.
 
         `see` makes what the network sees of a block of images; with `averaging` probabilities are averaged over so many drawn
         transforms instead (`augment.averaged`).
         """
-        values = []
-        for start in range(0, len(rows), BLOCK):
-            block = np.resize(
-                rows[start : start + BLOCK], BLOCK
-            )  # the last one begins again with its first image
-            images, predict = inputs[0][block], partial(self._softmax, inputs=inputs, rows=block)
-            if averaging:
-                seed = self.settings.seed
-                values.append(averaged(predict, images, self.augmentation, draws=averaging, seed=seed))
-            else:
-                values.append(predict(see(images)))
-        return np.concatenate(values)[: len(rows)]
 
-    def _softmax(self, images, inputs, rows):
-        """Return class probabilities of particles whose images are as the network sees them."""
-        logits = self.model.predict_on_batch(_given(images, inputs, rows)).astype(np.float64)
-        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponent / exponent.sum(axis=1, keepdims=True)
+        def of_block(block):
+            def predict(images):
+                logits = self.model.predict_on_batch(_given(images, inputs, block)).astype(np.float64)
+                exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+                return exponent / exponent.sum(axis=1, keepdims=True)
+
+            images, drawn = inputs[0][block], {"draws": averaging, "seed": self.settings.seed}
+            return (
+                averaged(predict, images, self.augmentation, **drawn) if averaging else predict(see(images))
+            )
+
+        return blockwise(of_block, rows)
 
     def predict(self, inputs, groups, rows):
         """Return class probabilities (m, classes) and predicted classes (m,) of some particles.
@@ -255,17 +240,14 @@ class Network:
         With adaptive batch normalisation the statistics of a micrograph are those of its particles in `rows`.
         """
         averaging = self.settings.averaging if self.varies else 0
-        values, rest = np.empty((len(rows), len(self.classes))), []
-        for places in adaptation.places(groups[rows]):
-            if self.adaptive and self.adaptive.able and adaptation.share(len(places)):
-                seen = partial(self._as_predicted, inputs, rows[places])
-                with self.adaptive.to(seen, len(places)):
-                    values[places] = self.probabilities(inputs, rows[places], averaging=averaging)
-            else:
-                rest.append(places)
-        if rest:
-            places = np.sort(np.concatenate(rest))
-            values[places] = self.probabilities(inputs, rows[places], averaging=averaging)
+        values, rest = np.empty((len(rows), len(self.classes))), np.full(len(rows), True)
+        for places in adaptation.places(groups[rows]) if self.adaptive else []:
+            if adaptation.share(len(places)):
+                rest[places], here = False, rows[places]
+                with self.adaptive.to(partial(self._as_predicted, inputs, here), len(here)):
+                    values[places] = self.probabilities(inputs, here, averaging=averaging)
+        if rest.any():
+            values[rest] = self.probabilities(inputs, rows[rest], averaging=averaging)
         return values, (values / self.divisor).argmax(axis=1)
 
     def _as_predicted(self, inputs, rows, index):
@@ -273,21 +255,17 @@ class Network:
         return _given(lowpass(inputs[0][rows[index]]), inputs, rows[index])
 
     def check(self, inputs, labels, validation):
-        """Return the balanced accuracy of validation particles as they are and resampled as in training.
-
-        `rarest` is the number of those of the rarest class.
-        """
+        """Return the balanced accuracy of validation particles as they are and resampled, and the size of the rarest class."""
         rows = validation[:: max(1, len(validation) // CHECKED)]
+
+        def score(see):
+            return balanced_accuracy(self.probabilities(inputs, rows, see=see).argmax(axis=1), labels[rows])
 
         def resampled(images):
             return self.augmentation.apply(lowpass(images), self.augmentation.draw(len(images), self.rng))
 
-        ways = {"plain": lowpass} | ({"resampled": resampled} if self.varies else {})
-        found = {
-            name: balanced_accuracy(self.probabilities(inputs, rows, see=see).argmax(axis=1), labels[rows])
-            for name, see in ways.items()
-        }
-        return found | {"rarest": np.unique(labels[rows], return_counts=True)[1].min()}
+        found = {"plain": score(lowpass), "rarest": np.unique(labels[rows], return_counts=True)[1].min()}
+        return found | ({"resampled": score(resampled)} if self.varies else {})
 
     @property
     def weights(self):
@@ -295,9 +273,17 @@ class Network:
         return self.model.count_params()
 
 
-def _fits(count, size):
-    """Return whether the spline coefficients of so many particles of this side may be kept."""
-    return count * 4 * size**2 <= PREPARED_BYTES
+def blockwise(predict, particles):
+    """Join what `predict` returns of blocks of particles, each of `BLOCK`, so that nothing is traced twice."""
+    blocks = [particles[start : start + BLOCK] for start in range(0, len(particles), BLOCK)]
+    # The last one begins again with its first particle.
+    full = (BLOCK, *particles.shape[1:])
+    return np.concatenate([predict(np.resize(block, full)) for block in blocks])[: len(particles)]
+
+
+def _fits(images, count):
+    """Return whether the spline coefficients of so many of the images may be kept."""
+    return count * 4 * images.shape[-1] ** 2 <= PREPARED_BYTES
 
 
 def _given(images, inputs, rows):
@@ -309,13 +295,13 @@ def _given(images, inputs, rows):
 class Batches:
     """Which training particles a step takes, and what they weigh: where imbalance is met.
 
-    Each of `targets` (n, 2 × classes) is a one-hot row followed by what is added to the logits in the loss.
+    `targets` (n, 2 × classes) are one-hot rows followed by what is added to the logits in the loss.
     """
 
     def __init__(self, labels, classes, settings, passes):
         self.labels, self.imbalance, self.passes = labels, settings.imbalance, passes
         counts = np.bincount(labels, minlength=classes)
-        self.shares, self.rarest = counts / counts.sum(), counts.min()
+        self.shares, self.rarest = counts / len(labels), counts.min()
         weights, offsets, copies = np.ones(classes), np.zeros(classes), np.ones(classes, int)
         if self.imbalance == "class_weight":
             weights = len(labels) / (classes * counts)
@@ -344,10 +330,7 @@ class Batches:
 
 
 class Average:
-    """The exponential moving average of a model's weights, moving statistics of batch normalisation included.
-
-    `span` is the number of steps that it looks back; below 1 there is no average.
-    """
+    """The exponential moving average of a model's weights over the last `span` steps; below 1 there is none."""
 
     # Looking at the weights costs about a hundredth of a step; every fourth one is as good an average.
     EVERY = 4
@@ -379,16 +362,15 @@ class Average:
 
 
 def loss_of_logits(keras, classes, *, focal):
-    """Return the loss of logits; a target holds a one-hot row and what is added to the logits [4].
+    """Return the loss of logits, focal [3] or cross-entropy; a target holds a one-hot row and what is added to the logits [4].
 
     Cross-entropy is smoothed by 0.1. The focal loss is not: smoothing gives an easy particle a loss that it cannot lose.
     """
+    options = {"from_logits": True, "reduction": None}
     if focal:
-        inner = keras.losses.CategoricalFocalCrossentropy(
-            alpha=1.0, gamma=FOCUS, from_logits=True, reduction=None
-        )
+        inner = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=FOCUS, **options)
     else:
-        inner = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, reduction=None)
+        inner = keras.losses.CategoricalCrossentropy(label_smoothing=0.1, **options)
 
     def loss(target, logits):
         return inner(target[:, :classes], logits + target[:, classes:])

@@ -31,49 +31,28 @@ def dihedral(image, element):
 def _divisions():
     """Return the (8, 8) table of g⁻¹h, found by letting the group act on a square without symmetry."""
     square = np.arange(9).reshape(3, 3)
-    places = {dihedral(square, element).tobytes(): element for element in range(ORIENTATIONS)}
-    table = np.zeros((ORIENTATIONS, ORIENTATIONS), dtype="int32")
-    for g in range(ORIENTATIONS):
-        for k in range(ORIENTATIONS):
-            h = places[dihedral(dihedral(square, k), g).tobytes()]  # h = g k, so g⁻¹ h = k
-            table[g, h] = k
-    return table
+    elements = range(ORIENTATIONS)
+    places = {dihedral(square, element).tobytes(): element for element in elements}
+    products = [[places[dihedral(dihedral(square, k), g).tobytes()] for k in elements] for g in elements]
+    return np.argsort(products)  # where h = g k, g⁻¹ h = k
 
 
 def _kernel_rows(kernel_size, lift):
     """Return which row of the kept kernel stands at each (output orientation, pixel, input orientation)."""
     pixels = np.arange(kernel_size**2).reshape(kernel_size, kernel_size)
-    turned = np.stack([dihedral(pixels, g).ravel() for g in range(ORIENTATIONS)])  # (8, k*k)
-    if lift:
-        return turned[:, :, None].astype("int32")
-    return (turned[:, :, None] * ORIENTATIONS + _divisions()[:, None, :]).astype("int32")  # (8, k*k, 8)
+    turned = np.stack([dihedral(pixels, g).ravel() for g in range(ORIENTATIONS)])[:, :, None]  # (8, k*k, 1)
+    rows = turned if lift else turned * ORIENTATIONS + _divisions()[:, None, :]  # (8, k*k, 8)
+    return rows.astype("int32")
 
 
 @keras.saving.register_keras_serializable(package="temlib")
 class DihedralConv2D(keras.layers.Layer):
     """Convolve with one kernel in all eight orientations (a p4m group convolution without bias).
 
-    Zero padding is the same on all sides. With a stride of 2 the kernel's side must be even for an even image and odd for
-    an odd one: then the windows lie symmetrically in the image, and every symmetry of the square is respected.
-
-    Parameters
-    ----------
-    filters : int
-        Features per orientation, at least 1.
-    kernel_size : int
-        Side of the kernel, in pixels; odd where `strides` is 1.
-    strides : {1, 2}
-        1 keeps the image's size, 2 halves it (rounded up).
-    lift : bool
-        True for the first layer, whose input is an image without orientations.
-    kernel_initializer : str or keras.initializers.Initializer
-        How the kernel begins; its fan-in counts the orientations of the input.
-
-    Input shape
-        ``(n, rows, columns, channels)`` with `lift`, else ``(n, rows, columns, 8 * channels)``.
-
-    Output shape
-        ``(n, rows / strides, columns / strides, 8 * filters)``, orientation before feature.
+    It goes from (n, rows, columns, 8 * channels), or with `lift` from images without orientations (n, rows, columns, channels),
+    to (n, rows / strides, columns / strides, 8 * filters), rounded up. `strides` is 1 or 2. Zero padding is the same on all
+    sides. With a stride of 2 the kernel's side must be even for an even image and odd for an odd one: then the windows lie
+    symmetrically in the image, and every symmetry of the square is respected.
     """
 
     def __init__(
@@ -120,21 +99,11 @@ class DihedralConv2D(keras.layers.Layer):
         inputs = ops.pad(inputs, ((0, 0), edge, edge, (0, 0)))
         return ops.conv(inputs, kernel, strides=2, padding="valid", data_format="channels_last")
 
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the maps, with 8 × `filters` channels."""
-        sides = (-(-side // self.strides) for side in input_shape[1:3])
-        return (input_shape[0], *sides, ORIENTATIONS * self.filters)
-
     def get_config(self):
         """Return what rebuilds the layer, as plain JSON values."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "lift": self.lift,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }
+        own = {name: getattr(self, name) for name in ("filters", "kernel_size", "strides", "lift")}
+        start = keras.initializers.serialize(self.kernel_initializer)
+        return {**super().get_config(), **own, "kernel_initializer": start}
 
 
 @keras.saving.register_keras_serializable(package="temlib")
@@ -195,21 +164,10 @@ REFERENCE_NM = 100.0
 
 @keras.saving.register_keras_serializable(package="temlib")
 class LogSize(keras.layers.Layer):
-    """Turn a particle's physical size into two bounded features: its logarithm, and whether it is known.
-
-    Input shape
-        ``(n, 1)``, size in nm; NaN, zero and negative values mean that it is unknown.
-
-    Output shape
-        ``(n, 2)``: ln(size / 100 nm) or 0, and 1 or 0.
-    """
+    """Turn sizes (n, 1) in nm, NaN, zero or negative where unknown, into (n, 2): ln(size / 100 nm) or 0, and 1 or 0."""
 
     def call(self, inputs):
-        """Return logarithm and flag; comparisons with NaN are false, so unknown sizes never enter a logarithm."""
+        """Return logarithm and flag; unknown sizes, NaN among them, never enter a logarithm."""
         known = inputs > 0
         safe = ops.where(known, inputs, ops.full_like(inputs, REFERENCE_NM))
         return ops.concatenate([ops.log(safe / REFERENCE_NM), ops.cast(known, inputs.dtype)], axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        """Return two features a particle."""
-        return (*input_shape[:-1], 2)

@@ -1,8 +1,7 @@
 """One protocol for every model: whole micrographs held out, others for validation, out-of-fold predictions.
 
 In each fold the particles of some micrographs are held out (`test`), those of others choose the epoch (`validation`), and
-the rest are trained on. Nothing of a test or validation particle touches training: particles are scaled one by one, and
-only training particles are augmented and balanced.
+the rest are trained on, alone augmented and balanced.
 
 Networks (`fitting.Network`) and SVMs (`svm.Svm`) are estimators of one interface, made of a name, the classes in order and
 the settings: `inputs(data)` returns once what the model takes of all particles, `fit(inputs, labels, groups, train=…, …)`
@@ -31,13 +30,10 @@ class Settings:
 
     Attributes
     ----------
-    folds : int
-        Number of folds, 2 or more; micrographs stay whole.
-    seed : int
-    epochs : int
-        Passes over the training particles.
-    batch : int
-        Particles in a step.
+    folds, seed : int
+        At least 2 folds; micrographs stay whole.
+    epochs, batch : int
+        Passes over the training particles, and particles in a step.
     learning_rate : float
         Peak of the one-cycle schedule of the recipe "modern".
     augmentation : str
@@ -45,9 +41,7 @@ class Settings:
     contrast : {"kept", "either"}
         Whether dark and bright are exchanged in half of the training particles, for micrographs of bright and dark field.
     imbalance : {"none", "class_weight", "oversample", "undersample", "focal", "logit_adjustment", "threshold"}
-        How rare classes are balanced.
     recipe : {"modern", "thesis2016"}
-        How weights are moved.
     labels : float
         Share of the labels outside the test fold that is used, in (0, 1]; the number of steps does not change with it.
     labels_from : {"particles", "micrographs"}
@@ -108,11 +102,7 @@ class Trained:
 
     @property
     def diagnostics(self):
-        """Return sentences on where training did not go well; empty where all is well.
-
-        They name failed models, interruptions, folds that learnt nothing, over-fitting, under-training, too few epochs, networks
-        to which plain and resampled particles are different things, and those that adaptation serves badly.
-        """
+        """Return sentences on where training did not go well, if anywhere."""
         found = [f"Failed: {reason}" for reason in self.failures.values()] + list(self.notes)
         chance = 1 / self.predictions["truth"].nunique()
         for name, history in self.history.groupby("model", sort=False):
@@ -140,18 +130,18 @@ def check_models(models, primary, *, where="models"):
 
 
 def cross_validate(data, task, models, settings, *, keep=None, progress=None, explain=None):
-    """Train and test every model on the same folds.
+    """Train and test every model on the same folds of particles that all have a label for `task`; return what is `Trained`.
 
     A model that fails is left out with its reason; the others go on. An interruption (KeyboardInterrupt) ends the fold at
-    hand, which keeps the best weights so far; two within two seconds end everything.
+    hand, which keeps the best weights so far; two within two seconds end everything. It is an InputError if a class has fewer
+    particles than there are folds, or no model could be trained.
 
     Parameters
     ----------
     data : Particles
-        All with a label for `task`.
     task : str
     models : list of str
-        Networks and SVM baselines.
+        Of `network_names`, also with "+size" at their end, and `svm_names`.
     settings : Settings
     keep : Path, optional
         Folder for the networks of all folds, as bundles `<model>/fold=<n>`; see `load`.
@@ -159,15 +149,6 @@ def cross_validate(data, task, models, settings, *, keep=None, progress=None, ex
         Gets (steps done of `len(models) * folds * epochs`, text).
     explain : callable, optional
         Gets (estimator, its inputs, positions of the test particles) after each fold of each model; see `Sample`.
-
-    Returns
-    -------
-    Trained
-
-    Raises
-    ------
-    InputError
-        If a class has fewer particles than there are folds, or no model could be trained.
     """
     run = _Run(data, task, settings, keep, progress, explain)
     for number, name in enumerate(models):
@@ -232,9 +213,10 @@ class _Run:
                     raise KeyboardInterrupt
         again = [str(result["fold"]) for result in results if result["refitted"]]
         if again:
+            where = f"fold{'s' * (len(again) > 1)} {', '.join(again)}"
             self.notes.append(
-                f"{name}: a single micrograph was left for validation in fold{'s' * (len(again) > 1)} {', '.join(again)}, too "
-                "few to choose an epoch by; after its use for calibration the network was refitted on all labelled micrographs."
+                f"{name}: a single micrograph was left for validation in {where}, too few to choose an epoch by; after its use "
+                "for calibration the network was refitted on all labelled micrographs."
             )
         self.results += results
 
@@ -243,30 +225,32 @@ class _Run:
         labels, groups, about = self.labels, self.groups, {"model": model.name, "fold": fold}
         train, validation, test = rows["train"], rows["validation"], rows["test"]
         labelled, options = np.concatenate([train, validation]), {"fold": fold, "report": self.report}
-        started, roles = time.perf_counter(), {"train": train, "validation": validation}
+        result, roles = {"fold": fold}, {"train": train, "validation": validation}
+        times = [time.perf_counter()]
         model.fit(inputs, labels, groups, **roles, passes=self._passes(train, test), **options)
-        took = time.perf_counter() - started
-        found = {"validation": model.predict(inputs, groups, validation)}
-        check = model.check(inputs, labels, validation) if model.history else None
-        refitted = model.lone and not model.interrupted
-        if refitted:
-            started = time.perf_counter()
+        times.append(time.perf_counter())
+        validated, predicted = model.predict(inputs, groups, validation)
+        if model.history:
+            final = fitting.balanced_accuracy(validated.argmax(axis=1), labels[validation])
+            check = about | model.check(inputs, labels, validation) | {"final": final}
+            result |= {
+                "checks": pd.DataFrame([check]),
+                "history": pd.DataFrame(model.history).assign(**about),
+            }
+        times.append(time.perf_counter())
+        refits = model.lone and not model.interrupted
+        if refits:
             model.refit(inputs, labels, labelled, passes=self._passes(labelled, test), **options)
-            took += time.perf_counter() - started
-        started = time.perf_counter()
-        found = {"test": model.predict(inputs, groups, test)} | found
-        asked = (time.perf_counter() - started) / len(test)
-        result = {"fold": fold, "refitted": refitted and not model.interrupted}
-        result["predictions"] = pd.concat(
-            [self._rows(rows[role], *found[role]).assign(**about, role=role) for role in found]
-        )
-        if check:
-            final = fitting.balanced_accuracy(found["validation"][0].argmax(axis=1), labels[validation])
-            result["checks"] = pd.DataFrame([about | check | {"final": final}])
-            result["history"] = pd.DataFrame(model.history).assign(**about)
-        costs = {"training_s": took + each * len(train), "prediction_ms_per_particle": 1e3 * (asked + each)}
-        costs |= {"weights": model.weights, "labelled": len(labelled)}
-        return result | {"costs": pd.DataFrame([about | costs])}
+        result["refitted"] = refits and not model.interrupted
+        times.append(time.perf_counter())
+        tested = model.predict(inputs, groups, test)
+        times.append(time.perf_counter())
+        found = {"test": tested, "validation": (validated, predicted)}
+        tables = [self._rows(rows[role], *found[role]).assign(**about, role=role) for role in found]
+        fitted, _, refitted, asked = np.diff(times)
+        costs = {"training_s": fitted + refitted + each * len(train), "weights": model.weights}
+        costs |= {"prediction_ms_per_particle": 1e3 * (asked / len(test) + each), "labelled": len(labelled)}
+        return result | {"predictions": pd.concat(tables), "costs": pd.DataFrame([about | costs])}
 
     def _passes(self, train, test):
         """Return the passes over the labelled particles that are as much work as one over all outside the test fold."""
@@ -284,16 +268,9 @@ class _Run:
 
     def _card(self, fold):
         """Return what a bundle says of the network of a fold."""
-        return {
-            "task": self.task,
-            "classes": self.classes,
-            "fold": int(fold),
-            "scale": self.data.scale,
-            "pixel_nm": self.data.pixel_nm,
-            "input_size": self.data.images.shape[-1],
-            "simulated": self.data.simulated,
-            "settings": asdict(self.settings),
-        }
+        about = {"task": self.task, "classes": self.classes, "fold": int(fold)}
+        about |= {name: getattr(self.data, name) for name in ("scale", "pixel_nm", "simulated")}
+        return about | {"input_size": self.data.images.shape[-1], "settings": asdict(self.settings)}
 
 
 # The columns of the tables of `Trained`, in order; those of predictions end with one `p_` of each class.
@@ -347,7 +324,7 @@ def split_fold(table, task, fold_of, fold, settings):
     parts = min(VALIDATION_PARTS, len(set(groups)))
     if parts < 2:
         raise InputError(
-            f"fold {fold}: only one micrograph is left for training; lower 'folds' or add micrographs."
+            f"fold {fold}: only one micrograph is left to train on; lower 'folds' or add micrographs."
         )
     missing = sorted(set(table[task]) - set(labels))
     divisions = [] if missing else fitting.grouped_divisions(labels, groups, parts, settings.seed + fold)

@@ -5,7 +5,6 @@ and profiles. Descriptors learn nothing and are computed once for all folds; wha
 approximation, calibration) is fitted on training particles alone.
 """
 
-import os
 import warnings
 from collections import Counter
 
@@ -33,19 +32,9 @@ def names():
 
 
 def features(images, name="svm_texture"):
-    """Compute the descriptors of an SVM baseline.
+    """Return the descriptors of an SVM baseline as a table, one row for each prepared image (n, size, size).
 
-    Parameters
-    ----------
-    images : (n, size, size) ndarray of float32
-        Prepared images.
-    name : str
-        One of `names`.
-
-    Returns
-    -------
-    DataFrame
-        One row an image; `descriptor_names` has units and meanings.
+    `descriptor_names` has units and meanings.
     """
     if name not in _DESCRIPTORS:
         raise InputError(f"there is no SVM baseline '{name}'; there is {', '.join(names())}.")
@@ -54,20 +43,15 @@ def features(images, name="svm_texture"):
 
 def note(particles):
     """Return a sentence on the kernel that is used for a number of training particles."""
-    if particles <= EXACT:
-        return f"The SVMs use the exact RBF kernel: {particles:,} training particles are at most {EXACT:,}."
-    return (
-        f"The SVMs use a Nyström approximation of the RBF kernel with {LANDMARKS:,} landmarks: {particles:,} training "
-        f"particles are more than {EXACT:,}."
-    )
+    kernel, size = "the exact RBF kernel", "at most"
+    if particles > EXACT:
+        kernel = f"a Nyström approximation of the RBF kernel with {LANDMARKS:,} landmarks"
+        size = "more than"
+    return f"The SVMs use {kernel}: {particles:,} training particles are {size} {EXACT:,}."
 
 
 class Svm:
-    """An SVM baseline as an estimator of the protocol; its inputs are the descriptors of all particles.
-
-    `fitted` is a CalibratedClassifierCV: C and gamma were chosen, and probabilities calibrated, on inner folds of whole
-    micrographs.
-    """
+    """An SVM baseline as an estimator of the protocol; its inputs are the descriptors of all particles."""
 
     history, interrupted, lone, weights = None, False, False, np.nan
 
@@ -101,13 +85,10 @@ class Svm:
         return self.fitted.calibrated_classifiers_[0].estimator.predict(seen.to_numpy())
 
     def importance(self, inputs, labels, rows, *, seed):
-        """Return how much balanced accuracy is lost when a group of descriptors is permuted among held-out particles [1]_.
+        """Return how much balanced accuracy is lost when a group of descriptors is permuted among held-out particles.
 
-        A table `descriptor` (a group of `descriptors.GROUPS`), `unit`, `loss` (mean over the permutations).
-
-        References
-        ----------
-        .. [1] L. Breiman, Mach. Learn. 45 (2001) 5-32, doi:10.1023/A:1010933404324.
+        A table `descriptor` (a group of `descriptors.GROUPS`), `unit`, `loss` (mean over the permutations). Source: L. Breiman,
+        Mach. Learn. 45 (2001) 5-32, doi:10.1023/A:1010933404324.
         """
         rng, table, labels = np.random.default_rng(seed), inputs.iloc[rows], labels[rows]
         groups = pd.Series([descriptors.group_of(name) for name in table.columns])
@@ -137,7 +118,7 @@ def _pipeline(particles, seed):
 
 
 def _fit(values, labels, groups, seed):
-    """Fit a machine to descriptors (n, k): choose C and gamma, then calibrate, on inner folds of whole micrographs."""
+    """Return a calibrated machine for descriptors (n, k): C, gamma and probabilities are settled on inner folds."""
     from joblib import parallel_backend
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import GridSearchCV
@@ -151,9 +132,7 @@ def _fit(values, labels, groups, seed):
         # A rare class is absent from some inner test fold, which the mean over folds survives; scikit-learn warns each time.
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
         # Threads, since libsvm lets go of Python's lock: nothing is copied, and no process is started.
-        search = GridSearchCV(
-            machine, grid, scoring="balanced_accuracy", cv=inner, n_jobs=os.cpu_count(), refit=False
-        )
+        search = GridSearchCV(machine, grid, scoring="balanced_accuracy", cv=inner, n_jobs=-1, refit=False)
         search.fit(values[part], labels[part])
         folds = inner if len(part) == len(labels) else _inner_folds(labels, groups, seed)
         machine.set_params(**search.best_params_)

@@ -63,7 +63,7 @@ def test_on_target_is_1_for_chance():
 def test_shuffled_weights_keep_their_values_and_forget_their_places(corner):
     """The copy is another network; the original stays."""
     before = [w.copy() for w in corner.get_weights()]
-    copy = attention.shuffled(corner, 0)
+    (copy,) = attention.shuffled(corner, [0])
     assert all(np.array_equal(a, b) for a, b in zip(before, corner.get_weights()))
     assert np.array_equal(np.sort(copy.get_weights()[1].ravel()), np.sort(before[1].ravel()))
     assert not np.array_equal(copy.get_weights()[1], before[1])
