@@ -13,7 +13,8 @@ from temlib.augment.augmentation import PAD, affine_matrices
 class OnDevice:
     """A network that augments the particles it is trained on within its own step.
 
-    `prepare` and `batch` are to it what `Augmentation.prepare` and `apply_prepared` are to the CPU.
+    `prepare` and `batch` are to it what `Augmentation.prepare` and `apply_prepared` are to the CPU: `model.train_on_batch` of
+    what `batch` returns trains `network`.
 
     Parameters
     ----------
@@ -24,11 +25,6 @@ class OnDevice:
         Room for so many particles.
     shape : (int, int)
         Rows and columns of a particle.
-
-    Attributes
-    ----------
-    model : keras.Model
-        Takes what `batch` returns; `model.train_on_batch` trains `network`.
     """
 
     def __init__(self, network, augmentation, count, shape):
@@ -38,46 +34,29 @@ class OnDevice:
         beyond = 3 + (0 if augmentation.fill == "mirror" else 2 * PAD)
 
         class Augmented(keras.layers.Layer):
-            def build(self, *_):
-                size = (count, shape[0] + beyond, shape[1] + beyond)
-                self.samples = self.add_weight(shape=size, initializer="zeros", trainable=False)
-
             def call(self, index, matrices, gain):
-                samples = keras.ops.take(self.samples, index[:, 0], axis=0)
-                images = resample(samples, matrices, shape, order=augmentation.order, fill=augmentation.fill)
+                taken = keras.ops.take(samples, index[:, 0], axis=0)
+                images = resample(taken, matrices, shape, order=augmentation.order, fill=augmentation.fill)
                 return (images * gain[:, :, None])[..., None]
 
-            def compute_output_shape(self, *_):
-                return (None, *shape, 1)
-
+        layer, size = Augmented(), (count, shape[0] + beyond, shape[1] + beyond)
+        samples = self._samples = layer.add_weight(shape=size, initializer="zeros", trainable=False)
         inputs = keras.Input((1,), dtype="int32"), keras.Input((2, 3), dtype="float32"), keras.Input((1,))
-        self._layer = Augmented()
-        self.model = keras.Model(inputs, network(self._layer(*inputs)))
+        self.model = keras.Model(inputs, network(layer(*inputs)))
 
     @staticmethod
     def available():
         """Return whether Keras' backend computes on an accelerator."""
-        import keras
+        from keras import ops
 
-        name = keras.backend.backend()
-        if name == "tensorflow":
-            import tensorflow as tf
-
-            return bool(tf.config.list_physical_devices("GPU"))
-        if name == "jax":
-            import jax
-
-            return jax.default_backend() != "cpu"
-        import torch
-
-        return torch.cuda.is_available()
+        return "cpu" not in str(ops.zeros(1).device).lower()
 
     def prepare(self, images):
         """Put particles (n, rows, columns), low-passed, into the device's memory, in place of those before."""
         samples = self.augmentation.prepare(images).samples
-        room = np.zeros(self._layer.samples.shape, np.float32)
+        room = np.zeros(self._samples.shape, np.float32)
         room[: len(samples)] = samples
-        self._layer.samples.assign(room)
+        self._samples.assign(room)
 
     def batch(self, transforms, index, gain=1.0):
         """Return what `model` takes for the particles at `index` (n,), transformed and multiplied by `gain`."""
