@@ -1,16 +1,10 @@
-"""Adaptive batch normalisation (AdaBN): normalisation partly by the particles of the micrograph at hand.
+"""Adaptive batch normalisation: features, and descriptors, are normalised partly by the particles of the micrograph at hand.
 
-Micrographs differ in contrast, support, thickness and noise more than particles do. A network with batch normalisation
-carries the mean and variance of its features over the training micrographs; on a micrograph that is unlike them these are
-wrong. No label is needed to see that: at prediction they are mixed with those of the micrograph's own particles [1]_ [2]_, on
-which a prediction then depends. An SVM's descriptors, scaled by mean and variance over training, are treated alike.
-
-References
-----------
-.. [1] S. Schneider et al., "Improving robustness against common corruptions by covariate shift adaptation", NeurIPS 2020,
-   arXiv:2006.16971.
-.. [2] Y. Li et al., "Adaptive batch normalization for practical domain adaptation", Pattern Recognition 80, 2018,
-   arXiv:1603.04779.
+Micrographs differ in contrast, support, thickness and noise more than particles do, and on one that is unlike those of training
+the mean and variance of a network's features over these are wrong. At prediction they are mixed with those of the micrograph's
+own particles, on which a prediction then depends; no label is needed. Sources: S. Schneider et al., NeurIPS 2020,
+arXiv:2006.16971 (the mixture); Y. Li et al., Pattern Recognition 80, 2018, arXiv:1603.04779. An SVM's descriptors are treated
+alike.
 """
 
 from contextlib import contextmanager
@@ -20,7 +14,7 @@ import pandas as pd
 
 from temlib.train import networks
 
-# What training's statistics count for, in particles: as many of a micrograph's own weigh the same (N of [1]).
+# What training's statistics count for, in particles: as many of a micrograph's own weigh the same.
 PRIOR = 64
 # With fewer particles than these they would count for less than a fifth, which is not worth the time.
 FEWEST = 16
@@ -63,41 +57,39 @@ class AdaptiveNormalization:
     def __init__(self, model):
         keras = networks.backend()
         # The twin sees particles as in training: each layer normalises by its block, and keeps what it found there.
-        self.model, self.twin = model, keras.Model.from_config(model.get_config())
-        self.own, self.found = _moving(self.model), _moving(self.twin)
-        self.able = bool(self.own)
-        for layer in self.twin.layers:
+        twin = keras.Model.from_config(model.get_config())
+        for layer in twin.layers:
             layer.rate = layer.momentum = 0.0  # no dropout, and nothing of earlier blocks
 
         class AsInTraining(keras.Model):
             def call(self, inputs):
                 return twin(inputs, training=True)
 
-        twin, training = self.twin, AsInTraining()
+        training = AsInTraining()
         training.compile(jit_compile=False)
         # With JAX a compiled prediction leaves the moving statistics as they were.
         self.run = training if keras.backend.backend() == "jax" else training.predict_on_batch
+        self.model, self.twin, self.own, self.found = model, twin, _moving(model), _moving(twin)
+        self.able = bool(self.own)
 
     @contextmanager
-    def to(self, seen, count):
-        """Adapt to the `count` particles of a micrograph for a while; `seen` returns what the network takes at positions."""
-        before, part = _values(self.own), share(count)
+    def to(self, seen, rows):
+        """Adapt to the particles of a micrograph for a while; `seen` returns what the network takes of some rows."""
+        before, part = _values(self.own), share(len(rows))
         try:
-            _put(
-                self.own,
-                [(1 - part) * was + part * now for was, now in zip(before, self._pooled(seen, count))],
-            )
+            here = self._pooled(seen, rows)
+            _put(self.own, [(1 - part) * was + part * now for was, now in zip(before, here)])
             yield
         finally:
             _put(self.own, before)
 
-    def _pooled(self, seen, count):
+    def _pooled(self, seen, rows):
         """Return mean and variance of each adapted layer over particles of one micrograph."""
         self.twin.set_weights(self.model.get_weights())
-        blocks, found = min(BLOCKS, -(-count // BLOCK)), []
+        blocks, found = min(BLOCKS, -(-len(rows) // BLOCK)), []
         for k in range(blocks):
             # Particles are often listed by class, so a block takes every `blocks`-th of them.
-            self.run(seen(np.resize(np.arange(k, count, blocks), BLOCK)))
+            self.run(seen(np.resize(rows[k::blocks], BLOCK)))
             found.append(_values(self.found))
         stacked = [np.stack(values) for values in zip(*found)]  # (blocks, channels) each
         layers = zip(stacked[::2], stacked[1::2])
@@ -106,10 +98,9 @@ class AdaptiveNormalization:
 
 def _moving(model):
     """Return the moving mean and variance, one after the other, of each layer that normalises over pixels."""
-    layers = [
-        layer for layer in model.layers if hasattr(layer, "moving_mean") and len(layer.input.shape) == 4
-    ]
-    return [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
+    layers = [layer for layer in model.layers if hasattr(layer, "moving_mean")]
+    over_pixels = [layer for layer in layers if len(layer.input.shape) == 4]
+    return [variable for layer in over_pixels for variable in (layer.moving_mean, layer.moving_variance)]
 
 
 def _values(variables):

@@ -31,12 +31,8 @@ def attention(model, images, classes):
 
     `images` (n, rows, columns) are as the model sees them. This is the elementwise form (HiResCAM): the sum over channels of
     activation times gradient, at the last layer whose map is fine enough; the same as Grad-CAM where only an average and a
-    linear layer follow. A map is 0 where no place is evidence for the class.
-
-    References
-    ----------
-    .. [1] R. Selvaraju et al., ICCV 2017, doi:10.1109/ICCV.2017.74.
-    .. [2] R. Draelos, L. Carin, arXiv:2011.08891.
+    linear layer follow. A map is 0 where no place is evidence for the class. Sources: R. Selvaraju et al., ICCV 2017,
+    doi:10.1109/ICCV.2017.74; R. Draelos, L. Carin, arXiv:2011.08891.
     """
     head, tail = _cut(model, images.shape[-1])
     # The evidence for a class is its logit less the mean of the others', since a softmax sees only differences.
@@ -102,11 +98,7 @@ def occlusion(predict, images, classes):
     """Return how much a class loses when a window of the image is blanked: maps as of `attention`, without a gradient.
 
     `predict` goes from (n, rows, columns) images to (n, classes) logits. The window, a fifth of the image's side, takes the
-    image's median and moves by half its side.
-
-    References
-    ----------
-    .. [1] M. Zeiler, R. Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
+    image's median and moves by half its side. Source: M. Zeiler, R. Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
     """
     n, size = images.shape[0], images.shape[-1]
     window = max(2, size // 5)
@@ -175,9 +167,8 @@ class Sample:
         labels = pd.Categorical(self.data.table[self.task], categories=estimator.classes).codes
         lost = estimator.importance(inputs, labels, rows, seed=self.seed)
         lost = lost.assign(model=estimator.name, fold=estimator.fold)
-        self.importance = (
-            pd.concat([self.importance, lost], ignore_index=True) if len(self.importance) else lost
-        )
+        known = [self.importance] if len(self.importance) else []
+        self.importance = pd.concat([*known, lost], ignore_index=True)
 
     def _look(self, estimator, images, rows):
         """Map where a network looked."""
@@ -206,10 +197,8 @@ class Sample:
         grey = ((np.clip(images[kept], -LIMIT, LIMIT) + LIMIT) / (2 * LIMIT) * 255).round().astype(np.uint8)
         side, size = images.shape[-1], min(images.shape[-1], KEPT_SIZE)
         maps = {k: np.concatenate(v) if v else np.zeros((0, 1, 1)) for k, v in self.maps.items()}
-        blank, rows = (
-            np.zeros((side, side), bool),
-            pd.DataFrame(self.rows, columns=["model", "row", "called"]),
-        )
+        blank = np.zeros((side, side), bool)
+        rows = pd.DataFrame(self.rows, columns=["model", "row", "called"])
         targets = np.array([self.targets.get(i, (blank, blank)) for i in rows["row"]], bool)
         membrane, payload = np.moveaxis(targets.reshape(-1, 2, side, side), 1, 0)
         content = {

@@ -25,15 +25,11 @@ def load(folder):
     folder = Path(folder)
     for name in (SUMS, NETWORK, CARD):
         if not (folder / name).is_file():
-            raise InputError(
-                f"{folder}: '{name}' is missing, so this is not a whole model bundle; save it again."
-            )
+            raise InputError(f"{folder}: '{name}' of the model bundle is missing; save it again.")
     sums = (folder / SUMS).read_bytes()
     for name in (NETWORK, CARD):
         if _sum(folder / name).encode() not in sums:
-            raise InputError(
-                f"{folder}: '{name}' is not the file that was saved (its checksum differs); copy it again."
-            )
+            raise InputError(f"{folder}: '{name}' is not what was saved (by its checksum); copy it again.")
     # Safe mode refuses layers that carry code.
     model = networks.backend().saving.load_model(folder / NETWORK, compile=False, safe_mode=True)
     return model, json.loads((folder / CARD).read_text(encoding="utf-8"))

@@ -14,6 +14,9 @@ BATCH = 256
 # Points of the edge density profile, as in 2016; it reaches this far beyond the outline.
 POINTS, REACH = 80, 1.25
 DIRECTIONS, RINGS = 48, 16
+# Unit steps in each direction (2, DIRECTIONS, 1), rows first.
+_ANGLES = np.arange(DIRECTIONS) / DIRECTIONS * 2 * np.pi
+_STEPS = np.stack([np.sin(_ANGLES), np.cos(_ANGLES)])[:, :, None]
 # Groups of descriptors: unit, and what they say.
 GROUPS = {
     "area": ("px²", "area inside the outline"),
@@ -81,19 +84,13 @@ def _within(radii, size):
     return np.hypot(rows, columns) <= at
 
 
-def _directions():
-    """Return unit steps (2, DIRECTIONS, 1), rows first."""
-    angle = np.arange(DIRECTIONS) / DIRECTIONS * 2 * np.pi
-    return np.stack([np.sin(angle), np.cos(angle)])[:, :, None]
-
-
 def _radii(images):
     """Return the radius of each outline in each direction (n, DIRECTIONS), in pixels."""
     from scipy import ndimage
 
-    n, size = len(images), images.shape[-1]
+    size = images.shape[-1]
     steps = np.arange(1, size / 2, 0.5)
-    places = (size - 1) / 2 + _directions() * steps
+    places = (size - 1) / 2 + _STEPS * steps
     smooth = ndimage.gaussian_filter(images, (0, max(1, size / 40), max(1, size / 40)))
     polar = np.stack([ndimage.map_coordinates(image, places, order=1, mode="nearest") for image in smooth])
     polar = ndimage.uniform_filter1d(polar, 5, axis=1, mode="wrap")
@@ -103,7 +100,7 @@ def _radii(images):
     step[..., : 2 * width] = 0  # the first steps compare the middle with itself
     best = [_strongest_path(sign * step) for sign in (1, -1)]
     chosen = np.where((best[0][1] >= best[1][1])[:, None], best[0][0], best[1][0])
-    return steps[chosen].reshape(n, DIRECTIONS)
+    return steps[chosen]
 
 
 def _strongest_path(strength):
@@ -151,7 +148,7 @@ def _edge_density(image, radii):
 
     shares = np.linspace(0, REACH, POINTS)
     gradient = ndimage.gaussian_gradient_magnitude(image, 1.0)
-    places = (image.shape[0] - 1) / 2 + _directions() * (radii[:, None] * shares)
+    places = (image.shape[0] - 1) / 2 + _STEPS * (radii[:, None] * shares)
     along = ndimage.map_coordinates(gradient, places, order=1, mode="nearest")
     return along.mean(axis=0) / max(float(gradient.mean()), 1e-9)
 
@@ -160,6 +157,7 @@ def _edge_density(image, radii):
 def texture(images):
     """Compute texture and profiles, a table: HOG, LBP, radial and edge profiles, moments."""
     from scipy import ndimage, stats
+    from skimage.feature import hog
 
     size = images.shape[-1]
     distance = np.hypot(*(np.indices((size, size)) - (size - 1) / 2))
@@ -172,21 +170,15 @@ def texture(images):
     smooth = [ndimage.gaussian_filter(images, (0, s, s)) for s in (1, 2)]
     gradient = np.hypot(*np.gradient(smooth[0], axis=(1, 2))).reshape(len(images), -1)
     moments = [flat.mean(1), flat.std(1), stats.skew(flat, axis=1), stats.kurtosis(flat, axis=1)]
+    cells = {"orientations": 8, "pixels_per_cell": (max(1, size // 4),) * 2, "cells_per_block": (2, 2)}
     return {
         "radial": radial,
         "ring_spread": spread,
         "edge": gradient @ membership,
-        "hog": np.stack([_hog(image) for image in images]),
+        "hog": np.stack([hog(image, **cells) for image in images]),
         "lbp": np.hstack([_lbp(stack) for stack in (images, *smooth)]),
         "moment": np.stack(moments, axis=1),
     }
-
-
-def _hog(image):
-    from skimage.feature import hog
-
-    cell = (max(1, image.shape[0] // 4),) * 2
-    return hog(image, orientations=8, pixels_per_cell=cell, cells_per_block=(2, 2), channel_axis=None)
 
 
 def _lbp(images):

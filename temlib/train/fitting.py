@@ -1,15 +1,9 @@
 """One network in one fold: which particles a step takes, how weights are moved, which of them are kept.
 
-The recipe "modern" is a one-cycle AdamW [1]_ whose weights are averaged over the last tenth of the steps [2]_. "thesis2016" is
-what the slides' networks were trained with: SGD at a fixed rate, stopped when the validation loss has not fallen for 20
-epochs. Both keep the weights of the epoch with the least validation loss.
-
-References
-----------
-.. [1] L. N. Smith, N. Topin, "Super-convergence", 2018, arXiv:1708.07120.
-.. [2] B. T. Polyak, A. B. Juditsky, SIAM J. Control Optim. 30(4), 1992, doi:10.1137/0330046.
-.. [3] T.-Y. Lin et al., "Focal loss for dense object detection", 2017, arXiv:1708.02002.
-.. [4] A. K. Menon et al., "Long-tail learning via logit adjustment", 2021, arXiv:2007.07314.
+The recipe "modern" is a one-cycle AdamW (L. N. Smith, N. Topin, 2018, arXiv:1708.07120) whose weights are averaged over the last
+tenth of the steps (B. T. Polyak, A. B. Juditsky, 1992, doi:10.1137/0330046). "thesis2016" is what the slides' networks were
+trained with: SGD at a fixed rate, stopped when the validation loss has not fallen for 20 epochs. Both keep the weights of the
+epoch with the least validation loss.
 """
 
 import warnings
@@ -27,7 +21,7 @@ from temlib.train import adaptation, networks
 BLOCK = 16
 # Spline coefficients of the training particles are kept up to this many bytes, else made anew for each step.
 PREPARED_BYTES = 2**28
-# Exponent of the focal loss, as in [3].
+# Exponent of the focal loss, as where it was published.
 FOCUS = 2.0
 # Validation particles that are compared with the same ones resampled: about so many at most.
 CHECKED = 1000
@@ -98,7 +92,9 @@ class Network:
         try:
             for epoch, loss in self._epochs(inputs, labels, train, fold, passes):
                 with self.average.inside(self.model):
-                    row = {"epoch": epoch, "loss": loss} | self._validated(inputs, labels, validation)
+                    values, known = self.probabilities(inputs, validation), labels[validation]
+                    row = {"epoch": epoch, "loss": loss, "validation_loss": log_loss(values, known)}
+                    row["validation_accuracy"] = balanced_accuracy(values.argmax(axis=1), known)
                     self.history.append(row)
                     if row["validation_loss"] < best:
                         best, kept, last = row["validation_loss"], self.model.get_weights(), epoch
@@ -131,24 +127,30 @@ class Network:
     def _epochs(self, inputs, labels, train, fold, passes):
         """Start anew and pass over the training particles as often as asked; yield the epoch, from 1, and its mean loss."""
         self._restart(inputs)
-        settings = self.settings
+        settings, model = self.settings, (self.device or self).model
         batches = Batches(labels[train], len(self.classes), settings, passes)
+        total = batches.steps * settings.epochs
         self.divisor = batches.shares if settings.imbalance == "threshold" else 1.0
         self.average = Average(self.recipe.averaged * batches.steps * settings.epochs)
         varied = self._varied(inputs, train)
-        for epoch in range(settings.epochs):
-            loss = self._epoch(varied, batches, epoch)
+        for epoch in range(1, settings.epochs + 1):
+            model.reset_metrics()  # the loss that a step returns is the mean since the last reset
+            for step, index in enumerate(batches.epoch(self.rng), start=(epoch - 1) * batches.steps):
+                if self.recipe.learning_rate is None:
+                    self.model.optimizer.learning_rate = settings.learning_rate * one_cycle(step / total)
+                loss = model.train_on_batch(varied(index), batches.targets[index], batches.weights[index])
+                self.average.step(self.model)
             if not np.isfinite(loss):
-                raise self._not_finite("loss is no longer", f"fold {fold}, epoch {epoch + 1}")
-            yield epoch + 1, loss
+                raise self._not_finite("loss is no longer", f"fold {fold}, epoch {epoch}")
+            yield epoch, float(loss)
 
     def _restart(self, inputs):
         """Build and compile once; then put weights and optimiser back to their start."""
         if self.model is None:
             keras, settings, images = networks.backend(), self.settings, inputs[0]
-            self.model = networks.build(
-                self.name, input_size=images.shape[-1], classes=len(self.classes), seed=settings.seed
-            )
+            shape = {"input_size": images.shape[-1], "classes": len(self.classes)}
+            self.model = networks.build(self.name, **shape, seed=settings.seed)
+            self.weights = self.model.count_params()
             # XLA trains these networks several times slower on a CPU than TensorFlow's own kernels do.
             compiling = {
                 "optimizer": self.recipe.optimiser(keras),
@@ -176,11 +178,11 @@ class Network:
         elif self.varies and _fits(images, len(train)):
             prepared = self.augmentation.prepare(lowpass(images[train]))
 
-        def varied(index, rng):
-            transforms = self.augmentation.draw(len(index), rng) if self.varies else None
+        def varied(index):
+            transforms = self.augmentation.draw(len(index), self.rng) if self.varies else None
             signs = np.ones(len(index), np.float32)
             if self.settings.contrast == "either":
-                signs = rng.choice(np.array([-1, 1], np.float32), len(index))
+                signs = self.rng.choice(np.array([-1, 1], np.float32), len(index))
             if self.device:
                 return self.device.batch(transforms, index, signs)
             if prepared:
@@ -191,25 +193,6 @@ class Network:
             return _given(seen * signs[:, None, None], inputs, train[index])
 
         return varied
-
-    def _epoch(self, varied, batches, epoch):
-        """Pass over the training particles once and return the mean loss."""
-        model = self.device.model if self.device else self.model
-        model.reset_metrics()  # the loss that a step returns is the mean since the last reset
-        total = batches.steps * self.settings.epochs
-        for step, index in enumerate(batches.epoch(self.rng), start=epoch * batches.steps):
-            if self.recipe.learning_rate is None:
-                self.model.optimizer.learning_rate = self.settings.learning_rate * one_cycle(step / total)
-            seen = varied(index, self.rng)
-            loss = model.train_on_batch(seen, batches.targets[index], batches.weights[index])
-            self.average.step(self.model)
-        return float(loss)
-
-    def _validated(self, inputs, labels, validation):
-        """Return the log loss and the balanced accuracy on validation particles."""
-        values, known = self.probabilities(inputs, validation), labels[validation]
-        accuracy = balanced_accuracy(values.argmax(axis=1), known)
-        return {"validation_loss": log_loss(values, known), "validation_accuracy": accuracy}
 
     def _not_finite(self, what, where):
         return InputError(f"{self.name}: the {what} a number in {where}; lower 'learning_rate'.")
@@ -239,20 +222,20 @@ class Network:
 
         With adaptive batch normalisation the statistics of a micrograph are those of its particles in `rows`.
         """
-        averaging = self.settings.averaging if self.varies else 0
+        find = partial(self.probabilities, inputs, averaging=self.settings.averaging if self.varies else 0)
         values, rest = np.empty((len(rows), len(self.classes))), np.full(len(rows), True)
+
+        def seen(rows):
+            return _given(lowpass(inputs[0][rows]), inputs, rows)
+
         for places in adaptation.places(groups[rows]) if self.adaptive else []:
             if adaptation.share(len(places)):
-                rest[places], here = False, rows[places]
-                with self.adaptive.to(partial(self._as_predicted, inputs, here), len(here)):
-                    values[places] = self.probabilities(inputs, here, averaging=averaging)
+                rest[places] = False
+                with self.adaptive.to(seen, rows[places]):
+                    values[places] = find(rows[places])
         if rest.any():
-            values[rest] = self.probabilities(inputs, rows[rest], averaging=averaging)
+            values[rest] = find(rows[rest])
         return values, (values / self.divisor).argmax(axis=1)
-
-    def _as_predicted(self, inputs, rows, index):
-        """Return what the network takes of the particles at positions `index` in `rows`."""
-        return _given(lowpass(inputs[0][rows[index]]), inputs, rows[index])
 
     def check(self, inputs, labels, validation):
         """Return the balanced accuracy of validation particles as they are and resampled, and the size of the rarest class."""
@@ -266,11 +249,6 @@ class Network:
 
         found = {"plain": score(lowpass), "rarest": np.unique(labels[rows], return_counts=True)[1].min()}
         return found | ({"resampled": score(resampled)} if self.varies else {})
-
-    @property
-    def weights(self):
-        """Return the number of weights."""
-        return self.model.count_params()
 
 
 def blockwise(predict, particles):
@@ -362,9 +340,10 @@ class Average:
 
 
 def loss_of_logits(keras, classes, *, focal):
-    """Return the loss of logits, focal [3] or cross-entropy; a target holds a one-hot row and what is added to the logits [4].
+    """Return the loss of logits; a target holds a one-hot row and what is added to the logits (Menon 2021, arXiv:2007.07314).
 
-    Cross-entropy is smoothed by 0.1. The focal loss is not: smoothing gives an easy particle a loss that it cannot lose.
+    Cross-entropy is smoothed by 0.1. The focal loss (Lin 2017, arXiv:1708.02002) is not: smoothing gives an easy particle a loss
+    that it cannot lose.
     """
     options = {"from_logits": True, "reduction": None}
     if focal:

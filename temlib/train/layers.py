@@ -1,13 +1,9 @@
 """Keras layers of the dihedral-equivariant network and of the physical size; imported only when a network is built.
 
-A dihedral feature map is an ordinary image tensor whose channels are eight orientations of `filters` features,
-orientation first: ``(n, rows, columns, 8 * filters)``. Turning or mirroring the input turns or mirrors every map and
-permutes the orientations [1]_. All layers keep to plain tensor operations, so TensorFlow, JAX and PyTorch agree, and
-a saved network loads in Keras' safe mode once this module is imported.
-
-References
-----------
-.. [1] T. S. Cohen, M. Welling, "Group Equivariant Convolutional Networks", ICML 2016, arXiv:1602.07576.
+The channels of a dihedral feature map (n, rows, columns, 8 * filters) are eight orientations of `filters` features, orientation
+first. Turning or mirroring the input turns or mirrors every map and permutes the orientations (T. S. Cohen, M. Welling, ICML
+2016, arXiv:1602.07576). All layers keep to plain tensor operations, so TensorFlow, JAX and PyTorch agree, and a saved network
+loads in Keras' safe mode once this module is imported.
 """
 
 import keras
@@ -60,9 +56,7 @@ class DihedralConv2D(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if strides == 1 and kernel_size % 2 == 0:
-            raise ValueError(
-                f"Without a stride the kernel of a dihedral convolution has an odd side. Received: {kernel_size}"
-            )
+            raise ValueError(f"Without a stride the kernel has an odd side. Received: {kernel_size}")
         self.filters, self.kernel_size, self.strides, self.lift = filters, kernel_size, strides, lift
         self.orientations = ORIENTATIONS
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -48,7 +48,7 @@ class _Parts:
 
     def __init__(self, keras, seed):
         self.layers, self.initializers = keras.layers, keras.initializers
-        self._rng = np.random.default_rng(seed)
+        self.size, self._rng = None, np.random.default_rng(seed)
 
     def seed(self):
         return int(self._rng.integers(2**31))
@@ -66,6 +66,10 @@ class _Parts:
         start = self.initializers.RandomNormal(stddev=0.01, seed=self.seed())
         return self.layers.Dense(classes, kernel_initializer=start, dtype="float32", **options)(x)
 
+    def with_size(self, x):
+        # Features of the image are joined by those of the physical size where there are any.
+        return x if self.size is None else self.layers.Concatenate()([x, self.size])
+
     def dropout(self, x, rate):
         return self.layers.Dropout(rate, seed=self.seed())(x)
 
@@ -78,41 +82,33 @@ class _Parts:
         return self.layers.ReLU()(self.normalised(x))
 
 
-def _lipnet4(parts, x, size_features, classes):
-    """lipnet4 of 2016: four 3×3 convolutions with batch normalisation, one dense layer of 512.
-
-    Source: github.com/grishasergii/lipnet (facts only); the batch normalisation before its softmax normalises the logits.
-    """
+def _lipnet4(parts, x, classes):
+    """lipnet4 of 2016 (github.com/grishasergii/lipnet, facts only): four 3×3 convolutions, one dense layer of 512."""
     for filters in (32, 64):
         x = parts.convolution_bn_relu(x, filters, 3)
         x = parts.convolution_bn_relu(x, filters, 3, padding="valid")
         x = parts.dropout(parts.layers.MaxPooling2D(2)(x), 0.25)
-    x = _joined(parts, parts.layers.Flatten()(x), size_features)
+    x = parts.with_size(parts.layers.Flatten()(x))
     x = parts.layers.ReLU()(parts.normalised(parts.dense(x, 512, use_bias=False)))
     x = parts.logits(parts.dropout(x, 0.5), classes, use_bias=False)
+    # The batch normalisation before its softmax.
     return parts.normalised(x, dtype="float32")
 
 
-def _lipnet6(parts, x, size_features, classes):
-    """lipnet6 of 2016: six convolutions of 7, 5 and 3 pixels, two dense layers, no batch normalisation.
-
-    Source: github.com/grishasergii/lipnet (facts only). That all its convolutions keep the image's size is assumed.
-    """
+def _lipnet6(parts, x, classes):
+    """lipnet6 of 2016 (as above): six convolutions of 7, 5 and 3 pixels, assumed to keep the size, and two dense layers."""
     for filters, size in ((32, 7), (64, 5), (128, 3)):
         for _ in range(2):
             x = parts.convolution(x, filters, size, activation="relu")
         x = parts.dropout(parts.layers.MaxPooling2D(2)(x), 0.25)
-    x = _joined(parts, parts.layers.Flatten()(x), size_features)
+    x = parts.with_size(parts.layers.Flatten()(x))
     for units in (512, 128):
         x = parts.dropout(parts.dense(x, units, activation="relu"), 0.5)
     return parts.logits(x, classes)
 
 
-def _residual(parts, x, size_features, classes):
-    """A small residual network: a 5×5 stem, three stages of one residual block, global average.
-
-    Source of the block: He et al., "Deep residual learning for image recognition", 2016, doi:10.1109/CVPR.2016.90.
-    """
+def _residual(parts, x, classes):
+    """A 5×5 stem, three stages of one residual block (He et al. 2016, doi:10.1109/CVPR.2016.90), global average."""
     x = parts.convolution_bn_relu(x, RESIDUAL_WIDTHS[0], 5)
     for filters in RESIDUAL_WIDTHS[1:]:
         x = parts.layers.MaxPooling2D(2)(x)
@@ -120,15 +116,12 @@ def _residual(parts, x, size_features, classes):
         y = parts.normalised(parts.convolution(y, filters, 3, use_bias=False))
         short = parts.normalised(parts.convolution(x, filters, 1, use_bias=False))
         x = parts.layers.ReLU()(parts.layers.Add()([short, y]))
-    x = _joined(parts, parts.layers.GlobalAveragePooling2D()(x), size_features)
+    x = parts.with_size(parts.layers.GlobalAveragePooling2D()(x))
     return parts.logits(parts.dropout(x, 0.2), classes)
 
 
-def _dihedral(parts, x, size_features, classes):
-    """A dihedral network: the residual one with shared kernels, its logits the same for a turned or mirrored particle.
-
-    Source: Cohen & Welling, "Group equivariant convolutional networks", ICML 2016, arXiv:1602.07576.
-    """
+def _dihedral(parts, x, classes):
+    """The residual one with shared kernels (see `layers`), its logits the same for a turned or mirrored particle."""
     from temlib.train.layers import ORIENTATIONS, DihedralBatchNormalization, DihedralConv2D
 
     def convolution(x, channels, size, **options):
@@ -149,13 +142,8 @@ def _dihedral(parts, x, size_features, classes):
     x = parts.layers.Reshape((ORIENTATIONS, -1))(x)
     # The mean over orientations says how much of a feature there is, the maximum whether it has a direction.
     pooled = [parts.layers.GlobalAveragePooling1D()(x), parts.layers.GlobalMaxPooling1D()(x)]
-    x = _joined(parts, parts.layers.Concatenate()(pooled), size_features)
+    x = parts.with_size(parts.layers.Concatenate()(pooled))
     return parts.logits(parts.dropout(x, 0.2), classes)
-
-
-def _joined(parts, x, size_features):
-    """Join the features of the image and, where there are any, those of the physical size."""
-    return x if size_features is None else parts.layers.Concatenate()([x, size_features])
 
 
 # Each network with the smallest image that it takes, in pixels.
@@ -165,8 +153,6 @@ _NETWORKS = {
     "residual": (_residual, 8),
     "dihedral": (_dihedral, 8),
 }
-
-
 # What is added to the name of a network that also takes the particle's physical size.
 SIZED = "+size"
 
@@ -177,11 +163,10 @@ def names():
 
 
 def build(name, *, input_size, classes, seed):
-    """Build a network with fresh weights, seeded as its dropout is by `seed` (an int or a Generator).
+    """Build a network with fresh weights, seeded as its dropout is by `seed`.
 
     It takes `image` (n, input_size, input_size, 1) float32, and with "+size" at the end of its name, such as "dihedral+size",
-    also `size` (n, 1) float32 in nm (NaN where unknown); it returns (n, classes) float32 logits. Unknown names and images smaller
-    than its depth allows are refused with an InputError.
+    also `size` (n, 1) float32 in nm (NaN where unknown); it returns (n, classes) float32 logits.
     """
     name, sized = name.removesuffix(SIZED), name.endswith(SIZED)
     if name not in _NETWORKS:
@@ -189,49 +174,38 @@ def build(name, *, input_size, classes, seed):
     function, smallest = _NETWORKS[name]
     if input_size < smallest:
         raise InputError(
-            f"{name} needs images of {smallest} pixels at least, but 'input_size' is {input_size}; raise it."
+            f"{name} needs an 'input_size' of {smallest} pixels at least, not {input_size}; raise it."
         )
     keras = backend()
-    parts = _Parts(keras, seed)
-    image = keras.Input((input_size, input_size, 1), name="image")
-    size = keras.Input((1,), name="size") if sized else None
-    logits = function(parts, image, _size_features(parts, size) if sized else None, classes)
-    return keras.Model([image, size] if sized else image, logits, name=f"{name}_size" if sized else name)
-
-
-def _size_features(parts, size):
-    """Bring the physical size to sixteen features, comparable in scale with those of the image."""
+    parts, image = _Parts(keras, seed), keras.Input((input_size, input_size, 1), name="image")
+    if not sized:
+        return keras.Model(image, function(parts, image, classes), name=name)
     from temlib.train.layers import LogSize
 
-    return parts.dense(LogSize()(size), 16, activation="relu")
+    size = keras.Input((1,), name="size")
+    # Sixteen features, comparable in scale with those of the image.
+    parts.size = parts.dense(LogSize()(size), 16, activation="relu")
+    return keras.Model([image, size], function(parts, image, classes), name=f"{name}_size")
 
 
 def describe(name, *, input_size, classes, pixel_nm=None):
-    """Describe a network layer by layer.
+    """Describe a network layer by layer, in the order of the computation.
 
     Parameters
     ----------
     name : str
         One of `network_names`, or with "+size" at its end.
-    input_size : int
-        Rows and columns of an image, in pixels.
-    classes : int
-        Number of classes, at least 2.
+    input_size, classes : int
+        Rows and columns of an image, in pixels, and the number of classes.
     pixel_nm : float, optional
         Size of a pixel of the prepared image, in nm.
 
     Returns
     -------
     DataFrame
-        In the order of the computation: `layer`, `kind`, `output_shape` (without the batch), `parameters` (moving
-        statistics included), `multiply_adds` (of convolutions and dense layers, for one image), `receptive_field_px`
-        (side of the square of the image that one value depends on; the whole image once maps were flattened or pooled)
-        and `receptive_field_nm` (NaN without `pixel_nm`).
-
-    Raises
-    ------
-    InputError
-        For an unknown name, or images smaller than the network's depth allows.
+        `layer, kind, output_shape` (without the batch), `parameters` (moving statistics included), `multiply_adds` (of
+        convolutions and dense layers, for one image), `receptive_field_px` (side of the square of the image that one value
+        depends on; the whole image once maps were flattened or pooled), `receptive_field_nm` (NaN without `pixel_nm`).
     """
     model = build(name, input_size=input_size, classes=classes, seed=0)
     flatten, fields, rows = backend().tree.flatten, {}, []
@@ -266,24 +240,15 @@ def _multiply_adds(layer, shape):
 
 
 def summary(described):
-    """Describe networks: one row each, with its size, its work and what it sees.
+    """Return one row for each network (from `describe`, by name): its size, its work and what it sees.
 
-    Parameters
-    ----------
-    described : dict of str to DataFrame
-        From `describe`, by name.
-
-    Returns
-    -------
-    DataFrame
-        `network, convolutions, dense layers, weights, multiply_adds, receptive_field_px, receptive_field_nm`; the
-        receptive field is that of the last map before it is flattened or pooled over the whole image.
+    The receptive field is that of the last map before it is flattened or pooled over the whole image.
     """
     rows = []
     for name, table in described.items():
         last_map = table[table["output_shape"].map(len) == 3].iloc[-1]
-        row = {"network": name, "convolutions": int(table["kind"].str.contains("Conv").sum())}
-        row |= {"dense layers": int((table["kind"] == "Dense").sum()), "weights": table["parameters"].sum()}
+        row = {"network": name, "convolutions": table["kind"].str.contains("Conv").sum()}
+        row |= {"dense layers": (table["kind"] == "Dense").sum(), "weights": table["parameters"].sum()}
         row |= {"multiply_adds": table["multiply_adds"].sum()}
         rows.append(row | last_map[["receptive_field_px", "receptive_field_nm"]].to_dict())
     return pd.DataFrame(rows).dropna(axis=1)
@@ -292,6 +257,5 @@ def summary(described):
 def working_layers(described):
     """Return the layers that multiply, of all networks in one table; `described` as for `summary`."""
     tables = [table[table["multiply_adds"] > 0].assign(network=name) for name, table in described.items()]
-    return (
-        pd.concat(tables, ignore_index=True).drop(columns=["kind", "receptive_field_nm"]) if tables else None
-    )
+    unshown = ["kind", "receptive_field_nm"]
+    return pd.concat(tables, ignore_index=True).drop(columns=unshown) if tables else None

@@ -1,13 +1,12 @@
 """One protocol for every model: whole micrographs held out, others for validation, out-of-fold predictions.
 
-In each fold the particles of some micrographs are held out (`test`), those of others choose the epoch (`validation`), and
-the rest are trained on, alone augmented and balanced.
-
-Networks (`fitting.Network`) and SVMs (`svm.Svm`) are estimators of one interface, made of a name, the classes in order and
-the settings: `inputs(data)` returns once what the model takes of all particles, `fit(inputs, labels, groups, train=…, …)`
-learns from some of them, `predict(inputs, groups, rows)` returns class probabilities and predicted classes of others.
+In each fold the particles of some micrographs are held out (`test`), those of others choose the epoch (`validation`), and the
+rest are trained on. Networks (`fitting.Network`) and SVMs (`svm.Svm`) are estimators of one interface: `inputs(data)` returns
+once what the model takes of all particles, `fit(inputs, labels, groups, train=…, …)` learns from some of them, and
+`predict(inputs, groups, rows)` returns class probabilities and predicted classes of others.
 """
 
+import re
 import time
 from dataclasses import asdict, dataclass
 
@@ -31,7 +30,6 @@ class Settings:
     Attributes
     ----------
     folds, seed : int
-        At least 2 folds; micrographs stay whole.
     epochs, batch : int
         Passes over the training particles, and particles in a step.
     learning_rate : float
@@ -116,17 +114,13 @@ def check_models(models, primary, *, where="models"):
     """Refuse a list of models that is empty, repeats one, holds an unknown one, or lacks the primary one."""
     known = [*networks.names(), *(f"{name}{networks.SIZED}" for name in networks.names()), *svm.names()]
     if not models or len(set(models)) < len(models):
-        raise InputError(
-            f"{where}: 'models' should name each model once, such as {known}, but is {models!r}."
-        )
+        raise InputError(f"{where}: 'models' should name each model once, as {known} do; it is {models!r}.")
     for name in models:
         if name not in known:
             hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
             raise InputError(f"{where}: 'models' names '{name}', which is unknown{hint}.")
     if primary not in models:
-        raise InputError(
-            f"{where}: 'primary' is '{primary}', which is not among 'models' ({', '.join(models)})."
-        )
+        raise InputError(f"{where}: 'primary' is '{primary}', not among 'models' ({', '.join(models)}).")
 
 
 def cross_validate(data, task, models, settings, *, keep=None, progress=None, explain=None):
@@ -211,7 +205,7 @@ class _Run:
                 self.notes.append(f"{name}: {text}")
                 if self.interrupted_twice():
                     raise KeyboardInterrupt
-        again = [str(result["fold"]) for result in results if result["refitted"]]
+        again = [str(fold) for fold, result in enumerate(results, start=1) if result.get("refitted")]
         if again:
             where = f"fold{'s' * (len(again) > 1)} {', '.join(again)}"
             self.notes.append(
@@ -225,23 +219,21 @@ class _Run:
         labels, groups, about = self.labels, self.groups, {"model": model.name, "fold": fold}
         train, validation, test = rows["train"], rows["validation"], rows["test"]
         labelled, options = np.concatenate([train, validation]), {"fold": fold, "report": self.report}
-        result, roles = {"fold": fold}, {"train": train, "validation": validation}
-        times = [time.perf_counter()]
+        roles, times = {"train": train, "validation": validation}, [time.perf_counter()]
         model.fit(inputs, labels, groups, **roles, passes=self._passes(train, test), **options)
         times.append(time.perf_counter())
         validated, predicted = model.predict(inputs, groups, validation)
+        result = {}
         if model.history:
             final = fitting.balanced_accuracy(validated.argmax(axis=1), labels[validation])
             check = about | model.check(inputs, labels, validation) | {"final": final}
-            result |= {
-                "checks": pd.DataFrame([check]),
-                "history": pd.DataFrame(model.history).assign(**about),
-            }
+            result["checks"] = pd.DataFrame([check])
+            result["history"] = pd.DataFrame(model.history).assign(**about)
         times.append(time.perf_counter())
         refits = model.lone and not model.interrupted
         if refits:
             model.refit(inputs, labels, labelled, passes=self._passes(labelled, test), **options)
-        result["refitted"] = refits and not model.interrupted
+            result["refitted"] = not model.interrupted
         times.append(time.perf_counter())
         tested = model.predict(inputs, groups, test)
         times.append(time.perf_counter())
@@ -307,13 +299,12 @@ def _classes(labels, folds):
 
 def _reason(name, error):
     """Return a sentence on why a model failed."""
-    text = str(error)
     if isinstance(error, InputError):
-        return text
-    words = ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OutOfMemory", "out of memory")
-    if isinstance(error, MemoryError) or any(word in f"{type(error).__name__} {text}" for word in words):
+        return str(error)
+    text = f"{type(error).__name__}: {error}"
+    if re.search("MemoryError|Resource_?Exhausted|out ?of ?memory", text, re.IGNORECASE):
         return f"{name}: the memory was not enough; lower 'batch' (first) or 'input_size'."
-    return f"{name}: {type(error).__name__}: {(text.splitlines() or ['no more is known'])[0][:300]}"
+    return f"{name}: {text.splitlines()[0][:300]}"
 
 
 def split_fold(table, task, fold_of, fold, settings):
@@ -321,17 +312,14 @@ def split_fold(table, task, fold_of, fold, settings):
     test, rest = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
     rest = _labelled_share(table, task, rest, settings, np.random.default_rng((settings.seed, fold, 7)))
     groups, labels = table["micrograph"].to_numpy()[rest], table[task].to_numpy()[rest]
+    missing, divisions = sorted(set(table[task]) - set(labels)), []
     parts = min(VALIDATION_PARTS, len(set(groups)))
-    if parts < 2:
-        raise InputError(
-            f"fold {fold}: only one micrograph is left to train on; lower 'folds' or add micrographs."
-        )
-    missing = sorted(set(table[task]) - set(labels))
-    divisions = [] if missing else fitting.grouped_divisions(labels, groups, parts, settings.seed + fold)
+    if parts > 1 and not missing:
+        divisions = fitting.grouped_divisions(labels, groups, parts, settings.seed + fold)
     if not divisions:
         raise InputError(
-            f"fold {fold}: no training particles of {', '.join(missing) or 'a rare class'} are left beside test and "
-            "validation micrographs; lower 'folds' or add micrographs of it."
+            f"fold {fold}: of the {len(set(groups))} micrographs beside the test fold none can validate and leave training "
+            f"particles of {', '.join(missing) or 'every class'}; lower 'folds' or add micrographs of it."
         )
     train, validation = divisions[0]
     return {"train": rest[train], "validation": rest[validation], "test": test}
@@ -343,11 +331,9 @@ def _labelled_share(table, task, rest, settings, rng):
         return rest
     labels = table[task].to_numpy()[rest]
     if settings.labels_from == "particles":
-        chosen = []
-        for name in sorted(set(labels)):
-            of_class = rng.permutation(rest[labels == name])
-            chosen.append(of_class[: max(2, int(np.ceil(settings.labels * len(of_class))))])
-        return np.sort(np.concatenate(chosen))
+        classes = [rng.permutation(rest[labels == name]) for name in sorted(set(labels))]
+        counts = [max(2, int(np.ceil(settings.labels * len(of_class)))) for of_class in classes]
+        return np.sort(np.concatenate([of_class[:count] for of_class, count in zip(classes, counts)]))
     groups = table["micrograph"].to_numpy()[rest]
     order = rng.permutation(np.unique(groups))
     count = max(2, round(settings.labels * len(order)))
@@ -376,21 +362,17 @@ def _different(name, check):
     plain, resampled, final = (check[column].mean() for column in ("plain", "resampled", "final"))
     found = []
     if resampled - plain > TOLERATED:
-        found.append(
-            f"{name}: validation particles score {plain:.2f} as they are but {resampled:.2f} when resampled as in "
-            "training, so the network learnt the noise that resampling leaves; its scores are too low."
-        )
+        found = [
+            f"{resampled:.2f} when resampled as in training, so the network learnt the noise that resampling leaves; its scores "
+            "are too low."
+        ]
     elif plain - resampled > TOLERATED:
-        found.append(
-            f"{name}: validation particles score {resampled:.2f} when augmented as in training but {plain:.2f} as they "
-            "are, so the augmentation may be stronger than these particles bear."
-        )
+        found = [
+            f"{resampled:.2f} when augmented, so the augmentation may be stronger than these particles bear."
+        ]
     if plain - final > TOLERATED:
-        found.append(
-            f"{name}: validation particles score {final:.2f} with adaptive batch normalisation and {plain:.2f} without "
-            "it; set 'adaptation' to 'none'."
-        )
-    return found
+        found.append(f"{final:.2f} with adaptive batch normalisation; set 'adaptation' to 'none'.")
+    return [f"{name}: validation particles score {plain:.2f} as they are but {text}" for text in found]
 
 
 def _bad_folds(name, history, chance):
@@ -410,18 +392,18 @@ def _curves(name, history):
     loss = history.pivot_table(index="epoch", columns="fold", values="validation_loss").dropna().mean(axis=1)
     if len(loss) < FEWEST_EPOCHS:
         return [
-            f"{name}: {len(loss)} epochs are too few to judge its learning curves; raise 'epochs' before its scores decide anything."
+            f"{name}: {len(loss)} epochs are too few to judge its learning curves and scores; raise 'epochs'."
         ]
     best, last = loss.idxmin(), loss.index[-1]
     if loss[last] > max(1.2 * loss[best], loss[best] + 0.1):
         return [
-            f"{name}: over-fitting. The validation loss rose from {loss[best]:.2f} at epoch {best} to {loss[last]:.2f} at epoch "
-            f"{last}; the best epoch's weights were kept. Fewer epochs or a stronger augmentation may help."
+            f"{name}: over-fitting. The validation loss rose from {loss[best]:.2f} at epoch {best}, whose weights were kept, to "
+            f"{loss[last]:.2f} at epoch {last}; fewer epochs or a stronger augmentation may help."
         ]
     before = loss.iloc[-max(2, len(loss) // 5) - 1]
     if best == last and loss[last] < min(0.93 * before, before - 0.05):
         return [
-            f"{name}: under-training. The validation loss was still falling at the end (from {before:.2f} to "
-            f"{loss[last]:.2f} in the last fifth); more epochs may help."
+            f"{name}: under-training. The validation loss still fell from {before:.2f} to {loss[last]:.2f} in the last fifth; "
+            "more epochs may help."
         ]
     return []

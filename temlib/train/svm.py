@@ -1,8 +1,7 @@
 """The SVM baselines, each in its best form: an RBF kernel on named descriptors, tuned on grouped inner folds.
 
-`svm_thesis` sees what the SVM of 2016 saw (outline, area, circularity, moments, edge density profile), `svm_texture` texture
-and profiles. Descriptors learn nothing and are computed once for all folds; whatever is learnt (scaling, C, gamma, kernel
-approximation, calibration) is fitted on training particles alone.
+Descriptors learn nothing and are computed once for all folds; whatever is learnt (scaling, C, gamma, kernel approximation,
+calibration) is fitted on training particles alone.
 """
 
 import warnings
@@ -134,24 +133,21 @@ def _fit(values, labels, groups, seed):
         # Threads, since libsvm lets go of Python's lock: nothing is copied, and no process is started.
         search = GridSearchCV(machine, grid, scoring="balanced_accuracy", cv=inner, n_jobs=-1, refit=False)
         search.fit(values[part], labels[part])
-        folds = inner if len(part) == len(labels) else _inner_folds(labels, groups, seed)
         machine.set_params(**search.best_params_)
+        folds = _inner_folds(labels, groups, seed)
         return CalibratedClassifierCV(machine, cv=folds, ensemble=False).fit(values, labels)
 
 
 def _some_groups(labels, groups, seed):
     """Return the positions of whole micrographs with about `SEARCHED` particles, every class in three of them if it can be."""
-    if len(labels) <= SEARCHED:
-        return np.arange(len(labels))
-    order = np.random.default_rng(seed).permutation(np.unique(groups))
-    taken, number, holding = [], 0, Counter()
-    for group in order:
-        inside = labels[groups == group]
-        if number < SEARCHED or any(holding[label] < 3 for label in set(inside)):
-            taken.append(group)
-            number += len(inside)
-            holding.update(set(inside))
-    return np.flatnonzero(np.isin(groups, taken))
+    taken, holding = np.zeros(len(labels), bool), Counter()
+    for group in np.random.default_rng(seed).permutation(np.unique(groups)):
+        inside = groups == group
+        classes = set(labels[inside])
+        if taken.sum() < SEARCHED or any(holding[label] < 3 for label in classes):
+            taken |= inside
+            holding.update(classes)
+    return np.flatnonzero(taken)
 
 
 def _inner_folds(labels, groups, seed):
@@ -162,6 +158,4 @@ def _inner_folds(labels, groups, seed):
             folds = grouped_divisions(labels, groups, count, seed + attempt)
             if len(folds) == count:
                 return folds
-    raise InputError(
-        "svm: a class of the training particles lies in one micrograph only; add micrographs of it."
-    )
+    raise InputError("svm: a class to train on lies in one micrograph only; add micrographs of it.")

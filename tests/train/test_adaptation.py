@@ -34,7 +34,7 @@ def test_the_first_layer_takes_the_statistics_of_the_micrograph(count):
     first = networks.backend().ops.convert_to_numpy(model.layers[1](images[index]))
     part = adaptation.share(count)
     before = [np.array(v) for v in (model.layers[2].moving_mean, model.layers[2].moving_variance)]
-    with adaptive.to(lambda index: images[index], count):
+    with adaptive.to(images.__getitem__, np.arange(count)):
         now = [np.array(v) for v in (model.layers[2].moving_mean, model.layers[2].moving_variance)]
     for was, found, own in zip(before, now, (first.mean(axis=(0, 1, 2)), first.var(axis=(0, 1, 2)))):
         expected = (1 - part) * was + part * own
@@ -47,7 +47,7 @@ def test_adapting_leaves_no_trace(name):
     model, adaptive = _adaptive(name)
     images = np.random.default_rng(0).normal(3, 2, size=(20, 24, 24, 1)).astype(np.float32)
     before, statistics = model.predict_on_batch(images), _statistics(model)
-    with pytest.raises(KeyboardInterrupt), adaptive.to(lambda index: images[index], 20):
+    with pytest.raises(KeyboardInterrupt), adaptive.to(images.__getitem__, np.arange(20)):
         assert not np.allclose(model.predict_on_batch(images), before, atol=1e-3)
         raise KeyboardInterrupt
     assert np.array_equal(model.predict_on_batch(images), before)
@@ -60,7 +60,7 @@ def test_only_normalisation_over_pixels_is_adapted():
     model, adaptive = _adaptive("lipnet4")
     before = _statistics(model)  # mean and variance of six layers
     images = np.ones((20, 24, 24, 1), np.float32)
-    with adaptive.to(lambda index: images[index], 20):
+    with adaptive.to(images.__getitem__, np.arange(20)):
         kept = [np.array_equal(a, b) for a, b in zip(before, _statistics(model), strict=True)]
     assert adaptive.able and kept == [False] * 8 + [True] * 4
     assert not _adaptive("lipnet6")[1].able
