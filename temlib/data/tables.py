@@ -38,7 +38,7 @@ def read(path):
     Returns
     -------
     DataFrame
-        Text as it stands in the file, empty cells as ``""``; the index is its `line`. ``attrs`` hold `encoding`,
+        Text as it stands in the file, empty cells as ``""``; the index is its `line`. ``attrs`` hold `path`, `encoding`,
         `separator` (the one that occurs most often in the header outside quotes) and `decimal` (a comma if some cell
         is a number written with one, and it separates no cells).
     """
@@ -53,7 +53,7 @@ def read(path):
         "," in cell and COMMA.fullmatch(cell.strip()) for row in rows for cell in row
     )
     decimal = "," if comma else "."
-    table.attrs = {"encoding": encoding, "separator": separator, "decimal": decimal}
+    table.attrs = {"path": str(path), "encoding": encoding, "separator": separator, "decimal": decimal}
     return table
 
 
