@@ -43,7 +43,8 @@ def picture(parts):
         boxes.append(f'{part}["<b>{part}</b><br/>{says}<br/>{size}"]')
         imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         paths = [f"{node.module}.{alias.name}".split(".") for node in imports for alias in node.names]
-        arrows |= {f"{part} --> {p[1]}" for p in paths if p[0] == "temlib" and p[1] in parts.keys() - {part}}
+        others = parts.keys() - {part, "files"}  # all may import files
+        arrows |= {f"{part} --> {p[1]}" for p in paths if p[0] == "temlib" and p[1] in others}
     return "\n  ".join(["```mermaid\nflowchart TD", *boxes, *sorted(arrows)]) + "\n```"
 
 
