@@ -98,7 +98,7 @@ def html(notebooks):
 @main.command()
 @click.argument("folder", metavar="OUT", type=PATHS)
 @click.option("--count", default=600, help="Number of particles.")
-@click.option("--seed", default=1, help="Of everything random.")
+@click.option("--seed", default=1, help="Seed of all random choices.")
 @click.option("--preset", default="talos200", help="krios300, talos200, ccd120 or thesis2016.")
 @click.option("--micrographs", is_flag=True, help="Write whole micrographs (MRC) and positions (STAR) too.")
 def simulate(folder, count, seed, preset, micrographs):

@@ -107,26 +107,26 @@ def _differs(mean, error):
 
 
 def sentences(table):
-    """Return in words what the table of `per_micrograph` holds."""
+    """Return in words what the table of `per_micrograph` shows."""
     judged = (table["particles"] >= MIN_COUNT).sum()
     if judged < MIN_COUNT:
-        few = f"{judged} micrographs have {MIN_COUNT} particles or more"
+        few = f"Only {judged} micrographs have {MIN_COUNT} particles or more"
         return [f"{few}: too few to say whether one differs from the rest."]
     turned, odd = (table.loc[rows, "micrograph"] for rows in (table["inverted"], table["differs"] != ""))
-    contrast = "No micrograph has its contrast inverted against the others."
+    contrast = "No micrograph has its contrast inverted relative to the others."
     if len(turned):
         contrast = (
-            f"Inverted contrast: in {listed(turned)} bright and dark are exchanged against the other micrographs. Invert "
-            "them before training, or keep them apart: a classifier learns the difference instead of the class."
+            f"Inverted contrast: in {listed(turned)} bright and dark are swapped compared with the other micrographs. "
+            "Invert them before training, or leave them out: a classifier may learn the difference instead of the class."
         )
-    rest = f"None of {judged} micrographs differs from the rest in contrast, skewness or power."
+    rest = f"None of the {judged} micrographs differs from the rest in contrast, skewness or power."
     if len(odd):
-        rest = f"{len(odd)} of {judged} micrographs differ from the rest: {listed(odd)}."
+        rest = f"{len(odd)} of the {judged} micrographs differ from the rest: {listed(odd)}."
     return [contrast, rest]
 
 
 def agreement(*agreements):
-    """Return in words how well annotators agree, of what `Particles.agreement` returned for each task, perhaps None."""
+    """Return in words how well annotators agree, from what `Particles.agreement` returned for each task (perhaps None)."""
     notes = []
     for found in filter(None, agreements):
         names = ", ".join(found.annotators)
@@ -136,7 +136,7 @@ def agreement(*agreements):
         interval = "" if np.isnan(found.low) else f" ({found.low:.2f} to {found.high:.2f})"
         notes += [
             f"{found.task}: the annotators {names} agree with kappa = {found.kappa:.2f}{interval}.",
-            f"They differ on {len(found.disagreements):,} particles; {found.method}. No classifier can be shown to agree "
+            f"They differ on {len(found.disagreements):,} particles (kappa: {found.method}). No classifier can be shown to agree "
             "with the labels better than people agree with each other.",
         ]
     return notes
@@ -167,13 +167,13 @@ def _sample(data, seed):
 
 
 def leakage(data, task, *, seed=0):
-    """Predict particles that were held out at random, and the same ones held out with their whole micrographs.
+    """Predict particles held out at random, and the same particles held out with their whole micrographs.
 
     Particles of a micrograph share its noise, focus and background. A split at random lets a classifier meet them in
     training, and its score says less about new micrographs. Trees on descriptors of texture and on each
     particle's power spectrum show by how much, in seconds; a network that learns for longer may gain more from it.
 
-    All of `data`, of which a random sample is used, have a label for `task`. Returns predictions (see
+    All particles of `data`, of which a random sample is used, must have a label for `task`. Returns predictions (see
     docs/architecture.md) of two models, named `AT_RANDOM` and `WHOLE` after the split; None where micrographs or a class
     are too few, or each particle is its own micrograph.
     """
@@ -250,7 +250,7 @@ def identical(particles):
 
 
 def imbalance(table, tasks):
-    """Return the accuracy paradox in numbers: what always naming the commonest class scores on these very data."""
+    """Return the accuracy paradox in numbers: what always predicting the commonest class scores on these very data."""
     counts = [table[task].value_counts() for task in tasks]
     return pd.DataFrame(
         {
@@ -259,7 +259,7 @@ def imbalance(table, tasks):
             "accuracy": [f"{count.iloc[0] / count.sum():.2f}" for count in counts],
             "balanced accuracy": [f"{1 / len(count):.2f}" for count in counts],
             "rarest class": [count.index[-1] for count in counts],
-            "particles of it": [int(count.iloc[-1]) for count in counts],
+            "its particles": [int(count.iloc[-1]) for count in counts],
             "commonest : rarest": [f"{count.iloc[0] / count.iloc[-1]:.1f}" for count in counts],
         }
     )

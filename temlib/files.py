@@ -1,4 +1,4 @@
-"""Files and errors as all of temlib treats them: written whole or not at all, refused in one sentence.
+"""Files and errors in all of temlib: files are written whole or not at all, errors are one sentence.
 
 Paths that a user or a table names: shown in messages, probed before opening, kept inside their folder.
 """
@@ -113,7 +113,7 @@ def inside(folder, name):
         elif os.path.isfile(real):
             return Path(path)
         elif os.path.lexists(real):
-            fault = "is no regular file but a folder, a pipe or a device; name an image"
+            fault = "is not a regular file but a folder, a pipe or a device; name an image"
         else:
             fault = f"is not in {shown(folder)}; check the name, or the folder that the names are relative to"
     # A zero character, a name too long, a circle of links.

@@ -109,7 +109,7 @@ def test_the_accuracy_paradox_in_numbers():
         "accuracy": "0.75",
         "balanced accuracy": "0.50",
         "rarest class": "empty",
-        "particles of it": 1,
+        "its particles": 1,
         "commonest : rarest": "3.0",
     }
 

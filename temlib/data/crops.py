@@ -109,7 +109,7 @@ class Found:
         found = self._read(rows[0])
         stated = found.pixel_nm
         if abs(stated - sizes[rows[0]]) > micrographs.SQUARE_TOLERANCE * stated:  # false where one is unknown
-            note = "Files state another pixel size than the table, which is believed: check the unit."
+            note = "The files state a different pixel size from the table; the table's is used, so check its unit."
             self.said.add(("", "", note))
         if self._rows[rows[0]].index is not pd.NA:
             yield from ((i, image, False) for i, image in zip(rows, self._stack(found.image, rows)))

@@ -222,7 +222,7 @@ def _check_pixels(path, dtype):
     if dtype.kind == "c":
         raise refusal(path, "holds complex numbers, a Fourier transform; give the image itself.")
     if dtype.kind not in "uif" or dtype.itemsize > 8:
-        raise refusal(path, f"has pixels of type {dtype}, which are no grey values; save it as a grey image.")
+        raise refusal(path, f"has pixels of type {dtype}, not grey values; save it as a grey image.")
 
 
 def _grey(path, image, notes):
@@ -235,7 +235,7 @@ def _grey(path, image, notes):
         raise refusal(path, "has a transparency channel that varies; save it as a grey image.")
     if (colours != colours[..., :1]).any():
         raise refusal(path, "is a colour picture (overlay, palette or photograph); save it as a grey image.")
-    notes.append("It is saved in colour with equal channels, of which one was taken.")
+    notes.append("It is saved in colour with equal channels, one of which was taken.")
     return np.ascontiguousarray(colours[..., 0])
 
 

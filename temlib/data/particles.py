@@ -28,7 +28,7 @@ class Particles:
     Attributes
     ----------
     table : DataFrame
-        One row a particle; see docs/architecture.md.
+        One row per particle; see docs/architecture.md.
     images : (n, rows, columns) ndarray of float32
         Zero median and unit robust spread each; mapped from disk, so that reading a block takes the memory of a block.
     source : str
@@ -38,7 +38,7 @@ class Particles:
     pixel_nm : float
         Size of a pixel of `images`, in nm; NaN where unknown.
     simulated : bool
-        Whether the table holds the truth of a simulation.
+        Whether the table holds the true values of a simulation.
     study : simulate.Study, optional
         None where the particles were read from disk.
     """
@@ -150,7 +150,7 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
 
 
 def _check_identical(data, groups, found):
-    """Refuse equal images with different labels: at least one label is wrong, and it cannot be told which."""
+    """Refuse equal images with different labels: at least one label is wrong, and nobody can tell which."""
     for rows in groups:
         for task in data.tasks:
             given = data.table[task].iloc[rows].dropna()
@@ -173,7 +173,7 @@ def check_task(table, task, *, folds=2, where="particles"):
     given = table[task].dropna()
     if given.nunique() < 2:
         fault = f"the task '{task}' has only the class '{given.iloc[0] if len(given) else ''}'"
-        raise InputError(f"{where}: {fault}; two classes at least are needed.")
+        raise InputError(f"{where}: {fault}; at least two classes are needed.")
     groups = table.loc[given.index, "micrograph"]
     if groups.nunique() < folds:
         fault = f"there are {groups.nunique()} micrographs but 'folds' is {folds}"

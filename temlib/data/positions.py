@@ -190,7 +190,7 @@ def _read_cbox(path, folder):
     corners = pd.DataFrame({new: _number(data, old) for new, old in zip(CORNER, names)})
     notes = ["The corner of a .cbox box is taken to be the lower left one, as in .box."]
     if "Confidence" in data:
-        notes.append("A .cbox holds boxes below the picking threshold too; choose by Confidence.")
+        notes.append("A .cbox also holds boxes below the picking threshold; choose by Confidence.")
     return pd.concat([_corners(path, folder, corners), data.drop(columns=names)], axis=1), notes
 
 
@@ -280,7 +280,7 @@ def _check_images(path, folder, table):
             inside(folder, name)
             if format_of(name) is None:
                 raise InputError(
-                    f"{listed([name])} is no image that can be read; known are {' '.join(SUFFIXES)}."
+                    f"{listed([name])} is not an image that can be read; known are {' '.join(SUFFIXES)}."
                 )
         except InputError as error:
             raise InputError(f"{shown(path)}, {table.index.name} {line}: {error}") from None

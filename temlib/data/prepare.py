@@ -125,10 +125,10 @@ def make(found, scale, pixel_nm, input_size, folder):
         facts[rows] = part
     notes = [*_contents(found), *notes]
     if edge := facts["edge"].sum():
-        notes.append(f"Particles so close to the border that a part of their window is filled: {edge:,}.")
+        notes.append(f"Particles so close to the border that part of their window was filled: {edge:,}.")
     if saturated := facts["saturated"].sum():
         which = f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value"
-        why = "from a saturated detector or an export that cut the grey levels"
+        why = "from a saturated detector or an export that clipped the grey levels"
         notes.append(f"{which}, {why}: {saturated:,}.")
     np.save(folder / "measures.npy", np.column_stack([facts["side_px"], sizes]))
     identical = _identical(facts["digest"])
@@ -216,7 +216,7 @@ def _scale(found, sizes, scale, pixel_nm, input_size):
     who = "rows of the table" if told.all() else "table and the files" if told.any() else "files"
     shown = f"Every particle is shown at {pixel_nm:g} nm/pixel, in a window of {input_size * pixel_nm:g} nm"
     own = spread or f"{known[0]:.4g}"
-    return "physical", [f"{shown}; its own pixels have {own} nm, as the {who} say."]
+    return "physical", [f"{shown}; its own pixels have {own} nm, according to the {who}."]
 
 
 def _contents(found):

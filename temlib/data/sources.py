@@ -103,9 +103,9 @@ def _class_folders(folder):
     table["particle"] = table["micrograph"] = table["image"]
     notes = [f"Read from the class folders of {shown(folder.name)}/; the task is called 'class'."]
     unknown = (
-        "A folder of class folders does not say which particles share a micrograph, so each counts as its own"
+        "Class folders do not say which particles share a micrograph, so each counts as its own micrograph"
     )
-    cure = "A manifest with a column 'micrograph' cures this"
+    cure = "A manifest with a column 'micrograph' remedies this"
     notes.append(f"{unknown}: scores may be optimistic and intervals too narrow. {cure}.")
     return _finish(folder, folder, table, notes, whole=True)
 
@@ -132,7 +132,7 @@ def _manifest(path, table):
         table["particle"] = table["image"] if own else numbered(table["image"])
     if "micrograph" not in table and not whole:
         table["micrograph"] = table["image"]
-        notes.append("There is no column 'micrograph', so each image counts as one.")
+        notes.append("There is no column 'micrograph', so each image counts as one micrograph.")
     _check_places(path, table, whole)
     return _finish(path, path.parent, table, notes, whole=whole)
 
@@ -158,7 +158,7 @@ def _check_names(path, table):
     leaving = names.str.contains(r"^/|^.:|(?:^|/)\.\.(?:/|$)")
     fault = "the image path {!r} leaves its folder; put the image inside."
     refuse(path, table, leaving, lambda row: fault.format(shown(row["image"])[:200]))
-    other = f"{{!r}} is no image that can be read; known are {' '.join(SUFFIXES)}."
+    other = f"{{!r}} is not an image that can be read; known are {' '.join(SUFFIXES)}."
     refuse(path, table, names.map(format_of).isna(), lambda row: other.format(shown(row["image"])[:200]))
 
 
@@ -279,7 +279,7 @@ def _finish(path, folder, table, notes, *, whole):
         table["index"] = pd.array([pd.NA] * len(table), "Int64")
     if "micrograph" not in table:
         table["micrograph"] = table["particle"]
-        unknown = "There is no column 'micrograph', so each particle counts as its own"
+        unknown = "There is no column 'micrograph', so each particle counts as its own micrograph"
         notes.append(f"{unknown}: scores may be optimistic and intervals too narrow.")
     for name in ("particle", "micrograph"):
         table[name] = table[name].astype(str).str.strip()
@@ -311,10 +311,10 @@ def _labels(table, notes):
         who = labels.annotators(table, task)
         if len(who) == 1 and task not in table:
             table[task] = table[f"{task}@{who[0]}"]
-            notes.append(f"{task}: the labels are those of the one annotator {shown(who[0])}.")
+            notes.append(f"{task}: the labels are those of the only annotator, {shown(who[0])}.")
         elif len(who) > 1:
             table[task], agreement = labels.consensus(table, task)
-            rule = f"what more than half of the annotators {listed(who)} say, else 'uncertain' where that is a class"
+            rule = f"the one given by more than half of the annotators {listed(who)}, else 'uncertain' where that is a class"
             differ = f"they differ on {len(agreement.disagreements):,} particles"
             notes.append(f"{task}: the label is {rule}, else none; {differ}.")
     tasks = tasks_of(table)

@@ -76,7 +76,7 @@ def read_text(path):
     else:
         raise refusal(path, "is not text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8.") from cause
     if "\0" in text:
-        raise refusal(path, "holds zero bytes, so it is no text; save it as text in UTF-8.")
+        raise refusal(path, "holds zero bytes, so it is not text; save it as text in UTF-8.")
     if not text.strip():
         raise refusal(path, "holds nothing but blanks; a table needs a header and a row.")
     return text, encoding

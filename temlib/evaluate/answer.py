@@ -1,4 +1,4 @@
-"""The answer in words, made from the tables and never typed.
+"""The answer in words, made from the tables and never typed by hand.
 
 `measures` and `compared` are the tables of `Predictions.measures` and `Predictions.compare`, of which every sentence is
 a function: exchange two models' rows in the predictions and every sentence exchanges them too (tested).
@@ -103,11 +103,11 @@ def sentences(measures, compared, *, task, primary):
     highest = rows["value"].idxmax() if rows["value"].notna().any() else primary
     if highest != primary:
         found.append(
-            f"The highest of {len(rows)} models is {highest} with {percent(rows.loc[highest, 'value'])}; picked after the "
-            f"results were seen, this figure is optimistic, and {primary} remains the answer."
+            f"The highest of the {len(rows)} models is {highest} with {percent(rows.loc[highest, 'value'])}; since it was picked "
+            f"after the results were seen, this figure is optimistic, and {primary} remains the answer."
         )
     number = len(_classes(measures))
-    chance = f"Guessing among {number} classes, or always naming one of them, reaches {percent(1 / number)}."
+    chance = f"Guessing among {number} classes, or always predicting one, reaches {percent(1 / number)}."
     return [*found, chance]
 
 
@@ -134,15 +134,17 @@ def _by_class(measures, compared, primary, other):
         row = rows.loc[primary]
         if pd.isna(row["value"]):
             why = row["method"].removeprefix("undefined: ")
-            found.append(f"What it finds of {label} cannot be said: {why}.")
+            found.append(f"The share of {label} that it finds is undefined: {why}.")
         else:
             ending = _against(rows, compared, "TPR", label, primary, other)
-            found.append(f"Of the {int(row['n']):,} truly {label}, {primary} finds {_share(row)}{ending}.")
+            found.append(
+                f"Of the {int(row['n']):,} truly {label} particles, {primary} finds {_share(row)}{ending}."
+            )
     return found
 
 
 def summary(measures, compared, *, task, primary, simulated):
-    """Return what the index of a run shows of a task: title, simulated, sentences, headline (a dict a model).
+    """Return what the index of a run shows for a task: title, simulated, sentences, headline (a dict per model).
 
     `measures` and `compared` are from `Predictions.measures` and `Predictions.compare`, `primary` is the declared model.
     """
@@ -163,7 +165,7 @@ def summary(measures, compared, *, task, primary, simulated):
 
 
 def side_by_side(measures, compared, one, two):
-    """Return value and 95 % interval of two models, and of their paired difference, as text.
+    """Return the values and 95 % intervals of two models, and of their paired difference, as text.
 
     Columns class, measure, a column per model, and `<one> − <two>`; the measures of all classes come first. Where `two` is
     None there is one model. The tables are those of `summary`.
@@ -184,7 +186,7 @@ def side_by_side(measures, compared, one, two):
 
 
 def cost_table(measures, costs):
-    """Return the balanced accuracy of each model beside what it costs (`costs.csv`: a row a model and fold).
+    """Return the balanced accuracy of each model beside what it costs (`costs.csv`: a row per model and fold).
 
     Columns model, balanced accuracy, low, high, and means over folds: training_s, prediction_ms_per_particle, weights.
     """

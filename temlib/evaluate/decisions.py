@@ -1,9 +1,9 @@
-"""From probabilities to decisions: calibration, prediction sets, when not to call, thresholds.
+"""From probabilities to decisions: calibration, prediction sets, when not to predict, thresholds.
 
 Whatever is fitted here is fitted, for each model and fold, on rows of role "validation"; a model without such rows is
 fitted on the test rows of its other folds, and one without other folds stays as it is and is marked so. What is
 reported is measured on test rows alone. Functions take `held_out.Rows` or the `HeldOut` of each model, and return what
-the methods of `Predictions` say.
+the methods of `Predictions` describe.
 """
 
 import numpy as np
@@ -214,7 +214,7 @@ def set_summary(sets):
 
 
 def risk(models):
-    """Return how many predictions are wrong when only the surest count, as `Predictions.risk`."""
+    """Return how many predictions are wrong when only the most confident count, as `Predictions.risk`."""
     frames, columns = [], ["model", "coverage", "threshold", "risk", *SHARES]
     for model, held in _with_probabilities(models):
         sure = held.confidence
@@ -230,7 +230,7 @@ def thresholds(rows, model, required):
     """Return the probabilities from which on to call each class to meet a requirement, as `Predictions.thresholds`."""
     if not 0 < required <= 1:
         raise InputError(
-            f"A threshold is for a TPR or a PPV in (0, 1], not for one of {required}: ask for less."
+            f"A threshold is for a TPR or a PPV in (0, 1], not for {required}: choose a value in that range."
         )
     asked = [(place, measure) for place in range(len(rows.classes)) for measure in ("TPR", "PPV")]
     return pd.concat([_threshold(rows, model, *each, required) for each in asked])

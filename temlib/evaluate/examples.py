@@ -17,7 +17,7 @@ from temlib.files import InputError
 
 
 def per_particle(rows):
-    """Return one row a particle, as `Predictions.per_particle`."""
+    """Return one row per particle, as `Predictions.per_particle`."""
     parts, truths = [], []
     for model, held in rows.models.items():
         names = np.array(held.classes, dtype=object)
@@ -31,7 +31,7 @@ def per_particle(rows):
 
 
 def disagreements(particles, right, wrong):
-    """Return the particles that one model has right and the other wrong, as `Predictions.disagreements`."""
+    """Return the particles that one model gets right and the other wrong, as `Predictions.disagreements`."""
     truth = particles["truth"]
     kept = particles[(particles[right] == truth) & particles[wrong].notna() & (particles[wrong] != truth)]
     kept = kept.assign(distance=kept[f"p {right}"] - kept[f"p {wrong}"])
@@ -44,7 +44,7 @@ def worst_errors(particles, model):
     """Return a model's wrong predictions, the least probable truth first, as `Predictions.worst_errors`."""
     wrong = particles[particles[model].notna() & (particles[model] != particles["truth"])]
     columns = wrong[["truth", model, f"p {model}"]].itertuples(index=False, name=None)
-    wrong = wrong.assign(words=[f"{t}\ncalled {c}, {two_digits(p)}" for t, c, p in columns])
+    wrong = wrong.assign(words=[f"{t}, not {c}\n{two_digits(p)}" for t, c, p in columns])
     return wrong.sort_values([f"p {model}", "particle"]).reset_index(drop=True)
 
 
@@ -100,10 +100,10 @@ def audit_precision(audit, particles, task):
     share = f"{100 * wrong.mean():.1f} %"
     known = f"Of {len(checked):,} definite labels the simulator knows {all_wrong} to be wrong ({share})."
     if not number:
-        return [f"{known} None of them is suspected."]
+        return [f"{known} No label is suspected."]
     low, high = intervals.wilson(found, number)
     return [
-        f"{known} Of the {number} suspected ones {found} are wrong: a precision of {100 * found / number:.0f} % "
+        f"{known} Of the {number} suspected labels {found} are wrong: a precision of {100 * found / number:.0f} % "
         f"({100 * low:.0f}–{100 * high:.0f}), against {share} among labels drawn at random."
     ]
 
@@ -111,8 +111,8 @@ def audit_precision(audit, particles, task):
 def annotator_ceiling(particles, task):
     """Return how well people agree with the labels: what no classifier can be shown to exceed on them.
 
-    Columns who, against, value (balanced accuracy), n. Each annotator of the columns `<task>@<annotator>` is held against
-    the majority of the others, the label of simulated particles against `truth_<task>` (those labelled uncertain aside).
+    Columns who, against, value (balanced accuracy), n. Each annotator of the columns `<task>@<annotator>` is compared with
+    the majority of the others, the label of simulated particles with `truth_<task>` (those labelled uncertain aside).
     Empty where nobody knows.
     """
     rows = []
@@ -146,7 +146,7 @@ def _balanced(truth, answers):
 
 
 def by_micrograph(rows):
-    """Return the share of rightly predicted particles on each micrograph, as `Predictions.by_micrograph`."""
+    """Return the share of correctly predicted particles on each micrograph, as `Predictions.by_micrograph`."""
     test = rows.table[rows.test & (rows.truth >= 0)]
     keys = [test["model"], test.get("micrograph", test["particle"]).rename("micrograph")]
     right = (test["truth"] == test["predicted"]).groupby(keys, sort=False)
@@ -160,10 +160,10 @@ def worst_micrograph(model, rows):
     wrong = (1 - rows["right"]) * rows["particles"]
     worst, total = rows.loc[wrong.idxmax()], wrong.sum()
     if total < 0.5:
-        return f"{model} calls every particle right."
+        return f"{model} predicts every particle correctly."
     return (
-        f"{model}: most errors lie in the micrograph {worst['micrograph']}, where it calls {worst['right']:.0%} of "
-        f"{worst['particles']} particles right; that is {wrong.max() / total:.0%} of all its errors in "
+        f"{model}: most errors are in micrograph {worst['micrograph']}, where it predicts {worst['right']:.0%} of "
+        f"{worst['particles']} particles correctly; it has {wrong.max() / total:.0%} of all errors and "
         f"{worst['particles'] / rows['particles'].sum():.0%} of the particles."
     )
 

@@ -43,11 +43,11 @@ class Rate:
 RATES = {
     "TPR": Rate("TP / (TP + FN)", "no particle is truly {0}", lambda tp, fp, tn, fn: (tp, tp + fn)),
     "TNR": Rate("TN / (TN + FP)", "every particle is truly {0}", lambda tp, fp, tn, fn: (tn, tn + fp)),
-    "PPV": Rate("TP / (TP + FP)", "no particle is called {0}", lambda tp, fp, tn, fn: (tp, tp + fp)),
-    "NPV": Rate("TN / (TN + FN)", "every particle is called {0}", lambda tp, fp, tn, fn: (tn, tn + fn)),
+    "PPV": Rate("TP / (TP + FP)", "no particle is predicted as {0}", lambda tp, fp, tn, fn: (tp, tp + fp)),
+    "NPV": Rate("TN / (TN + FN)", "every particle is predicted as {0}", lambda tp, fp, tn, fn: (tn, tn + fn)),
     "F1": Rate(
         "2 × TP / (2 × TP + FP + FN)",
-        "no particle is truly or called {0}",
+        "no particle is truly {0} or predicted as {0}",
         lambda tp, fp, tn, fn: (2 * tp, 2 * tp + fp + fn),
         lambda tp, fp, tn, fn: tp + fp + fn,
     ),
@@ -62,8 +62,8 @@ RATES = {
 OVERALL = {  # and why they can be undefined
     "accuracy": "no particle",
     "balanced accuracy": "a class has no particle",
-    "MCC": "all particles are truly, or called, of one class",
-    "kappa": "all particles are truly and called of one class",
+    "MCC": "all particles have one true class, or one predicted class",
+    "kappa": "all particles have one and the same true and predicted class",
 }
 MEASURES = (*RATES, *OVERALL, *RANKED, "Brier score", "log loss")
 # Measures of one class that count particles out of a number; and where every particle has one class, the micro TPR,
@@ -217,7 +217,7 @@ def paradox(models):
 def compare(models, *, task, primary, flips, seed):
     """Return paired differences of every measure for every pair of models, as `Predictions.compare`."""
     if primary not in MEASURES:
-        raise InputError(f"{primary!r} is no measure: declare one of {', '.join(MEASURES)} as primary.")
+        raise InputError(f"{primary!r} is not a measure: declare one of {', '.join(MEASURES)} as primary.")
     rng = np.random.default_rng(seed)
     frames, columns = [], ["model_a", "model_b", "class", "measure", *DIFFERENCE]
     for a, b in combinations(models, 2):
@@ -293,7 +293,7 @@ def _differences(one, two, p_value, test):
 
 
 def warnings(measured):
-    """Return sentences (list of str) on what makes the numbers of `Predictions.measures`, of one or more tasks, unsure.
+    """Return sentences (list of str) on what makes the numbers of `Predictions.measures`, of one or more tasks, unreliable.
 
     They say what was left out or averaged, and name fewer than 20 micrographs and fewer than 30 particles of a class.
     """
@@ -301,12 +301,12 @@ def warnings(measured):
     for (task, model), rows in measured.groupby(["task", "model"], sort=False):
         micrographs = rows["micrographs"].max()
         if micrographs < FEW_MICROGRAPHS:
-            note = f"{micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, so intervals are unsure."
+            note = f"{micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, so intervals are unreliable."
             found_in.setdefault((task, note), []).append(model)
         found = rows[(rows["measure"] == "TPR") & ~rows["class"].isin(AVERAGES)]
         for label, n in zip(found["class"], found["n"]):
             if n < FEW_POSITIVES:
-                note = f"{n} particles are truly {label}, fewer than {FEW_POSITIVES}, so what rests on them is unsure."
+                note = f"{n} particles are truly {label}, fewer than {FEW_POSITIVES}, so results that rest on them are unreliable."
                 found_in.setdefault((task, note), []).append(model)
     few = [f"{', '.join(models)} on {task}: {note}" for (task, note), models in found_in.items()]
     return [*measured.attrs.get("notes", []), *few]

@@ -1,4 +1,4 @@
-"""`Predictions`, the second noun beside `data.Particles`: everything about held-out particles is asked of it."""
+"""`Predictions`, the counterpart of `data.Particles`: it answers every question about held-out particles."""
 
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +42,7 @@ class Predictions:
 
     Notes
     -----
-    Methods return a DataFrame where they name columns. `low` and `high` are the ends of 95 % intervals of what stands
+    Methods return a DataFrame where they name columns. `low` and `high` are the ends of 95 % intervals of the column
     before them. Intervals are by micrograph, since particles of one micrograph are alike; particles are independent
     where there is no `micrograph`, or one for each of them. `n` and `micrographs` count what a number rests on (the
     truly positive for a TPR). An undefined number is NaN; `method` says why, or how the interval was made. What needs
@@ -72,9 +72,9 @@ class Predictions:
     def pair(self, primary):
         """Return the model declared primary, or the first one where it is not there, and its comparator or None.
 
-        The comparator is found by names and order alone, never by results, so that it is not picked: of the models
-        whose names begin with "svm" the first by the alphabet (`svm_texture` before `svm_thesis`) for a network, the
-        first network for an SVM, and the first other model where there is none of the other kind.
+        The comparator is found by names and order alone, never by results, so that nobody can pick it: for a
+        network the alphabetically first model whose name begins with "svm" (`svm_texture` before `svm_thesis`), for an
+        SVM the first network, and the first other model where there is none of the other kind.
         """
         main = primary if primary in self.models else self.models[0]
         return main, answer.comparator(self.models, main)
@@ -102,7 +102,7 @@ class Predictions:
         return {model: measures.confusion(held) for model, held in self._rows.models.items()}
 
     def paradox(self):
-        """Return the accuracy paradox: the measures of all classes together, also of a classifier that knows nothing.
+        """Return the accuracy paradox: the measures of all classes together, also for a classifier that knows nothing.
 
         Columns model, accuracy, balanced accuracy, MCC, kappa; first stands "always <the commonest class>".
         """
@@ -189,7 +189,7 @@ class Predictions:
         return decisions.set_summary(self.prediction_sets())
 
     def risk(self):
-        """Return how many predictions are wrong when only the surest count; equal confidences count together.
+        """Return how many predictions are wrong when only the most confident count; equal confidences count together.
 
         Columns model, coverage (share of particles that count), threshold (their smallest confidence), risk (share of
         them that is wrong), low, high, n, micrographs, method. After Y. Geifman, R. El-Yaniv, arXiv:1705.08500.
@@ -197,7 +197,7 @@ class Predictions:
         return decisions.risk(self._rows.models)
 
     def thresholds(self, model, required):
-        """Return the probabilities from which on to call each class, so that its TPR, or its PPV, is as required.
+        """Return the probabilities from which each class is to be predicted for its TPR, or its PPV, to be as required.
 
         They are chosen on validation rows, or the test rows of the other folds, and measured on test rows. `required` is
         in (0, 1]. For a TPR the highest threshold that reaches it is taken, for a PPV the lowest, so that the other is
@@ -209,7 +209,7 @@ class Predictions:
         return decisions.thresholds(self._rows, model, required)
 
     def per_particle(self):
-        """Return one row a particle.
+        """Return one row per particle.
 
         Columns particle, micrograph, truth, and for each model `<model>` (the predicted class, NaN where it has none)
         and `p <model>` (calibrated probability of the truth).
@@ -217,7 +217,7 @@ class Predictions:
         return examples.per_particle(self._calibrated._rows)
 
     def disagreements(self, right, wrong):
-        """Return the particles that the model `right` has right and `wrong` has wrong, the clearest first.
+        """Return the particles that the model `right` gets right and `wrong` gets wrong, the clearest first.
 
         Columns as `per_particle`, `distance` (between their probabilities of the true class) and `words`, a title.
         """
@@ -243,14 +243,14 @@ class Predictions:
         return examples.suspected(self.label_audit())
 
     def by_micrograph(self):
-        """Return the share of particles that each model predicts rightly on each micrograph.
+        """Return the share of particles that each model predicts correctly on each micrograph.
 
         Columns model, micrograph, right, particles; the worst of each model first.
         """
         return examples.by_micrograph(self._rows)
 
     def worst_micrographs(self):
-        """Return a sentence a model (list of str) on where it does worst, and what share of its errors lies there."""
+        """Return a sentence per model (list of str) on where it does worst, and what share of its errors lies there."""
         groups = self.by_micrograph().groupby("model", sort=False)
         return [examples.worst_micrograph(model, rows) for model, rows in groups]
 
@@ -292,7 +292,7 @@ def _usable(rows, known, classes):
         "predict none of the classes": (predicted.isna() & ~unknown & ~repeated, rows["predicted"]),
     }
     notes = [
-        f"rows left out since they {fault}: {wrong.sum()} (such as {cells[wrong].iloc[0]!r})"
+        f"rows left out because they {fault}: {wrong.sum()} (such as {cells[wrong].iloc[0]!r})"
         for fault, (wrong, cells) in faults.items()
         if wrong.any()
     ]
@@ -300,7 +300,7 @@ def _usable(rows, known, classes):
     if len(rows) < len(known):
         notes.append(
             f"{len(known) - len(rows)} of the {len(known)} held-out particles are missing; its own measures rest on the "
-            "others, and pairs are compared on the particles of both"
+            "others, and pairs are compared on the particles that both have"
         )
     return rows, notes
 

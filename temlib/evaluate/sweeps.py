@@ -67,7 +67,7 @@ def learning(history, axis):
 
 
 def _numbers(column):
-    """Return text that spells numbers as numbers; other text in the order in which it came."""
+    """Return text that spells numbers as numbers; other text in the order in which it first occurs."""
     values = pd.to_numeric(column, errors="coerce")
     in_order = pd.CategoricalDtype(column.unique(), ordered=True)
     return column.astype(in_order) if values.isna().any() else values
@@ -125,15 +125,15 @@ def labels_needed(curve, *, target=0.9):
 def _needed(labelled, fit, target):
     """Return a, b, the number of labels needed (or NaN), and how it was found."""
     if fit is None:
-        return np.nan, np.nan, np.nan, "a fit needs three numbers of labels"
+        return np.nan, np.nan, np.nan, "a fit needs three different numbers of labels"
     a, b = fit
     if b <= 0:
-        return a, b, np.nan, "the score does not rise with labels"
+        return a, b, np.nan, "the score does not rise with the number of labels"
     needed = (a / (PERFECT - target)) ** (1 / b)
     if needed > 10 * labelled.max():
-        return a, b, np.nan, "not within ten times the labels"
+        return a, b, np.nan, "more than ten times the largest number measured"
     if needed < labelled.min():
-        return a, b, np.nan, f"fewer than the {labelled.min():g} with which it was measured"
+        return a, b, np.nan, f"fewer than {labelled.min():g}, the smallest number measured"
     return a, b, np.ceil(needed), "within what was measured" if needed <= labelled.max() else "extrapolated"
 
 

@@ -44,7 +44,7 @@ def each_transform(image, augmentation):
     return Picture(
         frame,
         lambda frame: grid(cells, 7, side=1.1, rows=names)[0],
-        "Seven rows of one particle, each row under one transform from the least to the most.",
+        "Seven rows of one particle, each row under one transform, from its lowest value to its highest.",
         "One particle (n = 1). Rotation in degrees, shear in radians, shifts in fractions of height and width, zoom as relative size.",
     )
 
@@ -83,7 +83,7 @@ def drawn(transforms):
     return Picture(
         frame,
         lambda frame: plot(frame.replace({"transform": names})),
-        "Five histograms, each about flat from one end of its transform's range to the other.",
+        "Five histograms, each roughly flat from one end of its transform's range to the other.",
         f"n = {len(transforms):,} draws; {down:.0%} are flipped upside down, {aside:.0%} left and right.",
     )
 
@@ -98,7 +98,7 @@ def interpolations(image):
     return Picture(
         frame,
         lambda frame: grid([(results[name], name) for name in frame["method"]], len(frame))[0],
-        "One particle six times: as it is, then turned; the chained linear one is the most blurred.",
+        "One particle six times: as it is, then rotated with each method; chained linear resampling blurs it the most.",
         "One particle (n = 1): 30°, shear of 0.05 rad, zoom to 0.97, shift by half a pixel; chained: flip, zoom, shear, rotation, shift.",
     )
 
@@ -111,7 +111,7 @@ def _lines(axis, table, y, by):
 
 
 def detail(curves):
-    """Show which part of a wave's power outlives each way of resampling, from `augment.detail_curves`."""
+    """Show what share of a wave's power survives each way of resampling, from `augment.detail_curves`."""
 
     def draw(axis, curves):
         _lines(axis, curves, "power_ratio", "method")
@@ -120,9 +120,9 @@ def detail(curves):
 
     return Picture(
         curves,
-        on_axes(draw, legend="lower left", xlim=(0, 0.5), ylim=(0, 1.05), ylabel="part of the power kept"),
+        on_axes(draw, legend="lower left", xlim=(0, 0.5), ylim=(0, 1.05), ylabel="share of the power kept"),
         "Curves that fall with frequency: one cubic pass stays highest, chained linear passes fall first.",
-        f"Plane waves of random direction and phase, n = {curves.attrs['count']} for each frequency, against the formula's transform.",
+        f"Plane waves of random direction and phase, n = {curves.attrs['count']} for each frequency, compared with their exact transform.",
     )
 
 
@@ -133,12 +133,12 @@ def spectra(tables):
         pd.concat(tables, names=["images"]).reset_index("images"),
         on_axes(draw, legend="best", yscale="log", ylabel=label),
         "Power spectra on a log scale that agree at low frequency and fan out towards the Nyquist frequency.",
-        "Radial mean power of the particles of the mosaic: the higher on the right, the more detail, and noise, has come through.",
+        "Radially averaged power of the particles: the higher on the right, the more detail, and noise, has been kept.",
     )
 
 
 def noise(curves, *, count):
-    """Show the power of augmented noise relative to plain noise, for each cure of `augment.noise_curves`."""
+    """Show the power of augmented noise relative to plain noise, for each remedy of `augment.noise_curves`."""
 
     def draw(axis, curves):
         _lines(axis, curves, "power_ratio", "method")
@@ -148,7 +148,7 @@ def noise(curves, *, count):
 
     return Picture(
         curves,
-        on_axes(draw, legend="best", ylim=(0.4, 1.4), ylabel="power, augmented to plain"),
-        "Ratio of noise power against frequency: about 0.8 untreated, closer to 1 conditioned.",
-        f"n = {count} images of white noise, the same draws for each; at 1 a spectrum cannot tell augmented noise from plain.",
+        on_axes(draw, legend="best", ylim=(0.4, 1.4), ylabel="power, augmented / plain"),
+        "Ratio of noise power against frequency: about 0.8 if untreated, closer to 1 if conditioned.",
+        f"n = {count} images of white noise, the same draws for each; at 1, augmented and plain noise cannot be told apart by their spectra.",
     )

@@ -19,10 +19,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 class Note:
-    """Sentences that a notebook shows: `lines`, or a plain one called `otherwise` where there are none.
+    """Sentences shown in a notebook: `lines`, or the plain sentence `otherwise` where there are none.
 
-    `kind` is "answer", whose first line is large, "notice" or "simulated", which are boxes, or "", which is plain; lines
-    for which there is an `otherwise` are a notice.
+    `kind` is "answer" (its first line is large), "notice" or "simulated" (boxes), or "" (plain); by default it is "notice"
+    where there is an `otherwise`, else "answer".
     """
 
     def __init__(self, lines, otherwise="", *, kind=None):
@@ -46,8 +46,8 @@ class Note:
 class Table:
     """A table as a report shows it: without row numbers, a dash where there is nothing.
 
-    `otherwise` is a sentence for where there is no table, or no row in it; `fold` a line that opens a long table; numbers
-    have `digits` decimals at most.
+    `otherwise` is the sentence shown where there is no table, or no row in it; `fold` is the title under which a long
+    table is folded; numbers have at most `digits` decimals.
     """
 
     def __init__(self, table, otherwise="", *, fold="", digits=3):

@@ -6,7 +6,7 @@ from temlib.figures.base import Note, Picture, dots, on_axes
 
 
 def sweep(swept, axis, measure, *, log=False):
-    """Draw one measure against the parameter `axis`, a panel a task and a line a model; `log` makes it logarithmic."""
+    """Draw one measure against the parameter `axis`, a panel per task and a line per model; `log` makes it logarithmic."""
     if swept is None or swept.empty:
         return Note(["This run sweeps no parameter, so there is nothing to compare."], kind="")
     lines = [name for name in swept.columns[1 : list(swept.columns).index("value")] if name != axis]
@@ -49,7 +49,7 @@ def learning(curves, swept, axis):
     return Picture(
         curves,
         on_axes(draw, axis, xlabel="epoch", ylabel="loss", **look),
-        f"Training and validation loss by epoch, a panel a value of {axis.replace('_', ' ')}, with the balanced accuracy.",
+        f"Training and validation loss by epoch, a panel per value of {axis.replace('_', ' ')}, with the balanced accuracy.",
         f"Solid: training, smoothed labels; dashed: validation; means over folds and seeds; numbers: balanced accuracy. {_caption(swept)}",
     )
 
@@ -77,7 +77,7 @@ def label_curve(curve, needed, *, target):
         curve,
         on_axes(draw, "task", **label, **look),
         f"Balanced accuracy against the number of labels with a fitted curve for each model, and a line at {target:g}.",
-        f"{_caption(curve)} Dashed: 1 − a·labels^(−b), fitted to the points and drawn on to twice the labels.",
+        f"{_caption(curve)} Dashed: 1 − a·labels^(−b), fitted to the points and extended to twice the labels.",
     )
 
 

@@ -1,6 +1,6 @@
 """Pictures of notebook 4: which model may be trusted, in curves and in single particles.
 
-Their tables are those of `evaluate`, with intervals in `low` and `high`, `n` particles and so many `micrographs`;
+Their tables are those of `evaluate`, with intervals in `low` and `high` and the numbers of particles (`n`) and `micrographs`;
 `examples` are those of `evaluate.load_examples`.
 """
 
@@ -66,12 +66,12 @@ def estimates(measures, measure, *, lines=()):
         frame,
         on_axes(draw, xlabel=measure, **look),
         f"Points of {measure} with intervals: {found}.",
-        f"Held-out particles, 95 % intervals that respect micrographs; n up to {n:,} in {micrographs} micrographs.",
+        f"Held-out particles, 95 % intervals by micrograph; n up to {n:,} in {micrographs} micrographs.",
     )
 
 
 def curves(table):
-    """Draw ROC and precision–recall curves of `Predictions.curves`: a column a class, a line with its band a model."""
+    """Draw ROC and precision–recall curves of `Predictions.curves`: a column per class, a line with its band per model."""
     classes, models = list(table["class"].unique()), list(table["model"].unique())
     if not models:
         return Note([_NO_PROBABILITIES], kind="notice")
@@ -117,23 +117,23 @@ def reliability(before, after):
     return Picture(
         frame,
         on_axes(draw, "model", xlim=(0, 1), ylim=(0, 1.02), **label, **look),
-        f"Share of correct predictions over the stated probability for {', '.join(frame['model'].unique())}.",
-        f"Ten bins, 95 % intervals that respect micrographs; n = {n:,} for each model. Below the dashed diagonal a model is too sure.",
+        f"Share of correct predictions against the stated probability for {', '.join(frame['model'].unique())}.",
+        f"Ten bins, 95 % intervals by micrograph; n = {n:,} for each model. Below the dashed diagonal a model is overconfident.",
     )
 
 
 def risk(table):
-    """Draw the share of errors when only the surest particles are predicted, from `Predictions.risk`."""
+    """Draw the share of errors when only the most confident predictions are kept, from `Predictions.risk`."""
     if table.empty:
         return Note([_NO_PROBABILITIES], kind="notice")
     draw = partial(bands, x="coverage", y="risk", by="model", marker="o", ms=3)
-    label = {"xlabel": "coverage: share predicted, surest first", "ylabel": "risk: share of errors"}
+    label = {"xlabel": "coverage: share predicted, most confident first", "ylabel": "risk: share of errors"}
     limits = {"xlim": (0, 1.02), "ylim": (0, max(0.05, 1.5 * table["risk"].max()))}
     return Picture(
         table,
         on_axes(draw, legend="outside", **label, **limits),
-        f"Share of errors over the share of particles predicted, for {', '.join(table['model'].unique())}.",
-        f"Bands: 95 % at each point, respecting micrographs; n = {int(table['n'].max()):,}. At coverage 1 every particle is predicted.",
+        f"Share of errors against the share of particles predicted, for {', '.join(table['model'].unique())}.",
+        f"Bands: 95 % at each point, by micrograph; n = {int(table['n'].max()):,}. At coverage 1 every particle is predicted.",
     )
 
 
@@ -141,7 +141,7 @@ def cases(examples, table, *, title, most=12):
     """Show the first particles of a table with columns `particle` and `words`; `title` says what they are."""
     frame = table[table["particle"].isin(examples.images.keys())].head(most).reset_index(drop=True)
     if frame.empty:
-        missing = f"{len(table):,}, but the run keeps no copies of particles (examples.npz)"
+        missing = f"{len(table):,}, but the run kept no copies of these particles (examples.npz)"
         return Note([f"{title}: {'there are none' if table.empty else missing}."], kind="notice")
 
     def draw(frame):
@@ -186,5 +186,5 @@ def attention(examples, model, truths, *, most=6):
         chosen.reset_index(drop=True),
         draw,
         f"{len(chosen)} particles; below each, maps of where {model} looked, and where it looks with shuffled weights.",
-        f"{model}, held-out particles of a fixed sample (n = {len(rows)}). Bright: spoke for the class that was predicted.",
+        f"{model}, held-out particles of a fixed sample (n = {len(rows)}). Bright: evidence for the predicted class.",
     )

@@ -1,6 +1,6 @@
-"""Pictures of notebook 1: what is in the data, what in it warns, and how simulated particles come about.
+"""Pictures of notebook 1: what is in the data, what needs attention, and how simulated particles are made.
 
-`data` is a `data.Particles` and `table` its table, unless it is said whose table it is; `task` is one of its label
+`data` is a `data.Particles` and `table` its table, unless stated otherwise; `task` is one of its label
 columns, and `seed` that of a random sample.
 """
 
@@ -53,8 +53,8 @@ def micrograph_counts(table, task):
     return Picture(
         counts,
         on_axes(draw, height=2.8, xlabel="micrograph, in order of name", ylabel="particles"),
-        f"Stacked bars, one a micrograph, of its particles per class of {task}.",
-        f"{per.min()} to {per.max()} particles, median {per.median():g}; n = {per.sum():,} in {len(per)} micrographs.",
+        f"Stacked bars, one per micrograph, of its particles by class of {task}.",
+        f"{per.min()} to {per.max()} particles per micrograph, median {per.median():g}; n = {per.sum():,} in {len(per)} micrographs.",
     )
 
 
@@ -83,7 +83,7 @@ def _rows(data, rows, names, each):
 
 
 def radial_profiles(data, task):
-    """Draw the mean intensity against the distance from the centre, one line a class with a band over particles."""
+    """Draw the mean intensity against the distance from the centre, one line per class with a band over particles."""
     size = data.images.shape[-1]
     rows, columns = np.indices((size, size))
     ring = np.hypot(rows - (size - 1) / 2, columns - (size - 1) / 2).astype(int)
@@ -125,7 +125,7 @@ def histogram(values, *, label, what):
 
 
 def power_spectra(data, table):
-    """Draw the power spectrum of each micrograph; those that differ in the table of `explore.per_micrograph` by name."""
+    """Draw the power spectrum of each micrograph; naming those that differ in `explore.per_micrograph`'s table."""
     frame = explore.spectra(data)
     odd = table.loc[(table["differs"] != "") | table["inverted"], "micrograph"].tolist()[:SHOWN]
     unit = "nm" if np.isfinite(data.pixel_nm) else "pixel"
@@ -139,13 +139,13 @@ def power_spectra(data, table):
         if odd:
             axis.legend(title="differ")
 
-    words = f"{', '.join(odd)} stand out in colour" if odd else "none stands out"
+    words = f"{', '.join(odd)} stand out, in colour" if odd else "none stands out"
     label = {"xlabel": f"spatial frequency (cycles per {unit})", "ylabel": "power\n(robust units²)"}
     return Picture(
         frame,
         on_axes(draw, yscale="log", **label),
-        f"One line a micrograph of power against spatial frequency; {words}.",
-        f"Means over prepared particles, n = {len(data):,}. Dips are zeros of transfer; a line apart: another focus, dose, camera or contrast.",
+        f"One line per micrograph of power against spatial frequency; {words}.",
+        f"Means over prepared particles, n = {len(data):,}. Dips: zeros of the CTF; a line apart: another focus, dose, camera or contrast.",
     )
 
 
@@ -169,7 +169,7 @@ def descriptor_map(data, tasks, placed):
     return Picture(
         frame,
         lambda frame: plot(frame.melt(list(placed), var_name="by", value_name="name")),
-        f"Scatter plots of the same particles side by side, coloured by {', by '.join(tasks)}, by micrograph.",
+        f"Scatter plots of the same particles side by side, coloured by {', by '.join(tasks)} and by micrograph.",
         f"Principal components of the descriptors of n = {len(frame):,} particles.",
     )
 
@@ -218,9 +218,7 @@ def odd_micrographs(data, table, *, each=6, seed=0):
 def pairs(data, table, *, most=6):
     """Show the first pairs of the table of `explore.near_duplicates`, one particle above the other."""
     if table.empty:
-        return Note(
-            ["No two particles of different micrographs look alike: there is no pair to show."], kind=""
-        )
+        return Note(["No two particles of different micrographs look alike, so no pair is shown."], kind="")
     frame = table.head(most)
 
     def draw(frame):
@@ -231,15 +229,15 @@ def pairs(data, table, *, most=6):
     return Picture(
         frame,
         draw,
-        f"{len(frame)} pairs of particles that look the same, under the names of their different micrographs.",
-        f"The most alike of n = {len(table):,} pairs, correlation from {frame['correlation'].min():.3f}.",
+        f"{len(frame)} pairs of particles that look the same, titled with their different micrographs.",
+        f"The most alike of n = {len(table):,} pairs, correlation {frame['correlation'].min():.3f} or more.",
     )
 
 
 def disagreements(data, found, *, most=12):
     """Show particles on which annotators differ, with the label of each; `found` is of `data.agreement`, or None."""
     if found is None:
-        return Note(["One label a particle: there is no disagreement to show."], kind="")
+        return Note(["One label per particle: there is no disagreement to show."], kind="")
     if found.disagreements.empty:
         return Note([f"The annotators of {found.task} agree on every particle."], kind="")
     frame = found.disagreements.head(most)
@@ -260,9 +258,9 @@ def disagreements(data, found, *, most=12):
 
 
 def leakage(predictions, task):
-    """Draw the balanced accuracy of a split at random beside that of whole micrographs, from `explore.leakage`."""
+    """Draw the balanced accuracy of a random split beside that of a split by whole micrographs, from `explore.leakage`."""
     if predictions is None:
-        return Note([f"{task}: too few micrographs, or of a class, to compare the two splits."], kind="")
+        return Note([f"{task}: too few micrographs, or particles of a class, to compare splits."], kind="")
     scores, difference = explore.leaked(predictions, task)
 
     def draw(axis, scores):
@@ -273,14 +271,14 @@ def leakage(predictions, task):
 
     low, high = difference["low"], difference["high"]
     by = f"{difference['difference']:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")
-    says = "No such gain could be shown here with these trees; a network may still find one."
+    says = "No gain from a random split could be shown here with these trees; a network may still find one."
     if low > 0 or high <= 0:
         says = f"A random split {'would flatter a classifier' if low > 0 else 'scores lower'} here."
     n, micrographs = scores.loc[0, ["n", "micrographs"]]
     return Picture(
         scores,
         on_axes(draw, width=6, height=1.6, xlabel=f"balanced accuracy, {task} (dashed: chance)"),
-        f"Balanced accuracy of trees by how particles are held out; at random minus whole micrographs {by}.",
+        f"Balanced accuracy of decision trees for two ways to hold out particles; at random minus whole micrographs: {by}.",
         f"The same trees on texture and spectra; n = {n:,} in {micrographs} micrographs, 95 % intervals by micrograph. {says}",
     )
 
@@ -305,14 +303,14 @@ def stages(data, *, seed=1):
     return Picture(
         pd.DataFrame(rows, columns=["stage", "sentence", "unit", "mean", "standard deviation"]),
         draw,
-        "One vesicle with its payload: clean outlines; grain of ice; dark membranes, bright fringes; more and more noise; at last its box.",
+        "One vesicle with its payload: clean outlines; grain of ice; dark membranes, bright fringes; more and more noise; finally its box.",
         "One particle (n = 1) of the preset talos200, 2 µm under focus, 20 e⁻/Å², 100 nm of ice. "
         + " ".join(f"{step.name.capitalize()}: {step.sentence}" for step in steps),
     )
 
 
 def thon_rings(data, *, seed=1):
-    """Show the power spectrum of simulated ice with the zeros of theory, or a sentence where not simulated."""
+    """Show the power spectrum of simulated ice with its theoretical zeros, or a sentence where not simulated."""
     if not data.simulated:
         return Note([_NOT_SIMULATED], kind="")
     zeros = simulate.thon_rings(seed=seed)
@@ -320,13 +318,13 @@ def thon_rings(data, *, seed=1):
     def draw(axis, table):
         axis.plot("frequency_per_nm", "power", lw=1, data=zeros.attrs["spectrum"])
         place = {"transform": axis.get_xaxis_transform(), "lw": 1, "ls": "--"}
-        axis.vlines(1 / table["theory_nm"], 0, 1, "C1", label="zeros by theory", **place)
+        axis.vlines(1 / table["theory_nm"], 0, 1, "C1", label="theoretical zeros", **place)
 
     label = {"xlabel": "spatial frequency (1/nm)", "ylabel": "power\n(relative to the mean squared)"}
     return Picture(
         zeros,
         on_axes(draw, width=7, yscale="log", xlim=(0, 1.2), legend="best", **label),
-        "A power spectrum that swings up and down along spatial frequency; dashed lines stand at its first three minima.",
-        "One computed micrograph of plain ice (n = 1, so no interval), 0.4 nm/pixel, high dose. Minima lie within "
+        "A power spectrum that oscillates with spatial frequency; dashed lines mark its first three minima.",
+        "One simulated micrograph of empty ice (n = 1, so no interval), 0.4 nm/pixel, high dose. Minima lie within "
         f"{100 * zeros['relative_error'].abs().max():.2f} % of the zeros of π λ Δf k² − ½ π Cs λ³ k⁴ + arcsin w = n π.",
     )

@@ -28,7 +28,7 @@ def popularity():
 
 
 def stars(table):
-    """Draw the popularity of deep-learning software, one panel a date, from `popularity`."""
+    """Draw the popularity of deep-learning software, one panel per date, from `popularity`."""
 
     def draw(axis, part):
         sns.barplot(x=part["stars"] / 1e3, y=part["software"], color="C0", saturation=1, ax=axis)
@@ -37,8 +37,8 @@ def stars(table):
     return Picture(
         table,
         on_axes(draw, "date", height=3.8, xlabel="GitHub stars (thousands)"),
-        f"Bars of GitHub stars of deep-learning software; {table.loc[table['stars'].idxmax(), 'software']} has the most at every date.",
-        f"n = {table['software'].nunique()} packages at the dates nearest to October 2016 with a list that can be cited; sources in the table.",
+        f"Bars of the GitHub stars of deep-learning software; {table.loc[table['stars'].idxmax(), 'software']} has the most on every date.",
+        f"n = {table['software'].nunique()} packages on the dates nearest to October 2016 for which a list can be cited; sources in the table.",
     )
 
 

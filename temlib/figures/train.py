@@ -18,7 +18,7 @@ _COSTS = {
 
 
 def architectures(described):
-    """Draw networks from their `train.describe`: a box a layer, as high as its map, as wide as its channels."""
+    """Draw networks from their `train.describe`: one box per layer, as high as its map, as wide as its channels."""
     if not described:
         return Note(["No network is compared."], kind="")
     table = pd.concat(described, names=["network"]).reset_index("network")
@@ -44,7 +44,7 @@ def architectures(described):
     return Picture(
         frame,
         on_axes(draw, "network", across=1, width=8, height=1.6, legend="upper right", **label, **limits),
-        f"Rows of boxes, one a layer, for {', '.join(described)}: maps shrink from left to right while their channels grow.",
+        f"Rows of boxes, one per layer, for {', '.join(described)}: maps shrink from left to right while their channels grow.",
         "Height: side of the map in pixels; width: log2 of the channels.",
     )
 
@@ -85,12 +85,12 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
         frame,
         draw,
         f"{len(shown)} particles with the outline found in each; below, the mean edge density profile of each class.",
-        f"Edge density: gradient over the image's mean; n = {sizes}; bands: ± 2 standard errors; dashed: the outline.",
+        f"Edge density: gradient relative to the image's mean gradient; n = {sizes}; bands: ± 2 standard errors; dashed: the outline.",
     )
 
 
 def learning_curves(history):
-    """Draw training and validation loss against epochs, the mean over folds with a band from the least to the most."""
+    """Draw training and validation loss against epochs, the mean over folds with a band from the lowest to the highest."""
     if history.empty:
         return Note(["No network was trained."], kind="")
     frame = history.melt(["model", "fold", "epoch"], ["loss", "validation_loss"], "kind", "value").dropna()
@@ -108,8 +108,8 @@ def learning_curves(history):
         frame,
         on_axes(draw, "model", height=3, share=True, **look),
         "Training and validation loss against epochs for each network.",
-        f"Mean, least and most of n = {frame['fold'].nunique()} folds, cut off at 2.2. Training: cross-entropy of augmented particles and "
-        "smoothed labels, which cannot reach 0; validation: every class weighs the same, weights averaged where the recipe averages.",
+        f"Mean and range of n = {frame['fold'].nunique()} folds, cut off at 2.2. Training: cross-entropy of augmented particles and "
+        "smoothed labels, which cannot reach 0; validation: all classes count equally, with averaged weights where the recipe averages them.",
     )
 
 
@@ -124,12 +124,12 @@ def descriptors(table):
         look = {"color": "C5", "saturation": 1, "capsize": 0.3, "errorbar": "sd"}
         sns.barplot(part, x="loss", y="descriptor", order=order, ax=axis, **look)
 
-    words = ", ".join(f"{name} by {means[name].idxmax()}" for name in table["model"].unique())
+    words = ", ".join(f"{means[name].idxmax()} in {name}" for name in table["model"].unique())
     size = {"across": 2, "width": 4.6, "height": 1 + 0.3 * table["descriptor"].nunique()}
     return Picture(
         table,
         on_axes(draw, "model", xlabel="loss of balanced accuracy when permuted", **size),
-        f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most in {words}.",
+        f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most for {words}.",
         f"Held-out particles, mean over n = {table['fold'].nunique()} folds; lines: standard deviation.",
     )
 
@@ -147,13 +147,13 @@ def pareto(worth):
     return Picture(
         worth.assign(thousand_weights=worth["weights"] / 1000),
         lambda frame: plot(frame.rename(columns=_COSTS).melt(scores, list(_COSTS.values()), "kind", "cost")),
-        "Balanced accuracy of each model against three costs: training time, prediction time, weights; up and to the left is better.",
+        "Balanced accuracy of each model against three costs: training time, prediction time, weights; better models lie at the upper left.",
         "Held-out particles, 95 % intervals by micrograph; mean times over folds on this machine. An SVM has no weights to count.",
     )
 
 
 def micrograph_scores(scores):
-    """Draw the share of each micrograph that is predicted correctly, as `Predictions.by_micrograph` has it."""
+    """Draw the share of each micrograph that is predicted correctly, from `Predictions.by_micrograph`."""
     models = list(scores["model"].unique())
 
     def draw(axis, frame):
@@ -171,6 +171,6 @@ def micrograph_scores(scores):
     return Picture(
         scores,
         on_axes(draw, width=min(2 + 1.7 * len(models), 12), height=3.4, ylabel="share predicted correctly"),
-        "Points, one a micrograph, of the share that each model predicts correctly, the worst one named.",
-        f"Held-out particles, n = {n:,} in {scores['micrograph'].nunique()} micrographs; larger points hold more particles.",
+        "Points, one per micrograph, of the share that each model predicts correctly, with the worst one named.",
+        f"Held-out particles, n = {n:,} in {scores['micrograph'].nunique()} micrographs; larger points stand for more particles.",
     )

@@ -40,7 +40,7 @@ def render(path, *, index="index.html"):
     try:
         executed = nbformat.read(path, as_version=4)
     except (OSError, ValueError) as error:
-        fault = f"this is no notebook that can be read ({error})"
+        fault = f"this is not a notebook that can be read ({error})"
         raise InputError(f"{path}: {fault}; name an .ipynb file.") from None
     known = executed.metadata.get("temlib", {})
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]

@@ -80,12 +80,12 @@ class Study:
 
     @property
     def table(self):
-        """One row a particle: place, labels of the panel's majority, and truth."""
+        """One row per particle: place, labels of the panel's majority, and truth."""
         return self._tables[0]
 
     @property
     def panel(self):
-        """One row a particle: the label of each annotator, in columns `<task>@a1` and so on."""
+        """One row per particle: the label of each annotator, in columns `<task>@a1` and so on."""
         return self._tables[1]
 
     def micrograph(self, index):

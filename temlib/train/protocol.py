@@ -47,7 +47,7 @@ class Settings:
     averaging : int
         Number of drawn transforms over which the networks' predictions are averaged, 0 for none.
     adaptation : {"micrograph", "none"}
-        Whether predictions use adaptive batch normalisation; with the recipe of 2016 they do not.
+        Whether predictions use adaptive batch normalisation; with the recipe of 2016 they never do.
     """
 
     folds: int = 3
@@ -72,7 +72,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves.
+    """What training returns.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ def check_models(models, primary, *, where="models"):
     """Refuse a list of models that is empty, repeats one, holds an unknown one, or lacks the primary one."""
     known = [*networks.names(), *(f"{name}{networks.SIZED}" for name in networks.names()), *svm.names()]
     if not models or len(set(models)) < len(models):
-        raise InputError(f"{where}: 'models' should name each model once, as {known} do; it is {models!r}.")
+        raise InputError(f"{where}: 'models' should name each model once, out of {known}; it is {models!r}.")
     for name in models:
         if name not in known:
             hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
@@ -124,10 +124,10 @@ def check_models(models, primary, *, where="models"):
 
 
 def cross_validate(data, task, models, settings, *, keep=None, progress=None, explain=None):
-    """Train and test every model on the same folds of particles that all have a label for `task`; return what is `Trained`.
+    """Train and test every model on the same folds of particles that all have a label for `task`; return a `Trained`.
 
-    A model that fails is left out with its reason; the others go on. An interruption (KeyboardInterrupt) ends the fold at
-    hand, which keeps the best weights so far; two within two seconds end everything. It is an InputError if a class has fewer
+    A model that fails is left out with its reason; the others go on. An interruption (KeyboardInterrupt) ends the current
+    fold, which keeps the best weights so far; two within two seconds end everything. It is an InputError if a class has fewer
     particles than there are folds, or no model could be trained.
 
     Parameters
@@ -151,7 +151,7 @@ def cross_validate(data, task, models, settings, *, keep=None, progress=None, ex
         except KeyboardInterrupt:
             run.failures[name] = f"{name}: it was interrupted before all folds were trained."
             if run.interrupted_twice():
-                run.notes.append("Training was ended by hand; models that are not listed were not trained.")
+                run.notes.append("Training was stopped by hand; models that are not listed were not trained.")
                 break
         except Exception as error:  # one model must not cost the others their results; the report shows it
             run.failures[name] = _reason(name, error)
@@ -288,7 +288,7 @@ def _classes(labels, folds):
     """Return the classes in order, or refuse what cannot be learnt."""
     counts = labels.value_counts()
     if len(counts) < 2:
-        raise InputError(f"'{labels.name}' has only one class, '{counts.index[0]}'; two at least are needed.")
+        raise InputError(f"'{labels.name}' has only one class, '{counts.index[0]}'; at least two are needed.")
     if counts.min() < folds:
         raise InputError(
             f"the class '{counts.idxmin()}' of '{labels.name}' has {counts.min()} particles, fewer than the {folds} folds; "
@@ -303,7 +303,7 @@ def _reason(name, error):
         return str(error)
     text = f"{type(error).__name__}: {error}"
     if re.search("MemoryError|Resource_?Exhausted|out ?of ?memory", text, re.IGNORECASE):
-        return f"{name}: the memory was not enough; lower 'batch' (first) or 'input_size'."
+        return f"{name}: there was not enough memory; lower 'batch' (first) or 'input_size'."
     return f"{name}: {text.splitlines()[0][:300]}"
 
 
@@ -318,8 +318,8 @@ def split_fold(table, task, fold_of, fold, settings):
         divisions = fitting.grouped_divisions(labels, groups, parts, settings.seed + fold)
     if not divisions:
         raise InputError(
-            f"fold {fold}: of the {len(set(groups))} micrographs beside the test fold none can validate and leave training "
-            f"particles of {', '.join(missing) or 'every class'}; lower 'folds' or add micrographs of it."
+            f"fold {fold}: of the {len(set(groups))} micrographs outside the test fold none can serve for validation and leave "
+            f"training particles of {', '.join(missing) or 'every class'}; lower 'folds' or add micrographs of it."
         )
     train, validation = divisions[0]
     return {"train": rest[train], "validation": rest[validation], "test": test}
@@ -356,7 +356,7 @@ FEWEST = 20
 
 
 def _different(name, check):
-    """Judge whether validation particles score alike as they are, resampled, and as they are predicted in the end."""
+    """Judge whether validation particles score equally as they are, resampled, and as they are predicted in the end."""
     if check["rarest"].sum() < FEWEST:
         return []
     plain, resampled, final = (check[column].mean() for column in ("plain", "resampled", "final"))
@@ -368,7 +368,7 @@ def _different(name, check):
         ]
     elif plain - resampled > TOLERATED:
         found = [
-            f"{resampled:.2f} when augmented, so the augmentation may be stronger than these particles bear."
+            f"{resampled:.2f} when augmented, so the augmentation may be too strong for these particles."
         ]
     if plain - final > TOLERATED:
         found.append(f"{final:.2f} with adaptive batch normalisation; set 'adaptation' to 'none'.")

@@ -42,11 +42,11 @@ def features(images, name="svm_texture"):
 
 def note(particles):
     """Return a sentence on the kernel that is used for a number of training particles."""
-    kernel, size = "the exact RBF kernel", "at most"
+    kernel, size = "the exact RBF kernel", "no more than"
     if particles > EXACT:
         kernel = f"a Nyström approximation of the RBF kernel with {LANDMARKS:,} landmarks"
         size = "more than"
-    return f"The SVMs use {kernel}: {particles:,} training particles are {size} {EXACT:,}."
+    return f"The SVMs use {kernel}, since {particles:,} training particles are {size} {EXACT:,}."
 
 
 class Svm:

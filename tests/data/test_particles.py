@@ -38,7 +38,7 @@ def test_class_folders_open(study):
     study.unlink()
     data = open_data(study.parent, input_size=16)
     assert data.table["class"].value_counts().to_dict() == {"plain": 24, "bright": 24}
-    assert any("does not say which particles share a micrograph" in note for note in data.notes)
+    assert any("do not say which particles share a micrograph" in note for note in data.notes)
 
 
 def test_prepared_images_have_median_0_and_spread_1():

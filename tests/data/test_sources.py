@@ -92,11 +92,11 @@ def test_a_table_that_contradicts_its_files_is_believed_and_said(folder):
     """Å taken for nm shows: the files say 2 nm and the table 20."""
     data = opened(folder, "m.csv", "image,row,column,box_px,pixel_size_nm\na.mrc,20,20,8,20\n", pixel_nm=20.0)
     assert data.table["pixel_size_nm"].eq(20).all() and any(
-        "another pixel size than the table" in n for n in data.notes
+        "a different pixel size from the table" in n for n in data.notes
     )
     plain = opened(folder, "n.csv", "image,row,column,box_px\na.mrc,20,20,8\n")
-    assert any("2 nm, as the files say" in n for n in plain.notes) and not any(
-        "another" in n for n in plain.notes
+    assert any("2 nm, according to the files" in n for n in plain.notes) and not any(
+        "a different pixel size" in n for n in plain.notes
     )
 
 
@@ -124,7 +124,7 @@ def test_annotators_become_one_label(folder):
     assert data.table["l"].tolist() == ["full", "uncertain", "empty"] and data.tasks == ["l"]
     agreement = data.agreement("l")
     assert agreement.annotators == ("a", "b", "c") and len(agreement.disagreements) == 2
-    assert any("what more than half of the annotators a, b, c say" in note for note in data.notes)
+    assert any("given by more than half of the annotators a, b, c" in note for note in data.notes)
 
 
 def test_positions_join_labels_by_number_or_name(folder):
@@ -171,10 +171,10 @@ def test_star_of_a_stack_takes_its_own_pixel_size(folder):
         ("image,row,column\n../a.mrc,1,2\n", "line 2: the image path '../a.mrc' leaves"),
         ("image,row,column\n/etc/passwd,1,2\n", "line 2: the image path '/etc/passwd' leaves"),
         ("image,row,column\nC:\\a.mrc,1,2\n", "line 2: the image path 'C:/a.mrc' leaves"),
-        ("image,row,column\n.,1,2\n", "line 2: '.' is no image"),
+        ("image,row,column\n.,1,2\n", "line 2: '.' is not an image"),
         ("image,row,column\n,1,2\n", "line 2: 'image' is empty"),
-        ("image,row,column\nm.csv,1,2\n", "line 2: 'm.csv' is no image"),
-        ("image,row,column\nsub.mrc,1,2\n", "no regular file"),
+        ("image,row,column\nm.csv,1,2\n", "line 2: 'm.csv' is not an image"),
+        ("image,row,column\nsub.mrc,1,2\n", "not a regular file"),
         ("image,row,column,box_px\nc.mrc,9,9,4\n", "line 2: 'c.mrc' is not in"),
         ('image,row,column,box_px\n"c\n.mrc",9,9,4\n', "line 2: .*is not in"),
         ("image,row,column,box_px\na.mrc,9,60,4\n", "line 2, a.mrc: .* column at 60, outside the micrograph"),
@@ -230,10 +230,10 @@ def test_links_are_followed_before_they_are_judged(folder, tmp_path_factory):
     shutil.copy(folder / "a.mrc", outside)
     for name, target in (("out.mrc", outside), ("zero.mrc", "/dev/zero"), ("circle.mrc", "circle.mrc")):
         (folder / name).symlink_to(target)
-        fault = "leaves the folder|cannot be followed|is not in|no regular file"
+        fault = "leaves the folder|cannot be followed|is not in|not a regular file"
         refused(fault, opened, folder, "m.csv", f"image,row,column,box_px\n{name},9,9,8\n")
     os.mkfifo(folder / "pipe.mrc")
-    refused("no regular file", opened, folder, "m.csv", "image,row,column,box_px\npipe.mrc,9,9,8\n")
+    refused("not a regular file", opened, folder, "m.csv", "image,row,column,box_px\npipe.mrc,9,9,8\n")
     (folder / "in.mrc").symlink_to("a.mrc")
     assert len(opened(folder, "m.csv", "image,row,column,box_px\nin.mrc,9,9,8\n")) == 1
 

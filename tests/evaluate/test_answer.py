@@ -118,7 +118,7 @@ def _damaged(kind):
     [
         ("class absent from a fold", "finds"),
         ("class absent from the test rows", "a class has no particle"),
-        ("class never predicted", "no particle is called uncertain"),
+        ("class never predicted", "no particle is predicted as uncertain"),
         ("single micrograph", "1 micrographs are fewer than 20"),
         ("probabilities do not sum to 1", "do not sum to 1"),
         ("no probabilities", "No model gives probabilities"),

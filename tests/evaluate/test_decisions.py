@@ -175,7 +175,7 @@ def test_threshold_refuses_what_it_cannot_do():
     """Unknown model, impossible requirement."""
     with pytest.raises(InputError, match="no model 'round' in the predictions; there are m"):
         Predictions(_predictions()).thresholds("round", 0.9)
-    with pytest.raises(InputError, match="not for one of 95: ask"):
+    with pytest.raises(InputError, match="not for 95: choose"):
         threshold(_predictions(), "a", "TPR", 95)
 
 

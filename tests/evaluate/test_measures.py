@@ -147,7 +147,7 @@ def test_model_that_never_calls_a_class_has_no_ppv(predictions):
     rows = predictions.assign(predicted=predictions["predicted"].replace("uncertain", "empty"))
     table = Predictions(rows).measures("t")
     assert np.isnan(_value(table, "PPV", "uncertain")) and np.isnan(_value(table, "PPV", "macro"))
-    assert _value(table, "PPV", "uncertain", "method") == "undefined: no particle is called uncertain"
+    assert _value(table, "PPV", "uncertain", "method") == "undefined: no particle is predicted as uncertain"
     assert _value(table, "TPR", "uncertain") == 0 and _value(table, "TPR", "uncertain", "high") > 0.01
     assert _value(table, "F1", "uncertain") == 0
 
@@ -346,7 +346,7 @@ def test_primary_measure_of_a_class_means_its_macro_average(predictions):
 
 def test_unknown_primary_measure_is_refused(predictions):
     """The message lists the measures."""
-    with pytest.raises(InputError, match="'recal' is no measure"):
+    with pytest.raises(InputError, match="'recal' is not a measure"):
         Predictions(predictions).compare("t", primary="recal")
 
 
@@ -518,7 +518,7 @@ def test_reason_names_the_class():
     """A class that is never called is named."""
     found = _of_one_unit(np.array([[5, 0], [3, 0]]), ["empty", "full"])
     place = measures.call_labels(["empty", "full"]).index(("PPV", "full"))
-    assert found.reason[place] == "undefined: no particle is called full"
+    assert found.reason[place] == "undefined: no particle is predicted as full"
 
 
 def test_values_do_not_change_when_all_counts_double(matrices):

@@ -95,7 +95,7 @@ def test_cases_are_shown_in_order_with_their_words(examples):
     figure = check(picture, ["particle", "words"], n=4, panels=2)
     assert [axis.get_title() for axis in figure.axes[:2]] == ["one", "three"]
     assert picture.caption == "errors; 2 of 4 are shown."
-    assert "keeps no copies" in sentence(
+    assert "kept no copies" in sentence(
         figures.cases(examples, table[table["particle"] == "gone"], title="errors")
     )
     assert sentence(figures.cases(examples, table.head(0), title="errors")) == "errors: there are none."

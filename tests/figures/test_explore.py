@@ -133,7 +133,7 @@ def test_disagreements_show_who_says_what(odd):
     first = found.disagreements.iloc[0]
     title = f"a: {first['label@a']}\nb: {first['label@b']}"
     assert figure.axes[0].get_title(loc="left") == title
-    assert "One label a particle" in sentence(figures.disagreements(odd[0], None))
+    assert "One label per particle" in sentence(figures.disagreements(odd[0], None))
     agreed = dataclasses.replace(found, disagreements=found.disagreements.head(0))
     assert "agree on every particle" in sentence(figures.disagreements(odd[0], agreed))
 

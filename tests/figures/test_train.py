@@ -66,7 +66,7 @@ def test_descriptors_are_ordered_by_what_is_lost():
     axis = check(picture, list(table), n=2, panels=1).axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["edges", "area"]
     assert [bar.get_width() for bar in axis.patches] == pytest.approx([0.315, 0.115])
-    assert "svm_texture by edges" in picture.alt
+    assert "edges in svm_texture" in picture.alt
     assert sentence(figures.descriptors(table.head(0))) == "No SVM was trained."
 
 

@@ -150,7 +150,7 @@ def test_two_interruptions_end_all_training_and_keep_whole_models(small):
     models = ["svm_texture", "lipnet4", "residual"]
     trained = train.cross_validate(small, "content", models, settings(epochs=4), progress=progress)
     assert set(trained.predictions["model"]) == {"svm_texture"}
-    assert "interrupted" in trained.failures["lipnet4"] and "ended by hand" in trained.notes[-1]
+    assert "interrupted" in trained.failures["lipnet4"] and "stopped by hand" in trained.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_sound_training_is_not_complained_about():
         ("fold 1 reached", left(SOUND, accuracy=0.5)),
         ("noise that resampling leaves", left(SOUND, plain=0.55, resampled=0.95, final=0.55)),
         ("set 'adaptation' to 'none'", left(SOUND, final=0.8)),
-        ("stronger than these particles bear", left(SOUND, resampled=0.7)),
+        ("too strong for these particles", left(SOUND, resampled=0.7)),
         ("Failed: out of memory", left(SOUND, failures={"other": "out of memory"})),
     ],
 )
