@@ -84,12 +84,12 @@ def affine_matrices(transforms, shape):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image: from which range each transform is drawn, and how pixels are resampled.
+    """What may happen to an image: the range from which each transform is drawn, and how pixels are resampled.
 
     Parameters
     ----------
     rotation, shear, shift_rows, shift_columns, zoom : (float, float)
-        Least and most; units and limits stand beside each. Two equal values switch a transform off.
+        Lowest and highest value; units and limits stand beside each. Two equal values switch a transform off.
     flip_rows, flip_columns, separate_zoom : bool
     order : {3, 1, 0}
     fill : {"mirror", "nearest"}
@@ -133,9 +133,9 @@ class Augmentation:
     def preset(cls, name):
         """Return a named augmentation; transforms after hyphens are left out, as in "slides-flip_rows-flip_columns".
 
-        "slides" are the defaults. "keras2016" is what Keras of October 2016 made of such ranges: shear to both sides, rows
+        "slides" are the defaults. "keras2016" is how Keras of October 2016 treated such ranges: shear to both sides, rows
         and columns zoomed independently by up to 20 % either way, nearest pixel, edge repeated. Its order of composition
-        was another, and its zoom divided where this one multiplies. "none" changes nothing.
+        was different, and its zoom divided where this one multiplies. "none" changes nothing.
         """
         name, *left_out = name.split("-")
         none = {name: still if still is False else (still, still) for name, still, *_ in COLUMNS.values()}
@@ -152,7 +152,7 @@ class Augmentation:
         """Draw the transforms of `count` images, each transform uniformly from its range.
 
         The table has the columns of `NEUTRAL`. Every column takes the same random numbers whatever the other ranges are,
-        so two augmentations that differ in one transform give equal tables but for that one: an ablation compares like
+        so two augmentations that differ in one transform give tables equal in all others: an ablation compares like
         with like.
         """
         is_count = isinstance(count, int | np.integer) and not isinstance(count, bool) and count >= 0
@@ -189,9 +189,9 @@ class Augmentation:
         return Prepared(images, samples, self.order, self.fill)
 
     def apply_prepared(self, prepared, transforms, index=None):
-        """Return images of a prepared set transformed, as `apply` does; the fast way through many epochs.
+        """Return transformed images of a prepared set, as `apply` does; the fast way for many epochs.
 
-        Row k of `transforms` transforms image `index[k]`, which may come again, or image k without an index.
+        Row k of `transforms` transforms image `index[k]`, which may occur repeatedly, or image k without an index.
         """
         from temlib.augment import splines
 
@@ -227,7 +227,7 @@ class Prepared:
 def lowpass(images):
     """Low-pass images (n, rows, columns) slightly, so that the noise of augmented ones is nearly that of plain ones.
 
-    Resampling lowers and colours the noise, which a network can learn in place of the particle. Once a fixed low-pass has
+    Resampling lowers and colours the noise, which a network can learn instead of the particle. Once a fixed low-pass has
     taken most of the noise near the Nyquist frequency, a spline finds little left to take between pixels. Training,
     validation, test and prediction all begin with it, so that all lose the same signal. Nothing is done after augmentation:
     scaling each image by its own spread would take away the contrast that tells particles apart.
@@ -235,7 +235,7 @@ def lowpass(images):
     Notes
     -----
     A Gaussian of σ = 0.6 pixels: frequency f keeps exp(-(2 π f σ)² / 2) of its amplitude, 0.64 at half the Nyquist
-    frequency. Chosen among seven cures by networks trained on augmented crops of real low-dose micrographs and tested on
+    frequency. Chosen among seven remedies by networks trained on augmented crops of real low-dose micrographs and tested on
     plain ones (table in benchmarks/RESULTS.md). Augmented white noise keeps 0.96 of its spread (untreated 0.87). What zoom
     itself does to noise remains: no filter common to both undoes it.
     """
@@ -245,7 +245,7 @@ def lowpass(images):
 def averaged(predict, images, augmentation, *, draws=8, seed=0):
     """Average a classifier's probabilities over transforms of each image (test-time augmentation).
 
-    Every image goes through the same transforms, so a prediction does not depend on which other images are asked about.
+    Every image goes through the same transforms, so a prediction does not depend on which other images are predicted.
 
     Parameters
     ----------

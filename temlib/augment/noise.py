@@ -109,11 +109,11 @@ def spread(images, transforms, augmentation):
 
 
 def detail_curves(augmentation=SLIDES, *, count=64, size=96, seed=0):
-    """Return which part of a wave's power (`power_ratio`) outlives augmentation, by `frequency` and `method`.
+    """Return what share of a wave's power (`power_ratio`) survives augmentation, by `frequency` and `method`.
 
     At each frequency `count` plane waves of random direction and phase, on `size` × `size` pixels (48 or more), are
-    transformed in all `resampled_ways` and compared with the wave that the same transform makes of the formula, in the
-    central disc that no border reaches. What is kept is the part in phase with it: nearest-pixel resampling keeps the
+    transformed in all `resampled_ways` and compared with the formula's wave under the same transform, in the
+    central disc that no border reaches. Kept is the part in phase with it: nearest-pixel resampling keeps the
     power of noise but not its place, and counts as loss.
     """
     random = np.random.default_rng(seed)

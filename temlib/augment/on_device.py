@@ -11,9 +11,9 @@ from temlib.augment.augmentation import PAD, affine_matrices
 
 
 class OnDevice:
-    """A network that augments the particles it is trained on within its own step.
+    """A network that augments its training particles within its own training step.
 
-    `prepare` and `batch` are to it what `Augmentation.prepare` and `apply_prepared` are to the CPU: `model.train_on_batch` of
+    `prepare` and `batch` do here what `Augmentation.prepare` and `apply_prepared` do on the CPU: `model.train_on_batch` of
     what `batch` returns trains `network`.
 
     Parameters
@@ -22,7 +22,7 @@ class OnDevice:
         Takes images (n, rows, columns, 1). Its weights are shared, not copied.
     augmentation : Augmentation
     count : int
-        Room for so many particles.
+        The number of particles to reserve memory for.
     shape : (int, int)
         Rows and columns of a particle.
     """

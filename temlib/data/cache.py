@@ -1,7 +1,7 @@
 """Folders of prepared data, kept by the hash of everything that decides their content.
 
 An entry appears whole or not at all: it is made in a folder of another name that is renamed at the end, so that a process
-that is killed leaves nothing that could be taken for an entry. Of processes that want the same, one makes it. The oldest
+that is killed leaves nothing that could be taken for an entry. If several processes want the same, one makes it. The oldest
 entries go when all together exceed `LARGEST`.
 """
 

@@ -1,6 +1,6 @@
 """The pixels of particles, read when they are prepared, from files or from the simulator, and their true masks.
 
-`Found` and `Simulated` have one form: `table`, `notes`, `said` (what files turned out to be, as (format, type, note)),
+`Found` and `Simulated` have one form: `table`, `notes`, `said` (what the files turned out to be, as (format, type, note)),
 `place(i)` for messages, `state()` that decides the pixels, `groups()` of rows that are read together, `part(rows)` for one
 worker, `pixel_sizes()`, and `load(rows, …)`.
 """

@@ -1,6 +1,6 @@
 """Crops become one stack of images of one size and scale, written to disk as it grows and mapped from there.
 
-Many small files are prepared by processes, since decoding them keeps Python's lock busy, else by threads; all share the
+Many small files are prepared by processes, since decoding them holds Python's lock, otherwise by threads; all share the
 mapped file.
 """
 

@@ -3,7 +3,7 @@
 `read` takes what people have: a manifest (a table that names images), positions of a picking program with a table of
 labels, or a folder of any of these. All end in one form, `Found`: `table` holds `particle, image, index, micrograph, row,
 column, box_px, box_nm, pixel_size_nm`, a text column per task and what else was there; its index says where in the file a
-row stands. Pixels are read later and row by row, so that a million particles never are in memory together.
+row stands. Pixels are read later and row by row, so that a million particles are never in memory together.
 """
 
 import contextlib

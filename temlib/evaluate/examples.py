@@ -184,7 +184,7 @@ KINDS = ("gradcam", "occlusion", "shuffled")
 
 @dataclass(frozen=True)
 class Examples:
-    """What `examples.npz` holds: copies of particles, and maps of attention, a row of `table` each."""
+    """What `examples.npz` holds: copies of particles, and attention maps, one for each row of `table`."""
 
     images: dict = field(default_factory=dict)  # of particle to (rows, columns), 0 to 255
     pixel_nm: float = float("nan")  # NaN where unknown
@@ -192,7 +192,7 @@ class Examples:
     table: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["particle", "model", "called"]))
 
     def explained(self, model):
-        """Return the model if there are maps of it, else the first that has some, else the model."""
+        """Return the model if it has maps, else the first model that has some, else the model."""
         models = list(self.table["model"])
         return model if model in models else next(iter(models), model)
 

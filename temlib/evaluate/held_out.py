@@ -1,4 +1,4 @@
-"""The predictions table as arrays: checked once, the held-out particles of each model, each counted once.
+"""The predictions table as arrays: checked once; the held-out particles of each model, each counted once.
 
 The probabilities of repeated rows (several seeds, repeated cross-validation) are averaged. Without `role` every row is
 held out; without `micrograph`, or where each micrograph has one particle, particles are the units.

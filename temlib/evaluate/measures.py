@@ -295,7 +295,7 @@ def _differences(one, two, p_value, test):
 def warnings(measured):
     """Return sentences (list of str) on what makes the numbers of `Predictions.measures`, of one or more tasks, unreliable.
 
-    They say what was left out or averaged, and name fewer than 20 micrographs and fewer than 30 particles of a class.
+    They say what was left out or averaged, and point out fewer than 20 micrographs or 30 particles of a class.
     """
     found_in = {}  # what is noted, of which models: models that rest on the same particles share a sentence
     for (task, model), rows in measured.groupby(["task", "model"], sort=False):

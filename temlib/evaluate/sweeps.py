@@ -18,7 +18,7 @@ PERFECT = 1.0
 
 
 def axes(measured):
-    """Return the parameters of which a run has several values; the task is a facet, seeds are averaged over."""
+    """Return the parameters that take several values in a run; the task is a facet, seeds are averaged over."""
     return [name for name in measured if name not in (*COLUMNS, "seed") and measured[name].nunique() > 1]
 
 
@@ -77,7 +77,7 @@ def rarest(measured):
     """Return what each choice of a sweep does to the rarest class: values and 95 % intervals as text.
 
     Columns task (where there are several), model, <swept parameters>, class, TPR, PPV, Brier score (0 is perfect) of that
-    class, and of all accuracy and balanced accuracy. Empty without a sweep.
+    class, and accuracy and balanced accuracy of all. Empty without a sweep.
     """
     swept = axes(measured)
     if not swept:

@@ -1,8 +1,8 @@
-"""What every notebook does first: check its parameters, find its folder, show that work goes on.
+"""What every notebook does first: check its parameters, find its folder, show progress.
 
 The same notebook runs under the runner, under plain papermill and in JupyterLab. `begin` makes the three alike: it
 checks the values against the notebook's own declarations and finds the run's folder from the checkout, never from the
-working directory. What it returns, by custom named `here`, is where a notebook gets its parameters and files from.
+working directory. What it returns, named `here` by convention, is where a notebook gets its parameters and files from.
 """
 
 import inspect
@@ -51,7 +51,7 @@ def with_paths(values, *folders):
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook at work, by custom named `here`."""
+    """A running notebook, named `here` by convention."""
 
     values: dict  # its checked parameters; paths are absolute
     folder: Path  # the run's, which it reads and writes
@@ -106,7 +106,7 @@ def begin(name, values):
 
 
 class Progress:
-    """How far work such as `training` has come, of `total` steps: in the runner's line, or as one line in JupyterLab.
+    """How far work such as `training` has got, out of `total` steps: in the runner's line, or as one line in JupyterLab.
 
     The runner names a file in TEMLIB_PROGRESS and reads it; nothing is left in the report.
     """

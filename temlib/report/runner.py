@@ -2,7 +2,7 @@
 
 A run is one parameter file. Each notebook runs once per combination of the matrix parameters that it, or a notebook
 whose files it reads, declares; such a run of a notebook is a `Step`. What is finished and unchanged (parameters,
-notebook, temlib, data) is kept. Papermill executes a notebook in a kernel of this very interpreter.
+notebook, temlib, data) is kept. Papermill executes a notebook in a kernel of this same interpreter.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ def declarations():
 
 
 def check(files, *, changes=()):
-    """Return the `Settings` of each parameter file, checked with the data that it names before anything is run.
+    """Return the `Settings` of each parameter file, checked together with its data before anything is run.
 
     `changes` holds key and YAML value of each `--set`.
     """
@@ -103,7 +103,7 @@ def check(files, *, changes=()):
 def plan(settings, *, only=()):
     """Return the steps of a run in their order.
 
-    `only` says how the names of the notebooks begin; without it, they are those of the file, or all but `ON_REQUEST`.
+    `only` gives the beginnings of the notebooks' names; without it, they are those of the file, or all but `ON_REQUEST`.
     """
     declared = declarations()
     chosen = settings.notebooks or [name for name in declared if name not in ON_REQUEST]
@@ -127,7 +127,7 @@ def plan(settings, *, only=()):
 def execute(settings, *, only=(), output=None, force=False, show=lambda step: None):
     """Run the notebooks of one parameter file, write their reports, and return the steps with their status.
 
-    The folder `output` stands in for `reports/`; `force` runs again what is finished and unchanged; `show` gets each step
+    The folder `output` replaces `reports/`; `force` also runs again what is finished and unchanged; `show` gets each step
     when it begins and when it ends, from the thread that it runs in. For `only` see `plan`.
     """
     reports = Path(output).resolve() if output else notebook.reports_folder()

@@ -2,8 +2,8 @@
 
 What an image shows is measured by the detectability of an ideal observer, d′ = |difference of the two noise-free
 images| / noise: for lamellarity the image with its own number of lamellae against that with the nearest other number,
-for encapsulation the image with payload against that without. People's evidence grows with log d′ only. Each adds noise
-of his or her own and all share some, so that even a unanimous panel is sometimes wrong. The constants are assumed, so
+for encapsulation the image with payload against that without. People's evidence grows with log d′ only. Each adds their own
+noise and all share some, so that even a unanimous panel is sometimes wrong. The constants are assumed, so
 that the default study reaches the agreement that is usual for such tasks (mean kappa 0.6 to 0.85). Labels are 0 for a
 task's first class, 1 for the second, 2 for uncertain.
 """

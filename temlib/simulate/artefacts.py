@@ -1,4 +1,4 @@
-"""Artefacts: what else is in the field and is mistaken for a particle, or spoils one.
+"""Artefacts: what else is in the field and may be mistaken for a particle, or spoil one.
 
 Neighbours that overlap a particle or that its box cuts, broken membranes, micelles, dark spots, ice crystals, and the
 edge of the carbon film. How many there are is assumed; `Settings.artefacts` scales it. Lengths are nm.

@@ -19,7 +19,7 @@ _STAGES = (
     ("contrast", "The defocused lens turns phase into contrast: dark membranes, bright fringes.", "relative"),
     ("attenuation", "Ice scatters electrons away, more where it is thicker; the dose is finite.", _COUNTS),
     ("shot noise", "Electrons arrive one by one: counts scatter by their square root.", _COUNTS),
-    ("camera", "The camera blurs, and each pixel has a gain of its own.", "grey levels"),
+    ("camera", "The camera blurs the image, and each pixel has a gain of its own.", "grey levels"),
     ("crop", "A box follows the particle's size; a classifier sees nothing else.", "grey levels"),
 )
 
@@ -47,7 +47,7 @@ def stages(seed=1, *, preset="talos200"):
     Returns
     -------
     list of Stage
-        In the order of the beam's way; all but the last two images at the pixel of the simulation.
+        In the order in which the beam passes them; all but the last two images at the simulation's pixel size.
     """
     rng, scope = np.random.default_rng(seed), replace(microscope.preset(preset), shape=(_FIELD, _FIELD))
     imaging = microscope.Imaging(2.0, dose=20.0, ice_nm=100.0, wedge=(0.1, -0.2, 0.0), unevenness=0.01)
@@ -104,7 +104,7 @@ def thon_rings(*, seed=1, preset="talos200", defocus_um=2.0):
     Returns
     -------
     pandas.DataFrame
-        One row a zero: `zero`, `theory_nm`, `measured_nm` (1/frequency), and `relative_error`; the radial power
+        One row per zero: `zero`, `theory_nm`, `measured_nm` (1/frequency), and `relative_error`; the radial power
         spectrum is its `attrs["spectrum"]`.
     """
     scope = replace(microscope.preset(preset), shape=(1024, 1024), pixel_nm=0.4)

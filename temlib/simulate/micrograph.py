@@ -274,7 +274,7 @@ def regions(scene, settings, share=0.2):
         From `study.scene(i)` and `study.settings`.
     share : float
         A pixel belongs to a part when the part's projected potential there exceeds this share of its maximum, in
-        (0, 1); half of it leaves of a membrane its rim.
+        (0, 1); half of it leaves only the rim of a membrane.
 
     Returns
     -------

@@ -138,7 +138,7 @@ def crop(image, row, column, box):
 
 
 def study(count, *, seed=1, preset="talos200", micrographs=None, sessions=None, threads=2, **options):
-    """Plan a `Study` of simulated liposomes, or raise InputError where it cannot exist, or the simulation hold it.
+    """Plan a `Study` of simulated liposomes, or raise InputError where it cannot exist or be simulated.
 
     Parameters
     ----------
@@ -149,9 +149,9 @@ def study(count, *, seed=1, preset="talos200", micrographs=None, sessions=None, 
     preset : str
         Microscope, camera and habits: one of `PRESETS`.
     micrographs, sessions : int, optional
-        How many; left out, one micrograph for 25 particles, and one session for four micrographs, at most 6.
+        How many; by default one micrograph per 25 particles, and one session per four micrographs, at most 6.
     **options
-        Fields of `micrograph.Settings`, or of the preset (`microscope.Preset`), that shall differ, such as
+        Fields of `micrograph.Settings`, or of the preset (`microscope.Preset`), to be changed, such as
         `artefacts=0.0` or `dose=(4.0, 4.0)`. `prevalence` holds the shares of `unilamellar` and `multilamellar`, or of
         `empty` and `full`, or of all four; each pair sums to 1.
     """
@@ -199,7 +199,7 @@ def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **opti
     Path
         The folder, with `crops/<micrograph>/<particle>.png` (grey levels of the camera, 8 or 16 bit), `manifest.csv` (a
         column `image`, then the study's table), `panel.csv`, and `simulation.json`. The manifest is written last, so
-        that a folder that was interrupted is not taken for whole.
+        that an interrupted folder is not taken to be complete.
     """
     folder, made = Path(folder), study(count, seed=seed, preset=preset, **options)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

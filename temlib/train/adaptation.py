@@ -1,10 +1,10 @@
-"""Adaptive batch normalisation: features, and descriptors, are normalised partly by the particles of the micrograph at hand.
+"""Adaptive batch normalisation: features, and descriptors, are normalised partly by the particles of their own micrograph.
 
 Micrographs differ in contrast, support, thickness and noise more than particles do, and on one that is unlike those of training
 the mean and variance of a network's features over these are wrong. At prediction they are mixed with those of the micrograph's
 own particles, on which a prediction then depends; no label is needed. Sources: S. Schneider et al., NeurIPS 2020,
 arXiv:2006.16971 (the mixture); Y. Li et al., Pattern Recognition 80, 2018, arXiv:1603.04779. An SVM's descriptors are treated
-alike.
+in the same way.
 """
 
 from contextlib import contextmanager

@@ -136,7 +136,7 @@ def shuffled(model, seeds):
 
 
 class Sample:
-    """Particles, chosen by `seed`, that are explained; hand it to `cross_validate(..., explain=…)`, then `save`."""
+    """Particles, chosen by `seed`, to be explained; pass it to `cross_validate(..., explain=…)`, then call `save`."""
 
     def __init__(self, data, task, *, seed):
         self.data, self.task, self.seed = data, task, seed
@@ -186,7 +186,7 @@ class Sample:
         self.rows += [(estimator.name, int(i), str(estimator.classes[k])) for i, k in zip(rows, predicted)]
 
     def save(self, path, predictions):
-        """Write `examples.npz`: maps, and small copies of the particles, the most doubtful ones where they are many."""
+        """Write `examples.npz`: maps, and small copies of the particles, only the most doubtful ones if there are many."""
         table, images = self.data.table, self.data.images
         test = predictions[predictions["role"] == "test"]
         columns = [name for name in test if name.startswith("p_")]

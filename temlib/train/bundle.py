@@ -21,7 +21,7 @@ def save(folder, model, card):
 
 
 def load(folder):
-    """Return the network of a bundle, a keras.Model that is not compiled, and its card, a dict; refuse files that were changed."""
+    """Return the network of a bundle, a keras.Model that is not compiled, and its card, a dict; refuse altered files."""
     folder = Path(folder)
     for name in (SUMS, NETWORK, CARD):
         if not (folder / name).is_file():

@@ -3,7 +3,7 @@
 The recipe "modern" is a one-cycle AdamW (L. N. Smith, N. Topin, 2018, arXiv:1708.07120) whose weights are averaged over the last
 tenth of the steps (B. T. Polyak, A. B. Juditsky, 1992, doi:10.1137/0330046). "thesis2016" is what the slides' networks were
 trained with: SGD at a fixed rate, stopped when the validation loss has not fallen for 20 epochs. Both keep the weights of the
-epoch with the least validation loss.
+epoch with the lowest validation loss.
 """
 
 import warnings

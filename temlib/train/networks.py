@@ -174,7 +174,7 @@ def build(name, *, input_size, classes, seed):
     function, smallest = _NETWORKS[name]
     if input_size < smallest:
         raise InputError(
-            f"{name} needs an 'input_size' of {smallest} pixels at least, not {input_size}; raise it."
+            f"{name} needs an 'input_size' of at least {smallest} pixels, not {input_size}; raise it."
         )
     keras = backend()
     parts, image = _Parts(keras, seed), keras.Input((input_size, input_size, 1), name="image")

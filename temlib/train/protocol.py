@@ -37,7 +37,7 @@ class Settings:
     augmentation : str
         A preset of `augment.Augmentation`, drawn anew in each epoch.
     contrast : {"kept", "either"}
-        Whether dark and bright are exchanged in half of the training particles, for micrographs of bright and dark field.
+        Whether dark and bright are swapped in half of the training particles, for bright-field and dark-field micrographs.
     imbalance : {"none", "class_weight", "oversample", "undersample", "focal", "logit_adjustment", "threshold"}
     recipe : {"modern", "thesis2016"}
     labels : float
@@ -84,7 +84,7 @@ class Trained:
         `model, fold, training_s, prediction_ms_per_particle, weights, labelled` (particles whose labels were used).
     checks : DataFrame
         `model, fold, plain, resampled, final`: balanced accuracy of validation particles as they are, resampled as in
-        training, and as they are predicted in the end; `rarest`, the number of those of the rarest class.
+        training, and as finally predicted; `rarest`, how many of them are of the rarest class.
     failures : dict of str to str
         Why a model is missing.
     notes : list of str

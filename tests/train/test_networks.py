@@ -63,7 +63,7 @@ def test_a_strided_dihedral_convolution_turns_with_its_image(size):
 
 def test_images_that_are_too_small_and_unknown_names_are_refused():
     """The sentence names the parameter, or what there is."""
-    with pytest.raises(InputError, match="12 pixels at least"):
+    with pytest.raises(InputError, match="at least 12 pixels"):
         networks.build("lipnet4", input_size=10, classes=2, seed=1)
     with pytest.raises(InputError, match="there is no network 'NoNet5'"):
         networks.build("NoNet5", input_size=32, classes=2, seed=1)
