@@ -162,7 +162,7 @@ def worst_micrograph(model, rows):
     if total < 0.5:
         return f"{model} predicts every particle correctly."
     return (
-        f"{model}: most errors are in micrograph {worst['micrograph']}, where it predicts {worst['right']:.0%} of "
+        f"{model}: the most errors are in micrograph {worst['micrograph']}, where it predicts {worst['right']:.0%} of "
         f"{worst['particles']} particles correctly; it has {wrong.max() / total:.0%} of all errors and "
         f"{worst['particles'] / rows['particles'].sum():.0%} of the particles."
     )
