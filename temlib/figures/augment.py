@@ -84,7 +84,7 @@ def drawn(transforms):
         frame,
         lambda frame: plot(frame.replace({"transform": names})),
         "Five histograms, each roughly flat from one end of its transform's range to the other.",
-        f"n = {len(transforms):,} draws; {down:.0%} are flipped upside down, {aside:.0%} left and right.",
+        f"Each transform in n = {len(transforms):,} draws; {down:.0%} are flipped upside down, {aside:.0%} left and right.",
     )
 
 
@@ -99,7 +99,8 @@ def interpolations(image):
         frame,
         lambda frame: grid([(results[name], name) for name in frame["method"]], len(frame))[0],
         "One particle six times: as it is, then rotated with each method; chained linear resampling blurs it the most.",
-        "One particle (n = 1): 30°, shear of 0.05 rad, zoom to 0.97, shift by half a pixel; chained: flip, zoom, shear, rotation, shift.",
+        "One particle (n = 1), rotated by 30°, sheared by 0.05 rad, zoomed to 0.97 and shifted by half a pixel: in one pass, or chained as "
+        "flip, zoom, shear, rotation and shift, one after the other.",
     )
 
 

@@ -66,7 +66,7 @@ def estimates(measures, measure, *, lines=()):
         frame,
         on_axes(draw, xlabel=measure, **look),
         f"Points of {measure} with intervals: {found}.",
-        f"Held-out particles, 95 % intervals by micrograph; n up to {n:,} in {micrographs} micrographs.",
+        f"{measure[0].upper() + measure[1:]} on held-out particles, 95 % intervals by micrograph; n up to {n:,} in {micrographs} micrographs.",
     )
 
 
@@ -96,7 +96,8 @@ def curves(table):
         table,
         draw,
         f"ROC curves above precision–recall curves of {', '.join(models)} with bands; columns: {', '.join(classes)}.",
-        f"Bands: about 95 % at each point by itself, {micrographs} micrographs resampled; dashed: chance; in brackets: truly positive of n.",
+        f"Bands: about 95 % at each point by itself, {micrographs} micrographs resampled. Dashed: a prediction at random. In brackets: how "
+        "many of all particles are truly positive.",
     )
 
 

@@ -54,7 +54,8 @@ def micrograph_counts(table, task):
         counts,
         on_axes(draw, height=2.8, xlabel="micrograph, in order of name", ylabel="particles"),
         f"Stacked bars, one per micrograph, of its particles by class of {task}.",
-        f"{per.min()} to {per.max()} particles per micrograph, median {per.median():g}; n = {per.sum():,} in {len(per)} micrographs.",
+        f"Particles per micrograph by {task}: {per.min()} to {per.max()}, median {per.median():g}; n = {per.sum():,} in {len(per)} "
+        "micrographs.",
     )
 
 
@@ -69,7 +70,7 @@ def gallery(data, task, *, each=8, seed=0):
         frame,
         lambda frame: _rows(data, frame["row"], frame["class"], each),
         f"Rows of at most {each} particle images, one row for each class of {task}: {', '.join(classes)}.",
-        f"A random sample, n = {len(frame)} of {len(data):,}; {where}; grey from −3 to 3 robust units.",
+        f"Up to {each} random particles of each class of {task}, n = {len(frame)} of {len(data):,}; {where}; grey from −3 to 3 robust units.",
     )
 
 
@@ -105,7 +106,7 @@ def radial_profiles(data, task):
         pd.concat(parts, ignore_index=True),
         on_axes(draw, height=3, legend="best", **words),
         f"Lines of mean intensity against distance from the centre for each class of {task}.",
-        f"Bands: one standard error over particles; n = {len(data):,}.",
+        f"Mean radial profile of each class of {task}; bands: one standard error over particles; n = {len(data):,}.",
     )
 
 
@@ -120,7 +121,7 @@ def histogram(values, *, label, what):
         pd.DataFrame({label: values}),
         on_axes(draw, height=2.4, xlabel=label, ylabel="particles"),
         f"Histogram of {what} over particles, from {values.min():.3g} to {values.max():.3g}.",
-        f"Median {values.median():.3g}; n = {len(values):,}.",
+        f"{what.capitalize()}: median {values.median():.3g}; n = {len(values):,}.",
     )
 
 
@@ -145,7 +146,8 @@ def power_spectra(data, table):
         frame,
         on_axes(draw, yscale="log", **label),
         f"One line per micrograph of power against spatial frequency; {words}.",
-        f"Means over prepared particles, n = {len(data):,}. Dips: zeros of the CTF; a line apart: another focus, dose, camera or contrast.",
+        f"Mean power spectrum of the prepared particles of each micrograph, n = {len(data):,}. Dips are zeros of the contrast transfer; a "
+        "line that lies apart has another focus, dose, camera or contrast.",
     )
 
 
@@ -170,7 +172,7 @@ def descriptor_map(data, tasks, placed):
         frame,
         lambda frame: plot(frame.melt(list(placed), var_name="by", value_name="name")),
         f"Scatter plots of the same particles side by side, coloured by {', by '.join(tasks)} and by micrograph.",
-        f"Principal components of the descriptors of n = {len(frame):,} particles.",
+        f"Principal components of the descriptors of n = {len(frame):,} particles, coloured by {', by '.join(tasks)} and by micrograph.",
     )
 
 
@@ -192,7 +194,7 @@ def sizes(data):
         frame,
         on_axes(draw, height=2.6, xlabel=f"size ({unit})", ylabel="particles", xlim=(0, None)),
         f"Histogram of sizes over particles: {'; '.join(words)}.",
-        f"Sizes in {unit}; n = {len(frame):,}.",
+        f"Sizes in {unit}: {'; '.join(words)}; n = {len(frame):,}.",
     )
 
 
@@ -211,7 +213,7 @@ def odd_micrographs(data, table, *, each=6, seed=0):
         frame,
         lambda frame: _rows(data, frame["row"], frame["micrograph"] + " (" + frame["why"] + ")", each),
         f"Rows of particles of {frame['micrograph'].nunique()} micrographs, the unusual ones below.",
-        f"Random particles, n = {len(frame)}; grey from −3 to 3 robust units.",
+        f"Random particles (n = {len(frame)}) of usual micrographs and of those that differ; grey from −3 to 3 robust units.",
     )
 
 
@@ -253,7 +255,8 @@ def disagreements(data, found, *, most=12):
         frame,
         draw,
         f"{len(frame)} particles, each with the different labels that annotators gave it.",
-        f"The first of n = {len(found.disagreements):,} particles on which the annotators of {found.task} differ.",
+        f"The first {len(frame)} of n = {len(found.disagreements):,} particles on which the annotators of {found.task} differ, with the label "
+        "that each gave.",
     )
 
 
@@ -279,7 +282,8 @@ def leakage(predictions, task):
         scores,
         on_axes(draw, width=6, height=1.6, xlabel=f"balanced accuracy, {task} (dashed: chance)"),
         f"Balanced accuracy of decision trees for two ways to hold out particles; at random minus whole micrographs: {by}.",
-        f"The same trees on texture and spectra; n = {n:,} in {micrographs} micrographs, 95 % intervals by micrograph. {says}",
+        f"Decision trees on texture and spectra; n = {n:,} in {micrographs} micrographs, 95 % intervals by micrograph. At random minus whole "
+        f"micrographs: {by}. {says}",
     )
 
 
@@ -325,6 +329,7 @@ def thon_rings(data, *, seed=1):
         zeros,
         on_axes(draw, width=7, yscale="log", xlim=(0, 1.2), legend="best", **label),
         "A power spectrum that oscillates with spatial frequency; dashed lines mark its first three minima.",
-        "One simulated micrograph of empty ice (n = 1, so no interval), 0.4 nm/pixel, high dose. Minima lie within "
-        f"{100 * zeros['relative_error'].abs().max():.2f} % of the zeros of π λ Δf k² − ½ π Cs λ³ k⁴ + arcsin w = n π.",
+        "Power on rings of spatial frequency of one simulated micrograph of empty ice (n = 1, so no interval), 0.4 nm/pixel, high dose. "
+        f"The first {len(zeros)} minima lie within {100 * zeros['relative_error'].abs().max():.2f} % of the zeros of "
+        "π λ Δf k² − ½ π Cs λ³ k⁴ + arcsin w = n π.",
     )

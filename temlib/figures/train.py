@@ -45,7 +45,7 @@ def architectures(described):
         frame,
         on_axes(draw, "network", across=1, width=8, height=1.6, legend="upper right", **label, **limits),
         f"Rows of boxes, one per layer, for {', '.join(described)}: maps shrink from left to right while their channels grow.",
-        "Height: side of the map in pixels; width: log2 of the channels.",
+        "Height: side of the map in pixels; width: number of channels, on a logarithmic scale.",
     )
 
 
@@ -85,7 +85,8 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
         frame,
         draw,
         f"{len(shown)} particles with the outline found in each; below, the mean edge density profile of each class.",
-        f"Edge density: gradient relative to the image's mean gradient; n = {sizes}; bands: ± 2 standard errors; dashed: the outline.",
+        "The outline from which area, circularity and moments are taken. Edge density is the gradient relative to the image's mean gradient; "
+        f"means over n = {sizes} particles, bands: ± 2 standard errors, dashed: the outline.",
     )
 
 
@@ -108,8 +109,9 @@ def learning_curves(history):
         frame,
         on_axes(draw, "model", height=3, share=True, **look),
         "Training and validation loss against epochs for each network.",
-        f"Mean and range of n = {frame['fold'].nunique()} folds, cut off at 2.2. Training: cross-entropy of augmented particles and "
-        "smoothed labels, which cannot reach 0; validation: all classes count equally, with averaged weights where the recipe averages them.",
+        f"Lines: mean of n = {frame['fold'].nunique()} folds; bands: their range, cut off at 2.2. The training loss is the cross-entropy of "
+        "augmented particles with smoothed labels, so it cannot reach 0; in the validation loss all classes count equally, and weights "
+        "are averaged where the recipe averages them.",
     )
 
 
@@ -130,7 +132,7 @@ def descriptors(table):
         table,
         on_axes(draw, "model", xlabel="loss of balanced accuracy when permuted", **size),
         f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most for {words}.",
-        f"Held-out particles, mean over n = {table['fold'].nunique()} folds; lines: standard deviation.",
+        f"Permutation importance on held-out particles, mean over n = {table['fold'].nunique()} folds; lines: standard deviation.",
     )
 
 
