@@ -4,20 +4,24 @@
 pixel (i, j) has its centre at (i, j). `box_px` is the edge of the square window in the micrograph's pixels. Image paths are
 relative to ``attrs["folder"]`` and never leave it, not by a link either. A reader returns the table that `read` describes,
 and sentences about assumptions.
+
+STAR is read as RELION reads it: a line is syntax by its place, not by how it begins, so that names may begin with `data_`
+or hold a # or a quote. The package starfile goes by beginnings, and keeps a broken file's lines until the process ends.
 """
 
+import contextlib
+import io
 import math
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import starfile
 
 from temlib.data import tables
 from temlib.data.micrographs import SUFFIXES, format_of
 from temlib.data.tables import refuse
-from temlib.files import InputError, inside, listed, reason, refusal, shown
+from temlib.files import InputError, inside, listed, refusal, shown
 
 STAR_STACK, STAR_MICROGRAPH = "rlnImageName", "rlnMicrographName"
 CORNER = ["x", "y", "width", "height"]
@@ -27,22 +31,61 @@ LARGEST_CUT = 2**30  # bytes of one crop
 PLACES = ("row", "column", "box_px", "box_nm", "pixel_size_nm")
 # What picking programs add to a micrograph's name.
 PICKERS = re.compile(r"_(autopick|manualpick|topaz|cryolo|picks?|picked|coords?)$", re.IGNORECASE)
+# What makes a line of STAR more than words between spaces, and a word, perhaps in quotes.
+QUOTED = re.compile(r"['\"#]|[^\0-\x7f]")
+WORD = re.compile(r"""'(.*?)'(?=\s|$)|"(.*?)"(?=\s|$)|(\S+)""", re.ASCII)
+
+
+def _values(line):
+    """Return what stands in a line of a STAR file: a # inside a word, and a quote, are part of it."""
+    if not QUOTED.search(line):
+        return line.split()
+    found = []
+    for match in WORD.finditer(line):
+        if match[0].startswith("#"):  # a comment
+            break
+        found.append(next(text for text in match.groups() if text is not None))
+    return found
 
 
 def _blocks(path):
     """Return the data blocks of a STAR file as DataFrames of text or numbers."""
-    tables.read_text(path)  # refuses what is no text before the parser meets it
-    try:
-        blocks = starfile.read(path, always_dict=True)
-        # A block without a loop comes as a dictionary.
-        blocks = {name: pd.DataFrame([b]) if isinstance(b, dict) else b for name, b in blocks.items()}
-    except Exception as fault:  # the parser has no errors of its own: any type may come out of a damaged file
-        raise refusal(path, f"cannot be read as STAR ({reason(fault)}); export it again.") from fault
-    for block in blocks.values():
-        twice = block.columns[block.columns.duplicated()]
-        if len(twice):
-            raise refusal(path, f"has two columns named _{listed(twice[:1])}; remove one.")
-    return blocks
+    blocks, names, rows, loop, blank = {}, [], [], False, True
+    for number, line in enumerate(io.StringIO(tables.read_text(path)[0], newline=None), 1):
+        values = _values(line)
+        label = bool(values) and values[0].startswith("_")
+        # What looks like syntax among the rows of a loop is a name.
+        if len(values) == 1 and values[0].startswith("data_") and (blank or len(names) != 1):
+            name, names, rows, loop = values[0][5:], [], [], False
+            if name in blocks:
+                raise refusal(path, f"has two blocks data_{listed([name])}; remove one.")
+            blocks[name] = names, rows
+        elif values == ["loop_"] and not names:
+            loop = True
+        elif loop and label and not rows and values[1:] in ([], [str(len(names) + 1)]):
+            names.append(values[0][1:])
+        elif loop and values:
+            rows.append(values)
+            if len(values) != len(names):
+                fault = "a value is missing" if len(values) < len(names) else "there is a value too many"
+                cure = "a name with a space in it, or a # before it, stands in quotes"
+                raise InputError(f"{shown(path)}, line {number}: {fault} for {len(names)} columns; {cure}.")
+        elif blocks and label and len(values) == 2:  # without a loop
+            names.append(values[0][1:])
+            rows[:] = [[*(rows[0] if rows else []), values[1]]]
+        blank = not values
+    return {name: _typed(path, *block) for name, block in blocks.items()}
+
+
+def _typed(path, names, rows):
+    """Return a block as a DataFrame, in which columns of numbers are numbers."""
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise refusal(path, f"has two columns named _{listed(twice[:1])}; remove one.")
+    block = pd.DataFrame(rows, columns=names, dtype=str)
+    for name in block.columns.difference([STAR_STACK, STAR_MICROGRAPH]):
+        with contextlib.suppress(ValueError):
+            block[name] = pd.to_numeric(block[name].replace(["nan", "NaN", "<NA>"], ""))
+    return block
 
 
 def _columns(path, block, *names):
@@ -61,9 +104,6 @@ def _read_star(path, folder):
         raise refusal(path, "has neither _rlnImageName nor _rlnCoordinateX; give the STAR of particles.")
     data = data.copy()
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
-    # The parser fills up a row that is short of a value, and the others may sit in the wrong columns.
-    fault = "the last value is missing; add what is missing, or export it again."
-    refuse(path, data, data.iloc[:, -1].isna(), fault)
     if optics is not None:
         data = _with_optics(path, data, optics)
     table = _star_stacks(path, data) if STAR_STACK in data else _star_micrographs(path, data, folder)

@@ -1,5 +1,6 @@
 """Positions of picking programs and the crops cut out at them."""
 
+import re
 import shutil
 import tracemalloc
 
@@ -65,6 +66,78 @@ def test_star_of_stacks(folder):
     assert found["micrograph"].tolist() == ["a.mrc", "a.mrc", "b.mrc"]
 
 
+NAMES = [
+    *(
+        "data_",
+        "data_2/m.mrc",
+        "data_particles",
+        "loop_",
+        "loop_m.mrc",
+        "_m.mrc",
+        "_rlnImageName",
+        "save_m",
+        ";m",
+    ),
+    *(
+        "m#1.mrc",
+        "m'1'.mrc",
+        'm"1".mrc',
+        "'m 1.mrc'",
+        '"m 1.mrc"',
+        "'#1.mrc'",
+        '"_m"',
+        "Größe.mrc",
+        "m\u00a01",
+    ),
+]
+
+
+@pytest.mark.parametrize("where", ["first", "last", "all"])
+@pytest.mark.parametrize(
+    "order", ["optics first", "optics last", "no label numbers", "blank lines", "Windows"]
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_star_rows_are_content_whatever_they_look_like(folder, name, order, where):
+    """Names begin with words of the syntax, or hold a # or quotes, as in RELION; blocks come in any order."""
+    optics = "data_optics\n\nloop_\n_rlnOpticsGroup #1\n_rlnImagePixelSize #2\n1 6.2\n\n"
+    rows = ["_m.mrc" if name == "_m.mrc" else "a.mrc"] * 4
+    rows = {"first": [name, *rows[1:]], "last": [*rows[1:], name], "all": [name] * 4}[where]
+    text = "data_particles\n\nloop_\n_rlnMicrographName #1\n_rlnImageName #2\n_rlnOpticsGroup #3\n"
+    text += "".join(f"{row} {k % 3 + 1}@{'st'[k // 3]}.mrcs 1\n" for k, row in enumerate(rows)) + "\n"
+    shutil.copy(folder / "s.mrcs", folder / "t.mrcs")
+    text = f"# version 30001\n\n{text}{optics}" if order == "optics last" else f"{optics}{text}"
+    if order == "no label numbers":
+        text = re.sub(" #[123]\n", "\n", text)
+    if order == "blank lines":
+        text = text.replace("loop_\n_", "loop_\n\n \n# labels\n_").replace("#3\n", "#3\n\n")
+    if order == "Windows":
+        text = text.replace("\n", "\r\n")
+    found = read(folder, "p.star", text)
+    plain = name[1:-1] if name[0] in "'\"" else name
+    assert found["micrograph"].tolist() == [plain if row == name else row for row in rows]
+    assert found["pixel_size_nm"].tolist() == pytest.approx([0.62] * 4) and found["index"].iloc[2] == 2
+
+
+def test_star_columns_alone_and_blocks_without_a_loop(folder):
+    """One column of names that begin like blocks; optics as pairs; a file that is repaired is read anew."""
+    names = "data_\n\nloop_\n_rlnImageName #1\n1@s.mrcs\n2@s.mrcs\n"
+    assert len(read(folder, "p.star", names)) == 2
+    pairs = "data_optics\n\n_rlnOpticsGroup 1\n_rlnImagePixelSize '3.0'\n\n"
+    rows = "data_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n1@s.mrcs 1\n\n2@s.mrcs 1\n"
+    refused(
+        "line 13: a value is missing", read, folder, "p.star", pairs + rows.replace("2@s.mrcs 1", "2@s.mrcs")
+    )
+    assert read(folder, "p.star", pairs + rows)["pixel_size_nm"].tolist() == pytest.approx([0.3] * 2)
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "<NA>", '""'])
+def test_star_numbers_may_be_missing_in_any_column(folder, missing):
+    """Also in the last one; what remains are numbers."""
+    text = PARTICLES.replace("a.mrc 11 21 1", f"a.mrc 11 21 {missing}").replace("OpticsGroup", "ClassNumber")
+    found = read(folder, "p.star", text)["rlnClassNumber"]
+    assert found.isna().tolist() == [False, True, False] and found.iloc[2] == 2
+
+
 @needs_formats
 def test_real_star_gives_the_pixel_size_that_its_stack_lacks(tmp_path):
     """The header of the real stack says 0, its STAR 5 µm at 37,369.207: 1.338 Å; all of them read."""
@@ -127,8 +200,9 @@ def test_cryolo_cbox(folder):
         ("p.star", OPTICS + PARTICLES.replace("b.mrc 12 22 2", "b.mrc 12 22 3"), "row 3: its optics group"),
         ("p.star", OPTICS.replace("2 3.0", "1 3.0") + PARTICLES, "optics group twice"),
         ("p.star", OPTICS.replace("_rlnImageSize", "_rlnImagePixelSize") + PARTICLES, "two columns named"),
-        ("p.star", PARTICLES.replace(" 11 21 1", " 21 1"), "row 2: the last value is missing"),
-        ("p.star", PARTICLES.replace("_rlnMicrographName #1\n", ""), "cannot be read as STAR"),
+        ("p.star", PARTICLES.replace(" 11 21 1", " 21 1"), "line 9: a value is missing for 4 columns"),
+        ("p.star", PARTICLES.replace("_rlnMicrographName #1\n", ""), "line 7: there is a value too many"),
+        ("p.star", OPTICS + OPTICS + PARTICLES, "two blocks data_optics"),
         ("p.star", OPTICS + PARTICLES.replace("22 2", "here 2"), "row 3: row is not a finite number"),
         ("p.star", OPTICS + PARTICLES.replace("b.mrc", "c.mrc"), "row 3: 'c.mrc' is not in"),
         (
