@@ -9,8 +9,13 @@ import json
 import os
 import stat
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pandas as pd
+
+# Columns of temlib's tables that are names, whatever they look like.
+TEXT = ("particle", "micrograph", "model", "task", "class", "truth", "predicted")
 
 
 class InputError(ValueError):
@@ -48,6 +53,19 @@ def write_csv(path, table):
     """Write the DataFrame `table` to `path` without its index, whole or not at all."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_csv(path, kinds=None):
+    """Return a table that `write_csv` wrote; only an empty cell is missing, since None and NA may be names.
+
+    `kinds` are dtypes of pandas; without them columns of nothing but numbers become numbers, apart from `TEXT`.
+    """
+    empty = {"keep_default_na": False, "na_values": [""]}
+    table = pd.read_csv(path, dtype=str if kinds is None else kinds, float_precision="round_trip", **empty)
+    for name in table.columns.difference(TEXT) if kinds is None else ():
+        with suppress(ValueError):
+            table[name] = pd.to_numeric(table[name])
+    return table
 
 
 def write_json(path, content):

@@ -18,7 +18,7 @@ import pandas as pd
 
 from temlib.data import cache, micrographs, positions
 from temlib.data.positions import PLACES
-from temlib.files import InputError, inside, shown, write_json
+from temlib.files import InputError, inside, read_csv, shown, write_csv, write_json
 
 TOGETHER = 64  # images of a stack that are read at once
 # Bytes of simulated crops up to which they are kept; beyond it, a study is simulated again for another input size.
@@ -158,8 +158,7 @@ class Simulated:
         self.study = simulate.study(count, seed=seed)
         folder = cache.get_or_make(cache.key(*self.state()), self._make)
         kinds = json.loads((folder / "kinds.json").read_text(encoding="utf-8"))
-        empty = {"keep_default_na": False, "na_values": [""]}
-        self.table = pd.read_csv(folder / "table.csv", dtype=kinds, float_precision="round_trip", **empty)
+        self.table = read_csv(folder / "table.csv", kinds)
         self._ends = np.cumsum(self.table["box_px"].to_numpy() ** 2)
         crops = folder / "crops.npy"
         self._crops = np.load(crops, mmap_mode="r") if crops.exists() else None
@@ -170,7 +169,7 @@ class Simulated:
     def _make(self, folder):
         """Simulate once, and write the table and, if they are not too many, the crops one after the other."""
         table = self.study.table.merge(self.study.panel, on="particle", validate="1:1")
-        table.to_csv(folder / "table.csv", index=False)
+        write_csv(folder / "table.csv", table)
         write_json(folder / "kinds.json", {name: str(kind) for name, kind in table.dtypes.items()})
         pixels = int((table["box_px"] ** 2).sum())
         if 4 * pixels > KEPT_CROPS:

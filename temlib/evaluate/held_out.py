@@ -171,7 +171,8 @@ def _of_model(rows, classes, independent):
 
 def label_codes(column, classes):
     """Return the position in `classes` of each label of a column, -1 for a missing or unknown one."""
-    return pd.Index(classes, dtype=object).get_indexer(column.astype(str).astype(object))
+    codes = pd.Index(classes, dtype=object).get_indexer(column.astype(str).astype(object))
+    return np.where(column.notna(), codes, -1)
 
 
 def probability_columns(table, classes):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from temlib.files import InputError, write_text
+from temlib.files import InputError, read_csv, write_text
 from temlib.report import parameters
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -76,9 +76,7 @@ class Notebook:
         if not path.exists():
             cure = f"run the notebook {first} first, with the same value of 'run'"
             raise InputError(f"{path.name} is missing from the run '{self.values['run']}'; {cure}.")
-        text = dict.fromkeys(("particle", "micrograph", "truth", "predicted"), str)
-        # A class may be called None or NA: only an empty cell is missing.
-        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+        return read_csv(path)
 
     def wrote(self, *names):
         """Return which files of the run this notebook has written, as a table with sizes."""

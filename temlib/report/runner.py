@@ -19,7 +19,7 @@ import pandas as pd
 import yaml
 
 from temlib import provenance
-from temlib.files import InputError, write_csv, write_json, write_text
+from temlib.files import InputError, read_csv, write_csv, write_json, write_text
 from temlib.report import html, notebook, parameters
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
@@ -240,7 +240,7 @@ def join_tables(folder, steps):
         for relative, combination in parts.items():
             path = folder.parent / relative / name
             if path.exists():
-                table = pd.read_csv(path, dtype=str, keep_default_na=False)
+                table = read_csv(path, str)
                 tables.append(table.assign(**{k: v for k, v in combination.items() if k not in table}))
         if tables:
             write_csv(folder / name, pd.concat(tables, ignore_index=True))

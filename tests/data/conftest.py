@@ -10,6 +10,23 @@ FORMATS = Path(__file__).parents[3] / "shared" / "data" / "formats"
 needs_formats = pytest.mark.skipif(
     not FORMATS.is_dir(), reason="the files of ../shared/data/formats are absent"
 )
+# Words that other programs take for an empty cell, and a few that they take for numbers or truth values.
+WORDS = (
+    "None",
+    "NA",
+    "N/A",
+    "nan",
+    "null",
+    "<NA>",
+    "#N/A",
+    "NaN",
+    "NULL",
+    "n/a",
+    "#NA",
+    "True",
+    "inf",
+    "1.#IND",
+)
 OPTICS = """data_optics
 
 loop_

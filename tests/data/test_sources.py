@@ -9,7 +9,7 @@ from PIL import Image
 from temlib import data
 from temlib.data import open as open_data
 from temlib.data import prepare, sources
-from tests.data.conftest import refused
+from tests.data.conftest import WORDS, refused
 
 IMAGE = np.random.default_rng(0).normal(0, 10, (50, 60)).astype(np.float32)
 BOXES = "8 16 8 8\n30 20 8 8\n20 2 8 8\n"
@@ -259,3 +259,36 @@ def test_missing_reader_is_refused_with_its_reason(folder):
             "m.csv",
             "image,row,column,box_px\nm.dm4,9,9,8\n",
         )
+
+
+@pytest.mark.parametrize("kind", ["manifest", "labels", "star", "folders"])
+@pytest.mark.parametrize("word", WORDS)
+def test_no_word_means_an_empty_cell(folder, word, kind):
+    """A class, particle, micrograph or annotator may be called None or NA, wherever it is written."""
+    if kind == "manifest":
+        text = f"image,index,particle,micrograph,kind,size@{word}\n"
+        text += f"s.mrcs,0,{word},{word},{word},{word}\ns.mrcs,1,b,b,multi,b\ns.mrcs,2,c,b,,\n"
+        (folder / "p.csv").write_text(text)
+        found = sources.read(folder / "p.csv").table
+        for name in ("particle", "micrograph", "kind", "size"):
+            assert found[name].iloc[0] == word, name
+        assert found["kind"].isna().tolist() == [False, False, True]
+    elif kind == "labels":
+        (folder / "a.box").write_text(BOXES)
+        (folder / "a.csv").write_text(f"number,kind\n1,{word}\n2,multi\n")
+        found = sources.read(folder / "a.csv").table
+        assert found["kind"].dropna().tolist() == [word, "multi"] and len(found) == 3
+    elif kind == "star":
+        text = "data_\n\nloop_\n_rlnImageName #1\n_rlnMicrographName #2\n_kind #3\n"
+        text += f'1@s.mrcs "{word}" "{word}"\n2@s.mrcs b multi\n3@s.mrcs b ""\n'
+        (folder / "p.star").write_text(text)
+        found = sources.read(folder / "p.star").table
+        assert found["micrograph"].tolist() == [word, "b", "b"] and found["kind"].iloc[0] == word
+        assert found["kind"].isna().tolist() == [False, False, True]
+    else:
+        name = word.replace("/", "")
+        for label in (name, "multi"):
+            (folder / label).mkdir()
+            shutil.copy(folder / "a.mrc", folder / label)
+        found = sources.read(folder).table
+        assert sorted(found["class"]) == sorted([name, "multi"])

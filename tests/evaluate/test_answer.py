@@ -42,6 +42,26 @@ def test_exchanging_two_models_rows_exchanges_everything_that_is_said(tmp_path, 
     assert len({row["value"] for row in said["headline"]}) == 3  # or exchanging would change nothing
 
 
+# Names that other programs take for empty cells, and plain ones of the same length and order.
+PLAIN = {"NA": "QA", "None": "Qone", "null": "qull", "nan": "qan", "NaN": "QaN", "NULL": "QULL", "n/a": "o/a"}
+
+
+def test_what_is_called_none_is_said_like_everything_else(tmp_path, monkeypatch):
+    """A class, model, micrograph or particle called None, NA or nan changes nothing in notebook 4 but its name."""
+    pages = []
+    for names in (PLAIN, {word: word for word in PLAIN}):
+        about = {"m00": names["NULL"], "p0000": names["n/a"]}
+        classes = [names[word] for word in ("NA", "None", "null")]
+        models = [names["nan"], names["NaN"]]
+        write(tmp_path / classes[0], *(table.replace(about) for table in drawn(models, classes=classes)))
+        pages.append(shown(tmp_path, monkeypatch, run=classes[0], task="content", primary=models[0]))
+    assert len(pages[0]) == len(pages[1]) > 25
+    for plain, page in zip(*pages):
+        for word, name in PLAIN.items():
+            plain = plain.replace(name, word)
+        assert plain == page
+
+
 def test_the_declared_model_stays_the_headline_when_it_becomes_the_worse_one(tmp_path, monkeypatch):
     """With rows exchanged but not the declaration, the headline names the same model with the other's numbers."""
     predictions, particles = drawn(["alpha", "gamma"])

@@ -1,14 +1,16 @@
 """What a notebook gets from `report.begin`: checked parameters, its data set, its folder."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
 
 from temlib import report
-from temlib.files import InputError
+from temlib.files import InputError, write_csv
 from temlib.report import notebook
+from temlib.report.runner import Step, join_tables
 
 DECLARED = """
 run: str = "scratch"  # folder
@@ -85,6 +87,24 @@ def test_tables_of_a_run_keep_names_as_text(values):
     assert here.wrote("t.csv")["file"].tolist() == ["t.csv"]
     with pytest.raises(InputError, match="run the notebook 3_train first"):
         here.table("none.csv", first="3_train")
+
+
+@pytest.mark.parametrize(
+    "word", ["None", "NA", "N/A", "nan", "NaN", "null", "NULL", "<NA>", "#N/A", "True", "inf", "007"]
+)
+def test_no_word_in_a_table_of_temlib_means_empty(values, word):
+    """What is written is read, in columns of names and of labels; numbers are numbers and only empty cells are missing."""
+    here = report.begin("1_explore", values)
+    names = ["particle", "micrograph", "model", "task", "class", "truth", "predicted", "kind@A", "truth_kind"]
+    written = pd.DataFrame({name: [word, "b", None] for name in names} | {"p": [0.1, None, 1e-300]})
+    write_csv(here.path("t.csv"), written)
+    read = here.table("t.csv", first="3_train")
+    pd.testing.assert_frame_equal(read, written.astype(dict.fromkeys(names, "str")))
+    step = Step("4_evaluate", {"labels": 0.5}, {}, Path("mine"))
+    here.path("t.csv").rename(here.path("predictions.csv"))
+    join_tables(here.folder, [step])
+    joined = here.table("predictions.csv", first="3_train")
+    pd.testing.assert_frame_equal(joined.drop(columns="labels"), read)
 
 
 def test_progress_writes_one_line_for_the_runner(tmp_path, monkeypatch):
