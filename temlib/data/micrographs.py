@@ -271,7 +271,10 @@ def _read_mrc(path, index, size):
         _check_memory(path, 2 * image.size, size)
         # A byte's low half comes first; the last half of an odd row is unused.
         image = np.stack([image & 15, image >> 4], axis=-1).reshape(ny, -1)[:, :nx]
-    return image, *_mrc_sizes(header)
+    sizes_nm, notes = _mrc_sizes(header)
+    if _unsigned(header):
+        notes.append("Bytes are read as unsigned, since the MRC header's largest value is above 127.")
+    return image, sizes_nm, notes
 
 
 def _header(path, raw):
@@ -284,7 +287,7 @@ def _header(path, raw):
     order = {0x44: "<", 0x11: ">"}.get(raw[212]) or (plausible or ["<"])[0]
     header, mode = headers[order], int(headers[order]["mode"])
     stamp, flags = np.frombuffer(raw, f"{order}i4", 2, 152)
-    if mode == 101 or (mode == 0 and stamp == IMOD_STAMP and not flags & 1):
+    if mode == 101 or _unsigned(header) or (mode == 0 and stamp == IMOD_STAMP and not flags & 1):
         dtype = np.dtype("u1")
     elif mode == 3:  # which mrcfile does not know
         dtype = np.dtype("c8")
@@ -298,6 +301,11 @@ def _header(path, raw):
     if axes not in ([1, 2, 3], [0, 0, 0]):
         raise refusal(path, f"orders its axes {axes} and not [1, 2, 3], as only volumes do; export it again.")
     return header, dtype
+
+
+def _unsigned(header):
+    """Return whether the header's extremes say that bytes are unsigned, as many programs write them."""
+    return header["mode"] == 0 and 0 <= header["dmin"] <= header["dmax"] <= 255 and header["dmax"] > 127
 
 
 def _exactly(path, file, count):

@@ -181,6 +181,46 @@ def test_mrc_bytes_of_imod_are_unsigned(tmp_path):
     assert micrographs.read(path).image[0, 0] == 255
 
 
+SIGNS = [  # least, largest, IMOD's flag (None: not IMOD's), unsigned
+    (0, 255, None, True),
+    (3.5, 127.5, None, True),
+    (0, 128, None, True),
+    (0, 255, 0, True),
+    (0, 255, 1, True),
+    (-128, 127, 0, True),  # the flag alone says so
+    (-128, 127, None, False),
+    (-128, 127, 1, False),
+    (0, 127, None, False),
+    (0, 0, None, False),  # never filled in
+    (0, -1, None, False),  # not determined, as MRC2014 writes it
+    (255, 128, None, False),
+    (-1, 255, None, False),
+    (0, 70000, None, False),
+    (np.nan, np.nan, None, False),
+]
+
+
+@pytest.mark.parametrize("suffix", [".mrc", ".mrcs", ".mrc.gz", ".mrc.bz2"])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("least, largest, flag, unsigned", SIGNS)
+def test_bytes_of_mrc_have_the_sign_that_their_header_says(
+    tmp_path, least, largest, flag, unsigned, order, suffix
+):
+    """Its extremes decide, then IMOD's flag, in every packing and byte order; what the extremes decide is noted."""
+    pixels, stack = np.arange(256, dtype=np.uint8).reshape(16, 16), suffix == ".mrcs"
+    header = bytearray(1024)
+    struct.pack_into(f"{order}10i", header, 0, 16, 16, 1 + stack, 0, 0, 0, 0, 16, 16, 1)
+    struct.pack_into(f"{order}3i2f", header, 64, 1, 2, 3, least, largest)
+    if flag is not None:
+        struct.pack_into(f"{order}2i", header, 152, 1146047817, flag)
+    header[208:214] = b"MAP DD" if order == "<" else b"MAP \x11\x11"
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress}.get(suffix[4:], bytes)
+    (tmp_path / f"a{suffix}").write_bytes(pack(bytes(header) + (1 + stack) * pixels.tobytes()))
+    found = micrographs.read(tmp_path / f"a{suffix}", index=1 if stack else None)
+    np.testing.assert_array_equal(found.image, pixels if unsigned else pixels.view(np.int8))
+    assert any("unsigned" in note for note in found.notes) == (unsigned and least >= 0)
+
+
 def test_mrc_of_four_bits_is_unpacked(tmp_path):
     """Mode 101 holds two pixels a byte, low half first, rows padded to whole bytes."""
     path = write_mrc(tmp_path / "a.mrc", np.array([[0x21, 0x03], [0x54, 0x06]], np.int8))
