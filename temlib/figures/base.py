@@ -8,6 +8,7 @@ import html
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -93,7 +94,8 @@ class Picture:
 
 
 def set_style():
-    """Set the look that all pictures share."""
+    """Set the look that all pictures share, whatever the user's matplotlibrc says."""
+    matplotlib.rcdefaults()
     look = {"axes.titlesize": "medium", "legend.fontsize": 8, "legend.title_fontsize": 8}
     # Three times, for seaborn takes another palette where names outnumber the colours.
     sns.set_theme(style="whitegrid", palette=COLOURS * 3, font_scale=0.9, rc=look)

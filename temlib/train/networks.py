@@ -5,13 +5,15 @@ want. Keras is imported when a network is built, never with this module: a noteb
 """
 
 import contextlib
+import importlib.util
 import os
 
 import numpy as np
 import pandas as pd
 
-from temlib.files import InputError
+from temlib.files import InputError, reason
 
+BACKENDS = ("tensorflow", "jax", "torch")
 # Channels of the first convolution and of the three stages.
 RESIDUAL_WIDTHS = (16, 24, 48, 96)
 # Eight orientations of 4, 4, 8 and 16 features: less than twice the residual network's multiply-adds.
@@ -31,12 +33,34 @@ def _quiet():
         os.close(nowhere)
 
 
-def backend():
-    """Import and return Keras, without the noise of its backend and with temlib's layers registered."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _quiet():
-        import keras
+def check_backend():
+    """Refuse a KERAS_BACKEND that is not there."""
+    name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if name not in BACKENDS or importlib.util.find_spec(name) is None:
+        cure = f"install it, or unset the variable to compute with {BACKENDS[0]}"
+        raise InputError(
+            f"KERAS_BACKEND: '{name[:40]}' is not an installed one of {', '.join(BACKENDS)}; {cure}."
+        )
 
+
+def backend():
+    """Import and return Keras, without the noise of its backend and with temlib's layers registered.
+
+    What a user's keras.json says does not count, since it would change numbers; the backend is that of KERAS_BACKEND.
+    """
+    check_backend()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    with _quiet():
+        try:
+            import keras
+        except ValueError as fault:
+            raise InputError(
+                f"Keras refuses its keras.json ({reason(fault)}); correct or delete it."
+            ) from fault
+        keras.config.set_image_data_format("channels_last")
+        keras.config.set_floatx("float32")
+        keras.config.set_epsilon(1e-7)
         from temlib.train import layers  # noqa: F401  (registers them, so that saved networks load)
 
         keras.ops.zeros(1)  # starts the devices, about which TensorFlow also writes

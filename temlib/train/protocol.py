@@ -111,7 +111,7 @@ class Trained:
 
 
 def check_models(models, primary, *, where="models"):
-    """Refuse a list of models that is empty, repeats one, holds an unknown one, or lacks the primary one."""
+    """Refuse models that are none, repeated, unknown, lack the primary one, or need a backend that is not there."""
     known = [*networks.names(), *(f"{name}{networks.SIZED}" for name in networks.names()), *svm.names()]
     if not models or len(set(models)) < len(models):
         raise InputError(f"{where}: 'models' should name each model once, out of {known}; it is {models!r}.")
@@ -121,6 +121,8 @@ def check_models(models, primary, *, where="models"):
             raise InputError(f"{where}: 'models' names '{name}', which is unknown{hint}.")
     if primary not in models:
         raise InputError(f"{where}: 'primary' is '{primary}', not among 'models' ({', '.join(models)}).")
+    if not set(models) <= set(svm.names()):
+        networks.check_backend()
 
 
 def cross_validate(data, task, models, settings, *, keep=None, progress=None, explain=None):

@@ -1,11 +1,13 @@
 """Sentences, tables, and the parts of which pictures are made."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from temlib import figures
 from temlib.figures import COLOURS, Note, Table, base
 
 
@@ -79,6 +81,24 @@ def test_an_interval_may_be_unknown_and_never_points_away():
     assert points["p"].tolist() == [[0.5, 1], [0.6, 2]]
     bars = axis.containers[0].lines[2][0].get_segments()
     assert np.allclose(bars[1][:, 0], [0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image.origin": "lower", "image.cmap": "jet", "image.interpolation": "bicubic"},
+        {"axes.formatter.use_locale": True, "axes.unicode_minus": False, "xaxis.labellocation": "left"},
+        {"text.usetex": True, "svg.fonttype": "none", "figure.dpi": 30, "savefig.transparent": True},
+        {"lines.linestyle": ":", "hist.bins": 3, "axes.xmargin": 0.4, "legend.loc": "lower left"},
+    ],
+)
+def test_the_users_matplotlibrc_changes_no_picture(change):
+    """Whatever it sets is set back, so that no image stands on its head."""
+    ours = dict(matplotlib.rcParams)
+    with matplotlib.rc_context(change):
+        assert dict(matplotlib.rcParams) != ours
+        figures.set_style()
+        assert dict(matplotlib.rcParams) == ours
 
 
 def test_more_than_seven_names_are_told_apart():

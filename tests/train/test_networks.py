@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -67,6 +68,64 @@ def test_images_that_are_too_small_and_unknown_names_are_refused():
         networks.build("lipnet4", input_size=10, classes=2, seed=1)
     with pytest.raises(InputError, match="there is no network 'NoNet5'"):
         networks.build("NoNet5", input_size=32, classes=2, seed=1)
+
+
+# Builds a network under the account of the environment and writes its logits; the backend is told.
+ON_ACCOUNT = """
+import sys, numpy as np
+from temlib.train import networks
+model = networks.build("residual", input_size=24, classes=3, seed=1)
+images = np.load(sys.argv[1] + "/images.npy")
+np.save(sys.argv[1] + "/logits.npy", np.asarray(model.predict_on_batch(images)))
+"""
+
+
+def on_account(folder, keras_json, **environment):
+    """Return the finished process of `ON_ACCOUNT` with a keras.json."""
+    (folder / "keras.json").write_text(json.dumps(keras_json))
+    np.save(folder / "images.npy", np.random.default_rng(0).normal(size=(4, 24, 24, 1)).astype(np.float32))
+    environment = os.environ | {"KERAS_HOME": str(folder)} | environment
+    command = [sys.executable, "-c", ON_ACCOUNT, str(folder)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_data_format": "channels_first", "floatx": "float64", "backend": "jax"},
+        {"epsilon": 0.1, "floatx": "float16", "backend": "nothing"},
+    ],
+)
+def test_the_accounts_keras_json_changes_no_number(tmp_path, change):
+    """Layout, precision, fuzz and backend of a user's keras.json are not those of temlib."""
+    keras_json = {"floatx": "float32", "epsilon": 1e-7, "backend": "tensorflow"} | change
+    ended = on_account(tmp_path, keras_json, KERAS_BACKEND="")
+    assert ended.returncode == 0, ended.stderr
+    model = networks.build("residual", input_size=24, classes=3, seed=1)
+    logits = np.load(tmp_path / "logits.npy")
+    assert logits.dtype == np.float32
+    np.testing.assert_array_equal(logits, model.predict_on_batch(np.load(tmp_path / "images.npy")))
+
+
+def test_a_keras_json_that_keras_refuses_is_a_sentence(tmp_path):
+    """Nothing else would say which file is at fault."""
+    ended = on_account(tmp_path, {"floatx": "float33"})
+    assert "InputError: Keras refuses its keras.json (Invalid `floatx`" in ended.stderr
+
+
+ABSENT = [name for name in ("jax", "torch") if importlib.util.find_spec(name) is None]
+
+
+@pytest.mark.parametrize("name", ["numpy", "nothing", "Tensorflow", "a.b", *ABSENT])
+def test_an_absent_backend_is_a_sentence_before_anything_is_trained(monkeypatch, name):
+    """Networks need it; SVMs do not."""
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    for ask in (networks.backend, lambda: train.check_models(["svm_texture", "residual"], "residual")):
+        with pytest.raises(
+            InputError, match=f"KERAS_BACKEND: '{name}' is not an installed one of tensorflow"
+        ):
+            ask()
+    train.check_models(["svm_texture"], "svm_texture")
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
