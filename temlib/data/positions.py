@@ -78,11 +78,11 @@ def _blocks(path):
 
 
 def _typed(path, names, rows):
-    """Return a block as a DataFrame, in which columns of numbers are numbers."""
+    """Return a block as a DataFrame, in which columns of numbers are numbers; those of classes are names."""
     if twice := [name for name in names if names.count(name) > 1]:
         raise refusal(path, f"has two columns named _{listed(twice[:1])}; remove one.")
     block = pd.DataFrame(rows, columns=names, dtype=str)
-    for name in block.columns.difference([STAR_STACK, STAR_MICROGRAPH]):
+    for name in block.columns.difference([STAR_STACK, STAR_MICROGRAPH, "rlnClassNumber"]):
         with contextlib.suppress(ValueError):
             block[name] = pd.to_numeric(block[name].replace(["nan", "NaN", "<NA>"], ""))
     return block

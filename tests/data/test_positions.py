@@ -130,11 +130,17 @@ def test_star_columns_alone_and_blocks_without_a_loop(folder):
     assert read(folder, "p.star", pairs + rows)["pixel_size_nm"].tolist() == pytest.approx([0.3] * 2)
 
 
+def test_star_class_numbers_are_names(folder):
+    """So that they are a task like the classes of a table."""
+    found = read(folder, "p.star", PARTICLES.replace("OpticsGroup", "ClassNumber"))
+    assert found["rlnClassNumber"].tolist() == ["1", "1", "2"]
+
+
 @pytest.mark.parametrize("missing", ["nan", "NaN", "<NA>", '""'])
 def test_star_numbers_may_be_missing_in_any_column(folder, missing):
     """Also in the last one; what remains are numbers."""
-    text = PARTICLES.replace("a.mrc 11 21 1", f"a.mrc 11 21 {missing}").replace("OpticsGroup", "ClassNumber")
-    found = read(folder, "p.star", text)["rlnClassNumber"]
+    text = PARTICLES.replace("a.mrc 11 21 1", f"a.mrc 11 21 {missing}").replace("OpticsGroup", "AnglePsi")
+    found = read(folder, "p.star", text)["rlnAnglePsi"]
     assert found.isna().tolist() == [False, True, False] and found.iloc[2] == 2
 
 
