@@ -44,10 +44,7 @@ def check_backend():
 
 
 def backend():
-    """Import and return Keras, without the noise of its backend and with temlib's layers registered.
-
-    What a user's keras.json says does not count, since it would change numbers; the backend is that of KERAS_BACKEND.
-    """
+    """Import and return Keras without noise, with temlib's layers, and with none of a user's keras.json."""
     check_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
