@@ -1,6 +1,7 @@
 """The steps of a run: trainings one at a time, the rest beside them, and what is kept of an earlier call."""
 
 import json
+import signal
 import threading
 import time
 from pathlib import Path
@@ -89,6 +90,8 @@ def test_an_interruption_ends_both_lanes_within_seconds(tiny):
     import _thread
 
     settings = tiny({"1_explore": "import time; time.sleep(60)", "3_train": "import time; time.sleep(60)"})
+    # Where the tests are a background job of a shell, Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     began = []
 
     def show(step):
@@ -96,8 +99,11 @@ def test_an_interruption_ends_both_lanes_within_seconds(tiny):
         if len(began) == 2:
             threading.Timer(2, lambda: (began.append(time.monotonic()), _thread.interrupt_main())).start()
 
-    with pytest.raises(KeyboardInterrupt):
-        report.execute(settings, show=show)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            report.execute(settings, show=show)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - began[-1] < 10 and not kernels()
 
 
