@@ -45,7 +45,7 @@ def chromium():
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def jupyterlab(tmp_path_factory):
     """A JupyterLab of its own on copies of the notebooks."""
     from tests import lab

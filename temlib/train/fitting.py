@@ -95,9 +95,12 @@ class Network:
                     values, known = self.probabilities(inputs, validation), labels[validation]
                     row = {"epoch": epoch, "loss": loss, "validation_loss": log_loss(values, known)}
                     row["validation_accuracy"] = balanced_accuracy(values.argmax(axis=1), known)
+                    better = row["validation_loss"] < best
+                    weights = self.model.get_weights() if better else kept
+                    # An interruption while weights are copied leaves neither the row nor the weights of this epoch.
                     self.history.append(row)
-                    if row["validation_loss"] < best:
-                        best, kept, last = row["validation_loss"], self.model.get_weights(), epoch
+                    if better:
+                        best, kept, last = row["validation_loss"], weights, epoch
                 if report:
                     report(epoch, f"{self.name} fold {fold} epoch {epoch}/{self.settings.epochs}")
                 if self.recipe.patience and epoch - last >= self.recipe.patience:
