@@ -27,18 +27,20 @@ THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.']\d{3})+([,.]\d+)?", re.ASCII)
 EMPTY = ("", "nan", "na", "n/a")  # cells that state no number
 
 
-def read(path):
+def read(path, *, numeric=None):
     """Read a table of text separated by comma, semicolon or tab; a first line ``sep=;`` is obeyed.
 
     Parameters
     ----------
     path : str or Path
         In UTF-8, UTF-16 with byte order mark, or Windows-1252.
+    numeric : str, optional
+        Columns whose names begin with this are converted by `numbers`, such as "p_" for probabilities.
 
     Returns
     -------
     DataFrame
-        Text as it stands in the file, empty cells as ``""``; the index is its `line`. ``attrs`` hold `path`, `encoding`,
+        Otherwise text as it stands in the file, empty cells as ``""``; the index is its `line`. ``attrs`` hold `path`, `encoding`,
         `separator` (the one that occurs most often in the header outside quotes) and `decimal` (a comma if some cell
         is a number written with one, and it separates no cells).
     """
@@ -54,6 +56,9 @@ def read(path):
     )
     decimal = "," if comma else "."
     table.attrs = {"path": str(path), "encoding": encoding, "separator": separator, "decimal": decimal}
+    for name in table if numeric else ():
+        if name.startswith(numeric):
+            table[name] = numbers(table[name], decimal=decimal)
     return table
 
 

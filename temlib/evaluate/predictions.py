@@ -21,9 +21,9 @@ class Predictions:
     table : DataFrame
         Columns particle, model, truth, predicted, and optionally micrograph, fold, role, p_<class>.
     external : DataFrame, optional
-        Predictions of other software, as `data.read_table` returns them: text, with the columns particle, predicted,
-        optionally model (several may stand in one file) and p_<class>. They join under the name of their model or
-        file; truth, micrograph and fold are those of the run.
+        Predictions of other software, as `data.read_table(path, numeric="p_")` returns them: the columns particle,
+        predicted, optionally model (several may stand in one file) and p_<class>. They join under the name of their
+        model or file; truth, micrograph and fold are those of the run.
 
     Attributes
     ----------
@@ -263,13 +263,13 @@ def _joined(table, external):
             hint = nearest(column, list(external.columns)) or f"; it has {', '.join(external.columns)}"
             raise InputError(f"{path.name}: there is no column '{column}'{hint}.")
     known = table[table["role"] == "test"].drop_duplicates("particle").set_index("particle")
-    rows = external.apply(lambda column: column.str.strip())
+    rows = external.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
     names = rows.get("model", pd.Series("", rows.index)).replace("", path.stem)
     rows["model"] = names.where(~names.isin(table["model"]), names + f" ({path.stem})")
     frames, notes = [table], []
     for model, part in rows.groupby("model", sort=False):
         kept, left_out = _usable(part, known, classes)
-        p, lacking = _probabilities(kept, classes, external.attrs.get("decimal", "."))
+        p, lacking = _probabilities(kept, classes)
         notes += [f"{model} ({path.name}): {note}." for note in left_out + lacking]
         about = known.loc[kept["particle"], ["micrograph", "fold", "truth"]].reset_index()
         frames.append(about.assign(role="test", model=model, predicted=kept["predicted"].to_numpy(), **p))
@@ -305,12 +305,11 @@ def _usable(rows, known, classes):
     return rows, notes
 
 
-def _probabilities(rows, classes, decimal):
+def _probabilities(rows, classes):
     """Return the p_ columns (NaN where unknown) as a dict of arrays, and notes on what cannot be done with them."""
     named = [f"p_{name}" for name in classes]
     missing = [name for name in named if name not in rows]
-    given = rows.reindex(columns=named, fill_value="")
-    p = np.column_stack([_numbers(given[name], decimal) for name in named])
+    p = rows.reindex(columns=named).to_numpy(float)
     unknown, wrong = np.isnan(p).any(axis=1).sum(), held_out.no_probabilities(p).sum()
     note = ""
     if missing == named:
@@ -325,15 +324,3 @@ def _probabilities(rows, classes, decimal):
     elif wrong:
         note = f"the probabilities of {wrong} of {len(p)} particles do not sum to 1; only their order is used"
     return dict(zip(named, p.T)), [note] if note else []
-
-
-def _numbers(column, decimal):
-    """Return a column of text as numbers (n,), NaN where it is empty."""
-    # A point is no decimal sign where a comma is: 1.234 may be 1234.
-    text = column.str.translate({ord(","): ".", ord("."): ","}) if decimal == "," else column
-    text = text.where(~column.str.casefold().isin(["", "nan", "na", "n/a"]), "nan")
-    wrong = ~text.str.fullmatch(r"nan|[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
-    if wrong.any():
-        place = f"{column.name}, line {wrong.idxmax()}"
-        raise InputError(f"{place}: {column[wrong].iloc[0]!r} is not a finite number; correct the cell.")
-    return text.astype(float).to_numpy()
