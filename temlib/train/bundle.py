@@ -26,9 +26,12 @@ def load(folder):
     for name in (SUMS, NETWORK, CARD):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: '{name}' of the model bundle is missing; save it again.")
-    sums = (folder / SUMS).read_bytes()
+    try:
+        sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
+    except ValueError:
+        sums = {}
     for name in (NETWORK, CARD):
-        if _sum(folder / name).encode() not in sums:
+        if sums.get(name) != _sum(folder / name):
             raise InputError(f"{folder}: '{name}' is not what was saved (by its checksum); copy it again.")
     # Safe mode refuses layers that carry code.
     model = networks.backend().saving.load_model(folder / NETWORK, compile=False, safe_mode=True)

@@ -91,7 +91,10 @@ def test_several_models_in_one_file_and_a_name_that_is_taken(own, tmp_path):
         ("particle,predicted\nzz,full\n", "no row names a held-out particle"),
         ("particle,predicted\np0001,fool\n", "a held-out particle of this run and one of empty, full"),
         (f"{','.join(COLUMNS)}\np0001,full,much,0,0\n", "'much' is not a finite number"),
-        (f"{';'.join(COLUMNS)}\np0001;full;0,5;1.234;0\n", "p_full, line 2: '1.234' is not clear where the decimal sign is a comma"),
+        (
+            f"{';'.join(COLUMNS)}\np0001;full;0,5;1.234;0\n",
+            "p_full, line 2: '1.234' is not clear where the decimal sign is a comma",
+        ),
         ("", "is empty"),
     ],
 )
