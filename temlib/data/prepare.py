@@ -113,7 +113,7 @@ def make(found, scale, pixel_nm, input_size, folder):
     sizes = found.table["pixel_size_nm"].to_numpy(float).copy()
     if np.isnan(sizes).any():
         tasks = ((Found.pixel_sizes, found.part(rows)) for rows in chunks)
-        for rows, told in zip(chunks, _done(found, tasks, "threading")):
+        for told, rows in zip(_done(found, tasks, "threading"), chunks):
             sizes[rows] = told
     scale, notes = _scale(found, sizes, scale, pixel_nm, input_size)
     pixel = pixel_nm if scale == "physical" else None
@@ -121,7 +121,7 @@ def make(found, scale, pixel_nm, input_size, folder):
     many = isinstance(found, Found) and len(chunks) >= WORTH and _cores() > 1
     tasks = ((prepare_part, found.part(rows), path, rows, sizes[rows], pixel) for rows in chunks)
     facts = np.empty(count, FACTS)
-    for rows, part in zip(chunks, _done(found, tasks, "loky" if many else "threading")):
+    for part, rows in zip(_done(found, tasks, "loky" if many else "threading"), chunks):
         facts[rows] = part
     notes = [*_contents(found), *notes]
     if edge := facts["edge"].sum():
@@ -153,10 +153,12 @@ def _done(found, tasks, backend):
 
     parallel = Parallel(_cores(), backend=backend, return_as="generator", idle_worker_timeout=IDLE_S)
     try:
-        with micrographs.quiet():
+        # Threads share Python's filters of warnings, so what is said in them is collected here.
+        with micrographs.quiet() as warned:
             for result, said in parallel(delayed(_task)(*task) for task in tasks):
                 found.said.update(said)
                 yield result
+        found.said.update(("", "", words) for words in warned)
     except BrokenProcessPool:
         fault = "A process that prepared images was killed, perhaps because memory ran out"
         raise InputError(f"{fault}; lower 'input_size'.") from None

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from functools import partial
 
 import mrcfile
@@ -311,6 +312,19 @@ def test_processes_and_threads_prepare_the_same(tmp_path, monkeypatch):
     (tmp_path / "33.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(300))
     with pytest.raises(InputError, match="line 35: 33.png cannot be read"):
         data.open(tmp_path / "m.csv", input_size=12)
+
+
+def test_what_libraries_say_in_threads_becomes_a_note(tmp_path, monkeypatch):
+    """Few files are prepared by threads, which share one collection of warnings."""
+    pictures(tmp_path)
+    read = micrographs.read
+
+    def talking(path, index):
+        warnings.warn("an odd tag", stacklevel=1)
+        return read(path, index)
+
+    monkeypatch.setattr(micrographs, "read", talking)
+    assert "The file's reader says: an odd tag." in data.open(tmp_path / "m.csv", input_size=12).notes
 
 
 UNGUARDED = """
