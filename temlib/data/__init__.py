@@ -1,6 +1,6 @@
 """Whatever people have becomes one table and one stack of images."""
 
-from temlib.data.labels import annotators, consensus
+from temlib.data.labels import consensus
 from temlib.data.particles import Particles, check, check_task, open, split
 from temlib.data.sources import tasks_of
 from temlib.data.tables import numbers
@@ -8,7 +8,6 @@ from temlib.data.tables import read as read_table
 
 __all__ = [
     "Particles",
-    "annotators",
     "check",
     "check_task",
     "consensus",

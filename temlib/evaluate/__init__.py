@@ -1,7 +1,7 @@
 """Predictions become measures with intervals, comparisons, calibration, decisions and sentences."""
 
 from temlib.evaluate.answer import cost_table, side_by_side, summary
-from temlib.evaluate.examples import Examples, annotator_ceiling, audit_precision
+from temlib.evaluate.examples import annotator_ceiling, audit_precision
 from temlib.evaluate.examples import load as load_examples
 from temlib.evaluate.measures import PRIMARY_MEASURE, warnings
 from temlib.evaluate.predictions import Predictions
@@ -9,7 +9,6 @@ from temlib.evaluate.sweeps import axes, comparison, labels_needed, learning, ra
 
 __all__ = [
     "PRIMARY_MEASURE",
-    "Examples",
     "Predictions",
     "annotator_ceiling",
     "audit_precision",

@@ -1,11 +1,13 @@
 import ast
 import json
 import re
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from temlib import train
 from temlib.__main__ import main
 from temlib.report import notebook, parameters
 
@@ -44,6 +46,13 @@ def test_a_notebook_is_prose_calls_and_figures(path):
     assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in nodes)
     assert "run" in parameters.declared(path)
     assert any(f'report.begin("{path.stem}", globals())' in s for s in sources)
+
+
+def test_settings_of_training_have_the_defaults_of_notebook_3():
+    """Who trains in Python gets what the notebook would do."""
+    path = notebook.NOTEBOOKS / "3_train.ipynb"
+    given = {name: parameter.default for name, parameter in parameters.declared(path).items()}
+    assert all(given[name] == value for name, value in asdict(train.Settings()).items())
 
 
 def test_shared_parameters_are_the_same_in_all_notebooks():
