@@ -125,6 +125,7 @@ def descriptors(table):
         order = part.groupby("descriptor")["loss"].mean().sort_values(ascending=False).index
         look = {"color": "C5", "saturation": 1, "capsize": 0.3, "errorbar": "sd"}
         sns.barplot(part, x="loss", y="descriptor", order=order, ax=axis, **look)
+        axis.locator_params(axis="x", nbins=5)
 
     words = ", ".join(f"{means[name].idxmax()} in {name}" for name in table["model"].unique())
     size = {"across": 2, "width": 4.6, "height": 1 + 0.3 * table["descriptor"].nunique()}
