@@ -173,6 +173,7 @@ def label_curve(folder, path):
         print(
             f"| {row.task} | {row.model} | {row.labels:g} | {row.labelled:.0f} | {row.value:.3f} ({row.low:.3f} to {row.high:.3f}) |"
         )
+    figures.set_style()
     figures.label_curve(curve, evaluate.labels_needed(curve, target=0.9), target=0.9).plot().savefig(
         path, dpi=110
     )
