@@ -11,15 +11,13 @@ import numpy as np
 import pandas as pd
 
 from temlib import augment, evaluate
-from temlib.data import split
+from temlib.data import mixed, polarity, signed, split
 from temlib.files import listed
 from temlib.train import features
 
 MIN_COUNT = 5  # particles of a micrograph, and micrographs of a study, from which one is judged
 # Robust deviations from the other micrographs, and standard errors of its own, from which one is said to differ.
 FAR = 4.0
-# The share of FAR from which the common direction of contrast is taken to be known.
-CLEAR = 0.5
 # Cycles per pixel, from and below.
 BANDS = {"coarse power": (0.02, 0.1), "middle power": (0.1, 0.25), "fine power": (0.25, 0.5)}
 MAPPED = 3000  # particles of a map, and of the comparison of splits; more would hide each other
@@ -48,53 +46,34 @@ def per_micrograph(data):
     """Measure each micrograph's particles and compare it with the others.
 
     Columns: `micrograph, particles`; `centre contrast` (centre minus edge) and `skewness` of the grey levels, both of
-    which change sign with the contrast; `coarse`, `middle` and `fine power` (log10 of squared robust units); `inverted`
-    (bool); `differs` (the measures that are far from the other micrographs', with the number of robust deviations).
+    which change sign with the contrast; `coarse`, `middle` and `fine power` (log10 of squared robust units); `polarity`, by
+    how many standard errors its contrast is that of most micrographs (`data.polarity`); `inverted` (bool; `data.mixed`);
+    `differs` (the measures that are far from the other micrographs', with the number of robust deviations).
 
     A micrograph differs where it lies at least 4 scaled median absolute deviations from the median of all micrographs
-    *and* at least 4 of its own standard errors. It is inverted where one of the two signed measures lies at least 4
-    standard errors on the other side of zero from most micrographs, and the other one does not contradict.
+    *and* at least 4 of its own standard errors.
     """
     values = pd.concat([_measures(images) for images in data.blocks()], ignore_index=True)
     groups = values.groupby(data.table["micrograph"].to_numpy())
     mean, error, count = groups.mean(), groups.sem(), groups.size()
-    table = mean.assign(inverted=False, differs="")
+    direction = polarity(values, data.table["micrograph"])
+    inverted = count.index.isin(mixed(direction, count)[0])
+    table = mean.assign(polarity=direction, inverted=inverted, differs="")
     table.insert(0, "particles", count)
     judged = count >= MIN_COUNT
     if judged.sum() >= MIN_COUNT:
-        table.loc[judged, "inverted"] = _inverted(mean[judged], error[judged])
         table.loc[judged, "differs"] = _differs(mean[judged], error[judged])
     return table.rename_axis("micrograph").reset_index()
 
 
 def _measures(images):
     """Return the measures of each image, one column each."""
-    size = images.shape[-1]
-    rows, columns = np.indices((size, size)) - (size - 1) / 2
-    radius = np.hypot(rows, columns) / (size / 2)
-    centre, edge = radius < 1 / 3, (radius > 2 / 3) & (radius < 1)
-    centred = images - images.mean(axis=(1, 2), keepdims=True)
-    deviation = centred.std(axis=(1, 2)) + 1e-9
-    table = pd.DataFrame(
-        {
-            "centre contrast": images[:, centre].mean(axis=1) - images[:, edge].mean(axis=1),
-            "skewness": (centred**3).mean(axis=(1, 2)) / deviation**3,
-        }
-    )
+    table = signed(images)
     frequency, power = augment.radial_power(images, half_plane=True)
     for name, (low, high) in BANDS.items():
         within = (frequency >= low) & (frequency < high)
         table[name] = np.log10(power[:, within].mean(axis=1) + 1e-9)
     return table
-
-
-def _inverted(mean, error):
-    """Return which micrographs have the contrast of the others turned round."""
-    signed = (mean / error.clip(lower=1e-9))[["centre contrast", "skewness"]]
-    common = signed.median()
-    known = common.abs() >= CLEAR * FAR
-    along = signed.loc[:, known] * np.sign(common[known])  # positive: as most micrographs
-    return (along <= -FAR).any(axis=1) & ~(along >= CLEAR * FAR).any(axis=1)
 
 
 def _differs(mean, error):
@@ -112,13 +91,8 @@ def sentences(table):
     if judged < MIN_COUNT:
         few = f"Only {judged} micrographs have {MIN_COUNT} particles or more"
         return [f"{few}: too few to say whether one differs from the rest."]
-    turned, odd = (table.loc[rows, "micrograph"] for rows in (table["inverted"], table["differs"] != ""))
-    contrast = "No micrograph has its contrast inverted relative to the others."
-    if len(turned):
-        contrast = (
-            f"Inverted contrast: in {listed(turned)} bright and dark are swapped compared with the other micrographs. "
-            "Invert them before training, or leave them out: a classifier may learn the difference instead of the class."
-        )
+    found, odd = table.set_index("micrograph"), table.loc[table["differs"] != "", "micrograph"]
+    contrast = mixed(found["polarity"], found["particles"])[2]
     rest = f"None of the {judged} micrographs differs from the rest in contrast, skewness or power."
     if len(odd):
         rest = f"{len(odd)} of the {judged} micrographs differ from the rest: {listed(odd)}."

@@ -19,12 +19,17 @@ def test_inverted_contrast_is_found_and_said():
     """The one micrograph in which bright and dark are exchanged."""
     table = explore.per_micrograph(study(lambda images, rng: -images))
     assert table.loc[table["inverted"], "micrograph"].tolist() == ["m03"]
-    assert explore.sentences(table)[0].startswith("Inverted contrast: in m03 bright and dark")
+    words = explore.sentences(table)[0]
+    assert (
+        words.startswith("Inverted contrast: in m03 (1 of 12 micrographs) bright and dark")
+        and "turns them round" in words
+    )
 
 
 def test_noise_alone_has_no_contrast_to_invert():
     """Where particles show nothing, turning a micrograph round cannot be seen, and is not claimed."""
-    assert not explore.per_micrograph(study(lambda images, rng: -images, signal=0))["inverted"].any()
+    table = explore.per_micrograph(study(lambda images, rng: -images, signal=0))
+    assert not table["inverted"].any() and "for 12 of 12 it cannot be told" in explore.sentences(table)[0]
 
 
 def test_another_noise_is_found():

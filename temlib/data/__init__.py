@@ -1,7 +1,7 @@
 """Whatever people have becomes one table and one stack of images."""
 
 from temlib.data.labels import consensus
-from temlib.data.particles import Particles, check, check_task, open, split
+from temlib.data.particles import Particles, check, check_task, mixed, open, polarity, signed, split
 from temlib.data.sources import tasks_of
 from temlib.data.tables import numbers
 from temlib.data.tables import read as read_table
@@ -11,9 +11,12 @@ __all__ = [
     "check",
     "check_task",
     "consensus",
+    "mixed",
     "numbers",
     "open",
+    "polarity",
     "read_table",
+    "signed",
     "split",
     "tasks_of",
 ]

@@ -19,6 +19,11 @@ from temlib.data.sources import tasks_of
 from temlib.files import InputError, listed
 
 BLOCK = 1000  # images that are looked at together
+FEWEST = 5  # particles of a micrograph, and micrographs, from which the direction of contrast is judged
+# Standard errors from which a micrograph's contrast is opposite, and from which it has a direction at all.
+SURE, CLEAR = 4.0, 2.0
+# Largest share of the particles whose direction is unknown where the others are aligned.
+UNTOLD = 0.1
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,29 @@ class Particles:
         """Return the particles with the row numbers `keep`; few are copied, many are read when they are asked for."""
         table = self.table.iloc[keep].reset_index(drop=True)
         return replace(self, table=table, images=prepare.select(self.images, keep))
+
+    def aligned(self):
+        """Bring all micrographs to the contrast of most of them, as far as it can be told without labels; see `polarity`.
+
+        Returns
+        -------
+        particles : Particles
+            Where micrographs are turned round, with the images of their particles multiplied by -1.
+        contrast : {"kept", "either"}
+            Whether bright and dark have still to be swapped in half of what is learnt from.
+        notes : list of str
+            What was found and done, empty where no micrograph is swapped.
+        """
+        measures = pd.concat([signed(images) for images in self.blocks()], ignore_index=True)
+        micrographs = self.table["micrograph"]
+        swapped, turns, note = mixed(polarity(measures, micrographs), micrographs.value_counts())
+        if not len(swapped):
+            return self, "kept", []
+        if not turns:
+            return self, "either", [note]
+        signs = np.where(micrographs.isin(swapped), -1, 1).astype(np.float32)
+        images = prepare.select(self.images, np.arange(len(self)), signs)
+        return replace(self, images=images), "kept", [note]
 
     def blocks(self):
         """Yield the images as arrays of at most 1,000, in the order of the table."""
@@ -159,6 +187,66 @@ def _check_identical(data, groups, found):
                 equal = f"this image equals that of {found.table.index.name} {found.table.index[first]}"
                 fault = f"{equal}, but {task!r} is {given[second]!r} here and {given[first]!r} there"
                 raise InputError(f"{found.place(second)}: {fault}; correct the label or take one out.")
+
+
+def signed(images):
+    """Measure what changes sign with the contrast of images (n, rows, columns): a table of `centre contrast, skewness`."""
+    rows, columns = (np.arange(side) - (side - 1) / 2 for side in images.shape[1:])
+    radius = np.hypot(rows[:, None], columns) / (images.shape[-1] / 2)
+    centre, edge = radius < 1 / 3, (radius > 2 / 3) & (radius < 1)
+    difference = (centre / centre.sum() - edge / edge.sum()).astype(np.float32).ravel()
+    flat = images.reshape(len(images), -1)
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    skewness = (centred * centred * centred).mean(axis=1) / (centred.std(axis=1) + 1e-9) ** 3
+    return pd.DataFrame({"centre contrast": flat @ difference, "skewness": skewness})
+
+
+def polarity(measures, micrographs):
+    """Return by how many standard errors each micrograph has the contrast of most others; negative: bright and dark swapped.
+
+    `measures` are those of `signed`, a row per particle. A micrograph's own particles give the mean of each and its standard
+    error; only which direction is called positive, that of most micrographs, depends on others. A measure counts where it has
+    a direction (2 standard errors) in at least half of the micrographs. The larger one speaks; where both have a direction and
+    contradict each other the result is 0, and near 0 where a micrograph shows background only. It is NaN for a micrograph of
+    fewer than 5 particles, and for all where fewer than 5 micrographs are left.
+    """
+    groups = measures[["centre contrast", "skewness"]].groupby(np.asarray(micrographs))
+    errors = (groups.mean() / groups.sem().clip(lower=1e-9))[groups.size() >= FEWEST]
+    told = errors.loc[:, errors.abs().median() >= CLEAR]
+    if len(told) < FEWEST or told.empty:
+        return pd.Series(np.nan, groups.size().index)
+    # Two measures of which one is always the other way round, such as those of dark rings, are brought to one direction.
+    weight = np.sign(told.prod(axis=1)) * told.abs().min(axis=1)
+    if told.shape[1] == 2 and weight.sum() < 0:
+        told = told * [1, -1]
+    low, high = told.min(axis=1), told.max(axis=1)
+    direction = low.where(-low > high, high).mask((low <= -CLEAR) & (high >= CLEAR), 0.0)
+    if (direction <= -CLEAR).sum() > (direction >= CLEAR).sum():
+        direction = -direction
+    return direction.reindex(groups.size().index)
+
+
+def mixed(direction, counts):
+    """Return which micrographs have swapped contrast, whether to turn them round, and both in words.
+
+    `direction` is that of `polarity`, `counts` has the particles of each micrograph, both by its name. It is swapped from 4
+    standard errors, and not from 2 the other way; where more than a tenth of the particles is between, nothing is turned.
+    """
+    swapped = direction <= -SURE
+    untold = ~swapped & ~(direction >= CLEAR)
+    names, share = direction.index[swapped], counts[direction.index[untold]].sum() / counts.sum()
+    if not len(names):
+        rest = f"; for {untold.sum()} of {len(direction)} it cannot be told" if untold.any() else ""
+        return names, False, f"No micrograph has its contrast inverted relative to the others{rest}."
+    found = (
+        f"Inverted contrast: in {listed(names)} ({len(names)} of {len(direction)} micrographs) bright and dark are swapped compared "
+        f"with the others, by {-direction[swapped].max():.1f} standard errors or more; "
+    )
+    if share > UNTOLD:
+        rest = "so contrast: auto swaps them in half of the training particles"
+        return names, False, f"{found}for {share:.0%} of the particles it cannot be told, {rest}."
+    rest = f", and leaves {untold.sum()} for which it cannot be told as they are" if untold.any() else ""
+    return names, True, f"{found}contrast: auto turns them round for training and prediction{rest}."
 
 
 def check_task(table, task, *, folds=2, where="particles"):

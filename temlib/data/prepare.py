@@ -241,10 +241,10 @@ def _identical(digests):
 
 
 class Rows:
-    """Some rows of a mapped stack, read when they are asked for; indexed like an array along its first axis."""
+    """Some rows of a mapped stack, read when they are asked for and multiplied by signs (n,); indexed like an array."""
 
-    def __init__(self, images, rows):
-        self._images, self._rows = images, np.asarray(rows)
+    def __init__(self, images, rows, signs=None):
+        self._images, self._rows, self._signs = images, np.asarray(rows), signs
         self.shape, self.dtype, self.ndim = (len(self._rows), *images.shape[1:]), images.dtype, images.ndim
 
     def __len__(self):
@@ -253,14 +253,18 @@ class Rows:
     def __getitem__(self, key):
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
         rows = self._rows[first]
-        return self._images[rows][(slice(None),) * np.ndim(rows) + rest]
+        found = self._images[rows][(slice(None),) * np.ndim(rows) + rest]
+        if self._signs is None:
+            return found
+        return found * self._signs[first].reshape(np.shape(rows) + (1,) * (np.ndim(found) - np.ndim(rows)))
 
     def __array__(self, dtype=None, copy=None):
-        return np.asarray(self._images[self._rows], dtype)
+        return np.asarray(self[:], dtype)
 
 
-def select(images, rows):
-    """Return rows of a stack: a copy where that is small, else a `Rows` that reads them later."""
+def select(images, rows, signs=None):
+    """Return rows of a stack, multiplied by signs (n,): a copy where that is small, else a `Rows` that reads them later."""
+    selected = Rows(images, rows, signs)
     if len(rows) * images[0].nbytes <= COPIED:
-        return np.asarray(images[rows])
-    return images if len(rows) == len(images) else Rows(images, rows)
+        return np.asarray(selected)
+    return images if signs is None and len(rows) == len(images) else selected

@@ -8,7 +8,7 @@ once what the model takes of all particles, `fit(inputs, labels, groups, train=â
 
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -36,8 +36,9 @@ class Settings:
         Peak of the one-cycle schedule of the recipe "modern".
     augmentation : str
         A preset of `augment.Augmentation`, drawn anew in each epoch.
-    contrast : {"kept", "either"}
-        Whether dark and bright are swapped in half of the training particles, for bright-field and dark-field micrographs.
+    contrast : {"auto", "kept", "either"}
+        How bright-field and dark-field micrographs together are met: found and met by itself (`Particles.aligned`), left as
+        they are, or with bright and dark swapped in half of the training particles.
     imbalance : {"none", "class_weight", "oversample", "undersample", "focal", "logit_adjustment", "threshold"}
     recipe : {"modern", "thesis2016"}
     labels : float
@@ -56,7 +57,7 @@ class Settings:
     batch: int = 32
     learning_rate: float = 0.003
     augmentation: str = "slides"
-    contrast: str = "kept"
+    contrast: str = "auto"
     imbalance: str = "oversample"
     recipe: str = "modern"
     labels: float = 1.0
@@ -166,6 +167,10 @@ class _Run:
     """One cross-validation: the particles with their labels and folds, the same for every model, and what was found."""
 
     def __init__(self, data, task, settings, keep, progress, explain):
+        self.asked, self.contrast = settings, []
+        if settings.contrast == "auto":
+            data, contrast, self.contrast = data.aligned()
+            settings = replace(settings, contrast=contrast)
         self.data, self.task, self.settings = data, task, settings
         self.keep, self.progress, self.explain = keep, progress, explain
         self.table = data.table.reset_index(drop=True)
@@ -173,7 +178,7 @@ class _Run:
         self.labels = pd.Categorical(self.table[task], categories=self.classes).codes.astype(int)
         self.groups = self.table["micrograph"].to_numpy()
         self.fold_of = split(self.table, task, folds=settings.folds, seed=settings.seed)
-        self.results, self.failures, self.notes = [], {}, []
+        self.results, self.failures, self.notes = [], {}, [*self.contrast]
         self.first, self.last_interruption = 0, -np.inf
 
     def report(self, epoch, text):
@@ -264,7 +269,8 @@ class _Run:
         """Return what a bundle says of the network of a fold."""
         about = {"task": self.task, "classes": self.classes, "fold": int(fold)}
         about |= {name: getattr(self.data, name) for name in ("scale", "pixel_nm", "simulated")}
-        return about | {"input_size": self.data.images.shape[-1], "settings": asdict(self.settings)}
+        about |= {"input_size": self.data.images.shape[-1], "contrast": self.contrast}
+        return about | {"settings": asdict(self.asked)}
 
 
 # The columns of the tables of `Trained`, in order; those of predictions end with one `p_` of each class.

@@ -31,6 +31,73 @@ def test_a_manifest_opens(study):
     assert bright[1::2].min() > bright[::2].max()
 
 
+def discs(swapped=(), empty=()):
+    """Make ten micrographs of twelve particles, two in three of which show a dark disc; swap some, and leave some without."""
+    rng = np.random.default_rng(0)
+    names, dark = np.repeat([f"m{k}" for k in range(10)], 12), np.arange(120) % 3 > 0
+    images = rng.normal(size=(120, 16, 16)).astype(np.float32)
+    images[dark & ~np.isin(names, empty), 5:11, 5:11] -= 1.5
+    images[np.isin(names, swapped)] *= -1
+    table = pd.DataFrame({"particle": np.arange(120).astype(str), "micrograph": names})
+    table["content"] = np.where(dark, "disc", "none")
+    return data.Particles(table, images, "test", (), "fill", np.nan, False)
+
+
+@pytest.mark.parametrize("swapped", [["m3"], ["m1", "m4", "m9"], [f"m{k}" for k in range(0, 10, 2)]])
+def test_swapped_micrographs_are_turned_round(swapped):
+    """From one to half of them: all ten are as if nobody had swapped any, up to the sign of all where it was half of them."""
+    planted = discs(swapped)
+    aligned, contrast, (note,) = planted.aligned()
+    signs = np.unique(aligned.images / discs().images)
+    assert contrast == "kept" and len(signs) == 1 and (signs[0] == 1 or len(swapped) == 5)
+    turned = planted.table["micrograph"][(aligned.images == -planted.images).all(axis=(1, 2))].unique()
+    assert f"in {', '.join(turned)} ({len(swapped)} of 10 micrographs)" in note and "turns them round" in note
+
+
+def test_where_all_agree_nothing_is_turned():
+    """Nor where a micrograph shows background only, or there are too few micrographs to know what is usual."""
+    for planted in (discs(), discs(empty=["m5"]), discs(["m1"]).rows(np.arange(48))):
+        aligned, contrast, notes = planted.aligned()
+        assert aligned is planted and contrast == "kept" and not notes
+
+
+def test_what_cannot_be_told_stays_or_is_met_in_training():
+    """One micrograph of background is left as it is; with two, more than a tenth of the particles, nothing is turned."""
+    planted = discs(["m1", "m4"], empty=["m5"])
+    aligned, contrast, (note,) = planted.aligned()
+    inside = planted.table["micrograph"].isin(["m5"])
+    assert contrast == "kept" and "leaves 1 for which it cannot be told as they are" in note
+    assert np.array_equal(aligned.images[inside], planted.images[inside])
+    planted = discs(["m1"], empty=["m5", "m6"])
+    aligned, contrast, (note,) = planted.aligned()
+    assert (
+        aligned is planted and contrast == "either" and "for 20% of the particles it cannot be told" in note
+    )
+
+
+def test_contrast_is_told_without_labels_from_each_micrograph_alone():
+    """Other labels change nothing; without some micrographs the others keep their value."""
+    planted = discs(["m1", "m4"])
+    other = discs(["m1", "m4"])
+    other.table["content"] = np.random.default_rng(1).permutation(other.table["content"])
+    (first, _, note), (second, _, same) = planted.aligned(), other.aligned()
+    assert note == same and np.array_equal(first.images, second.images)
+    few = planted.rows(np.flatnonzero(~planted.table["micrograph"].isin(["m0", "m4"])))
+    whole, part = (data.polarity(data.signed(d.images), d.table["micrograph"]) for d in (planted, few))
+    assert np.allclose(whole[part.index], part) and (part < 0).sum() == 1
+
+
+def test_turned_images_may_be_read_when_they_are_asked_for(monkeypatch):
+    """However they are indexed, they are those that a copy holds."""
+    planted = discs(["m1"])
+    copied = planted.aligned()[0].images
+    monkeypatch.setattr(prepare, "COPIED", 0)
+    read = planted.aligned()[0].images
+    assert isinstance(read, prepare.Rows) and np.array_equal(read, copied)
+    for key in (13, slice(10, 14), [1, 13, 100], (slice(10, 14), 0), (13, slice(4), 2)):
+        assert np.array_equal(read[key], copied[key]) and read[key].dtype == np.float32
+
+
 def test_class_folders_open(study):
     """Sub-folders are classes, and the missing micrographs are said."""
     for i, name in enumerate(["plain", "bright"] * 24):

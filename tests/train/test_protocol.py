@@ -103,6 +103,29 @@ def test_a_planted_identifier_of_the_micrograph_helps_only_a_random_split():
     assert scores[1] > 0.8 and scores[0] < 0.65
 
 
+def test_mixed_contrast_is_met_by_every_model(tmp_path):
+    """Swapping two micrographs changes no prediction, and is told; where most cannot be told training is that of `either`."""
+    rng, names = np.random.default_rng(0), np.repeat([f"m{k}" for k in range(8)], 12)
+    images, labels = rng.normal(size=(96, 16, 16)), np.where(np.arange(96) % 3, "disc", "none")
+    images[labels == "disc", 5:11, 5:11] -= 1.5
+    plain = made(images, labels, names)
+    mixed = made(np.where(np.isin(names, ["m1", "m6"])[:, None, None], -images, images), labels, names)
+    chosen, options = ["lipnet4", "svm_texture"], settings(epochs=1)
+    one, two = (train.cross_validate(d, "content", chosen, options, keep=tmp_path) for d in (plain, mixed))
+    pd.testing.assert_frame_equal(one.predictions, two.predictions)
+    (note,) = set(two.notes) - set(one.notes)
+    assert len(two.notes) == len(one.notes) + 1 and "in m1, m6 (2 of 8 micrographs)" in note
+    card = train.load(tmp_path / "lipnet4" / "fold=1")[1]
+    assert card["contrast"] == [note] and card["settings"]["contrast"] == "auto"
+    mixed.images[24:72] = rng.normal(size=(48, 16, 16))
+    auto, either = (
+        train.cross_validate(mixed, "content", ["lipnet4"], settings(epochs=1, contrast=contrast))
+        for contrast in ("auto", "either")
+    )
+    pd.testing.assert_frame_equal(auto.predictions, either.predictions)
+    assert "half of the training particles" in auto.notes[0] and auto.notes[1:] == either.notes
+
+
 def test_a_network_with_sizes_tells_apart_what_only_its_size_tells(tmp_path):
     """Boxes of 100 and 200 nm hold the same noise: with "+size" nearly every particle is right, and the bundle knows it."""
     rng = np.random.default_rng(0)
