@@ -99,7 +99,7 @@ class AdaptiveNormalization:
 def _moving(model):
     """Return the moving mean and variance, one after the other, of each layer that normalises over pixels."""
     layers = [layer for layer in model.layers if hasattr(layer, "moving_mean")]
-    over_pixels = [layer for layer in layers if len(layer.input.shape) == 4]
+    over_pixels = [layer for layer in layers if len(layer.input.shape) == 4 and layer.input.shape[1] > 1]
     return [variable for layer in over_pixels for variable in (layer.moving_mean, layer.moving_variance)]
 
 

@@ -18,7 +18,7 @@ from temlib.files import InputError
 from temlib.train import adaptation, networks
 
 # Particles in a prediction step; the last block is filled up, so that nothing is traced twice.
-BLOCK = 16
+BLOCK = 32
 # Spline coefficients of the training particles are kept up to this many bytes, else made anew for each step.
 PREPARED_BYTES = 2**28
 # Exponent of the focal loss, as where it was published.

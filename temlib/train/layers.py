@@ -46,29 +46,23 @@ class DihedralConv2D(keras.layers.Layer):
     """Convolve with one kernel in all eight orientations (a p4m group convolution without bias).
 
     It goes from (n, rows, columns, 8 * channels), or with `lift` from images without orientations (n, rows, columns, channels),
-    to (n, rows / strides, columns / strides, 8 * filters), rounded up. `strides` is 1 or 2. Zero padding is the same on all
-    sides. With a stride of 2 the kernel's side must be even for an even image and odd for an odd one: then the windows lie
-    symmetrically in the image, and every symmetry of the square is respected.
+    to (n, rows, columns, 8 * filters). Zero padding is the same on all sides, so the kernel has an odd side; with `padding`
+    "valid" there is none, and a kernel as large as a square map makes one value a filter and orientation of it.
     """
 
     def __init__(
-        self, filters, kernel_size=3, *, strides=1, lift=False, kernel_initializer="he_normal", **kwargs
+        self, filters, kernel_size=3, *, padding="same", lift=False, kernel_initializer="he_normal", **kwargs
     ):
         super().__init__(**kwargs)
-        if strides == 1 and kernel_size % 2 == 0:
-            raise ValueError(f"Without a stride the kernel has an odd side. Received: {kernel_size}")
-        self.filters, self.kernel_size, self.strides, self.lift = filters, kernel_size, strides, lift
+        if padding == "same" and kernel_size % 2 == 0:
+            raise ValueError(f"With zero padding the kernel has an odd side. Received: {kernel_size}")
+        self.filters, self.kernel_size, self.padding, self.lift = filters, kernel_size, padding, lift
         self.orientations = ORIENTATIONS
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self._rows = _kernel_rows(kernel_size, lift)
 
     def build(self, input_shape):
         """Make the kernel: one row for each pixel and input orientation."""
-        if self.strides == 2 and (self.kernel_size - input_shape[1]) % 2:
-            raise ValueError(
-                "With a stride of 2 the sides of kernel and image are both even or both odd. "
-                f"Received: {self.kernel_size} and {input_shape[1]}"
-            )
         incoming = 1 if self.lift else ORIENTATIONS
         self.channels = input_shape[-1] // incoming
         # As a 4-dimensional kernel, so that the initializer sees the true fan-in.
@@ -86,62 +80,70 @@ class DihedralConv2D(keras.layers.Layer):
         kernel = ops.reshape(kernel, (ORIENTATIONS, size**2, incoming, self.channels, self.filters))
         kernel = ops.transpose(kernel, (1, 2, 3, 0, 4))  # (k*k, incoming, channels, 8, filters)
         kernel = ops.reshape(kernel, (size, size, incoming * self.channels, ORIENTATIONS * self.filters))
-        if self.strides == 1:
-            return ops.conv(inputs, kernel, strides=1, padding="same", data_format="channels_last")
-        # "same" would pad the far sides more than the near ones.
-        edge = ((size - 1) // 2, (size - 1) // 2)
-        inputs = ops.pad(inputs, ((0, 0), edge, edge, (0, 0)))
-        return ops.conv(inputs, kernel, strides=2, padding="valid", data_format="channels_last")
+        return ops.conv(inputs, kernel, strides=1, padding=self.padding, data_format="channels_last")
 
     def get_config(self):
         """Return what rebuilds the layer, as plain JSON values."""
-        own = {name: getattr(self, name) for name in ("filters", "kernel_size", "strides", "lift")}
+        own = {name: getattr(self, name) for name in ("filters", "kernel_size", "padding", "lift")}
         start = keras.initializers.serialize(self.kernel_initializer)
         return {**super().get_config(), **own, "kernel_initializer": start}
 
 
 @keras.saving.register_keras_serializable(package="temlib")
-class DihedralBatchNormalization(keras.layers.Layer):
-    """Normalise each feature over batch, pixels and its eight orientations together.
+class MapBatchNormalization(keras.layers.Layer):
+    """Normalise each feature of a map over batch, pixels and, where there are any, its orientations together.
 
     Statistics of single orientations would differ in a finite batch and break the symmetry. `momentum` is the weight of the
     past in the moving statistics, in [0, 1), `epsilon` is added to the variance; input and output are
-    ``(n, rows, columns, 8 * channels)``.
+    ``(n, rows, columns, orientations * channels)``. Keras' own layer computes the same in a dozen passes over the map.
     """
 
-    def __init__(self, *, momentum=0.9, epsilon=1e-3, **kwargs):
+    def __init__(self, *, orientations=1, momentum=0.9, epsilon=1e-3, **kwargs):
         super().__init__(**kwargs)
-        self.momentum, self.epsilon = momentum, epsilon
+        self.orientations, self.momentum, self.epsilon = orientations, momentum, epsilon
 
     def build(self, input_shape):
         """Make scale, shift and moving statistics, one of each a feature."""
-        shape = (input_shape[-1] // ORIENTATIONS,)
+        shape = (input_shape[-1] // self.orientations,)
         self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
         still = {"shape": shape, "trainable": False}
         self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", **still)
         self.moving_variance = self.add_weight(name="moving_variance", initializer="ones", **still)
 
-    def _moments(self, inputs):
-        means, variances = ops.moments(ops.cast(inputs, "float32"), axes=(0, 1, 2))  # (8 * channels,)
-        means = ops.reshape(means, (ORIENTATIONS, -1))
-        variances = ops.reshape(variances, (ORIENTATIONS, -1))
-        mean = ops.mean(means, axis=0)
-        # Variance within orientations plus variance between them.
-        return mean, ops.mean(variances + ops.square(means - mean), axis=0)
+    def _normalised(self, inputs):
+        """Return inputs normalised by their own batch, with its mean and variance; orientations count as pixels."""
+        shape = tuple(inputs.shape[1:])
+        # Orientations are the outer part of the channels, so the same numbers are a map as many times as wide.
+        wide = (-1, shape[0], shape[1] * self.orientations, shape[2] // self.orientations)
+        wide = ops.reshape(inputs, wide)
+        if keras.backend.backend() == "tensorflow":
+            # One kernel for what would be a dozen passes over the map, there and back.
+            from tensorflow.compat.v1.nn import fused_batch_norm
+
+            scale, shift = ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta)
+            wide, mean, variance = fused_batch_norm(wide, scale, shift, epsilon=self.epsilon)
+        else:
+            mean, variance = ops.moments(ops.cast(wide, "float32"), axes=(0, 1, 2))
+            wide = self._scaled(wide, mean, variance)
+        return ops.reshape(wide, (-1, *shape)), mean, variance
+
+    def _scaled(self, inputs, mean, variance):
+        """Return inputs (…, k * channels) normalised by the mean and variance of each channel."""
+        scale = ops.cast(self.gamma, "float32") * ops.rsqrt(ops.cast(variance, "float32") + self.epsilon)
+        shift = ops.cast(self.beta, "float32") - ops.cast(mean, "float32") * scale
+        times = inputs.shape[-1] // scale.shape[0]
+        scale, shift = (ops.cast(ops.tile(part, (times,)), inputs.dtype) for part in (scale, shift))
+        return inputs * scale + shift
 
     def call(self, inputs, training=False):
         """Normalise by the batch when training, else by the moving statistics."""
-        mean, variance = self.moving_mean, self.moving_variance
-        if training:
-            mean, variance = self._moments(inputs)
-            for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + ops.cast(now, moving.dtype) * (1 - self.momentum))
-        scale = ops.cast(self.gamma, "float32") * ops.rsqrt(ops.cast(variance, "float32") + self.epsilon)
-        shift = ops.cast(self.beta, "float32") - ops.cast(mean, "float32") * scale
-        scale = ops.cast(ops.tile(scale, (ORIENTATIONS,)), inputs.dtype)
-        shift = ops.cast(ops.tile(shift, (ORIENTATIONS,)), inputs.dtype)
-        return inputs * scale + shift
+        if not training:
+            return self._scaled(inputs, self.moving_mean, self.moving_variance)
+        outputs, mean, variance = self._normalised(inputs)
+        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + ops.cast(now, moving.dtype) * (1 - self.momentum))
+        return outputs
 
     def compute_output_shape(self, input_shape):
         """Return the input's shape."""
@@ -149,7 +151,8 @@ class DihedralBatchNormalization(keras.layers.Layer):
 
     def get_config(self):
         """Return what rebuilds the layer, as plain JSON values."""
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        own = {name: getattr(self, name) for name in ("orientations", "momentum", "epsilon")}
+        return {**super().get_config(), **own}
 
 
 # Size whose logarithm counts as zero, in nm.

@@ -16,8 +16,8 @@ from temlib.files import InputError, reason
 BACKENDS = ("tensorflow", "jax", "torch")
 # Channels of the first convolution and of the three stages.
 RESIDUAL_WIDTHS = (16, 24, 48, 96)
-# Eight orientations of 4, 4, 8 and 16 features: less than twice the residual network's multiply-adds.
-DIHEDRAL_WIDTHS = (32, 32, 64, 128)
+# Eight orientations of 4, 8, 16 and 16 features, and of 32 in the layer that sees the whole map.
+DIHEDRAL_WIDTHS = (32, 64, 128, 128, 256)
 
 
 @contextlib.contextmanager
@@ -95,6 +95,10 @@ class _Parts:
         return self.layers.Dropout(rate, seed=self.seed())(x)
 
     def normalised(self, x, **options):
+        if len(x.shape) == 4:
+            from temlib.train.layers import MapBatchNormalization
+
+            return MapBatchNormalization(**options)(x)
         # Keras' default momentum of .99 needs hundreds of steps to settle; small sets have fewer in an epoch.
         return self.layers.BatchNormalization(momentum=0.9, **options)(x)
 
@@ -142,28 +146,37 @@ def _residual(parts, x, classes):
 
 
 def _dihedral(parts, x, classes):
-    """The residual one with shared kernels (see `layers`), its logits the same for a turned or mirrored particle."""
-    from temlib.train.layers import ORIENTATIONS, DihedralBatchNormalization, DihedralConv2D
+    """Convolutions with shared kernels (see `layers`): the same logits for a turned or mirrored particle.
+
+    The first looks at every pixel, since a membrane is two to four of them wide; what it found is pooled before it is
+    normalised, when maps are a sixteenth as large. In the end one layer sees where in the particle features lie, like the dense
+    layer of 2016, and the mean over the map what there is of them anywhere.
+    """
+    from temlib.train.layers import ORIENTATIONS, DihedralConv2D, MapBatchNormalization
 
     def convolution(x, channels, size, **options):
         start = parts.initializers.HeNormal(seed=parts.seed())
-        x = DihedralConv2D(channels // ORIENTATIONS, size, kernel_initializer=start, **options)(x)
-        return DihedralBatchNormalization()(x)
+        return DihedralConv2D(channels // ORIENTATIONS, size, kernel_initializer=start, **options)(x)
 
-    # A kernel with the image's own parity lies symmetrically at a stride of 2.
-    x = parts.layers.ReLU()(convolution(x, DIHEDRAL_WIDTHS[0], 6 - x.shape[1] % 2, lift=True, strides=2))
-    for number, channels in enumerate(DIHEDRAL_WIDTHS[1:]):
+    def pooled(x):
         # Windows of 2 pixels cover an even side exactly, windows of 3 that overlap by one an odd one: no row or column
-        # is left over at one border only, which would break the symmetry.
-        x = parts.layers.MaxPooling2D(2 + x.shape[1] % 2, strides=2)(x) if number else x
-        y = parts.layers.ReLU()(convolution(x, channels, 3))
-        y = convolution(y, channels, 3)
-        x = parts.layers.ReLU()(parts.layers.Add()([convolution(x, channels, 1), y]))
-    x = parts.layers.GlobalAveragePooling2D()(x)
-    x = parts.layers.Reshape((ORIENTATIONS, -1))(x)
+        # is left over at one border only, which would break the symmetry. Maps below 6 pixels keep their side.
+        side = x.shape[1]
+        return parts.layers.MaxPooling2D(2 + side % 2, strides=2)(x) if side >= 6 else x
+
+    def normalised(x):
+        return parts.layers.ReLU()(MapBatchNormalization(orientations=ORIENTATIONS)(x))
+
+    first, *further, last = DIHEDRAL_WIDTHS
+    x = normalised(pooled(pooled(convolution(x, first, 5, lift=True))))
+    for number, channels in enumerate(further):
+        x = normalised(convolution(pooled(x) if number else x, channels, 3))
+    whole = normalised(convolution(x, last, x.shape[1], padding="valid"))
+    both = [parts.layers.GlobalAveragePooling2D()(part) for part in (x, whole)]
+    both = [parts.layers.Reshape((ORIENTATIONS, -1))(part) for part in both]
     # The mean over orientations says how much of a feature there is, the maximum whether it has a direction.
-    pooled = [parts.layers.GlobalAveragePooling1D()(x), parts.layers.GlobalMaxPooling1D()(x)]
-    x = parts.with_size(parts.layers.Concatenate()(pooled))
+    pools = (parts.layers.GlobalAveragePooling1D, parts.layers.GlobalMaxPooling1D)
+    x = parts.with_size(parts.layers.Concatenate()([pool()(part) for part in both for pool in pools]))
     return parts.logits(parts.dropout(x, 0.2), classes)
 
 

@@ -40,26 +40,63 @@ def test_the_dihedral_network_works_at_most_twice_as_much_as_the_residual_one():
         assert work[1] <= 2 * work[0]
 
 
-@pytest.mark.parametrize("size", [24, 25])
-def test_a_strided_dihedral_convolution_turns_with_its_image(size):
-    """Turning the image turns the maps and permutes their orientations, at even and odd sides, and not for other kernels."""
-    keras = networks.backend()
+@pytest.mark.parametrize(
+    "size, kernel, padding", [(24, 5, "same"), (25, 3, "same"), (6, 6, "valid"), (7, 7, "valid")]
+)
+def test_a_dihedral_convolution_turns_with_its_image(size, kernel, padding):
+    """Turning the image turns the maps and permutes their orientations, for every side of kernel and image."""
+    networks.backend()
     from temlib.train import layers
 
-    layer = layers.DihedralConv2D(2, 6 - size % 2, strides=2, lift=True)
+    layer = layers.DihedralConv2D(2, kernel, padding=padding, lift=True)
     image = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
     maps = np.asarray(layer(image[None, ..., None]))[0]
-    assert maps.shape == (-(-size // 2), -(-size // 2), 16)
-    turned = np.asarray(layer(np.rot90(image)[None, ..., None]))[0].reshape(*maps.shape[:2], 8, 2)
+    side = size if padding == "same" else 1
+    assert maps.shape == (side, side, 16) and maps.std() > 0.1
+    turned = np.asarray(layer(np.rot90(image)[None, ..., None]))[0].reshape(side, side, 8, 2)
     # A quarter turn is element 1 of the group: orientation g of the image becomes orientation 1·g of the turned one.
-    back = np.rot90(turned, -1).reshape(*maps.shape[:2], 8, 2)
-    expected = maps.reshape(*maps.shape[:2], 8, 2)
+    back = np.rot90(turned, -1).reshape(side, side, 8, 2)
+    expected = maps.reshape(side, side, 8, 2)
     order = [
         int(np.argmin([np.abs(back[:, :, k] - expected[:, :, g]).max() for k in range(8)])) for g in range(8)
     ]
     assert sorted(order) == list(range(8)) and np.abs(back[:, :, order] - expected).max() < 1e-4
-    with pytest.raises(ValueError, match="both even or both odd"):
-        layers.DihedralConv2D(2, 5 + size % 2, strides=2, lift=True)(keras.ops.zeros((1, size, size, 1)))
+    with pytest.raises(ValueError, match="odd side"):
+        layers.DihedralConv2D(2, 4, lift=True)
+
+
+@pytest.mark.parametrize("orientations", [1, 8])
+def test_maps_are_normalised_over_batch_pixels_and_orientations(orientations):
+    """Training's outputs have the mean and spread asked for, in every feature, and its gradient is that of plain operations."""
+    keras = networks.backend()
+    import tensorflow as tf
+    from temlib.train import layers
+
+    layer = layers.MapBatchNormalization(orientations=orientations, momentum=0.0)
+    rng = np.random.default_rng(0)
+    maps = (rng.normal(size=(50, 6, 7, 16)) * rng.uniform(0.5, 2, 16) + rng.normal(size=16)).astype(np.float32)
+    features = 16 // orientations
+    layer.build(maps.shape)
+    layer.gamma.assign(gamma := rng.uniform(0.5, 2, features).astype(np.float32))
+    layer.beta.assign(beta := rng.normal(size=features).astype(np.float32))
+
+    def plain(x):
+        wide = tf.reshape(x, (-1, features))
+        mean, variance = tf.nn.moments(wide, 0)
+        return tf.reshape((wide - mean) * tf.math.rsqrt(variance + 1e-3) * gamma + beta, x.shape)
+
+    found, weights = [], tf.constant(rng.normal(size=maps.shape), tf.float32)
+    for function in (lambda x: layer(x, training=True), plain):
+        x = tf.constant(maps)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        found += [np.asarray(y), np.asarray(tape.gradient(y, x, weights))]
+    assert np.abs(found[0] - found[2]).max() < 1e-5 and np.abs(found[1] - found[3]).max() < 1e-4
+    assert found[1].std() > 0.1
+    # With no memory, the moving statistics are those of this batch, so prediction does what training did.
+    later = keras.ops.convert_to_numpy(layer(maps, training=False))
+    assert np.abs(later - found[0]).max() < 0.01
 
 
 def test_images_that_are_too_small_and_unknown_names_are_refused():
