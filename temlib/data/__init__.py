@@ -2,6 +2,7 @@
 
 from temlib.data.labels import consensus
 from temlib.data.particles import Particles, check, check_task, mixed, open, polarity, signed, split
+from temlib.data.prepare import resampled
 from temlib.data.sources import tasks_of
 from temlib.data.tables import numbers
 from temlib.data.tables import read as read_table
@@ -16,6 +17,7 @@ __all__ = [
     "open",
     "polarity",
     "read_table",
+    "resampled",
     "signed",
     "split",
     "tasks_of",

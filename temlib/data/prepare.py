@@ -54,14 +54,19 @@ def _prepared(crop, size, ratio):
         crop = _padded(crop, pad) if pad else crop
         box = (left + pad, top + pad, left + pad + side, top + pad + side)
     if crop.shape != (size, size) or box != (0, 0, size, size):
-        # Pillow widens its cubic kernel when it shrinks, so nothing is aliased.
-        crop = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC, box=box))
+        crop = _resized(crop, size, box)
     # Padding has no noise; counted in, it would make a small particle look loud.
     low, middle, high = _quantiles(crop[inside], (0.16, 0.5, 0.84))
     spread = (high - low) / 2 or float(crop[inside].std()) or 1.0
     result = crop - np.float32(middle)
     result *= np.float32(1 / spread)
     return np.clip(result, -CLIP, CLIP, out=result), bright
+
+
+def _resized(image, size, box=None):
+    """Return an image, or the part of it in `box`, at (size, size)."""
+    # Pillow widens its cubic kernel when it shrinks, so nothing is aliased.
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 
 def _checked(crop):
@@ -268,3 +273,32 @@ def select(images, rows, signs=None):
     if len(rows) * images[0].nbytes <= COPIED:
         return np.asarray(selected)
     return images if signs is None and len(rows) == len(images) else selected
+
+
+def resampled(images, size):
+    """Return prepared images (n, rows, columns) at (n, size, size), free of aliasing: the same window on other pixels.
+
+    Where they are many, each is resampled when it is asked for.
+    """
+    if images.shape[-1] == size:
+        return images
+    later = Resampled(images, size)
+    few = 4 * len(images) * size**2 <= COPIED
+    return np.stack([later[i] for i in range(len(images))]) if few else later
+
+
+class Resampled:
+    """A stack of images (n, size, size), resampled when rows of it are asked for."""
+
+    def __init__(self, images, size):
+        self._images, self.shape = images, (len(images), size, size)
+
+    def __len__(self):
+        return len(self._images)
+
+    def __getitem__(self, rows):
+        images, size = self._images[rows], self.shape[-1]
+        found = np.empty((*images.shape[:-2], size, size), np.float32)
+        for at in np.ndindex(images.shape[:-2]):
+            found[at] = _resized(np.asarray(images[at]), size)
+        return found

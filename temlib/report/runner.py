@@ -94,7 +94,8 @@ def check(files, *, changes=()):
         # As the notebooks will, so that a fault shows before any kernel starts.
         for combination in settings.combinations(names):
             values = notebook.with_paths(fixed | combination, settings.path.parent)
-            train.check_models(values.pop("models"), values.pop("primary"), where=settings.path)
+            models, primary, size = values.pop("models"), values.pop("primary"), values["input_size"]
+            train.check_models(models, primary, input_size=size, where=settings.path)
             if values["particles"] != "simulated":
                 data.check(**values)
     return checked

@@ -178,11 +178,16 @@ class Sample:
             return blockwise(lambda block: model.predict_on_batch(block[..., None]), images)
 
         predicted = logits(images).argmax(axis=1)
-        self.maps["gradcam"].append(attention(model, images, predicted))
-        self.maps["occlusion"].append(occlusion(logits, images, predicted))
+        found = {
+            "gradcam": attention(model, images, predicted),
+            "occlusion": occlusion(logits, images, predicted),
+        }
         # The mean over several shuffles: a single one may look at the right place by luck.
         copies = shuffled(model, [(self.seed, k) for k in range(SHUFFLES)])
-        self.maps["shuffled"].append(np.mean([attention(copy, images, predicted) for copy in copies], axis=0))
+        found["shuffled"] = np.mean([attention(copy, images, predicted) for copy in copies], axis=0)
+        # A network with a size of its own has smaller maps; all are kept at the size of the particles.
+        for kind, maps in found.items():
+            self.maps[kind].append(_normalised(_resized(maps, self.data.images.shape[1:], "BILINEAR")))
         self.rows += [(estimator.name, int(i), str(estimator.classes[k])) for i, k in zip(rows, predicted)]
 
     def save(self, path, predictions):

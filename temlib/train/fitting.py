@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from temlib.augment import Augmentation, OnDevice, averaged, lowpass
+from temlib.data import resampled
 from temlib.files import InputError
 from temlib.train import adaptation, networks
 
@@ -70,15 +71,16 @@ class Network:
 
     def inputs(self, data):
         """Return what the network takes of all particles."""
-        if not self.name.endswith(networks.SIZED):
-            return [data.images]
+        images = resampled(data.images, networks.side_of(self.name, data.images.shape[-1]))
+        if not networks.split(self.name).sized:
+            return [images]
         sizes = (data.table["box_px"] * data.table["pixel_size_nm"]).to_numpy(np.float32)
         if np.isnan(sizes).all():
             raise InputError(
                 f"{self.name} takes the particle's size, but no pixel size is known; add a column 'pixel_size_nm' or "
-                f"take '{self.name.removesuffix(networks.SIZED)}'."
+                f"take '{self.name.replace(networks.SIZED, '')}'."
             )
-        return [data.images, sizes[:, None]]
+        return [images, sizes[:, None]]
 
     def fit(self, inputs, labels, groups, *, train, validation, fold, passes=1, report=None):
         """Train on the rows `train` and leave the weights of the epoch that is best on the rows `validation` in the model.

@@ -7,6 +7,8 @@ want. Keras is imported when a network is built, never with this module: a noteb
 import contextlib
 import importlib.util
 import os
+import re
+from collections import namedtuple
 
 import numpy as np
 import pandas as pd
@@ -189,37 +191,65 @@ _NETWORKS = {
 }
 # What is added to the name of a network that also takes the particle's physical size.
 SIZED = "+size"
+# The smallest image that a user may ask for, in pixels.
+SMALLEST = 12
+# A network's plain name, whether it takes the particle's size, and the side of its images in pixels (0: the data set's).
+Name = namedtuple("Name", "network sized side")
 
 
 def names():
-    """Return the names of the networks; `build` also takes each with `SIZED` at its end."""
+    """Return the plain names of the networks; `split` says what may be added to them."""
     return list(_NETWORKS)
+
+
+def split(name):
+    """Return the `Name` of a model such as "dihedral+size@40", or refuse what stands after the "@"."""
+    first, at, side = name.partition("@")
+    if at and not re.fullmatch("[1-9][0-9]{0,3}", side):
+        raise InputError(
+            f"'{name}': after '@' stands the side of a network's images in pixels, as in 'lipnet4@28'."
+        )
+    return Name(first.removesuffix(SIZED), first.endswith(SIZED), int(side or 0))
+
+
+def side_of(name, input_size):
+    """Return the rows and columns of what a network sees of images of `input_size` pixels, or refuse its name or size."""
+    network, _, own = split(name)
+    if network not in _NETWORKS:
+        raise InputError(f"there is no network '{network}'; there are {', '.join(_NETWORKS)}.")
+    least = max(SMALLEST, _NETWORKS[network][1])
+    if own and own < least:
+        raise InputError(f"{name}: the images of {network} need at least {least} pixels; write '@{least}'.")
+    if own > input_size:
+        raise InputError(
+            f"{name}: images of {input_size} pixels cannot be shown at {own}; raise 'input_size' to {own} or more."
+        )
+    return own or input_size
 
 
 def build(name, *, input_size, classes, seed):
     """Build a network with fresh weights, seeded as its dropout is by `seed`.
 
-    It takes `image` (n, input_size, input_size, 1) float32, and with "+size" at the end of its name, such as "dihedral+size",
-    also `size` (n, 1) float32 in nm (NaN where unknown); it returns (n, classes) float32 logits.
+    It takes `image` (n, rows, columns, 1) float32, of `input_size` pixels a side or of those after an "@" in its name, and
+    with "+size" in its name, such as "dihedral+size@40", also `size` (n, 1) float32 in nm (NaN where unknown); it returns
+    (n, classes) float32 logits.
     """
-    name, sized = name.removesuffix(SIZED), name.endswith(SIZED)
-    if name not in _NETWORKS:
-        raise InputError(f"there is no network '{name}'; there are {', '.join(_NETWORKS)}.")
-    function, smallest = _NETWORKS[name]
+    input_size, (network, sized, _) = side_of(name, input_size), split(name)
+    function, smallest = _NETWORKS[network]
     if input_size < smallest:
         raise InputError(
-            f"{name} needs an 'input_size' of at least {smallest} pixels, not {input_size}; raise it."
+            f"{network} needs an 'input_size' of at least {smallest} pixels, not {input_size}; raise it."
         )
     keras = backend()
     parts, image = _Parts(keras, seed), keras.Input((input_size, input_size, 1), name="image")
     if not sized:
-        return keras.Model(image, function(parts, image, classes), name=name)
+        return keras.Model(image, function(parts, image, classes), name=network)
     from temlib.train.layers import LogSize
 
     size = keras.Input((1,), name="size")
     # Sixteen features, comparable in scale with those of the image.
     parts.size = parts.dense(LogSize()(size), 16, activation="relu")
-    return keras.Model([image, size], function(parts, image, classes), name=f"{name}_size")
+    return keras.Model([image, size], function(parts, image, classes), name=f"{network}_size")
 
 
 def describe(name, *, input_size, classes, pixel_nm=None):
@@ -228,9 +258,9 @@ def describe(name, *, input_size, classes, pixel_nm=None):
     Parameters
     ----------
     name : str
-        One of `network_names`, or with "+size" at its end.
+        One of `network_names`, perhaps with "+size" and a size of its own after an "@".
     input_size, classes : int
-        Rows and columns of an image, in pixels, and the number of classes.
+        Rows and columns of a prepared image, in pixels, and the number of classes.
     pixel_nm : float, optional
         Size of a pixel of the prepared image, in nm.
 
@@ -242,19 +272,20 @@ def describe(name, *, input_size, classes, pixel_nm=None):
         depends on; the whole image once maps were flattened or pooled), `receptive_field_nm` (NaN without `pixel_nm`).
     """
     model = build(name, input_size=input_size, classes=classes, seed=0)
-    flatten, fields, rows = backend().tree.flatten, {}, []
+    flatten, fields, rows, own = backend().tree.flatten, {}, [], side_of(name, input_size)
     for layer in model.layers:
         shape = tuple(layer.output.shape[1:])
         # A field is (side, step) in pixels of the image; of several inputs the largest counts.
         before = max([fields[id(source)] for source in flatten(layer.input)], default=(1, 1))
-        fields[id(layer.output)] = (input_size, 1) if len(shape) < 3 else _field(layer, before)
+        fields[id(layer.output)] = (own, 1) if len(shape) < 3 else _field(layer, before)
         side, work = fields[id(layer.output)][0], _multiply_adds(layer, shape)
         rows.append((type(layer).__name__, shape, layer.count_params(), work, side))
     columns = ["kind", "output_shape", "parameters", "multiply_adds", "receptive_field_px"]
     table = pd.DataFrame(rows, columns=columns)
     # Keras' own names count on through a session; these are the same in every run.
     table.insert(0, "layer", table["kind"] + " " + (table.groupby("kind").cumcount() + 1).astype(str))
-    table["receptive_field_nm"] = table["receptive_field_px"] * (np.nan if pixel_nm is None else pixel_nm)
+    own_nm = np.nan if pixel_nm is None else pixel_nm * input_size / own
+    table["receptive_field_nm"] = table["receptive_field_px"] * own_nm
     return table
 
 
@@ -280,8 +311,13 @@ def summary(described):
     """
     rows = []
     for name, table in described.items():
-        last_map = table[table["output_shape"].map(len) == 3].iloc[-1]
-        row = {"network": name, "convolutions": table["kind"].str.contains("Conv").sum()}
+        maps = table[table["output_shape"].map(len) == 3]
+        image, last_map = maps["output_shape"].iloc[0], maps.iloc[-1]
+        row = {
+            "network": name,
+            "image_px": image[0],
+            "convolutions": table["kind"].str.contains("Conv").sum(),
+        }
         row |= {"dense layers": (table["kind"] == "Dense").sum(), "weights": table["parameters"].sum()}
         row |= {"multiply_adds": table["multiply_adds"].sum()}
         rows.append(row | last_map[["receptive_field_px", "receptive_field_nm"]].to_dict())

@@ -6,6 +6,7 @@ once what the model takes of all particles, `fit(inputs, labels, groups, train=â
 `predict(inputs, groups, rows)` returns class probabilities and predicted classes of others.
 """
 
+import math
 import re
 import time
 from dataclasses import asdict, dataclass, replace
@@ -111,15 +112,26 @@ class Trained:
         return found
 
 
-def check_models(models, primary, *, where="models"):
-    """Refuse models that are none, repeated, unknown, lack the primary one, or need a backend that is not there."""
+def check_models(models, primary, *, input_size=0, where="models"):
+    """Refuse models that are none, repeated, unknown, lack the primary one, or need a backend that is not there.
+
+    So are sizes after an "@" that no network can have, or that are larger than `input_size` where that is not 0.
+    """
     known = [*networks.names(), *(f"{name}{networks.SIZED}" for name in networks.names()), *svm.names()]
     if not models or len(set(models)) < len(models):
         raise InputError(f"{where}: 'models' should name each model once, out of {known}; it is {models!r}.")
     for name in models:
-        if name not in known:
-            hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
-            raise InputError(f"{where}: 'models' names '{name}', which is unknown{hint}.")
+        try:
+            network, sized, side = networks.split(str(name))
+            if network + networks.SIZED * sized not in known:
+                hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
+                raise InputError(f"'models' names '{name}', which is unknown{hint}.")
+            if side and network in svm.names():
+                raise InputError(f"{name}: an SVM sees the images as they are; leave out '@{side}'.")
+            if side:
+                networks.side_of(name, input_size or math.inf)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
     if primary not in models:
         raise InputError(f"{where}: 'primary' is '{primary}', not among 'models' ({', '.join(models)}).")
     if not set(models) <= set(svm.names()):
@@ -138,7 +150,7 @@ def cross_validate(data, task, models, settings, *, keep=None, progress=None, ex
     data : Particles
     task : str
     models : list of str
-        Of `network_names`, also with "+size" at their end, and `svm_names`.
+        Of `network_names`, perhaps with "+size" and a size of their own as in "lipnet4@28", and `svm_names`.
     settings : Settings
     keep : Path, optional
         Folder for the networks of all folds, as bundles `<model>/fold=<n>`; see `load`.
@@ -206,7 +218,9 @@ class _Run:
             if self.explain:
                 self.explain(model, inputs, rows["test"])
             if self.keep is not None and kind is fitting.Network:
-                bundle.save(self.keep / name / f"fold={fold}", model.model, self._card(fold))
+                bundle.save(
+                    self.keep / name / f"fold={fold}", model.model, self._card(fold, inputs[0].shape[-1])
+                )
             if model.interrupted:
                 text = f"training was interrupted in fold {fold}; its best weights so far were kept."
                 self.notes.append(f"{name}: {text}")
@@ -265,12 +279,14 @@ class _Run:
         table = table.assign(truth=names[self.labels[rows]], predicted=names[predicted])
         return table.assign(**{f"p_{name}": probabilities[:, k] for k, name in enumerate(names)})
 
-    def _card(self, fold):
-        """Return what a bundle says of the network of a fold."""
-        about = {"task": self.task, "classes": self.classes, "fold": int(fold)}
-        about |= {name: getattr(self.data, name) for name in ("scale", "pixel_nm", "simulated")}
-        about |= {"input_size": self.data.images.shape[-1], "contrast": self.contrast}
-        return about | {"settings": asdict(self.asked)}
+    def _card(self, fold, side):
+        """Return what a bundle says of the network of a fold, which sees images of `side` pixels."""
+        prepared = self.data.images.shape[-1]
+        about = {"task": self.task, "classes": self.classes, "fold": int(fold), "scale": self.data.scale}
+        about |= {"simulated": self.data.simulated, "pixel_nm": self.data.pixel_nm * prepared / side}
+        # A network with a size of its own sees prepared images of the larger one, resampled.
+        about |= {"input_size": side, "resampled_from": prepared}
+        return about | {"contrast": self.contrast, "settings": asdict(self.asked)}
 
 
 # The columns of the tables of `Trained`, in order; those of predictions end with one `p_` of each class.

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from temlib import data, explore, simulate
 from temlib.data import crops, micrographs, particles, prepare
@@ -123,6 +124,23 @@ def test_physical_scale_keeps_sizes():
     prepared = prepare.prepare(crop, 40, ratio=0.5)
     assert np.abs(np.count_nonzero(prepared > prepared.max() / 2) - 100) <= 4
     assert np.ptp(prepared[:8]) == 0
+
+
+def test_resampled_images_are_those_prepared_at_that_size(monkeypatch):
+    """Of one window: the same pattern, whether all are resampled at once or some when they are asked for."""
+    rng = np.random.default_rng(0)
+    crops = [ndimage.gaussian_filter(rng.normal(size=(72, 72)), 3) for _ in range(6)]
+    large, small = (np.stack([prepare.prepare(crop, size) for crop in crops]) for size in (48, 28))
+    seen = data.resampled(large, 28)
+    assert np.abs(seen - small).max() < 0.15 and data.resampled(large, 48) is large
+    # Stripes of two pixels are too fine for half the pixels: they must vanish, not turn into others.
+    stripes = np.tile(np.float32([1, -1]), (2, 48, 24))
+    assert np.abs(data.resampled(stripes, 24)[:, 4:-4, 4:-4]).max() < 0.02
+    monkeypatch.setattr(prepare, "COPIED", 0)
+    later = data.resampled(large, 28)
+    assert isinstance(later, prepare.Resampled) and later.shape == seen.shape and len(later) == 6
+    for rows in (3, np.array([4, 0]), slice(1, 5)):
+        assert np.array_equal(later[rows], seen[rows])
 
 
 def test_padding_does_not_count_in_the_spread():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from temlib import train
@@ -105,6 +106,22 @@ def test_images_that_are_too_small_and_unknown_names_are_refused():
         networks.build("lipnet4", input_size=10, classes=2, seed=1)
     with pytest.raises(InputError, match="there is no network 'NoNet5'"):
         networks.build("NoNet5", input_size=32, classes=2, seed=1)
+
+
+def test_a_network_of_its_own_size_is_built_and_described_at_it():
+    """Its images have the pixels of its name, each as many times larger, so the window is the same."""
+    model = networks.build("residual+size@16", input_size=32, classes=2, seed=1)
+    assert model.input_shape[0] == (None, 16, 16, 1)
+    own = networks.describe("residual@16", input_size=32, classes=2, pixel_nm=2.0)
+    plain = networks.describe("residual", input_size=16, classes=2, pixel_nm=4.0)
+    pd.testing.assert_frame_equal(own, plain)
+    summary = networks.summary(
+        {"residual@16": own, "residual": networks.describe("residual", input_size=32, classes=2)}
+    )
+    assert summary["image_px"].tolist() == [16, 32] and summary["network"].tolist() == [
+        "residual@16",
+        "residual",
+    ]
 
 
 # Builds a network under the account of the environment and writes its logits; the backend is told.

@@ -68,12 +68,29 @@ def test_a_network_that_does_not_fit_fails_alone(study):
         (["ResNet50"], "ResNet50", "which is unknown"),
         ([], "residual", "each model once"),
         (["lipnet4"], "residual", "not among 'models'"),
+        (["lipnet4@11"], "lipnet4@11", "at least 12 pixels; write '@12'"),
+        (["dihedral+size@41"], "dihedral+size@41", "raise 'input_size' to 41 or more"),
+        (["svm_texture@28"], "svm_texture@28", "an SVM sees the images as they are; leave out '@28'"),
+        (["lipnet4@x"], "lipnet4@x", "as in 'lipnet4@28'"),
+        (["lipnet4@"], "lipnet4@", "as in 'lipnet4@28'"),
+        (["lipnet4@028"], "lipnet4@028", "as in 'lipnet4@28'"),
+        (["lipnet4@28/.."], "lipnet4@28/..", "as in 'lipnet4@28'"),
+        (["lipnet4@28+size"], "lipnet4@28+size", "as in 'lipnet4@28'"),
+        (["dihedrl@28"], "dihedrl@28", "the nearest is 'dihedral'"),
+        (["lipnet4@28"], "lipnet4", "not among 'models'"),
     ],
 )
 def test_wrong_models_are_refused(models, primary, message):
-    """Names are checked before anything is trained."""
-    with pytest.raises(InputError, match=message):
-        train.check_models(models, primary)
+    """Names are checked before anything is trained, each fault in one sentence."""
+    with pytest.raises(InputError, match=message) as error:
+        train.check_models(models, primary, input_size=40, where="mine.yaml")
+    assert str(error.value).startswith("mine.yaml: ") and str(error.value).count(". ") == 0
+
+
+def test_sizes_up_to_that_of_the_images_are_taken():
+    """Where the size of the images is not yet known, the upper bound waits for them."""
+    train.check_models(["lipnet4", "lipnet4@12", "dihedral+size@40", "svm_texture"], "lipnet4", input_size=40)
+    train.check_models(["lipnet4@512"], "lipnet4@512", input_size=0)
 
 
 def test_moving_the_threshold_predicts_more_of_the_rare_class_from_the_same_probabilities():
@@ -139,6 +156,38 @@ def test_a_network_with_sizes_tells_apart_what_only_its_size_tells(tmp_path):
     assert not trained.failures and right["dihedral+size"] > 0.95 and right["dihedral"] < 0.7
     network, _ = train.load(tmp_path / "dihedral+size" / "fold=1")
     assert len(network.inputs) == 2
+
+
+def test_a_network_sees_the_same_window_on_pixels_of_its_own(study, tmp_path):
+    """Beside a network of the images' size it is trained, explained, kept and listed under the name as written."""
+    data = open_data(study, scale="fill", input_size=24)
+    chosen, sample = (
+        ["lipnet4@12", "dihedral+size@16", "residual", "svm_texture"],
+        train.Sample(data, "content", seed=1),
+    )
+    trained = train.cross_validate(
+        data, "content", chosen, settings(epochs=1), keep=tmp_path / "models", explain=sample
+    )
+    assert not trained.failures and set(held_out(trained)["model"]) == set(chosen) == set(
+        trained.costs["model"]
+    )
+    network, card = train.load(tmp_path / "models" / "lipnet4@12" / "fold=1")
+    assert network.input_shape == (None, 12, 12, 1) and (card["input_size"], card["resampled_from"]) == (
+        12,
+        24,
+    )
+    sample.save(tmp_path / "examples.npz", trained.predictions)
+    with np.load(tmp_path / "examples.npz") as kept:
+        assert set(kept["model"]) == {"lipnet4@12", "residual"} and kept["gradcam"].shape[1:] == (24, 24)
+        sums = kept["gradcam"].astype(float).sum(axis=(1, 2))
+        assert np.all((np.abs(sums - 1) < 0.01) | (sums == 0))
+
+
+def test_a_size_larger_than_the_images_fails_alone(study):
+    """With sizes from the crops it is known only now, and said in one sentence."""
+    data = open_data(study, scale="fill", input_size=16)
+    trained = train.cross_validate(data, "content", ["lipnet4@20", "svm_texture"], settings(epochs=1))
+    assert "raise 'input_size' to 20 or more" in trained.failures["lipnet4@20"]
 
 
 def test_a_network_with_sizes_needs_some_size(small):
