@@ -77,7 +77,7 @@ def run(files, changes, only, output, force):
 @FILES
 @SET
 def check(files, changes):
-    """Check parameter FILES, and the data that they name, without running anything."""
+    """Check parameter FILES, and the data that they name, and say what can be seen in it, without running anything."""
     for settings in report.check(files, changes=changes):
         steps = report.plan(settings)
         labels = [step.label for step in steps]
@@ -85,6 +85,8 @@ def check(files, changes):
             counts = Counter(step.notebook for step in steps)
             labels = [f"{name} × {count}" for name, count in counts.items()]
         click.echo(f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(labels)}")
+        for sentence in report.resolution(settings):
+            click.echo(f"  {sentence}")
 
 
 @main.command()

@@ -1,7 +1,17 @@
 """Whatever people have becomes one table and one stack of images."""
 
 from temlib.data.labels import consensus
-from temlib.data.particles import Particles, check, check_task, mixed, open, polarity, signed, split
+from temlib.data.particles import (
+    Particles,
+    check,
+    check_task,
+    mixed,
+    open,
+    polarity,
+    resolution,
+    signed,
+    split,
+)
 from temlib.data.prepare import resampled
 from temlib.data.sources import tasks_of
 from temlib.data.tables import numbers
@@ -18,6 +28,7 @@ __all__ = [
     "polarity",
     "read_table",
     "resampled",
+    "resolution",
     "signed",
     "split",
     "tasks_of",

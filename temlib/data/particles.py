@@ -24,6 +24,7 @@ FEWEST = 5  # particles of a micrograph, and micrographs, from which the directi
 SURE, CLEAR = 4.0, 2.0
 # Largest share of the particles whose direction is unknown where the others are aligned.
 UNTOLD = 0.1
+TABLED = 10_000  # simulated particles whose table is made in seconds
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class Particles:
         """Yield the images as arrays of at most 1,000, in the order of the table."""
         for start in range(0, len(self), BLOCK):
             yield np.asarray(self.images[start : start + BLOCK])
+
+    def resolution(self, tasks):
+        """Return sentences on what the images can resolve for `tasks` and what they cut off, each with its cure."""
+        shown = {"scale": self.scale, "pixel_nm": self.pixel_nm, "input_size": self.images.shape[-1]}
+        return prepare.resolution(self.table, tasks, **shown)
 
     def masks(self, positions):
         """Return {position: (membrane, payload)}, true masks at the geometry of `images`; {} where nothing was simulated."""
@@ -271,6 +277,21 @@ def check_task(table, task, *, folds=2, where="particles"):
         fault = f"all particles of the class '{micrographs.idxmin()}' of '{task}' come from one micrograph"
         cure = "so it cannot be learnt and tested on different ones; add micrographs or merge the class"
         raise InputError(f"{where}: {fault}, {cure}.")
+
+
+def resolution(*, particles, task, count, seed, scale, pixel_nm, input_size):
+    """Return what `Particles.resolution` will say of `task`; see `open` for the others.
+
+    Of simulated particles only the table is made, and of many of them not even that.
+    """
+    if particles != "simulated":
+        return open(particles, scale=scale, pixel_nm=pixel_nm, input_size=input_size).resolution([task])
+    if count > TABLED:
+        return []
+    from temlib import simulate
+
+    table = simulate.study(count, seed=seed).table
+    return prepare.resolution(table, [task], scale=scale, pixel_nm=pixel_nm, input_size=input_size)
 
 
 def check(*, particles, task, folds, scale, pixel_nm, input_size):

@@ -27,6 +27,13 @@ TOGETHER = 256  # rows of a task, so that a million rows do not become a million
 IDLE_S = 20  # seconds that a process without work waits for the next data set before it ends
 COPIED = 2**28  # bytes up to which a selection of images is a copy, which is what most callers expect
 LISTED = 1000  # groups of identical images that are kept
+# What a task looks for, and how far it is apart in nm: head groups of a DPPC bilayer, and DPPC bilayers between gel and fluid
+# (J. F. Nagle, S. Tristram-Nagle, Biochim. Biophys. Acta 1469 (2000) 159, doi:10.1016/S0304-4157(00)00016-2; PMC3472766).
+DETAILS = {"lamellarity": {"the two leaflets of a bilayer": 4.0, "neighbouring bilayers": 6.5}}
+FEWEST_PX, LARGEST_PX = 12, 512  # pixels a side of a prepared image; a particle on fewer is a blot
+PADDED = 0.5  # share of padding from which a smaller window is advised
+MOST = 0.9  # share of the boxes that a window should hold
+BOX_NM = (3.0, 5000.0)  # no particle is smaller, and hardly a field of view larger
 # What is found of each particle on the way.
 FACTS = np.dtype([("digest", "u8"), ("side_px", "f8"), ("edge", "?"), ("saturated", "?")])
 
@@ -302,3 +309,105 @@ class Resampled:
         for at in np.ndindex(images.shape[:-2]):
             found[at] = _resized(np.asarray(images[at]), size)
         return found
+
+
+def resolution(table, tasks, *, scale, pixel_nm, input_size):
+    """Return sentences on what prepared images can resolve and what their window cuts off, each with its cure.
+
+    `table` holds `box_px` and `pixel_size_nm` of each particle; `scale`, `pixel_nm` and `input_size` are as prepared.
+    """
+    boxes = table["box_px"] * table["pixel_size_nm"]
+    if boxes.isna().any():
+        return [_in_pixels(table["box_px"].median(), input_size)]
+    if boxes.min() < BOX_NM[0] or boxes.max() > BOX_NM[1]:
+        spread = f"Boxes of {boxes.min():,.4g} to {boxes.max():,.4g} nm are unlikely"
+        return [f"{spread}: check the pixel sizes ('pixel_size_nm' is in nm, 'pixel_size_A' in Å)."]
+    own = table["pixel_size_nm"].median()
+    if scale == "physical":
+        detail = _detail(boxes, own, tasks, scale, pixel_nm, input_size)
+        return [detail, _window(boxes, own, pixel_nm, input_size)]
+    return [_detail(boxes, own, tasks, scale, boxes.median() / input_size, input_size)]
+
+
+def _in_pixels(box, size):
+    """Return what is lost of boxes of unknown pixel size, in pixels of the crop."""
+    shown = f"Boxes of {box:g} px (median) are shown at {size} pixels"
+    if box <= size:
+        return f"{shown}, so no detail is lost."
+    cure = f"'input_size' {min(math.ceil(box), LARGEST_PX)} keeps {'it' if box <= LARGEST_PX else 'most'}"
+    return f"{shown}: detail below {2 * box / size:.2g} px of the crop is lost (Nyquist); {cure}."
+
+
+def _detail(boxes, own, tasks, scale, pixel, size):
+    """Return what is resolved by pixels of `pixel` nm, made of crops with pixels of `own` nm."""
+    # Resampling adds nothing that the crop's own pixels do not hold.
+    limit = 2 * max(pixel, own) * (1 - 1e-9)
+    of = "" if scale == "physical" else f" (the median box of {boxes.median():.4g} nm on {size} pixels)"
+    of += f", from crops of {own:.3g} nm/pixel," if own > pixel else ""
+    said = f"At {pixel:.3g} nm/pixel{of} details from {limit:.3g} nm on are resolved (Nyquist)"
+    wanted = {name: nm for task in tasks for name, nm in DETAILS.get(task.lower(), {}).items()}
+    lost = {name: nm for name, nm in wanted.items() if nm < limit}
+    seen = [f"{name} ({nm:g} nm)" for name, nm in wanted.items() if name not in lost]
+    said += f", such as {' and '.join(seen)}" if seen else ""
+    if lost:
+        name = max(lost, key=lost.get)
+        said += f", but not {' or '.join(f'{name} ({nm:g} nm)' for name, nm in lost.items())}"
+        said += _finer(name, lost[name] / 2, own, boxes.median(), scale, pixel, size)
+    elif not wanted and scale == "physical":
+        said += f"; the smallest box, {boxes.min():.3g} nm, is {boxes.min() / pixel:.0f} pixels wide"
+        if boxes.min() < FEWEST_PX * pixel * (1 - 1e-9):
+            name = f"it on {FEWEST_PX} pixels"
+            said += _finer(name, boxes.min() / FEWEST_PX, own, 0, scale, pixel, size)
+    elif not wanted and pixel > own:
+        most = min(math.ceil(boxes.median() / own - 1e-6), LARGEST_PX)
+        said += f"; 'input_size' {most} would show those from {2 * max(own, boxes.median() / most):.3g} nm on"
+    return f"{said}."
+
+
+def _finer(name, wanted, own, box, scale, pixel, size):
+    """Return the end of a sentence: how to see what needs pixels of `wanted` nm."""
+    if wanted < own:
+        return f"; to see {name} take micrographs at {rounded(wanted, math.floor):g} nm/pixel or finer"
+    if scale == "fill":
+        raised = math.ceil(box / wanted - 1e-6)
+        cure = f"raise 'input_size' to {raised}" if raised <= LARGEST_PX else "cut smaller boxes"
+        return f"; to see {name} {cure}"
+    wanted = max(own, rounded(wanted, math.floor))
+    raised = even(size * pixel / wanted)
+    keeps = f" and raise 'input_size' to {raised}, which keeps the window" if raised <= LARGEST_PX else ""
+    return f"; to see {name} lower 'pixel_nm' to {wanted:g}{keeps}"
+
+
+def _window(boxes, own, pixel, size):
+    """Return what the window cuts off or pads, and the cure."""
+    window, most = size * pixel, boxes.quantile(MOST)
+    cut = (boxes > window + pixel).sum()  # by more than a pixel
+    largest = f"the largest has {boxes.max():,.4g} nm"
+    if cut:
+        enough = most if most > window + pixel else boxes.max()
+        who = f"{MOST:.0%} of them" if enough < boxes.max() else "all"
+        raised = even(enough / pixel)
+        cure = f"'input_size' {raised} or " if raised <= LARGEST_PX else ""
+        lost = f"The window of {window:.4g} nm cuts the rim off {cut:,} of {len(boxes):,} boxes ({largest})"
+        return f"{lost}; {who} fit with {cure}'pixel_nm' {rounded(enough / size):g}."
+    padding = 1 - ((boxes / window).clip(upper=1) ** 2).mean()
+    if padding < PADDED:
+        return f"The window of {window:.4g} nm holds all boxes; {largest}."
+    finer = rounded(most / size)
+    cure = f"'pixel_nm' {finer:g}" if finer >= own else f"'input_size' {max(FEWEST_PX, even(most / pixel))}"
+    sides = f"Boxes have {boxes.median():.4g} nm (median) and the window {window:.4g} nm"
+    return (
+        f"{sides}, so {padding:.0%} of the image are padding; {cure} would hold {MOST:.0%} of them with less."
+    )
+
+
+def rounded(number, up=math.ceil):
+    """Return a positive number with two digits, rounded up, or down by `math.floor`."""
+    digit = 10.0 ** (math.floor(math.log10(number)) - 1)
+    # 60 / 40 is not to become 1.6 for a last bit, nor 0.3 a 0.30000000000000004.
+    return float(f"{up(round(number / digit, 6)) * digit:.12g}")
+
+
+def even(number):
+    """Return the next even whole number."""
+    return 2 * math.ceil(number / 2 - 1e-6)

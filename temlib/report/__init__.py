@@ -2,6 +2,16 @@
 
 from temlib.report.html import render
 from temlib.report.notebook import Progress, begin, duration, reports_folder
-from temlib.report.runner import check, execute, plan
+from temlib.report.runner import check, execute, plan, resolution
 
-__all__ = ["Progress", "begin", "check", "duration", "execute", "plan", "render", "reports_folder"]
+__all__ = [
+    "Progress",
+    "begin",
+    "check",
+    "duration",
+    "execute",
+    "plan",
+    "render",
+    "reports_folder",
+    "resolution",
+]

@@ -82,7 +82,6 @@ def check(files, *, changes=()):
     from temlib import data, train
 
     declared = declarations()
-    defaults = {key: p.default for cell in declared.values() for key, p in cell.items()}
     names = ("models", "primary", "particles", "task", "folds", "scale", "pixel_nm", "input_size")
     checked = [parameters.read(path, declared, changes=changes) for path in files]
     for settings in checked:
@@ -90,15 +89,31 @@ def check(files, *, changes=()):
             same = "two of the files have this name, and a run is named after its file"
             raise InputError(f"{settings.run}: {same}; rename one.")
         settings.values.update(notebook.with_paths(settings.values, settings.path.parent))
-        fixed = {name: settings.values.get(name, defaults[name]) for name in names}
         # As the notebooks will, so that a fault shows before any kernel starts.
-        for combination in settings.combinations(names):
-            values = notebook.with_paths(fixed | combination, settings.path.parent)
+        for values in _given(settings, names):
             models, primary, size = values.pop("models"), values.pop("primary"), values["input_size"]
             train.check_models(models, primary, input_size=size, where=settings.path)
             if values["particles"] != "simulated":
                 data.check(**values)
     return checked
+
+
+def resolution(settings):
+    """Return sentences on what the images of a run, of the first seed, can resolve and what they cut off."""
+    from temlib import data
+
+    names = ["particles", "task", "count", "scale", "pixel_nm", "input_size"]
+    seed = next(_given(settings, ["seed"]))["seed"]
+    found = (data.resolution(**values, seed=seed) for values in _given(settings, names))
+    return list(dict.fromkeys(sentence for sentences in found for sentence in sentences))
+
+
+def _given(settings, names):
+    """Yield the values of the parameters `names` in each combination, defaults where the file gives none."""
+    defaults = {key: p.default for cell in declarations().values() for key, p in cell.items()}
+    fixed = {name: settings.values.get(name, defaults[name]) for name in names}
+    for combination in settings.combinations(names):
+        yield notebook.with_paths(fixed | combination, settings.path.parent)
 
 
 def plan(settings, *, only=()):

@@ -138,3 +138,4 @@ def test_check_knows_a_good_file():
     """`check` lists what would run."""
     result = CliRunner().invoke(main, ["check", "parameters/quick.yaml"])
     assert result.exit_code == 0 and "3_train task=lamellarity" in result.output
+    assert "nm/pixel details from" in result.output and "The window of" in result.output
