@@ -2,7 +2,7 @@
 
 `Found` and `Simulated` have one form: `table`, `notes`, `said` (what the files turned out to be, as (format, type, note)),
 `place(i)` for messages, `state()` that decides the pixels, `groups()` of rows that are read together, `part(rows)` for one
-worker, `pixel_sizes()`, and `load(rows, …)`.
+worker, `pixel_sizes()`, `boxes(sizes)`, and `load(rows, …)`.
 """
 
 import copy
@@ -100,6 +100,16 @@ class Found:
                 picture = micrographs.format_of(name) in ("PNG", "JPEG")  # which state none
                 told[name] = np.nan if picture else self._read(i).pixel_nm
         return self.table["pixel_size_nm"].fillna(self.table["image"].map(told)).to_numpy(float)
+
+    def boxes(self, sizes):
+        """Return the side of each row's box in pixels, NaN where no one states it; images that are crops are read."""
+        table = self.table
+        sides = table["box_px"].fillna(table["box_nm"] / sizes).to_numpy(float, copy=True)
+        own = table["index"].notna().to_numpy() | table["row"].isna().to_numpy() | self.whole
+        for group in self.groups():
+            if rows := [i for i in group if own[i]]:
+                sides[rows] = sum(self._read(rows[0]).image.shape) / 2
+        return sides
 
     def load(self, rows, sizes, window_nm):
         """Yield number, crop, and whether it reaches beyond the micrograph's border, of the rows of one group.
@@ -199,6 +209,10 @@ class Simulated:
         part.said, part.table = set(), self.table.iloc[rows].reset_index(drop=True)
         part._ends = self._ends[rows]
         return part
+
+    def boxes(self, sizes):
+        """Return the side of each row's box in pixels."""
+        return self.table["box_px"].to_numpy(float)
 
     def load(self, rows, sizes, window_nm):
         """Yield number, crop, and whether it reaches beyond the border, which no simulated box does."""

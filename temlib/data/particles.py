@@ -134,7 +134,7 @@ class Particles:
         return f"{warning if self.simulated else ''}<p><strong>{count}</strong></p><ul>{words}</ul>"
 
 
-def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_size=64):
+def open(source, *, count=600, seed=1, scale="physical", pixel_nm=0.0, input_size=0):
     """Open a data set and bring it to one scale.
 
     Parameters
@@ -147,9 +147,9 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
         `physical`: every crop at `pixel_nm`, padded with its median or cut to `input_size`; used where all pixel
         sizes are known. `fill`: the whole box resized to `input_size`, so that size is lost.
     pixel_nm : float
-        Size of a prepared pixel, in nm.
+        Size of a prepared pixel, in nm; 0 chooses it from the boxes.
     input_size : int
-        Rows and columns of a prepared image, in pixels.
+        Rows and columns of a prepared image, in pixels; 0 chooses them from the boxes.
 
     Raises
     ------
@@ -157,10 +157,11 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
         For what `sources.read` refuses; an image that is missing, unreadable, constant, saturated or not finite; a place
         outside its micrograph; pixel sizes known for some particles only; one image under two labels.
     """
+    prepare.check_sizes(pixel_nm, input_size)
     source = str(source)
     found = crops.Simulated(count, seed) if source == "simulated" else sources.read(Path(source))
     key = cache.key("particles", *found.state(), scale, pixel_nm, input_size)
-    size = 4 * len(found.table) * input_size**2
+    size = 4 * len(found.table) * (input_size or max(prepare.PHYSICAL_PX)) ** 2
     folder = cache.get_or_make(key, partial(prepare.make, found, scale, pixel_nm, input_size), size=size)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     table = found.table.reset_index(drop=True)
@@ -175,7 +176,7 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=2.0, input_siz
         source=source,
         notes=(*found.notes, *facts["notes"]),
         scale=facts["scale"],
-        pixel_nm=pixel_nm if facts["scale"] == "physical" else float("nan"),
+        pixel_nm=facts["pixel_nm"] or float("nan"),
         simulated=any(name.startswith("truth_") for name in table),
         study=getattr(found, "study", None),
     )
@@ -291,15 +292,24 @@ def resolution(*, particles, task, count, seed, scale, pixel_nm, input_size):
     from temlib import simulate
 
     table = simulate.study(count, seed=seed).table
+    boxes, own = table[["box_px", "pixel_size_nm"]].to_numpy(float).T
+    pixel_nm, input_size, _ = prepare.chosen(boxes.take, own, scale, pixel_nm, input_size)
     return prepare.resolution(table, [task], scale=scale, pixel_nm=pixel_nm, input_size=input_size)
 
 
 def check(*, particles, task, folds, scale, pixel_nm, input_size):
-    """Open the user's data as the notebooks will, and refuse what they could not use; see `open` and `check_task`."""
+    """Open the user's data as the notebooks will, and refuse what they could not use; see `open` and `check_task`.
+
+    Returns the `input_size`, which is 0 as long as that of simulated particles is to be chosen.
+    """
+    if particles == "simulated":
+        prepare.check_sizes(pixel_nm, input_size)
+        return input_size
     opened = open(particles, scale=scale, pixel_nm=pixel_nm, input_size=input_size)
     check_task(opened.table, task, folds=folds, where=particles)
     if "fold" in opened.table:
         check_folds(opened.table, opened.table["fold"])
+    return opened.images.shape[-1]
 
 
 def split(table, task, *, folds, seed):

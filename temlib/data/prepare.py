@@ -30,6 +30,11 @@ LISTED = 1000  # groups of identical images that are kept
 # What a task looks for, and how far it is apart in nm: head groups of a DPPC bilayer, and DPPC bilayers between gel and fluid
 # (J. F. Nagle, S. Tristram-Nagle, Biochim. Biophys. Acta 1469 (2000) 159, doi:10.1016/S0304-4157(00)00016-2; PMC3472766).
 DETAILS = {"lamellarity": {"the two leaflets of a bilayer": 4.0, "neighbouring bilayers": 6.5}}
+# What is chosen where the user leaves it to the boxes: the least and the largest image, and pixels of a box of a physical size.
+FILL_PX, PHYSICAL_PX, BOX_PX = (28, 48), (28, 64), 48
+FINEST_NM = 0.05  # the smallest pixel of a prepared image
+UNSTATED = (3.0, 40)  # nm/pixel and pixels of a window where no box is stated
+SAMPLED = 400  # boxes that are looked at, evenly
 FEWEST_PX, LARGEST_PX = 12, 512  # pixels a side of a prepared image; a particle on fewer is a blot
 PADDED = 0.5  # share of padding from which a smaller window is advised
 MOST = 0.9  # share of the boxes that a window should hold
@@ -119,7 +124,7 @@ def make(found, scale, pixel_nm, input_size, folder):
     """Prepare all particles of `found` (see `crops`) and write them into `folder`.
 
     `images.npy` holds the images; `measures.npy`, for each, the side of its crop in pixels (the mean of both) and the size
-    of its pixel in nm; `facts.json` the `scale` that was possible, `notes`, and groups of `identical` rows.
+    of its pixel in nm; `facts.json` the `scale` that was possible, its `pixel_nm`, `notes`, and groups of `identical` rows.
     """
     count, chunks, path = len(found.table), list(_chunks(found)), folder / "images.npy"
     sizes = found.table["pixel_size_nm"].to_numpy(float).copy()
@@ -127,7 +132,11 @@ def make(found, scale, pixel_nm, input_size, folder):
         tasks = ((Found.pixel_sizes, found.part(rows)) for rows in chunks)
         for told, rows in zip(_done(found, tasks, "threading"), chunks):
             sizes[rows] = told
-    scale, notes = _scale(found, sizes, scale, pixel_nm, input_size)
+    scale, notes = _scale(found, sizes, scale)
+    pixel_nm, input_size, told = chosen(
+        lambda rows: found.part(rows).boxes(sizes[rows]), sizes, scale, pixel_nm, input_size
+    )
+    notes += [*told, *_shown(found, sizes, pixel_nm, input_size)] if scale == "physical" else told
     pixel = pixel_nm if scale == "physical" else None
     np.lib.format.open_memmap(path, "w+", np.float32, (count, input_size, input_size)).flush()
     many = isinstance(found, Found) and len(chunks) >= WORTH and _cores() > 1
@@ -144,7 +153,8 @@ def make(found, scale, pixel_nm, input_size, folder):
         notes.append(f"{which}, {why}: {saturated:,}.")
     np.save(folder / "measures.npy", np.column_stack([facts["side_px"], sizes]))
     identical = _identical(facts["digest"])
-    write_json(folder / "facts.json", {"scale": scale, "notes": notes, "identical": identical})
+    shown = {"scale": scale, "pixel_nm": pixel}
+    write_json(folder / "facts.json", {**shown, "notes": notes, "identical": identical})
 
 
 def _chunks(found):
@@ -207,8 +217,8 @@ def prepare_part(part, path, rows, sizes, pixel_nm):
     return facts
 
 
-def _scale(found, sizes, scale, pixel_nm, input_size):
-    """Return the scale that what is known of pixel sizes allows, and sentences about it."""
+def _scale(found, sizes, scale):
+    """Return the scale that what is known of pixel sizes allows, and sentences about it where each box fills the image."""
     unknown = np.isnan(sizes)
     known = sizes[~unknown]
     spread = f"{known.min():.4g} to {known.max():.4g}" if known.size and np.ptp(known) > 0 else ""
@@ -226,11 +236,56 @@ def _scale(found, sizes, scale, pixel_nm, input_size):
         fault = f"the pixel size is unknown here and known elsewhere ({lack})"
         cure = "add it as 'pixel_size_nm', or choose scale: fill"
         raise InputError(f"{found.place(unknown.argmax())}: {fault}; {cure}.")
+    return "physical", []
+
+
+def _shown(found, sizes, pixel_nm, input_size):
+    """Return a sentence on the window and the pixels of particles that are shown at one pixel size."""
     told = found.table["pixel_size_nm"].notna()
     who = "rows of the table" if told.all() else "table and the files" if told.any() else "files"
     shown = f"Every particle is shown at {pixel_nm:g} nm/pixel, in a window of {input_size * pixel_nm:g} nm"
-    own = spread or f"{known[0]:.4g}"
-    return "physical", [f"{shown}; its own pixels have {own} nm, according to the {who}."]
+    own = f"{sizes.min():.4g} to {sizes.max():.4g}" if np.ptp(sizes) > 0 else f"{sizes[0]:.4g}"
+    return [f"{shown}; its own pixels have {own} nm, according to the {who}."]
+
+
+def chosen(boxes_px, pixel_sizes, scale, pixel_nm, input_size):
+    """Return nm/pixel and pixels of a prepared image, chosen from boxes where they are 0, and sentences about the choice.
+
+    `boxes_px` returns the sides of the boxes of some rows, `pixel_sizes` are those of all in nm. An image that a box fills has
+    the pixels of the median box, within `FILL_PX`. At a physical scale nine boxes in ten (see `MOST`) fit the image: on
+    `BOX_PX` pixels, or fewer where the crops' own pixels are coarser, within `PHYSICAL_PX`.
+    """
+    if input_size and (pixel_nm or scale == "fill"):
+        return pixel_nm, input_size, []
+    rows = np.unique(np.linspace(0, len(pixel_sizes) - 1, SAMPLED).astype(int))
+    boxes, pixel_sizes = boxes_px(rows), pixel_sizes[rows]
+    boxes, pixel_sizes = (values[np.isfinite(boxes)] for values in (boxes, pixel_sizes))
+    names = [name for name, value in (("pixel_nm", pixel_nm), ("input_size", input_size)) if not value]
+    if not len(boxes):
+        pixel_nm, input_size = pixel_nm or UNSTATED[0], input_size or UNSTATED[1]
+        told = "since no box is stated"
+    elif scale == "fill":
+        names, middle = ["input_size"], float(np.median(boxes))
+        input_size = int(np.clip(round(middle), *FILL_PX))
+        told = f"from boxes of {middle:g} px (median)"
+    else:
+        most = float(np.quantile(boxes * pixel_sizes, MOST))
+        pixel_nm = pixel_nm or max(rounded(most / (input_size or BOX_PX)), float(np.median(pixel_sizes)))
+        input_size = input_size or int(np.clip(even(most / pixel_nm), *PHYSICAL_PX))
+        told = f"from boxes of up to {most:.4g} nm ({MOST:.0%} of them)"
+    values = {"pixel_nm": f"{pixel_nm:.4g}", "input_size": input_size}
+    what = " and ".join(f"{name} {values[name]}" for name in names)
+    return pixel_nm, input_size, [f"{what} {'were' if len(names) > 1 else 'was'} chosen {told}."]
+
+
+def check_sizes(pixel_nm, input_size):
+    """Refuse sizes between 0, which leaves the choice to the boxes, and the smallest that there may be."""
+    if 0 < input_size < FEWEST_PX:
+        fault = f"'input_size' is {input_size}, too few pixels to see a particle"
+        raise InputError(f"{fault}; give {FEWEST_PX} to {LARGEST_PX}, or 0 to choose it from the boxes.")
+    if 0 < pixel_nm < FINEST_NM:
+        fault = f"'pixel_nm' is {pixel_nm:g}, finer than any micrograph of particles"
+        raise InputError(f"{fault}; give {FINEST_NM:g} nm or more, or 0 to choose it from the boxes.")
 
 
 def _contents(found):

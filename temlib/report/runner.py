@@ -91,10 +91,9 @@ def check(files, *, changes=()):
         settings.values.update(notebook.with_paths(settings.values, settings.path.parent))
         # As the notebooks will, so that a fault shows before any kernel starts.
         for values in _given(settings, names):
-            models, primary, size = values.pop("models"), values.pop("primary"), values["input_size"]
-            train.check_models(models, primary, input_size=size, where=settings.path)
-            if values["particles"] != "simulated":
-                data.check(**values)
+            models = values.pop("models"), values.pop("primary")
+            train.check_models(*models, input_size=values["input_size"], where=settings.path)
+            train.check_models(*models, input_size=data.check(**values), where=settings.path)
     return checked
 
 

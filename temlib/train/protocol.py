@@ -22,6 +22,8 @@ from temlib.train import bundle, fitting, networks, svm
 TWICE = 2.0
 # Share of the training micrographs that is set aside for validation: one in this number.
 VALIDATION_PARTS = 5
+# Training steps of a fold that are aimed at where the number of epochs is left open, and the fewest and most epochs.
+BUDGET, FEWEST_CHOSEN, MOST_CHOSEN = 1500, 8, 60
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Settings:
     ----------
     folds, seed : int
     epochs, batch : int
-        Passes over the training particles, and particles in a step.
+        Passes over the training particles (0: see `schedule`), and particles in a step.
     learning_rate : float
         Peak of the one-cycle schedule of the recipe "modern".
     augmentation : str
@@ -54,7 +56,7 @@ class Settings:
 
     folds: int = 3
     seed: int = 1
-    epochs: int = 12
+    epochs: int = 0
     batch: int = 32
     learning_rate: float = 0.003
     augmentation: str = "slides"
@@ -138,6 +140,22 @@ def check_models(models, primary, *, input_size=0, where="models"):
         networks.check_backend()
 
 
+def schedule(settings, data, task):
+    """Return the settings with a number of epochs, and a sentence about it.
+
+    Where it is 0, every model takes as many as make about `BUDGET` steps on the training particles of a fold of mean size:
+    few particles are passed over more often than many.
+    """
+    labels = data.table[task].astype("category").cat.codes.to_numpy()
+    whole = fitting.Batches(labels, labels.max() + 1, settings, passes=1).steps
+    steps = max(1, round(whole * (1 - 1 / settings.folds) * (1 - 1 / VALIDATION_PARTS)))
+    chosen = min(max(round(BUDGET / steps), FEWEST_CHOSEN), MOST_CHOSEN)
+    how = "given" if settings.epochs else "chosen"
+    settings = replace(settings, epochs=settings.epochs or chosen)
+    total = f"about {settings.epochs * steps:,} steps in a fold"
+    return settings, f"{settings.epochs} epochs of {steps:,} steps were {how}: {total}."
+
+
 def cross_validate(data, task, models, settings, *, keep=None, progress=None, explain=None):
     """Train and test every model on the same folds of particles that all have a label for `task`; return a `Trained`.
 
@@ -155,10 +173,11 @@ def cross_validate(data, task, models, settings, *, keep=None, progress=None, ex
     keep : Path, optional
         Folder for the networks of all folds, as bundles `<model>/fold=<n>`; see `load`.
     progress : callable, optional
-        Gets (steps done of `len(models) * folds * epochs`, text).
+        Gets (steps done of `len(models) * folds * epochs`, text), with the epochs of `schedule`.
     explain : callable, optional
         Gets (estimator, its inputs, positions of the test particles) after each fold of each model; see `Sample`.
     """
+    settings, _ = schedule(settings, data, task)
     run = _Run(data, task, settings, keep, progress, explain)
     for number, name in enumerate(models):
         try:

@@ -1,10 +1,13 @@
-"""What prepared images can resolve, cut off and pad, of planted boxes."""
+"""What prepared images can resolve, cut off and pad, and which are chosen, of planted boxes."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from temlib import data
 from temlib.data import prepare
+from tests.data.conftest import refused
 
 
 def said(boxes_px, pixel_nm, *, tasks=("content",), scale="physical", shown=3.0, size=40):
@@ -131,3 +134,107 @@ def test_numbers_are_rounded_to_two_digits_to_the_safe_side():
         40,
         42,
     ]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "own", "scale", "given", "found", "words"),
+    [
+        (40, np.nan, "fill", (0, 0), (0, 40), "input_size 40 was chosen from boxes of 40 px (median)."),
+        (20, np.nan, "fill", (3.0, 0), (3.0, 28), "input_size 28 was chosen from boxes of 20 px (median)."),
+        (100, 1.0, "fill", (0, 0), (0, 48), "input_size 48 was chosen from boxes of 100 px (median)."),
+        (40, np.nan, "fill", (0, 64), (0, 64), ""),
+        (40, 1.0, "physical", (2.0, 64), (2.0, 64), ""),
+        (
+            120,
+            1.0,
+            "physical",
+            (0, 0),
+            (2.5, 48),
+            "pixel_nm 2.5 and input_size 48 were chosen from boxes of up to 120 nm (90%",
+        ),
+        (125, 1.0, "physical", (0, 0), (2.7, 48), "pixel_nm 2.7 and input_size 48 were"),  # 46.3 pixels
+        (
+            40,
+            3.0,
+            "physical",
+            (0, 0),
+            (3.0, 40),
+            "pixel_nm 3 and input_size 40 were chosen from boxes of up to 120 nm",
+        ),
+        (121, 1.0, "physical", (3.0, 0), (3.0, 42), "input_size 42 was chosen from boxes of up to 121 nm"),
+        (400, 1.0, "physical", (3.0, 0), (3.0, 64), "input_size 64 was"),
+        (10, 1.0, "physical", (3.0, 0), (3.0, 28), "input_size 28 was"),
+        (120, 1.0, "physical", (0, 28), (4.3, 28), "pixel_nm 4.3 was chosen from boxes of up to 120 nm"),
+        (
+            np.r_[np.full(90, 60), np.full(9, 500)],
+            1.0,
+            "physical",
+            (3.0, 0),
+            (3.0, 28),
+            "up to 60 nm (90% of them)",
+        ),
+        (np.nan, 1.0, "physical", (0, 0), (3.0, 40), "were chosen since no box is stated."),
+    ],
+)
+def test_sizes_that_are_left_open_follow_from_the_boxes(boxes, own, scale, given, found, words):
+    """Given ones stay; what is chosen is said."""
+    boxes = np.resize(np.sort(np.asarray(boxes, float).ravel()), np.size(boxes) if np.size(boxes) > 1 else 50)
+    *sizes, said = prepare.chosen(boxes.take, np.full(len(boxes), own), scale, *given)
+    assert tuple(sizes) == pytest.approx(found) and (words in said[0] if words else not said)
+
+
+def test_a_data_set_is_opened_at_the_sizes_that_fit_its_crops(study):
+    """Crops of 24 px at 2 nm are shown pixel by pixel; without pixel sizes a box fills the smallest image."""
+    opened = data.open(study)
+    assert (opened.scale, opened.pixel_nm, opened.images.shape) == ("physical", 2.0, (48, 28, 28))
+    assert any(
+        note.startswith("pixel_nm 2 and input_size 28 were chosen from boxes of up to 48 nm")
+        for note in opened.notes
+    )
+    assert any("at 2 nm/pixel, in a window of 56 nm" in note for note in opened.notes)
+    opened = data.open(study, scale="fill")
+    assert np.isnan(opened.pixel_nm) and opened.images.shape[-1] == 28
+    assert "input_size 28 was chosen from boxes of 24 px (median)." in opened.notes
+    assert "its size is lost" in " ".join(opened.notes)
+
+
+def test_boxes_come_from_the_table_or_from_the_images(tmp_path):
+    """Cut out of micrographs they are those stated, in pixels or nm; without any the window is the usual one."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (200, 200), np.uint8)).save(tmp_path / "a.png")
+    rows = {"image": "a.png", "row": [60, 100], "column": [70, 110], "pixel_size_nm": 2.0}
+
+    def opened(**more):
+        pd.DataFrame(rows | more).to_csv(tmp_path / "m.csv", index=False)
+        return data.open(tmp_path / "m.csv")
+
+    assert opened(box_px=60).images.shape[-1] == opened(box_nm=120.0).images.shape[-1] == 48
+    assert opened(box_px=60).pixel_nm == 2.5
+    unstated = opened()
+    assert unstated.pixel_nm * unstated.images.shape[-1] == 120 and "since no box is stated" in " ".join(
+        unstated.notes
+    )
+
+
+def test_simulated_particles_are_spoken_of_as_they_will_be_opened():
+    """Their table is enough for it."""
+    usual = {"count": 60, "seed": 3, "scale": "physical", "pixel_nm": 0.0, "input_size": 0}
+    opened = data.open("simulated", **usual)
+    assert data.resolution(particles="simulated", task="lamellarity", **usual) == opened.resolution(
+        ["lamellarity"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"input_size": 1}, "'input_size' is 1, too few pixels to see a particle; give 12 to 512, or 0"),
+        ({"input_size": 11}, "'input_size' is 11"),
+        ({"pixel_nm": 0.01}, "'pixel_nm' is 0.01, finer than any micrograph"),
+    ],
+)
+def test_sizes_that_show_nothing_are_refused(study, sizes, words):
+    """Also of simulated particles, before they are made."""
+    refused(words, data.open, study, **sizes)
+    usual = {"task": "content", "folds": 2, "scale": "fill", "pixel_nm": 0.0, "input_size": 0}
+    refused(words, data.check, **usual | sizes, particles="simulated")

@@ -123,6 +123,28 @@ def test_bad_data_stop_before_any_notebook(study, tmp_path):
     assert result.exit_code == 2 and "content" in result.output and not (tmp_path / "out").exists()
 
 
+def test_a_size_that_the_chosen_images_do_not_reach_stops_before_any_notebook(study, tmp_path):
+    """The images of crops of 24 px have 28 pixels, so a network cannot see 29."""
+    text = "particles: manifest.csv\ntask: content\nfolds: 2\nprimary: {0}\nmodels: ['{0}']\n"
+    for name, status, words in (
+        ("lipnet4@28", 0, "fine"),
+        ("lipnet4@29", 2, "raise 'input_size' to 29 or more"),
+    ):
+        (tmp_path / "mine.yaml").write_text(text.format(name))
+        result = CliRunner().invoke(main, ["check", str(tmp_path / "mine.yaml")])
+        assert result.exit_code == status and words in result.output
+
+
+def test_own_particles_need_two_lines(study, tmp_path):
+    """In the example only `particles` and `task` are to be changed; all else is chosen."""
+    text = (notebook.CHECKOUT / "parameters" / "own_data.yaml").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(
+        text.replace("path/to/manifest.csv", "manifest.csv").replace("task: lamellarity", "task: content")
+    )
+    result = CliRunner().invoke(main, ["check", str(tmp_path / "mine.yaml")])
+    assert result.exit_code == 0 and "At 2 nm/pixel" in result.output
+
+
 def test_a_failed_notebook_keeps_its_page_and_tells(study, tmp_path):
     """Without predictions notebook 4 fails, keeps its page with the error on top, and the index says so."""
     (tmp_path / "mine.yaml").write_text("particles: manifest.csv\ntask: content\nfolds: 2\n")

@@ -87,6 +87,42 @@ def test_wrong_models_are_refused(models, primary, message):
     assert str(error.value).startswith("mine.yaml: ") and str(error.value).count(". ") == 0
 
 
+@pytest.mark.parametrize(
+    ("count", "options", "steps", "epochs"),
+    [
+        (1920, {}, 32, 47),  # 1,920 · ⅔ · ⅘ / 32 = 32 steps; 1,500 / 32
+        (192, {}, 3, 60),  # not more than so often, however few they are
+        (19200, {}, 320, 8),  # nor less
+        (1920, {"batch": 64}, 16, 60),
+        (1920, {"labels": 0.1}, 32, 47),  # a share of the labels is passed over as much more often
+        (1920, {"imbalance": "oversample"}, 48, 31),  # the rarer class counts three times, so 2,880
+        (1920, {"epochs": 5}, 32, 5),
+    ],
+)
+def test_epochs_are_chosen_by_the_steps_of_a_mean_fold(count, options, steps, epochs):
+    """One class in four is rare; the sentence has the numbers, and a given number of epochs stays."""
+    data = made(np.zeros((count, 2, 2)), np.where(np.arange(count) % 4, "common", "rare"), "m")
+    chosen, said = train.schedule(
+        settings(**{"folds": 3, "epochs": 0, "batch": 32} | options), data, "content"
+    )
+    assert chosen.epochs == epochs and train.schedule(chosen, data, "content")[0] == chosen
+    how = "given" if "epochs" in options else "chosen"
+    assert said == f"{epochs} epochs of {steps} steps were {how}: about {epochs * steps:,} steps in a fold."
+
+
+def test_training_goes_on_for_the_chosen_epochs(small, monkeypatch):
+    """Every model and fold, and the progress counts in them."""
+    monkeypatch.setattr(protocol, "BUDGET", 15)
+    monkeypatch.setattr(protocol, "FEWEST_CHOSEN", 2)
+    at, options = [], settings(epochs=0)
+    chosen, _ = train.schedule(options, small, "content")
+    trained = train.cross_validate(
+        small, "content", ["residual", "lipnet4"], options, progress=lambda step, _: at.append(step)
+    )
+    assert set(trained.history["epoch"]) == set(range(1, chosen.epochs + 1)) and chosen.epochs == 8
+    assert max(at) == 2 * 2 * chosen.epochs
+
+
 def test_sizes_up_to_that_of_the_images_are_taken():
     """Where the size of the images is not yet known, the upper bound waits for them."""
     train.check_models(["lipnet4", "lipnet4@12", "dihedral+size@40", "svm_texture"], "lipnet4", input_size=40)
