@@ -157,7 +157,6 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=0.0, input_siz
         For what `sources.read` refuses; an image that is missing, unreadable, constant, saturated or not finite; a place
         outside its micrograph; pixel sizes known for some particles only; one image under two labels.
     """
-    prepare.check_sizes(pixel_nm, input_size)
     source = str(source)
     found = crops.Simulated(count, seed) if source == "simulated" else sources.read(Path(source))
     key = cache.key("particles", *found.state(), scale, pixel_nm, input_size)
@@ -303,7 +302,6 @@ def check(*, particles, task, folds, scale, pixel_nm, input_size):
     Returns the `input_size`, which is 0 as long as that of simulated particles is to be chosen.
     """
     if particles == "simulated":
-        prepare.check_sizes(pixel_nm, input_size)
         return input_size
     opened = open(particles, scale=scale, pixel_nm=pixel_nm, input_size=input_size)
     check_task(opened.table, task, folds=folds, where=particles)

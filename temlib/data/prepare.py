@@ -32,7 +32,6 @@ LISTED = 1000  # groups of identical images that are kept
 DETAILS = {"lamellarity": {"the two leaflets of a bilayer": 4.0, "neighbouring bilayers": 6.5}}
 # What is chosen where the user leaves it to the boxes: the least and the largest image, and pixels of a box of a physical size.
 FILL_PX, PHYSICAL_PX, BOX_PX = (28, 48), (28, 64), 48
-FINEST_NM = 0.05  # the smallest pixel of a prepared image
 UNSTATED = (3.0, 40)  # nm/pixel and pixels of a window where no box is stated
 SAMPLED = 400  # boxes that are looked at, evenly
 FEWEST_PX, LARGEST_PX = 12, 512  # pixels a side of a prepared image; a particle on fewer is a blot
@@ -276,16 +275,6 @@ def chosen(boxes_px, pixel_sizes, scale, pixel_nm, input_size):
     values = {"pixel_nm": f"{pixel_nm:.4g}", "input_size": input_size}
     what = " and ".join(f"{name} {values[name]}" for name in names)
     return pixel_nm, input_size, [f"{what} {'were' if len(names) > 1 else 'was'} chosen {told}."]
-
-
-def check_sizes(pixel_nm, input_size):
-    """Refuse sizes between 0, which leaves the choice to the boxes, and the smallest that there may be."""
-    if 0 < input_size < FEWEST_PX:
-        fault = f"'input_size' is {input_size}, too few pixels to see a particle"
-        raise InputError(f"{fault}; give {FEWEST_PX} to {LARGEST_PX}, or 0 to choose it from the boxes.")
-    if 0 < pixel_nm < FINEST_NM:
-        fault = f"'pixel_nm' is {pixel_nm:g}, finer than any micrograph of particles"
-        raise InputError(f"{fault}; give {FINEST_NM:g} nm or more, or 0 to choose it from the boxes.")
 
 
 def _contents(found):

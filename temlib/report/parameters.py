@@ -5,7 +5,7 @@ A declaration is one line of Python, and its comment ends with the range or the 
     epochs: int = 30  # passes over the training particles [1, 10000]
     imbalance: str = "oversample"  # how rare classes are balanced {none|class_weight|oversample}
 
-An interval with a round bracket leaves that end out. Every refusal is an `InputError` that names the file (or
+An interval with a round bracket leaves that end out; the default may lie outside. Every refusal is an `InputError` that names the file (or
 notebook), the key and the cure.
 """
 
@@ -54,8 +54,10 @@ class Parameter:
             should = f"be {KINDS[self.kind]} such as {self.default!r}"
         elif self.choices and value not in self.choices:
             should = f"be one of {', '.join(self.choices)}"
-        elif not self.choices and self.limits and not self._in_range(value):
-            should = f"lie in {self.limits}"
+        elif not self.choices and self.limits and value != self.default and not self._in_range(value):
+            # A default outside, such as 0, leaves the choice to temlib.
+            chosen = "" if self._in_range(self.default) else f" or be {self.default:g}"
+            should = f"lie in {self.limits}{chosen}"
         else:
             return value
         near = nearest(str(value), self.choices)

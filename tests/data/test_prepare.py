@@ -7,7 +7,6 @@ from PIL import Image
 
 from temlib import data
 from temlib.data import prepare
-from tests.data.conftest import refused
 
 
 def said(boxes_px, pixel_nm, *, tasks=("content",), scale="physical", shown=3.0, size=40):
@@ -223,18 +222,3 @@ def test_simulated_particles_are_spoken_of_as_they_will_be_opened():
     assert data.resolution(particles="simulated", task="lamellarity", **usual) == opened.resolution(
         ["lamellarity"]
     )
-
-
-@pytest.mark.parametrize(
-    ("sizes", "words"),
-    [
-        ({"input_size": 1}, "'input_size' is 1, too few pixels to see a particle; give 12 to 512, or 0"),
-        ({"input_size": 11}, "'input_size' is 11"),
-        ({"pixel_nm": 0.01}, "'pixel_nm' is 0.01, finer than any micrograph"),
-    ],
-)
-def test_sizes_that_show_nothing_are_refused(study, sizes, words):
-    """Also of simulated particles, before they are made."""
-    refused(words, data.open, study, **sizes)
-    usual = {"task": "content", "folds": 2, "scale": "fill", "pixel_nm": 0.0, "input_size": 0}
-    refused(words, data.check, **usual | sizes, particles="simulated")

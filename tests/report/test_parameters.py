@@ -6,6 +6,7 @@ from temlib.report import parameters
 SOURCE = """
 epochs: int = 30  # passes over the particles [1, 100]
 rate: float = 0.1  # step (0, 1]
+size: int = 0  # pixels, 0 chooses them [12, 512]
 how: str = "none"  # balance {none|oversample}
 models: list = ["a"]  # what to train
 """
@@ -40,6 +41,9 @@ def test_parse_reads_meaning_limits_and_choices():
         ("rate: 0", r"\(0, 1\]"),
         ("rate: 1.1", r"\(0, 1\]"),
         ("rate: .nan", r"\(0, 1\]"),
+        ("size: 11", r"'size' should lie in \[12, 512\] or be 0, but is 11"),
+        ("size: -1", r"\[12, 512\] or be 0"),
+        ("size: 513", r"\[12, 512\] or be 0"),
         ("how: oversampel", "the nearest is 'oversample'"),
         ("epochs: 3\nepochs: 4", "stands twice"),
         ("epochs: [", "not YAML"),
@@ -62,6 +66,7 @@ def test_yaml_numbers_serve_as_floats(tmp_path, declared):
     """A whole number, and YAML's text 1e-3, are floats."""
     assert parameters.read(written(tmp_path, "rate: 1e-3"), declared).values == {"rate": 0.001}
     assert parameters.read(written(tmp_path, "rate: 1"), declared).values == {"rate": 1.0}
+    assert parameters.read(written(tmp_path, "size: 0"), declared).values == {"size": 0}
 
 
 def test_a_set_value_replaces_the_matrix(tmp_path, declared):
