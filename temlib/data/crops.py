@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from temlib.data import cache, micrographs, positions
+from temlib.data.conventions import SQUARE_TOLERANCE
 from temlib.data.positions import PLACES
 from temlib.files import InputError, inside, read_csv, shown, write_csv, write_json
 
@@ -118,11 +119,11 @@ class Found:
         """
         found = self._read(rows[0])
         stated = found.pixel_nm
-        if abs(stated - sizes[rows[0]]) > micrographs.SQUARE_TOLERANCE * stated:  # false where one is unknown
+        if abs(stated - sizes[rows[0]]) > SQUARE_TOLERANCE * stated:  # false where one is unknown
             note = "The files state a different pixel size from the table; the table's is used, so check its unit."
             self.said.add(("", "", note))
         if self._rows[rows[0]].index is not pd.NA:
-            yield from ((i, image, False) for i, image in zip(rows, self._stack(found.image, rows)))
+            yield from ((i, image, False) for i, image in zip(rows, self._stack(found, rows)))
             return
         for i in rows:
             row = self._rows[i]
@@ -135,13 +136,14 @@ class Found:
             except InputError as error:
                 raise InputError(f"{self.place(i)}, {shown(row.image)}: {error}") from None
 
-    def _stack(self, image, rows):
-        """Return the images of rows of one stack, of which `image` is the first."""
+    def _stack(self, found, rows):
+        """Return the images of rows of one stack, of which `found` is the first."""
+        image, step = found.image, found.step
         index = np.array([self._rows[i].index for i in rows], int)
         low, count = index.min(), np.ptp(index) + 1
-        if len(rows) > 1 and isinstance(image, np.memmap):  # without opening the file again
-            start = int(image.offset + (low - index[0]) * image.nbytes)
-            if start + count * image.nbytes <= os.stat(image.filename).st_size:
+        if len(rows) > 1 and step and isinstance(image, np.memmap):  # without opening the file again
+            start = int(image.offset + (low - index[0]) * step)
+            if start + count * step <= os.stat(image.filename).st_size:
                 mapped = np.memmap(image.filename, image.dtype, "r", start, (int(count), *image.shape))
                 return mapped[index - low]
         return (image if i == rows[0] else self._read(i).image for i in rows)

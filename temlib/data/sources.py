@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from temlib.data import labels, positions, tables
+from temlib.data.conventions import nanometres
 from temlib.data.crops import Found
-from temlib.data.micrographs import NANOMETRES, SUFFIXES, format_of
+from temlib.data.micrographs import SUFFIXES, format_of
 from temlib.data.positions import PLACES, numbered
 from temlib.data.tables import refuse
 from temlib.files import InputError, listed, refusal, shown
@@ -176,7 +177,7 @@ def _lengths(path, table, notes):
     """Turn the columns of numbers into numbers, and lengths in other units into nm."""
     for name in list(table):
         measured = re.fullmatch("(pixel_size|box)_(.+)", name)
-        unit = NANOMETRES.get(measured[2].lower()) if measured and measured[2] not in ("px", "nm") else None
+        unit = nanometres(measured[2]) if measured and measured[2] not in ("px", "nm") else None
         if unit is None:
             continue
         target = f"{measured[1]}_nm"

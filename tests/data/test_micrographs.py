@@ -262,14 +262,13 @@ def test_fourier_transform_is_refused(tmp_path):
         (0, 10**9, "cut short"),
         (0, -4, "cannot be"),
         (4, 0, "cannot be"),
-        (4, 2, "longer than"),
         (8, 2**31 - 1, "cut short"),
         (12, 3, "Fourier transform"),
         (12, 7, "mode 7"),
         (12, 16, "mode 16"),
-        (64, 2, "orders its axes"),
-        (92, -8, "cannot be"),
-        (92, 2**31 - 1, "cut short"),
+        (8, -1, "cannot be"),
+        (12, 1, "mode 1, but has the length of an image of 32 bits a pixel"),
+        (12, 0, "mode 0, but has the length"),
     ],
 )
 def test_mrc_header_that_lies_is_refused(tmp_path, offset, value, match):
@@ -284,7 +283,7 @@ def test_mrc_header_that_lies_is_refused(tmp_path, offset, value, match):
 
 @pytest.mark.parametrize("pack, suffix", [(gzip.compress, ".gz"), (bz2.compress, ".bz2")])
 def test_decompression_bomb_is_refused(tmp_path, pack, suffix):
-    """A quarter of a gigabyte in a small file is refused, and one that its header hides stops early."""
+    """A quarter of a gigabyte in a small file is refused, and what its header hides is never unpacked."""
     header = write_mrc(tmp_path / "a.mrc").read_bytes()[:1024]
     large = bytearray(header)
     struct.pack_into("<2i", large, 0, 16000, 16000)
@@ -293,7 +292,7 @@ def test_decompression_bomb_is_refused(tmp_path, pack, suffix):
     refused(path, "would unpack from")
     path.write_bytes(pack(header + IMAGE.tobytes() + bytes(2**26)))
     tracemalloc.start()
-    refused(path, "goes on after")
+    assert "Bytes that follow the image" in micrographs.read(path).notes[0]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**24
@@ -448,7 +447,7 @@ def test_png_bomb_is_refused(tmp_path, columns, rows):
     """A PNG is refused by its header, before its pixels are unpacked."""
     (tmp_path / "a.png").write_bytes(png(columns, rows, bytes(1000)))
     tracemalloc.start()
-    refused(tmp_path / "a.png", "cannot be read|expand|too much")
+    refused(tmp_path / "a.png", "cannot be read|expand|too many")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**24
