@@ -117,7 +117,7 @@ def _unpacked(rows, stored):
 def signed(image, stored, notes):
     """Return 8- or 16-bit integers with the sign that the file's extremes prove, else with what it says outright."""
     dtype = image.dtype
-    if dtype.kind not in "iu" or dtype.itemsize > 2:
+    if dtype.kind not in "iu" or dtype.itemsize > 2 or stored.bits:
         return image
     half = 2 ** (8 * dtype.itemsize - 1)
     least, largest = stored.extremes or (math.nan, math.nan)

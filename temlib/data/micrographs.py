@@ -70,6 +70,11 @@ FETCHED = {
 }
 IMAGECODECS = importlib.util.find_spec("imagecodecs") is not None  # lets tifffile unpack all that there is
 DEFLATE = (8, 32946, 50013)  # which tifffile unpacks alone
+REVERSED = bytes(
+    int(f"{byte:08b}"[::-1], 2) for byte in range(256)
+)  # for bytes with the least significant bit first
+# Layout -> what libtiff makes of it: numbers in the order of this machine, which Pillow would turn round again.
+NATIVE = {"I;16S": "I;16NS", "I;16BS": "I;16NS", "I;32S": "I;32NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 # Orientation -> what takes back how Pillow turns a TIFF.
 UNTURN = dict(
     zip(
@@ -291,16 +296,12 @@ def _strips(path, page, due):
     for offset, count in zip(page.dataoffsets, page.databytecounts):
         page.parent.filehandle.seek(offset)
         strip = page.parent.filehandle.read(count)
+        strip = strip.translate(REVERSED) if page.fillorder == 2 else strip
         found.append(zlib.decompressobj().decompress(strip, due) if page.compression in DEFLATE else strip)
     data = b"".join(found)[:due]
     if len(data) < due:
         raise refusal(path, f"is cut short: its directory states {due} bytes of image; copy it again.")
-    # The least significant bit may come first.
-    return (
-        np.packbits(np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little"))
-        if page.fillorder == 2
-        else data
-    )
+    return data
 
 
 def _by_pillow(path, page, size, stored):
@@ -373,7 +374,10 @@ def _picture(path, form, size, stored, frame=0):
     with Image.open(path, formats=(form,)) as picture:
         picture.seek(frame)
         check_memory(path, 4 * picture.width * picture.height, size)  # Pillow has at most 4 bytes a pixel
-        layout = picture.tile[0][3] if picture.tile else ""
+        codec, *place, layout = picture.tile[0]
+        if codec == "libtiff" and layout[0] in NATIVE:
+            tile = (codec, *place, (NATIVE[layout[0]], *layout[1:]))
+            picture.tile = [picture.tile[0]._make(tile) if hasattr(picture.tile[0], "_make") else tile]
         layout = layout if isinstance(layout, str) else layout[0]  # as "L;4I": grey, 4 bits, inverted
         turn = picture.tag_v2.get(274, 1) if form == "TIFF" else 1
         stored.turned |= "exif" in picture.info and picture.getexif().get(274, 1) > 1

@@ -46,6 +46,7 @@ def read(path, size, choose):
         check_pixels(path, dtype)
         stored = Stored(None, [_scale(header, notes)], notes, extremes=(header["dmin"], header["dmax"]))
         width = _halves(header, stored)
+        dtype = np.dtype(np.uint8) if stored.columns else dtype
         section, count = ny * width * dtype.itemsize, max(nz, 1)
         end = HEADER_BYTES + max(extended, 0) + count * section
         if packed:
@@ -153,13 +154,11 @@ def _start(path, header, sections, size, notes, packed=False):
         raise _unknown(path)
     sound = HEADER_BYTES <= stated < last
     if last > HEADER_BYTES and not packed:
-        at_end, as_stated = (
-            data <= LARGEST_SEARCH and _agrees(path, header, data, at) for at in (last, stated)
-        )
-        if at_end and not (sound and as_stated):
-            fault = (
-                f"Its extended header has {last - HEADER_BYTES} bytes and not the {extended} that are stated"
-            )
+        seek = data <= LARGEST_SEARCH
+        at_end = seek and _agrees(path, header, data, last)
+        as_stated = seek and sound and _agrees(path, header, data, stated)
+        if at_end and not as_stated:
+            fault = f"Its extended header has {last - HEADER_BYTES} bytes and not the {extended} stated"
             notes.append(f"{fault}; the image at the file's end has the extremes that the header states.")
             return last
         sound = sound and (as_stated or not _other_width(header, size))
@@ -172,7 +171,7 @@ def _start(path, header, sections, size, notes, packed=False):
 def _agrees(path, header, data, start):
     """Return whether pixels at a place have the extremes that the header states."""
     extremes, mode = (float(header["dmin"]), float(header["dmax"])), int(header["mode"])
-    if start < HEADER_BYTES or not extremes[0] < extremes[1] or mode == 101:
+    if not extremes[0] < extremes[1] or mode == 101:
         return False
     dtype = np.dtype(MODES[mode]).newbyteorder(header.dtype["nx"].byteorder)
     pixels = np.memmap(path, dtype, "r", start, data // dtype.itemsize)
