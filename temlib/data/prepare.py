@@ -39,23 +39,29 @@ PADDED = 0.5  # share of padding from which a smaller window is advised
 MOST = 0.9  # share of the boxes that a window should hold
 BOX_NM = (3.0, 5000.0)  # no particle is smaller, and hardly a field of view larger
 # What is found of each particle on the way.
-FACTS = np.dtype([("digest", "u8"), ("side_px", "f8"), ("edge", "?"), ("saturated", "?")])
+FACTS = np.dtype([("digest", "u8"), ("side_px", "f8"), ("edge", "?"), ("saturated", "?"), ("masked", "?")])
 
 
 def prepare(crop, input_size, *, ratio=None):
     """Return a crop, (M, N), at the size and the intensities that a network sees, (input_size, input_size).
 
     `ratio` is the size of a crop's pixel over that of a prepared pixel; None resizes the whole crop. The result has zero
-    median, unit robust spread (half the distance between the 16th and 84th percentile), and is clipped at ±8. A crop that
-    is constant, nearly so, or not finite raises `InputError`.
+    median, unit robust spread (half the distance between the 16th and 84th percentile), and is clipped at ±8; a background
+    that was masked to one value becomes zero and does not count. A crop that is constant, nearly so, or not finite raises
+    `InputError`.
     """
     return _prepared(np.asarray(crop, np.float32), input_size, ratio)[0]
 
 
 def _prepared(crop, size, ratio):
-    """Return what `prepare` does, and the share of the crop's pixels at their largest value."""
-    bright = _checked(crop)
-    inside, box = ..., (0, 0, crop.shape[1], crop.shape[0])
+    """Return what `prepare` does, the share of the crop's pixels at their largest value, and whether it is masked."""
+    mask = _mask(crop)
+    rest = crop if mask is None else crop[~mask]
+    bright = _checked(rest)
+    if mask is not None:
+        fill = _quantiles(rest, (0.5,))[0]
+        crop = np.where(mask, np.float32(fill), crop)
+    inside, box, pad = ..., (0, 0, crop.shape[1], crop.shape[0]), 0
     if ratio is not None:
         # The window in source pixels, centred on the crop; whole pixels of padding keep the resampling exact.
         side = size / ratio
@@ -67,11 +73,41 @@ def _prepared(crop, size, ratio):
     if crop.shape != (size, size) or box != (0, 0, size, size):
         crop = _resized(crop, size, box)
     # Padding has no noise; counted in, it would make a small particle look loud.
-    low, middle, high = _quantiles(crop[inside], (0.16, 0.5, 0.84))
-    spread = (high - low) / 2 or float(crop[inside].std()) or 1.0
-    result = crop - np.float32(middle)
+    counted = crop[inside]
+    if mask is not None:
+        mask = np.pad(np.uint8(~mask), pad)
+        mask = Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST, box=box)
+        counted = counted[np.asarray(mask)[inside] > 0]
+        if not counted.size:
+            raise InputError(
+                "nothing but masked background is in the window; widen it or take the image out."
+            )
+    low, middle, high = _quantiles(counted, (0.16, 0.5, 0.84))
+    spread = (high - low) / 2 or float(counted.std()) or 1.0
+    result = crop - np.float32(middle if mask is None else fill)
     result *= np.float32(1 / spread)
-    return np.clip(result, -CLIP, CLIP, out=result), bright
+    return np.clip(result, -CLIP, CLIP, out=result), bright, mask is not None
+
+
+def _mask(crop):
+    """Return where the background of a crop was set to one value, None where it was not.
+
+    Its corners have that value, and what has it lies together, as does the rest: neither is scattered as saturated or dead
+    pixels are.
+    """
+    value = crop[0, 0]
+    if not value == crop[0, -1] == crop[-1, 0] == crop[-1, -1]:
+        return None
+    mask = crop == value
+    rest = crop[~mask]
+    masked = rest.size and rest.min() < rest.max() and _together(mask) and _together(~mask)
+    return mask if masked else None
+
+
+def _together(mask):
+    """Return whether true pixels have more true neighbours to the left than halfway from chance to all of them."""
+    pairs, count = np.count_nonzero(mask[:, 1:] & mask[:, :-1]), np.count_nonzero(mask[:, 1:])
+    return pairs > count * (1 + mask.mean()) / 2
 
 
 def _resized(image, size, box=None):
@@ -150,6 +186,9 @@ def make(found, scale, pixel_nm, input_size, folder):
         which = f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value"
         why = "from a saturated detector or an export that clipped the grey levels"
         notes.append(f"{which}, {why}: {saturated:,}.")
+    if masked := facts["masked"].sum():
+        which = "Particles whose background has one value, as a mask leaves it"
+        notes.append(f"{which}; it counts neither for their median nor for their spread: {masked:,}.")
     np.save(folder / "measures.npy", np.column_stack([facts["side_px"], sizes]))
     identical = _identical(facts["digest"])
     shown = {"scale": scale, "pixel_nm": pixel}
@@ -207,11 +246,11 @@ def prepare_part(part, path, rows, sizes, pixel_nm):
         for i, crop, edge in part.load(group, sizes, window):
             ratio = sizes[i] / pixel_nm if pixel_nm else None
             try:
-                ready[i], bright = _prepared(np.asarray(crop, np.float32), size, ratio)
+                ready[i], bright, masked = _prepared(np.asarray(crop, np.float32), size, ratio)
             except InputError as error:
                 raise InputError(f"{part.place(i)}: {error}") from None
             digest = hashlib.blake2b(ready[i], digest_size=8).digest()
-            facts[i] = int.from_bytes(digest, "big"), sum(crop.shape) / 2, edge, bright > SATURATED
+            facts[i] = int.from_bytes(digest, "big"), sum(crop.shape) / 2, edge, bright > SATURATED, masked
     stack[rows] = ready
     return facts
 

@@ -290,6 +290,36 @@ def test_saturated_images_are_refused(study, value):
         data.open(study)
 
 
+@pytest.mark.parametrize("value", [0, 70, 255])
+@pytest.mark.parametrize("radius", [6, 9, 12])
+def test_masked_background_does_not_count(study, radius, value):
+    """A background set to one value is accepted with a note, and particles keep their contrast whatever share it has."""
+    rows, columns = np.mgrid[:24, :24] - 11.5
+    inside = rows**2 + columns**2 < radius**2
+    rng = np.random.default_rng(0)
+    for k in range(48):
+        noise = rng.normal(100, 10, (24, 24)).clip(1, 254)
+        Image.fromarray(np.where(inside, noise, value).astype(np.uint8)).save(study.parent / f"{k:02}.png")
+    data = open_data(study, input_size=24)
+    assert any("as a mask leaves it" in note and note.endswith(": 48.") for note in data.notes)
+    assert np.abs(data.images[:, ~inside]).max() < 0.05
+    assert data.images[:, inside].std(axis=1) == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("inside", ["all at one value", "hot pixels", "outside the window"])
+def test_masks_that_leave_nothing_are_refused(inside):
+    """What is constant but for a few pixels is no masked particle."""
+    image = np.zeros((24, 24), np.float32)
+    if inside == "all at one value":
+        image[9:15, 9:15] = 3
+    elif inside == "hot pixels":
+        image[3:20:6, 4:22:5] = np.arange(12).reshape(3, 4) + 1
+    else:
+        image[2:6, 8:15] = np.random.default_rng(0).normal(size=(4, 7))
+    with pytest.raises(InputError, match="nearly empty|nothing but masked background"):
+        prepare.prepare(image, 8, ratio=1 if inside == "outside the window" else None)
+
+
 def test_many_images_are_selected_without_a_copy(study, monkeypatch):
     """A selection too large to copy reads its rows when they are asked for, in every way that arrays are asked."""
     data = open_data(study, input_size=24)
