@@ -8,7 +8,9 @@ the order in which they lie in the file, since picking programs count them so.
 import math
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -156,9 +158,10 @@ def _inverted(image, bits):
     return ~image if image.dtype.kind == "i" else -image
 
 
+@lru_cache(maxsize=64)
 def _unit(text):
     """Return a unit of length or its inverse in one spelling, and whether it is an inverse or an angle."""
-    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text or "")
+    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)  # as ImageJ writes
     # One form of Å, µ and superscripts.
     text = unicodedata.normalize("NFKC", text).replace("\0", "").casefold()
@@ -183,18 +186,20 @@ def _pixel_nm(path, scales, notes):
     for height, height_unit, width, width_unit, *note in scales:
         sizes_nm = []
         for value, text in ((height, height_unit), (width, width_unit)):
-            unit, inverse = _unit(text)
+            number = _number(value)
+            if not 0 < number < math.inf:
+                continue
+            unit, inverse = _unit(text if isinstance(text, bytes) else str(text or ""))
             if inverse and (unit in NANOMETRES or unit in ANGLES):
-                told = shown(str(text).strip("\0 "))
-                raise refusal(
-                    path, f"is calibrated in {told}, a diffraction pattern; give the micrograph instead."
-                )
-            length = _number(value) * NANOMETRES.get(unit, math.nan)
+                told = shown(str(text).strip("\0 "))[:40]
+                fault = f"is calibrated in {told}, a diffraction pattern"
+                raise refusal(path, f"{fault}; give the micrograph instead.")
+            length = number * NANOMETRES.get(unit, math.nan)
             if unit in PRINTED and length > COARSEST_NM:
                 strange = strange or "The file states a resolution for printing but no pixel size."
             elif 0 < length < math.inf:
                 sizes_nm.append(length)
-            elif unit not in NO_UNIT and unit not in NANOMETRES and _number(value) > 0:
+            elif unit not in NO_UNIT and unit not in NANOMETRES:
                 told = shown(str(text))[:40]
                 strange = f"The file states a pixel size in '{told}', which is no known unit of length."
         if len(sizes_nm) == 2:
@@ -206,10 +211,9 @@ def _pixel_nm(path, scales, notes):
 
 def _number(value):
     """Return a value of a file as a float, NaN if it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
+    with suppress(TypeError, ValueError):
+        return math.nan if value is None else float(value)
+    return math.nan
 
 
 def _square(height, width, notes):

@@ -104,9 +104,7 @@ class Found:
     pixel_nm: float  # edge of a square pixel, NaN where it is unknown or the axes differ
     notes: list  # sentences about assumptions and oddities
     form: str  # "MRC", "TIFF", "PNG", "JPEG", "DM3", "DM4", "SER", "EMI" or "EMD"
-    step: int = (
-        0  # bytes from a mapped image of a stack to the next, 0 where they do not lie one behind the other
-    )
+    step: int = 0  # bytes from a mapped image of a stack to the next, 0 where they lie apart
 
 
 def format_of(name):
@@ -154,9 +152,8 @@ def _unreadable(path, form, fault):
         return refusal(path, f"{limit}; save it as uncompressed MRC or TIFF, which are memory-mapped.")
     if isinstance(fault, EOFError) or "truncated" in str(fault).lower():
         return refusal(path, f"{why}: it is cut short; copy it again.")
-    return refusal(
-        path, f"{why}: it is damaged, or of a kind that is not known; export it again as TIFF or MRC."
-    )
+    why += ": it is damaged, or of a kind that is not known"
+    return refusal(path, f"{why}; export it again as TIFF or MRC.")
 
 
 def _recognised(path, head):
@@ -222,7 +219,7 @@ def _choose(path, index, count, shape):
 def _read_tiff(path, index, size):
     """Read a TIFF by tifffile, or by Pillow where the packing or a palette needs it."""
     with tifffile.TiffFile(path) as tif:
-        numbers = _images(path, os.stat(path).st_mtime_ns) if len(tif.pages) > 1 else (0,)
+        numbers = _images(path, size, os.stat(path).st_mtime_ns) if len(tif.pages) > 1 else (0,)
         first = tif.pages[numbers[0]]
         if first.imagedepth > 1:
             raise refusal(path, f"is a volume of {first.imagedepth} sections; give a 2-D image.")
@@ -238,8 +235,8 @@ def _read_tiff(path, index, size):
 
 
 @lru_cache(maxsize=16)
-def _images(path, changed):
-    """Return the numbers of the directories that are images and no small copies; of a file `changed` then."""
+def _images(path, *state):
+    """Return the numbers of the directories that are images and no small copies, of a file in some state."""
     with tifffile.TiffFile(path) as tif:
         return tuple(page.index for page in tif.pages if not page.is_reduced)
 
@@ -258,7 +255,9 @@ def _tiff_pixels(path, page, skipped, size, stored):
     due = math.prod(shape) * dtype.itemsize
     if not packed:
         check_pixels(path, dtype)
-    if page.compression == page.fillorder == page.predictor == 1 and _consecutive(page, due):
+    whole = packed or bits == 8 * dtype.itemsize  # not 24 bits, say
+    plain = page.compression == page.fillorder == page.predictor == 1 and whole
+    if plain and _consecutive(page, due):
         start = page.dataoffsets[0] + skipped * due
         if start + due > size:
             raise refusal(path, f"is cut short: its directory states {due} bytes of image; copy it again.")
@@ -267,10 +266,13 @@ def _tiff_pixels(path, page, skipped, size, stored):
     if skipped:
         raise refusal(path, "is a packed stack of ImageJ, which cannot be divided; save it uncompressed.")
     check_memory(path, due, size)
-    plain = page.compression == 1 or page.compression in DEFLATE
-    if packed and plain and page.predictor == 1:
+    if plain and sum(page.databytecounts) < due:
+        fault = f"states {sum(page.databytecounts)} bytes of image in its strips, where {due} are due"
+        raise refusal(path, f"{fault}; export it again.")
+    known = page.compression == 1 or page.compression in DEFLATE
+    if packed and known and page.predictor == 1:
         stored.pixels = np.frombuffer(_strips(path, page, due), np.uint8).reshape(shape)
-    elif (not packed and plain and page.predictor in (1, 2)) or IMAGECODECS:
+    elif (not packed and known and page.predictor in (1, 2)) or IMAGECODECS:
         stored.pixels, stored.columns = page.asarray(), 0
     else:
         stored.pixels, stored.columns = _by_pillow(path, page, size, stored), 0
@@ -287,7 +289,8 @@ def _consecutive(page, due):
     rows = min(max(page.rowsperstrip, 1), page.imagelength)
     offsets = page.dataoffsets[: -(-page.imagelength // rows)]
     step = due // page.imagelength * rows
-    return len(offsets) * rows >= page.imagelength and all(np.diff(offsets) == step)
+    together = len(offsets) == 1 or all(np.diff(offsets) == step)
+    return len(offsets) * rows >= page.imagelength and together
 
 
 def _strips(path, page, due):
@@ -307,14 +310,12 @@ def _strips(path, page, due):
 def _by_pillow(path, page, size, stored):
     """Return pixels that tifffile cannot unpack alone, in the type that the directory states."""
     dtype, image = page.dtype, None
-    with suppress(UnidentifiedImageError):
+    with suppress(UnidentifiedImageError, KeyError):
         image = _picture(path, "TIFF", size, stored, page.index)
     if image is None or (image.dtype.itemsize < dtype.itemsize and not stored.bits):
         packing = getattr(page.compression, "name", page.compression)
-        fault = f"is packed by {packing} with {page.bitspersample} bits a pixel, which needs the package imagecodecs"
-        raise refusal(
-            path, f"{fault}; install it with pip install imagecodecs, or save the image uncompressed."
-        )
+        fault = f"is packed by {packing} with {page.bitspersample} bits a pixel, which needs imagecodecs"
+        raise refusal(path, f"{fault}; install it with pip install imagecodecs, or save it uncompressed.")
     # Pillow has fewer types: it reads signed bytes as unsigned, and the reverse with 32 bits.
     if stored.bits or image.dtype.itemsize != dtype.itemsize:
         return image.astype(dtype if dtype.kind != "b" else np.uint8)
@@ -343,12 +344,9 @@ def _ome_scales(text):
     """Return the scale in an OME-XML text, none if its images have different ones."""
     found = set()
     for pixels in re.findall(r"<(?:\w+:)?Pixels\b([^>]*)>", text):
-        told = {
-            name: html.unescape(word) for name, _, word in re.findall(r"(\w+)\s*=\s*([\"'])(.*?)\2", pixels)
-        }
-        sides = [
-            (told.get(f"PhysicalSize{axis}"), told.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "YX"
-        ]
+        words = re.findall(r"(\w+)\s*=\s*([\"'])(.*?)\2", pixels)
+        told = {name: html.unescape(word) for name, _, word in words}
+        sides = [(told.get(f"PhysicalSize{a}"), told.get(f"PhysicalSize{a}Unit", "µm")) for a in "YX"]
         found.add((*sides[0], *sides[1]))
     return found if len(found) == 1 else []
 
@@ -389,7 +387,7 @@ def _picture(path, form, size, stored, frame=0):
     if mode not in ("1", "L") or layout == "L":
         return image
     # Pillow spreads few bits over a byte and turns white as zero, which is not for a decoder to do.
-    bits = 1 if mode == "1" else int(re.sub(r"\D", "", layout) or 8)
+    bits = 1 if mode == "1" else min(8, int(re.sub(r"\D", "", layout) or 8))
     image = image.astype(np.uint8) // (1 if bits == 1 else 255 // (2**bits - 1))
     stored.bits = bits
     return 2**bits - 1 - image if "I" in layout else image

@@ -29,6 +29,7 @@ MAGIC = slice(208, 211)  # the bytes "MAP" since MRC2000
 HEADER_BYTES = 1024
 # Mode -> type; 3 and 4 are Fourier transforms, and a byte of 101 holds two pixels.
 MODES = {0: "i1", 1: "i2", 2: "f4", 3: "c8", 4: "c8", 6: "u2", 12: "f2", 101: "u1"}
+HEADERS = {order: mrcfile.dtypes.HEADER_DTYPE.newbyteorder(order) for order in "<>"}
 LONGEST_SIDE = 2**20  # pixels; numbers read in the wrong byte order are larger
 LARGEST_ARCHIVE = 2**33  # bytes of an unpacked .gz or .bz2; more takes minutes to run through for one image
 LARGEST_SEARCH = 2**28  # bytes of pixels whose extremes are compared with the header's
@@ -77,21 +78,17 @@ def _header(path, raw):
     """Return the header, a record in the byte order in which it makes sense, and notes on what is wrong in it."""
     marked = raw[MAGIC] == b"MAP"
     if len(raw) < HEADER_BYTES and marked:
-        raise refusal(
-            path, f"is cut short: {HEADER_BYTES} bytes were due, {len(raw)} are there; copy it again."
-        )
+        raise refusal(path, f"is cut short: only {len(raw)} bytes of its header are there; copy it again.")
     raw = raw.ljust(HEADER_BYTES, b"\0")
-    headers = {o: np.frombuffer(raw, mrcfile.dtypes.HEADER_DTYPE.newbyteorder(o), 1)[0] for o in "<>"}
     stamp = {0x44: "<", 0x11: ">"}.get(raw[212])
-    orders = [order for order in (stamp, "<", ">") if order and _sensible(headers[order])]
-    if not marked and not orders:
+    orders = {order: np.frombuffer(raw, HEADERS[order], 1)[0] for order in (stamp, "<", ">") if order}
+    order = next((order for order in orders if _sensible(orders[order])), None)
+    if not marked and not order:
         raise _unknown(path)
-    order = (orders or [stamp or "<"])[0]
-    header, notes = headers[order], []
+    order = order or stamp or "<"
+    header, notes = orders[order], []
     if not marked:
-        notes.append(
-            "Its header lacks the mark 'MAP ' of MRC files since 2000; its length is that of an image."
-        )
+        notes.append("Its header lacks the mark 'MAP ' of MRC since 2000; its length is that of an image.")
     if stamp and order != stamp:
         notes.append("Its machine stamp names another byte order than that of the numbers in its header.")
     nx, ny, nz, mode = (int(header[name]) for name in ("nx", "ny", "nz", "mode"))
@@ -104,9 +101,7 @@ def _header(path, raw):
     if sorted(axes) == [1, 2, 3] != axes:
         raise refusal(path, f"orders its axes {axes} and not [1, 2, 3], as only volumes do; export it again.")
     if axes not in ([1, 2, 3], [0, 0, 0]):
-        notes.append(
-            f"Its header numbers the axes {axes}, which cannot be; they were taken as columns and rows."
-        )
+        notes.append(f"Its header numbers the axes {axes}, which cannot be; they are columns and rows.")
     return header, notes
 
 

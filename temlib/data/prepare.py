@@ -79,9 +79,7 @@ def _prepared(crop, size, ratio):
         mask = Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST, box=box)
         counted = counted[np.asarray(mask)[inside] > 0]
         if not counted.size:
-            raise InputError(
-                "nothing but masked background is in the window; widen it or take the image out."
-            )
+            raise InputError("the window shows only masked background; widen it or take the image out.")
     low, middle, high = _quantiles(counted, (0.16, 0.5, 0.84))
     spread = (high - low) / 2 or float(counted.std()) or 1.0
     result = crop - np.float32(middle if mask is None else fill)

@@ -1,7 +1,10 @@
 """Two decoders, one convention: sign, white as zero, packed bits, orientation and scale, whoever reads the pixels."""
 
 import gzip
+import importlib.util
 import struct
+import sys
+import types
 import zlib
 
 import mrcfile
@@ -530,3 +533,67 @@ def test_images_of_a_tiff_stack_are_told_apart(tmp_path, program):
     found = open_data(tmp_path / "m.csv", input_size=20).images
     for image, prepared in zip(images, found):
         assert np.corrcoef(image.ravel(), prepared.ravel())[0, 1] > 0.999
+
+
+def test_what_no_decoder_unpacks_is_named(tmp_path, monkeypatch):
+    """A compression or a width that Pillow does not know is not called damage."""
+    monkeypatch.setattr(micrographs, "IMAGECODECS", False)
+    path = write_tiff(tmp_path / "a.tif", pixels(8, "u"), tags={259: ("H", [65001])})
+    conftest.refused("packed by EER_V1 .* needs imagecodecs; install", micrographs.read, path)
+    path = write_tiff(tmp_path / "a.tif", pixels(8, "u")[:, :12], tags={256: ("I", [4]), 258: ("H", [24])})
+    if importlib.util.find_spec("imagecodecs") is None:
+        conftest.refused("24-bit integers requires the 'imagecodecs' package", micrographs.read, path)
+    else:
+        assert micrographs.read(path).image.shape == (5, 4)
+
+
+def test_strips_that_are_too_short_are_not_filled_with_zeros(tmp_path):
+    """Strips apart from each other must hold the image."""
+    path = write_tiff(tmp_path / "a.tif", pixels(16, "u"), strips=5, tags={279: ("I", [26, 26, 26, 26, 3])})
+    assert micrographs.read(path).image.shape == (5, 13)
+    offsets = [8, 34, 60, 86, 90]
+    path = write_tiff(
+        tmp_path / "a.tif",
+        pixels(16, "u"),
+        strips=5,
+        tags={279: ("I", [26, 26, 26, 26, 3]), 273: ("I", offsets)},
+    )
+    conftest.refused("states 107 bytes of image in its strips, where 130 are due", micrographs.read, path)
+
+
+@pytest.fixture
+def rosettasciio(tmp_path, monkeypatch):
+    """Return a function that reads a DM3 as if rosettasciio, which may not be there, had found an image and a unit."""
+    (tmp_path / "a.dm3").write_bytes(b"\0\0\0\3" + bytes(300))
+
+    def read(image, unit="nm", scale=0.25):
+        signal = {"data": image, "axes": [{"units": unit, "scale": scale}] * 2}
+        module = types.SimpleNamespace(file_reader=lambda path, lazy: [signal])
+        monkeypatch.setitem(sys.modules, "rsciio.digitalmicrograph", module)
+        monkeypatch.setitem(sys.modules, "rsciio", types.SimpleNamespace(digitalmicrograph=module))
+        return micrographs.read(tmp_path / "a.dm3")
+
+    return read
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_rosettasciio_spells_lengths_as_others_do(rosettasciio, length):
+    """What an optional reader calls a unit is understood as in a TIFF."""
+    scale = 2.5e-8 if length in (1e7, 25.4e6) else 0.25
+    for unit in LENGTHS[length]:
+        assert rosettasciio(pixels(8, "u"), unit, scale).pixel_nm == pytest.approx(length * scale), unit
+
+
+@pytest.mark.parametrize("unit", INVERSE)
+def test_rosettasciio_tells_diffraction_patterns(rosettasciio, unit):
+    """And an inverse length is one."""
+    conftest.refused("a diffraction pattern", rosettasciio, pixels(8, "u"), unit)
+
+
+@pytest.mark.parametrize("bits, kind", [row for row in TYPES if row[0] in (8, 16, 32)])
+def test_rosettasciio_gives_pixels_as_they_are(rosettasciio, bits, kind):
+    """Its types are those of the file."""
+    image = pixels(bits, kind)
+    found = rosettasciio(image)
+    np.testing.assert_array_equal(found.image, image)
+    assert found.image.dtype == image.dtype

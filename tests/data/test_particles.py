@@ -316,7 +316,7 @@ def test_masks_that_leave_nothing_are_refused(inside):
         image[3:20:6, 4:22:5] = np.arange(12).reshape(3, 4) + 1
     else:
         image[2:6, 8:15] = np.random.default_rng(0).normal(size=(4, 7))
-    with pytest.raises(InputError, match="nearly empty|nothing but masked background"):
+    with pytest.raises(InputError, match="nearly empty|only masked background"):
         prepare.prepare(image, 8, ratio=1 if inside == "outside the window" else None)
 
 
