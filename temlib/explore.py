@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from temlib import augment, evaluate
-from temlib.data import mixed, polarity, signed, split
+from temlib.data import is_definite, mixed, polarity, signed, split
 from temlib.files import listed
 from temlib.train import features
 
@@ -223,12 +223,16 @@ def identical(particles):
     return [names.tolist() for _, names in groups if len(names) > 1]
 
 
-def imbalance(table, tasks):
-    """Return the accuracy paradox in numbers: what always predicting the commonest class scores on these very data."""
-    counts = [table[task].value_counts() for task in tasks]
+def imbalance(table, tasks, *, unsure=()):
+    """Return the accuracy paradox in numbers: what always predicting the commonest class scores on these very data.
+
+    Particles whose label is in `unsure` do not count; a task without others is left out.
+    """
+    counts = [table[task][is_definite(table[task], unsure)].value_counts() for task in tasks]
+    counts = [count for count in counts if len(count)]
     return pd.DataFrame(
         {
-            "task": list(tasks),
+            "task": [count.index.name for count in counts],
             "always predicted": [count.index[0] for count in counts],
             "accuracy": [f"{count.iloc[0] / count.sum():.2f}" for count in counts],
             "balanced accuracy": [f"{1 / len(count):.2f}" for count in counts],

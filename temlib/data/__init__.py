@@ -1,6 +1,6 @@
 """Whatever people have becomes one table and one stack of images."""
 
-from temlib.data.labels import consensus
+from temlib.data.labels import consensus, is_definite
 from temlib.data.particles import (
     Particles,
     check,
@@ -22,6 +22,7 @@ __all__ = [
     "check",
     "check_task",
     "consensus",
+    "is_definite",
     "mixed",
     "numbers",
     "open",

@@ -1,4 +1,4 @@
-"""Labels as people write them: typing errors, several annotators, their consensus and their agreement."""
+"""Labels as people write them: typing errors, which classes are learnt, several annotators, consensus and agreement."""
 
 import math
 import re
@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import special  # scipy.stats would take half a second in each process that prepares images
 
-from temlib.files import InputError
+from temlib.files import InputError, listed, nearest
 
 TYPO_SHARE = 0.25  # a label this rare beside its one-letter neighbour is taken for a typo, not for a class
+UNSURE = "uncertain"  # what most people write who could not tell, and the simulator's annotators
 JACKKNIFE_BLOCKS = 200  # enough for a t quantile, few enough to be quick at a million particles
 
 
@@ -59,6 +60,91 @@ def _one_apart(first, second):
         swapped = len(head) > 1 and head[:2] == tail[1::-1] and head[2:] == tail[2:]
         return swapped or (head[1:] == tail[1:] and not (head[:1] + tail[:1]).isdigit())
     return len(tail) == len(head) + 1 and head == tail[1:] and not tail[0].isdigit()
+
+
+def is_definite(labels, unsure=()):
+    """Return which of `labels`, a Series, name a class: neither missing nor, whatever their capitals, among `unsure`."""
+    aside = [name.casefold() for name in unsure]
+    return labels.notna() & ~labels.astype(str).str.casefold().isin(aside)
+
+
+def choose(table, task, *, unsure=(), classes=(), merge=None, where="particles"):
+    """Choose what is learnt of a task, and say in sentences what that changes.
+
+    Returned are the table and a list of str. First the classes of `merge` are joined in the columns of the task, of its
+    annotators and of its simulated truth; then, with `classes`, other labels go, apart from those in `unsure`. So what is
+    unsure is decided by the name after merging: joined into a class such particles are of that class, and a class joined
+    into "uncertain" is set aside. What cannot be meant is refused; messages begin with `where`.
+    """
+    merge, before = merge or {}, table[task]
+    names = sorted(before.dropna().astype(str).unique())
+    for fault in _faults(names, task, list(unsure), list(classes), merge):
+        raise InputError(f"{where}: {fault}.")
+    new = {old: name for name, olds in merge.items() for old in olds}
+    own = [name for name in table if name in (task, f"truth_{task}") or name.startswith(f"{task}@")]
+    for name in own if merge or classes else ():
+        column = table[name].map(lambda label: new.get(label, label), na_action="ignore")
+        left = column.isin(list(classes) or column) | ~is_definite(column, unsure)
+        table = table.assign(**{name: column.where(left)})
+    after, count = table[task], before.value_counts()
+    said = [
+        f"{task}: {' and '.join(f'{count[old]:,} {old}' for old in olds)} are joined as {name}."
+        for name, olds in merge.items()
+    ]
+    others = count.sum() - after.count()
+    if others:
+        said.append(f"{task}: particles of classes that were not chosen are left out, {others:,} of them.")
+    aside = after[after.notna() & ~is_definite(after, unsure)]
+    if len(aside):
+        told = (
+            f"people could not tell {len(aside):,} of {after.count():,} particles ({listed(aside.unique())})"
+        )
+        said.append(f"{task}: {told}; these are set aside: neither learnt nor scored, but predicted.")
+    return table, said
+
+
+def _faults(names, task, unsure, classes, merge):
+    """Yield what is wrong with a choice of the classes `names` of a task, as sentences without a full stop."""
+    new = {old: name for name, olds in merge.items() for old in olds}
+    left = [name for name in names if name not in new]
+    left += [name for name in merge if name not in left]
+    every = [old for olds in merge.values() for old in olds]
+
+    def unknown(key, name, known):
+        hint = nearest(str(name), known) or f"; there are {listed(known)}"
+        return f"'{key}' names '{name}', which is no class of '{task}'{hint}"
+
+    for key, given in (("merge", every), ("classes", classes), ("unsure", unsure)):
+        for name in given:
+            if given.count(name) > 1:
+                yield f"'{key}' names '{name}' twice; keep one"
+    for name, olds in merge.items():
+        if not olds:
+            yield f"'merge' joins no class into '{name}'; list those to be joined, or leave it out"
+        for old in olds:
+            if old in merge and new[old] != old:
+                chain = f"'merge' joins '{old}' into '{name}' and others into '{old}'"
+                yield f"{chain}; join all of them into one of the two"
+            if old not in names:
+                yield unknown("merge", old, names)
+        for other in left:
+            if other != name and _plain(other) == _plain(name):
+                yield f"'merge' makes '{name}' beside '{other}'; write both alike"
+    lower = [name.casefold() for name in left]
+    for key, given in (("classes", classes), ("unsure", unsure)):
+        for name in given:
+            if name in left or (key == "unsure" and name.casefold() in (UNSURE, *lower)):
+                continue
+            gone = f"'{key}' names '{name}', which 'merge' joins into '{new.get(name)}'; name that"
+            yield gone if name in new else unknown(key, name, left)
+    for name in classes:
+        if name.casefold() in map(str.casefold, unsure):
+            yield f"'classes' names '{name}', which 'unsure' sets aside; take it out of one of them"
+    learnt = [name for name in classes or left if is_definite(pd.Series([name]), unsure).all()]
+    if len(learnt) < 2 <= len(names):
+        key = "classes" if classes else "merge" if merge else "unsure"
+        rest = f"only '{learnt[0]}'" if learnt else "no class"
+        yield f"'{key}' leaves {rest} of '{task}' to learn; at least two classes are needed"
 
 
 @dataclass(frozen=True)
@@ -123,7 +209,7 @@ def consensus(table, task):
     codes = np.stack([pd.Categorical(given[name], classes).codes for name in given], axis=1)
     votes = (codes[:, :, None] == np.arange(len(classes))).sum(axis=1)  # (n, classes)
     best, cast = votes.argmax(axis=1), votes.sum(axis=1)
-    otherwise = next((name for name in classes if name.casefold() == "uncertain"), "")
+    otherwise = next((name for name in classes if name.casefold() == UNSURE), "")
     decided = 2 * votes.max(axis=1, initial=0) > cast
     joined = np.where(decided, np.array([*classes, ""], object)[best], np.where(cast > 0, otherwise, ""))
     joined = pd.Series(joined, index=table.index, name=task, dtype=str)

@@ -66,12 +66,52 @@ class Particles:
         """The label columns."""
         return tasks_of(self.table)
 
-    def labelled(self, task, *, folds=None):
-        """Return the particles that have a label for `task`; with `folds`, after `check_task`."""
+    def labelled(self, task, *, folds=None, unsure=(), classes=(), merge=None):
+        """Return the particles that have a label for `task`; with `folds`, after `check_task`.
+
+        Parameters
+        ----------
+        task : str
+        folds : int, optional
+        unsure : list of str
+            Labels that mean "could not tell"; these particles stay, but do not count in `check_task`.
+        classes : list of str
+            The classes to learn, empty for all; particles of others leave.
+        merge : dict of str to list of str, optional
+            Classes that are joined under a new name, or into another class, before all else.
+        """
+        _has_column(self.table, task, "particles")
+        choice = {"unsure": unsure, "classes": classes, "merge": merge}
+        table, said = labels.choose(self.table, task, **choice)
         if folds is not None:
-            check_task(self.table, task, folds=folds)
-        keep = np.flatnonzero(self.table[task].notna())
-        return self if len(keep) == len(self) else self.rows(keep)
+            check_task(table, task, folds=folds, unsure=unsure)
+        chosen = replace(self, table=table, notes=(*self.notes, *said))
+        return chosen._where(table[task].notna())
+
+    def relabelled(self, *, unsure=(), classes=(), merge=None):
+        """Return all particles, with the labels chosen as `labelled` does in each task that has all classes that are named.
+
+        Other tasks stay as they are; where there is no such task, the choice is refused.
+        """
+        found, faults = self, []
+        for task in self.tasks:
+            try:
+                choice = {"unsure": unsure, "classes": classes, "merge": merge}
+                table, said = labels.choose(found.table, task, **choice)
+                found = replace(found, table=table, notes=(*found.notes, *said))
+            except InputError as error:
+                faults.append(error)
+        if faults and len(faults) == len(self.tasks) and (classes or merge):
+            raise faults[0]
+        return found
+
+    def definite(self, task, unsure=()):
+        """Return the particles whose label for `task` names a class, those that are learnt and scored."""
+        return self._where(labels.is_definite(self.table[task], unsure))
+
+    def _where(self, kept):
+        """Return the particles for which `kept`, a Series, is true."""
+        return self if kept.all() else self.rows(np.flatnonzero(kept))
 
     def rows(self, keep):
         """Return the particles with the row numbers `keep`; few are copied, many are read when they are asked for."""
@@ -255,16 +295,22 @@ def mixed(direction, counts):
     return names, True, f"{found}contrast: auto turns them round for training and prediction{rest}."
 
 
-def check_task(table, task, *, folds=2, where="particles"):
+def _has_column(table, task, where):
+    """Refuse a task that is no column."""
+    if task not in table:
+        known = listed(tasks_of(pd.DataFrame(table))) or "none"
+        fault = f"there is no column for the task '{task}'; the columns that could be a task are {known}"
+        raise InputError(f"{where}: {fault}.")
+
+
+def check_task(table, task, *, folds=2, where="particles", unsure=()):
     """Refuse a task that cannot be learnt or evaluated with `folds` folds; messages begin with `where`.
 
     That is a column that is missing or has one class only, a class from one micrograph, or fewer micrographs than folds.
+    Particles whose label is in `unsure` do not count.
     """
-    if task not in table:
-        known = listed(tasks_of(table)) or "none"
-        fault = f"there is no column for the task '{task}'; the columns that could be a task are {known}"
-        raise InputError(f"{where}: {fault}.")
-    given = table[task].dropna()
+    _has_column(table, task, where)
+    given = table.loc[labels.is_definite(table[task], unsure), task]
     if given.nunique() < 2:
         fault = f"the task '{task}' has only the class '{given.iloc[0] if len(given) else ''}'"
         raise InputError(f"{where}: {fault}; at least two classes are needed.")
@@ -275,7 +321,7 @@ def check_task(table, task, *, folds=2, where="particles"):
     micrographs = groups.groupby(given).nunique()
     if micrographs.min() < 2:
         fault = f"all particles of the class '{micrographs.idxmin()}' of '{task}' come from one micrograph"
-        cure = "so it cannot be learnt and tested on different ones; add micrographs or merge the class"
+        cure = "so it cannot be learnt and tested on different ones; add micrographs, or join it with another by 'merge'"
         raise InputError(f"{where}: {fault}, {cure}.")
 
 
@@ -296,24 +342,35 @@ def resolution(*, particles, task, count, seed, scale, pixel_nm, input_size):
     return prepare.resolution(table, [task], scale=scale, pixel_nm=pixel_nm, input_size=input_size)
 
 
-def check(*, particles, task, folds, scale, pixel_nm, input_size):
+def check(*, particles, task, folds, scale, pixel_nm, input_size, unsure, classes, merge):
     """Open the user's data as the notebooks will, and refuse what they could not use; see `open` and `check_task`.
 
-    Returns the `input_size`, which is 0 as long as that of simulated particles is to be chosen.
+    Of simulated particles, which would first have to be made, the choice of classes is checked alone. Returns the `input_size`,
+    which is 0 as long as that of simulated particles is to be chosen.
     """
+    choice = {"unsure": unsure, "classes": classes, "merge": merge}
     if particles == "simulated":
+        if classes or merge or set(unsure) - {labels.UNSURE}:
+            from temlib import simulate  # it takes a second
+
+            known = {name: [*both, labels.UNSURE] for name, both in simulate.TASKS.items()}
+            _has_column(known, task, particles)
+            labels.choose(pd.DataFrame(known), task, **choice, where=particles)
         return input_size
     opened = open(particles, scale=scale, pixel_nm=pixel_nm, input_size=input_size)
-    check_task(opened.table, task, folds=folds, where=particles)
-    if "fold" in opened.table:
-        check_folds(opened.table, opened.table["fold"])
+    _has_column(opened.table, task, particles)
+    table, _ = labels.choose(opened.table, task, **choice, where=particles)
+    check_task(table, task, folds=folds, where=particles, unsure=unsure)
+    if "fold" in table:
+        check_folds(table, table["fold"])
     return opened.images.shape[-1]
 
 
-def split(table, task, *, folds, seed):
+def split(table, task, *, folds, seed, unsure=()):
     """Divide particles that all have a label for `task` into folds that keep micrographs whole and classes balanced.
 
-    A column `fold` (the user's own) is taken as it is, unless it divides a micrograph.
+    A column `fold` (the user's own) is taken as it is, unless it divides a micrograph. Particles whose label is in
+    `unsure` have no say: they go with their micrograph, and a micrograph of nothing else goes with fold 1.
 
     Returns
     -------
@@ -322,15 +379,18 @@ def split(table, task, *, folds, seed):
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    known = table[labels.is_definite(table[task], unsure)]
+    groups = known["micrograph"]
     if "fold" in table:
         check_folds(table, table["fold"])
-        return table["fold"].astype("category").cat.codes.to_numpy() + 1
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    result = np.zeros(len(table), int)
-    for fold, (_, held) in enumerate(splitter.split(table, table[task], table["micrograph"]), start=1):
-        result[held] = fold
-    check_folds(table, result)
-    return result
+        result = known["fold"].astype("category").cat.codes.to_numpy() + 1
+    else:
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        result = np.zeros(len(known), int)
+        for fold, (_, held) in enumerate(splitter.split(known, known[task], groups), start=1):
+            result[held] = fold
+        check_folds(known, result)
+    return table["micrograph"].map(dict(zip(groups, result))).fillna(1).to_numpy(int)
 
 
 def check_folds(table, folds):

@@ -81,8 +81,8 @@ def _of(measures, measure, label):
     return measures[(measures["measure"] == measure) & (measures["class"] == label)].set_index("model")
 
 
-def sentences(measures, compared, *, task, primary):
-    """Return the answer: on the primary model, each class, the other models, the highest after the fact, chance."""
+def sentences(measures, compared, *, task, primary, unsure=()):
+    """Return the answer: the primary model, each class, other models, the highest after the fact, chance, what is set aside."""
     rows = _of(measures, PRIMARY_MEASURE, "all")
     if primary not in rows.index:
         return [f"{task}: the model declared primary, {primary}, has no predictions, so there is no answer."]
@@ -108,7 +108,11 @@ def sentences(measures, compared, *, task, primary):
         )
     number = len(_classes(measures))
     chance = f"Guessing among {number} classes, or always predicting one, reaches {percent(1 / number)}."
-    return [*found, chance]
+    aside = [
+        f"Set aside, neither learnt nor scored: {count:,} particles labelled {label}, which people could not tell."
+        for label, count in dict(unsure).items()
+    ]
+    return [*found, chance, *aside]
 
 
 def _classes(measures):
@@ -143,10 +147,11 @@ def _by_class(measures, compared, primary, other):
     return found
 
 
-def summary(measures, compared, *, task, primary, simulated):
+def summary(measures, compared, *, task, primary, simulated, unsure=()):
     """Return what the index of a run shows for a task: title, simulated, sentences, headline (a dict per model).
 
-    `measures` and `compared` are from `Predictions.measures` and `Predictions.compare`, `primary` is the declared model.
+    `measures` and `compared` are from `Predictions.measures` and `Predictions.compare`, `primary` is the declared model,
+    `unsure` is `Predictions.unsure_labels`.
     """
     headline = [
         {
@@ -160,7 +165,7 @@ def summary(measures, compared, *, task, primary, simulated):
         }
         for row in _of(measures, PRIMARY_MEASURE, "all").itertuples()
     ]
-    found = sentences(measures, compared, task=task, primary=primary)
+    found = sentences(measures, compared, task=task, primary=primary, unsure=unsure)
     return {"title": task, "simulated": bool(simulated), "sentences": found, "headline": headline}
 
 

@@ -11,12 +11,15 @@ import pandas as pd
 from scipy import optimize, special
 
 from temlib.evaluate import held_out, intervals
+from temlib.evaluate.answer import with_interval
 from temlib.files import InputError
 
 # Probabilities below this are rounding of a float32 softmax; it keeps their logarithm finite.
 TINY = 1e-7
 # Bins of confidence, of equal width over [0, 1].
 BINS = 10
+# The share of the particles that is refused, the least confident ones, where one is asked for.
+REFUSED = 0.2
 SHARES = ["low", "high", "n", "micrographs", "method"]
 
 
@@ -75,7 +78,7 @@ def calibrated(rows):
     raw, scaled = rows.probabilities, rows.probabilities.copy()
     temperature, source_of = np.full(len(raw), np.nan), np.full(len(raw), "uncalibrated", dtype=object)
     # A temperature would silently normalise what are no probabilities.
-    unsummed = held_out.no_probabilities(raw)
+    unsummed = held_out.no_probabilities(raw) & ~rows.unsure
     for _, _, apply, fit, source in calibration_rows(rows):
         if source == "uncalibrated" or unsummed[apply].any():
             continue
@@ -224,6 +227,42 @@ def risk(models):
         rows = _shares(held, held.truth != held.predicted, kept).rename(columns={"value": "risk"})
         frames.append(rows.assign(model=model, coverage=kept.mean(axis=0), threshold=steps))
     return intervals.stacked(frames, columns)
+
+
+def unsure(rows):
+    """Return how particles that people could not tell were predicted, as `Predictions.unsure`."""
+    frames, named = [], [f"as {label}" for label in rows.classes]
+    for model in (name for name in rows.models if name in rows.aside):
+        definite, aside = rows.models[model], rows.aside[model]
+        limit = np.quantile(definite.confidence, REFUSED)
+        for people, held in (("definite", definite), ("could not tell", aside)):
+            found = _shares(held, held.confidence < limit, np.ones((len(held.truth), 1)))
+            found = found.rename(columns={"value": "refused"}).assign(confidence=np.median(held.confidence))
+            counts = np.bincount(held.predicted, minlength=len(named))
+            frames.append(found.assign(model=model, people=people, **dict(zip(named, counts))))
+        # By its choice the limit refuses that share of the definite ones: an interval would say nothing.
+        frames[-2][["low", "high"]] = np.nan
+        if any(definite.unusable + aside.unusable):
+            for frame in frames[-2:]:
+                frame[["confidence", "refused", "low", "high"]] = np.nan
+    columns = ["model", "people", "n", "micrographs", *named, "confidence", "refused", "low", "high"]
+    return intervals.stacked(frames, columns)
+
+
+def unsure_words(table, labels):
+    """Return the sentence on one model's rows of `unsure`, as `Predictions.unsure_words`."""
+    definite, aside = table.to_dict("records")
+    names = [name for name in table if name.startswith("as ")]
+    calls = " and ".join(f"{aside[name]:,} {name}" for name in names if aside[name])
+    said = f"People could not tell {aside['n']:,.0f} particles ({', '.join(labels)}); {aside['model']} predicts {calls}."
+    if np.isnan(aside["refused"]):
+        return f"{said} How sure it was of them is not known, since it gives no probabilities."
+    told = with_interval(aside | {"value": aside["refused"]}, "{:.0%}".format, without=" (no interval)")
+    return (
+        f"{said} Its median confidence is {aside['confidence']:.2f} for them and {definite['confidence']:.2f} for the "
+        f"{definite['n']:,.0f} definite ones. Refusing the fifth of the definite ones of which it is least sure would refuse "
+        f"{told} of those that people could not tell."
+    )
 
 
 def thresholds(rows, model, required):

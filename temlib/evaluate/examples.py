@@ -108,34 +108,38 @@ def audit_precision(audit, particles, task):
     ]
 
 
-def annotator_ceiling(particles, task):
+def annotator_ceiling(particles, task, classes=None):
     """Return how well people agree with the labels: what no classifier can be shown to exceed on them.
+
+    Particles that are not labelled as one of `classes` (all, where there are none), and such answers, do not count.
 
     Columns who, against, value (balanced accuracy), n. Each annotator of the columns `<task>@<annotator>` is compared with
     the majority of the others, the label of simulated particles with `truth_<task>` (those labelled uncertain aside).
     Empty where nobody knows.
     """
-    rows = []
+    rows, particles = [], particles if classes is None else particles[particles[task].isin(classes)]
     columns = {name.split("@", 1)[1]: particles[name] for name in particles if name.startswith(f"{task}@")}
     if len(columns) == 2:
         (first, one), (second, two) = columns.items()
-        rows.append((first, second, *_balanced(two, one)))
+        rows.append((first, second, *_balanced(two, one, classes)))
     for name in columns if len(columns) > 2 else []:
         modes = pd.DataFrame(columns).drop(columns=name).mode(axis=1).reindex(columns=[0, 1])
         # As among simulated annotators: people who are at odds make a particle uncertain, where that is an answer.
         undecided = "uncertain" if (particles[task] == "uncertain").any() else np.nan
         majority = modes[0].where(modes[1].isna(), undecided)
-        rows.append((name, "majority of the other annotators", *_balanced(majority, columns[name])))
+        rows.append((name, "majority of the other annotators", *_balanced(majority, columns[name], classes)))
     if f"truth_{task}" in particles:
         truth = particles[f"truth_{task}"]
         decided = particles[task].where(particles[task].isin(set(truth.dropna())))
-        rows.append(("the labels", "the simulated truth", *_balanced(truth, decided)))
+        rows.append(("the labels", "the simulated truth", *_balanced(truth, decided, classes)))
     return pd.DataFrame(rows, columns=["who", "against", "value", "n"])
 
 
-def _balanced(truth, answers):
+def _balanced(truth, answers, classes):
     """Return the balanced accuracy over the true classes, and the number of particles with both."""
     known = truth.notna() & answers.notna()
+    if classes is not None:
+        known &= truth.isin(classes) & answers.isin(classes)
     if not known.any():
         return np.nan, 0
     classes = pd.Index(sorted(truth[known].unique()))

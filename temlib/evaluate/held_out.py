@@ -1,6 +1,7 @@
 """The predictions table as arrays: checked once; the held-out particles of each model, each counted once.
 
-The probabilities of repeated rows (several seeds, repeated cross-validation) are averaged. Without `role` every row is
+The probabilities of repeated rows (several seeds, repeated cross-validation) are averaged. Rows of role "unsure" are of
+particles that people could not tell: their truth is no class, and they are never measured. Without `role` every row is
 held out; without `micrograph`, or where each micrograph has one particle, particles are the units.
 """
 
@@ -80,8 +81,9 @@ class Rows:
         self.table, self.classes = table, classes_of(table)
         self.probabilities = probability_columns(table, self.classes)  # (n, classes), NaN where unknown
         self.truth = label_codes(table["truth"], self.classes)  # (n,), -1 where unknown
-        self.test = _is_test(table).to_numpy()
+        self.test, self.unsure = (_has_role(table, role).to_numpy() for role in ("test", "unsure"))
         self.models = by_model(table, self.classes)  # dict of str to HeldOut
+        self.aside = by_model(table, self.classes, role="unsure")  # the same, with a truth of -1
 
     @property
     def micrographs(self):
@@ -90,9 +92,9 @@ class Rows:
         return about.get("micrograph", pd.Series(dtype=object))
 
 
-def _is_test(table):
-    """Return which rows are held out."""
-    return table["role"] == "test" if "role" in table else pd.Series(True, table.index)
+def _has_role(table, role):
+    """Return which rows have a role."""
+    return table["role"] == role if "role" in table else pd.Series(role == "test", table.index)
 
 
 def no_probabilities(p):
@@ -109,14 +111,15 @@ def classes_of(table):
             "a row is particle, micrograph, model, fold, role, truth, predicted, p_<class>."
         )
     named = [column[2:] for column in table.columns if column.startswith("p_")]
-    labels = set(table["truth"].dropna().unique()) | set(table["predicted"].dropna().unique())
+    truth = table["truth"][~_has_role(table, "unsure")]
+    labels = set(truth.dropna().unique()) | set(table["predicted"].dropna().unique())
     return named + sorted(str(label) for label in labels if str(label) not in named and str(label) != "")
 
 
-def by_model(table, classes):
+def by_model(table, classes, *, role="test"):
     """Return the `HeldOut` of each model, in the order in which the models occur."""
-    rows = table[_is_test(table) & _filled(table["truth"])]
-    if rows.empty:
+    rows = table[_has_role(table, role) & _filled(table["truth"])]
+    if rows.empty and role == "test":
         raise InputError("The predictions hold no labelled row of role 'test': only those are measured.")
     # A particle of unknown micrograph is a unit of its own.
     own = "particle " + rows["particle"].astype(str)

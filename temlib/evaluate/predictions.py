@@ -15,6 +15,7 @@ class Predictions:
     """The predictions of several models, parsed and checked once.
 
     Rows count where `role` is "test" and `truth` is known, each particle once for a model: repeated rows are averaged.
+    Rows of role "unsure", of particles that people could not tell, are never measured; `unsure` is about them.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ class Predictions:
     ----------
     table : DataFrame
         All rows, those of other software too.
+    unsure_labels : dict of str to int
+        How many particles of role "unsure" have each label.
     classes, models : list of str
         Classes of the p_ columns in their order, then any other label, sorted; models in the order of the rows.
     notes : list of str
@@ -56,6 +59,8 @@ class Predictions:
             table, self.notes = _joined(table, external)
         self._rows = held_out.Rows(table)
         self.table, self.classes, self.models = table, self._rows.classes, list(self._rows.models)
+        aside = table[self._rows.unsure].drop_duplicates("particle")
+        self.unsure_labels = aside["truth"].value_counts().to_dict()
 
     @cached_property
     def _calibrated(self):
@@ -196,6 +201,21 @@ class Predictions:
         """
         return decisions.risk(self._rows.models)
 
+    def unsure(self):
+        """Return how particles that people could not tell were predicted, beside the definite ones.
+
+        Columns model, people ("definite" or "could not tell"), n, micrographs, `as <class>` (how many are predicted so),
+        confidence (median of the calibrated probability of the predicted class), refused (the share of them that is less
+        confident than four in five of the model's definite particles), low, high. Empty where there are no such particles.
+        """
+        return decisions.unsure(self._calibrated._rows)
+
+    def unsure_words(self, model):
+        """Return a sentence (list of str) on a model's rows of `unsure`; none where it has no such rows."""
+        table = self.unsure()
+        own = table[table["model"] == model]
+        return [decisions.unsure_words(own, self.unsure_labels)] if len(own) else []
+
     def thresholds(self, model, required):
         """Return the probabilities from which each class is to be predicted for its TPR, or its PPV, to be as required.
 
@@ -262,29 +282,33 @@ def _joined(table, external):
         if column not in external:
             hint = nearest(column, list(external.columns)) or f"; it has {', '.join(external.columns)}"
             raise InputError(f"{path.name}: there is no column '{column}'{hint}.")
-    known = table[table["role"] == "test"].drop_duplicates("particle").set_index("particle")
+    known = table[table["role"].isin(["test", "unsure"])].drop_duplicates("particle").set_index("particle")
+    scored = known.index[known["role"] == "test"]
     rows = external.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
     names = rows.get("model", pd.Series("", rows.index)).replace("", path.stem)
     rows["model"] = names.where(~names.isin(table["model"]), names + f" ({path.stem})")
     frames, notes = [table], []
     for model, part in rows.groupby("model", sort=False):
-        kept, left_out = _usable(part, known, classes)
-        p, lacking = _probabilities(kept, classes)
+        kept, left_out = _usable(part, known.index, scored, classes)
+        p, lacking = _probabilities(kept, classes, kept["particle"].isin(scored).to_numpy())
         notes += [f"{model} ({path.name}): {note}." for note in left_out + lacking]
-        about = known.loc[kept["particle"], ["micrograph", "fold", "truth"]].reset_index()
-        frames.append(about.assign(role="test", model=model, predicted=kept["predicted"].to_numpy(), **p))
-    frames = [frame for frame in frames if len(frame)]
+        about = known.loc[kept["particle"], ["micrograph", "fold", "role", "truth"]].reset_index()
+        frames.append(about.assign(model=model, predicted=kept["predicted"].to_numpy(), **p))
+    frames = [frame for frame in frames if (frame["role"] == "test").any()]
     if len(frames) == 1:
         named = ", ".join(classes)
         raise InputError(f"{path.name}: no row names a held-out particle of this run and one of {named}.")
     return pd.concat(frames, ignore_index=True), notes
 
 
-def _usable(rows, known, classes):
-    """Return the rows that count, each particle once with one of the classes, and notes on the others."""
+def _usable(rows, known, scored, classes):
+    """Return the rows that count, each particle once with one of the classes, and notes on the others.
+
+    `known` are the held-out particles of the run, `scored` those of them that are measured.
+    """
     # Capitals are no other class; a prediction that is no class cannot be counted as right or wrong.
     predicted = rows["predicted"].str.casefold().map({name.casefold(): name for name in classes})
-    unknown = ~rows["particle"].isin(known.index)
+    unknown = ~rows["particle"].isin(known)
     repeated = rows.duplicated("particle") & ~unknown
     faults = {
         "name no held-out particle of this run": (unknown, rows["particle"]),
@@ -297,20 +321,24 @@ def _usable(rows, known, classes):
         if wrong.any()
     ]
     rows = rows.assign(predicted=predicted)[~unknown & ~repeated & predicted.notna()]
-    if len(rows) < len(known):
+    missing = len(scored) - rows["particle"].isin(scored).sum()
+    if missing:
         notes.append(
-            f"{len(known) - len(rows)} of the {len(known)} held-out particles are missing; its own measures rest on the "
+            f"{missing} of the {len(scored)} held-out particles are missing; its own measures rest on the "
             "others, and pairs are compared on the particles that both have"
         )
     return rows, notes
 
 
-def _probabilities(rows, classes):
-    """Return the p_ columns (NaN where unknown) as a dict of arrays, and notes on what cannot be done with them."""
+def _probabilities(rows, classes, scored):
+    """Return the p_ columns (NaN where unknown) as a dict of arrays, and notes on what cannot be done with them.
+
+    `scored` says which rows are measured.
+    """
     named = [f"p_{name}" for name in classes]
     missing = [name for name in named if name not in rows]
     p = rows.reindex(columns=named).to_numpy(float)
-    unknown, wrong = np.isnan(p).any(axis=1).sum(), held_out.no_probabilities(p).sum()
+    unknown, wrong = np.isnan(p[scored]).any(axis=1).sum(), held_out.no_probabilities(p[scored]).sum()
     note = ""
     if missing == named:
         note = "it gives no probabilities, so it has no curves, no calibration and no prediction sets"
@@ -322,5 +350,5 @@ def _probabilities(rows, classes):
             f"{unknown} particles lack the probability of a class, so measures of probabilities are undefined"
         )
     elif wrong:
-        note = f"the probabilities of {wrong} of {len(p)} particles do not sum to 1; only their order is used"
+        note = f"the probabilities of {wrong} of {scored.sum()} particles do not sum to 1; only their order is used"
     return dict(zip(named, p.T)), [note] if note else []

@@ -11,15 +11,23 @@ from scipy import ndimage
 from scipy.stats import sem
 
 from temlib import explore, simulate
+from temlib.data import is_definite
 from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
 
 SHOWN = 6  # micrographs that are named in a picture
 _NOT_SIMULATED = "These particles were not simulated, so there is nothing to show about how they were made."
 
 
-def class_counts(table, tasks):
-    """Draw the number of particles of each class of each task."""
-    rows = [(task, str(name), n) for task in tasks for name, n in table[task].value_counts().items()]
+def class_counts(table, tasks, *, unsure=()):
+    """Draw the number of particles of each class of each task; labels in `unsure` are named as set aside."""
+    rows = []
+    for task in tasks:
+        count = table[task].value_counts()
+        learnt = is_definite(pd.Series(count.index), unsure)
+        rows += [
+            (task, name if sure else f"{name} (set aside)", n)
+            for (name, n), sure in zip(count.items(), learnt)
+        ]
     counts = pd.DataFrame(rows, columns=["task", "class", "particles"])
     words = [f"{t}: " + ", ".join(f"{name} {n}" for task, name, n in rows if task == t) for t in tasks]
 

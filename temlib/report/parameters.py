@@ -24,9 +24,11 @@ import yaml
 from temlib.files import InputError, nearest
 
 # The types that a declaration may name, and what a message calls a value of each.
-KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", list: "a list"}
+KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+KINDS |= {list: "a list of names (numbers, yes and no in quotes)"}
+KINDS |= {dict: "new names with a list of names each, such as {both: [one, other]},"}
 
-_COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}]+\})?\s*$")
+_COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}:]+\})?\s*$")
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class Parameter:
         if self.kind is float and type(value) in (int, str):
             with contextlib.suppress(ValueError):
                 value = float(value)
-        if type(value) is not self.kind:
-            should = f"be {KINDS[self.kind]} such as {self.default!r}"
+        if type(value) is not self.kind or not _of_names(value):
+            example = "" if self.default in ([], {}) else f" such as {self.default!r}"
+            should = f"be {KINDS[self.kind]}{example}"
         elif self.choices and value not in self.choices:
             should = f"be one of {', '.join(self.choices)}"
         elif not self.choices and self.limits and value != self.default and not self._in_range(value):
@@ -68,6 +71,22 @@ class Parameter:
         low, high = map(float, self.limits[1:-1].split(","))
         closed = [end for bracket, end in (("[", low), ("]", high)) if bracket in self.limits]
         return low < value < high or value in closed
+
+
+def _of_names(value):
+    """Return whether what a list or a mapping holds are names; other values hold nothing."""
+    if isinstance(value, dict):
+        return _of_names(list(value)) and all(type(v) is list and v and _of_names(v) for v in value.values())
+    return not isinstance(value, list) or all(isinstance(name, str) and name.strip() for name in value)
+
+
+def written(value):
+    """Return a value as folders and tables of a sweep have it: lists and mappings as one word."""
+    if isinstance(value, dict):
+        return ",".join(f"{written([name])}({written(names)})" for name, names in value.items()) or "{}"
+    if isinstance(value, list):
+        return "+".join(re.sub(r"[^\w.-]+", "_", name) for name in value) or "[]"
+    return value
 
 
 def parse(source):
@@ -163,10 +182,11 @@ def read(path, declarations, *, changes=()):
             raise InputError(f"{path}: '{key}' stands both alone and under 'matrix'; keep one.")
         if not isinstance(given, list) or not given:
             raise InputError(f"{path}: 'matrix: {key}' should be a list of values, but is {given!r}.")
-        if len({json.dumps(value) for value in given}) < len(given):
-            raise InputError(f"{path}: 'matrix: {key}' names a value twice: {given!r}; keep one.")
     values = {key: known[key].check(value, path) for key, value in content.items()}
     matrix = {key: [known[key].check(value, path) for value in given] for key, given in matrix.items()}
+    for key, given in matrix.items():
+        if len({written(value) for value in given}) < len(given):
+            raise InputError(f"{path}: 'matrix: {key}' names a value twice: {given!r}; keep one.")
     return Settings(path, values, matrix, notebooks)
 
 

@@ -83,6 +83,7 @@ def check(files, *, changes=()):
 
     declared = declarations()
     names = ("models", "primary", "particles", "task", "folds", "scale", "pixel_nm", "input_size")
+    names += ("unsure", "classes", "merge")
     checked = [parameters.read(path, declared, changes=changes) for path in files]
     for settings in checked:
         if sum(other.run == settings.run for other in checked) > 1:
@@ -132,6 +133,7 @@ def plan(settings, *, only=()):
         read = READS.get(name)
         for combination in settings.combinations({*declared[name], *declared.get(read, ())}):
             given = settings.values | combination
+            combination = {key: parameters.written(value) for key, value in combination.items()}
             folder = Path(settings.run, *(f"{key}={value}" for key, value in combination.items()))
             values = {key: value for key, value in given.items() if key in declared[name]}
             reads = next((step for step in steps if step.notebook == read and step.folder == folder), None)

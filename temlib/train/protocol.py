@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 
-from temlib.data import split
+from temlib.data import is_definite, split
 from temlib.files import InputError, nearest
 from temlib.train import bundle, fitting, networks, svm
 
@@ -52,6 +52,8 @@ class Settings:
         Number of drawn transforms over which the networks' predictions are averaged, 0 for none.
     adaptation : {"micrograph", "none"}
         Whether predictions use adaptive batch normalisation; with the recipe of 2016 they never do.
+    unsure : list of str
+        Labels that mean "could not tell": such particles are neither learnt nor scored, but predicted.
     """
 
     folds: int = 3
@@ -67,6 +69,7 @@ class Settings:
     labels_from: str = "particles"
     averaging: int = 0
     adaptation: str = "micrograph"
+    unsure: tuple = ("uncertain",)
 
     @property
     def adapts(self):
@@ -106,7 +109,7 @@ class Trained:
     def diagnostics(self):
         """Return sentences on where training did not go well, if anywhere."""
         found = [f"Failed: {reason}" for reason in self.failures.values()] + list(self.notes)
-        chance = 1 / self.predictions["truth"].nunique()
+        chance = 1 / self.predictions.query("role != 'unsure'")["truth"].nunique()
         for name, history in self.history.groupby("model", sort=False):
             found += _bad_folds(name, history, chance) + _curves(name, history)
         for name, check in self.checks.groupby("model", sort=False):
@@ -159,6 +162,9 @@ def schedule(settings, data, task):
 def cross_validate(data, task, models, settings, *, keep=None, progress=None, explain=None):
     """Train and test every model on the same folds of particles that all have a label for `task`; return a `Trained`.
 
+    Particles whose label is in `settings.unsure` take no part in that; they are predicted with the test particles of their
+    micrograph, or in fold 1 where it has none.
+
     A model that fails is left out with its reason; the others go on. An interruption (KeyboardInterrupt) ends the current
     fold, which keeps the best weights so far; two within two seconds end everything. It is an InputError if a class has fewer
     particles than there are folds, or no model could be trained.
@@ -205,10 +211,14 @@ class _Run:
         self.data, self.task, self.settings = data, task, settings
         self.keep, self.progress, self.explain = keep, progress, explain
         self.table = data.table.reset_index(drop=True)
-        self.classes = _classes(self.table[task], settings.folds)
+        self.known = is_definite(self.table[task], settings.unsure)
+        self.classes = _classes(self.table.loc[self.known, task], settings.folds)
+        # -1 for particles that people could not tell.
         self.labels = pd.Categorical(self.table[task], categories=self.classes).codes.astype(int)
         self.groups = self.table["micrograph"].to_numpy()
-        self.fold_of = split(self.table, task, folds=settings.folds, seed=settings.seed)
+        self.fold_of = split(
+            self.table, task, folds=settings.folds, seed=settings.seed, unsure=settings.unsure
+        )
         self.results, self.failures, self.notes = [], {}, [*self.contrast]
         self.first, self.last_interruption = 0, -np.inf
 
@@ -275,27 +285,36 @@ class _Run:
             model.refit(inputs, labels, labelled, passes=self._passes(labelled, test), **options)
             result["refitted"] = not model.interrupted
         times.append(time.perf_counter())
-        tested = model.predict(inputs, groups, test)
+        # In one call, so that adaptive batch normalisation sees all particles of a micrograph.
+        asked = np.sort(np.concatenate([test, rows["unsure"]]))
+        tested = model.predict(inputs, groups, asked)
         times.append(time.perf_counter())
-        found = {"test": tested, "validation": (validated, predicted)}
-        tables = [self._rows(rows[role], *found[role]).assign(**about, role=role) for role in found]
-        fitted, _, refitted, asked = np.diff(times)
+        found = {"test": tested, "validation": (validated, predicted), "unsure": tested}
+        seen = {"test": asked, "validation": validation, "unsure": asked}
+        tables = []
+        for role in filter(lambda role: len(rows[role]), found):
+            values = (values[np.isin(seen[role], rows[role])] for values in found[role])
+            tables.append(self._rows(rows[role], *values).assign(**about, role=role))
+        fitted, _, refitted, predicting = np.diff(times)
         costs = {"training_s": fitted + refitted + each * len(train), "weights": model.weights}
-        costs |= {"prediction_ms_per_particle": 1e3 * (asked / len(test) + each), "labelled": len(labelled)}
+        costs |= {
+            "prediction_ms_per_particle": 1e3 * (predicting / len(asked) + each),
+            "labelled": len(labelled),
+        }
         return result | {"predictions": pd.concat(tables), "costs": pd.DataFrame([about | costs])}
 
     def _passes(self, train, test):
         """Return the passes over the labelled particles that are as much work as one over all outside the test fold."""
         if self.settings.labels >= 1:
             return 1
-        outside = len(self.table) - len(test)
+        outside = self.known.sum() - len(test)
         return max(1, round(outside * (1 - 1 / VALIDATION_PARTS) / len(train)))
 
     def _rows(self, rows, probabilities, predicted):
         """Return the predictions of some particles as a table."""
         names = np.asarray(self.classes, dtype=object)
         table = self.table.loc[rows, ["particle", "micrograph"]]
-        table = table.assign(truth=names[self.labels[rows]], predicted=names[predicted])
+        table = table.assign(truth=self.table.loc[rows, self.task], predicted=names[predicted])
         return table.assign(**{f"p_{name}": probabilities[:, k] for k, name in enumerate(names)})
 
     def _card(self, fold, side):
@@ -331,11 +350,13 @@ def _classes(labels, folds):
     """Return the classes in order, or refuse what cannot be learnt."""
     counts = labels.value_counts()
     if len(counts) < 2:
-        raise InputError(f"'{labels.name}' has only one class, '{counts.index[0]}'; at least two are needed.")
+        raise InputError(
+            f"'{labels.name}' has only one class, '{next(iter(counts.index), '')}'; at least two are needed."
+        )
     if counts.min() < folds:
         raise InputError(
             f"the class '{counts.idxmin()}' of '{labels.name}' has {counts.min()} particles, fewer than the {folds} folds; "
-            "lower 'folds', merge the class with another, or label more of it."
+            "lower 'folds', join it with another by 'merge', or label more of it."
         )
     return sorted(counts.index)
 
@@ -351,11 +372,15 @@ def _reason(name, error):
 
 
 def split_fold(table, task, fold_of, fold, settings):
-    """Return the rows of `train`, `validation` and `test` particles of a fold (of `data.split`); micrographs stay whole."""
-    test, rest = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
+    """Return the rows of `train`, `validation`, `test` and `unsure` particles of a fold (of `data.split`).
+
+    Micrographs stay whole; those that are unsure are of the same micrographs as those of the test, or of none.
+    """
+    known, held = is_definite(table[task], settings.unsure).to_numpy(), fold_of == fold
+    test, rest = np.flatnonzero(known & held), np.flatnonzero(known & ~held)
     rest = _labelled_share(table, task, rest, settings, np.random.default_rng((settings.seed, fold, 7)))
     groups, labels = table["micrograph"].to_numpy()[rest], table[task].to_numpy()[rest]
-    missing, divisions = sorted(set(table[task]) - set(labels)), []
+    missing, divisions = sorted(set(table.loc[known, task]) - set(labels)), []
     parts = min(VALIDATION_PARTS, len(set(groups)))
     if parts > 1 and not missing:
         divisions = fitting.grouped_divisions(labels, groups, parts, settings.seed + fold)
@@ -365,7 +390,8 @@ def split_fold(table, task, fold_of, fold, settings):
             f"training particles of {', '.join(missing) or 'every class'}; lower 'folds' or add micrographs of it."
         )
     train, validation = divisions[0]
-    return {"train": rest[train], "validation": rest[validation], "test": test}
+    roles = {"train": rest[train], "validation": rest[validation], "test": test}
+    return roles | {"unsure": np.flatnonzero(~known & held)}
 
 
 def _labelled_share(table, task, rest, settings, rng):

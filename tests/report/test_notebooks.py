@@ -52,6 +52,7 @@ def test_settings_of_training_have_the_defaults_of_notebook_3():
     """Who trains in Python gets what the notebook would do."""
     path = notebook.NOTEBOOKS / "3_train.ipynb"
     given = {name: parameter.default for name, parameter in parameters.declared(path).items()}
+    given["unsure"] = tuple(given["unsure"])
     assert all(given[name] == value for name, value in asdict(train.Settings()).items())
 
 

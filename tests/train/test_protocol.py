@@ -376,7 +376,7 @@ def left(loss, *, accuracy=0.9, plain=0.9, resampled=0.9, final=0.9, rarest=30, 
     ]
     check = {"plain": plain, "resampled": resampled, "final": final, "rarest": rarest}
     checks = pd.DataFrame({"model": "net", "fold": [1, 2], **check})
-    predictions = pd.DataFrame({"truth": ["a", "b"]})
+    predictions = pd.DataFrame({"truth": ["a", "b", "unclear"], "role": ["test", "test", "unsure"]})
     return train.Trained(
         predictions, pd.concat(history, ignore_index=True), pd.DataFrame(), checks, failures or {}, []
     )
