@@ -119,6 +119,14 @@ def test_the_accuracy_paradox_in_numbers():
     }
 
 
+def test_the_accuracy_paradox_is_that_of_definite_classes():
+    """Unsure particles are no class; a task of nothing else is left out."""
+    labels = ["full"] * 3 + ["empty", "Uncertain", "uncertain"]
+    table = pd.DataFrame({"label": labels, "hopeless": "uncertain"})
+    (row,) = explore.imbalance(table, ["label", "hopeless"], unsure=["uncertain"]).to_dict("records")
+    assert (row["task"], row["accuracy"], row["balanced accuracy"]) == ("label", "0.75", "0.50")
+
+
 def test_agreement_is_said_with_its_interval():
     """Kappa, and on how many particles people differ."""
     data = study()

@@ -147,6 +147,21 @@ def _by_class(measures, compared, primary, other):
     return found
 
 
+def on_unsure(table, labels):
+    """Return the sentence on one model's rows of `Predictions.unsure`; `labels` are those of the particles in question."""
+    definite, aside = table.to_dict("records")
+    calls = [f"{aside[name]:,} {name}" for name in table if name.startswith("as ") and aside[name]]
+    named = f"labelled {', '.join(labels)}, n = {int(aside['n']):,}"
+    said = f"Of the particles that people could not tell ({named}), {aside['model']} predicts {', '.join(calls)}."
+    if pd.isna(aside["refused"]):
+        return f"{said} It gives no probabilities, so how sure it was of them is unknown."
+    return (
+        f"{said} Its median confidence is {two_digits(aside['confidence'])} for them and {two_digits(definite['confidence'])} for "
+        f"the {int(definite['n']):,} definite particles. A limit that refuses the fifth of the definite ones of which it is least "
+        f"sure would refuse {_share(aside | {'value': aside['refused']})} of those that people could not tell."
+    )
+
+
 def summary(measures, compared, *, task, primary, simulated, unsure=()):
     """Return what the index of a run shows for a task: title, simulated, sentences, headline (a dict per model).
 

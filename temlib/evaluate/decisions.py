@@ -11,7 +11,6 @@ import pandas as pd
 from scipy import optimize, special
 
 from temlib.evaluate import held_out, intervals
-from temlib.evaluate.answer import with_interval
 from temlib.files import InputError
 
 # Probabilities below this are rounding of a float32 softmax; it keeps their logarithm finite.
@@ -78,10 +77,11 @@ def calibrated(rows):
     raw, scaled = rows.probabilities, rows.probabilities.copy()
     temperature, source_of = np.full(len(raw), np.nan), np.full(len(raw), "uncalibrated", dtype=object)
     # A temperature would silently normalise what are no probabilities.
-    unsummed = held_out.no_probabilities(raw) & ~rows.unsure
+    unsummed = held_out.no_probabilities(raw)
     for _, _, apply, fit, source in calibration_rows(rows):
-        if source == "uncalibrated" or unsummed[apply].any():
+        if source == "uncalibrated" or (unsummed & ~rows.unsure)[apply].any():
             continue
+        apply = apply[~unsummed[apply]]
         found = fit_temperature(raw[fit], rows.truth[fit])
         temperature[apply], scaled[apply] = found, apply_temperature(raw[apply], found)
         source_of[apply] = f"temperature {found:.2f} from {len(fit)} {source}"
@@ -247,22 +247,6 @@ def unsure(rows):
                 frame[["confidence", "refused", "low", "high"]] = np.nan
     columns = ["model", "people", "n", "micrographs", *named, "confidence", "refused", "low", "high"]
     return intervals.stacked(frames, columns)
-
-
-def unsure_words(table, labels):
-    """Return the sentence on one model's rows of `unsure`, as `Predictions.unsure_words`."""
-    definite, aside = table.to_dict("records")
-    names = [name for name in table if name.startswith("as ")]
-    calls = " and ".join(f"{aside[name]:,} {name}" for name in names if aside[name])
-    said = f"People could not tell {aside['n']:,.0f} particles ({', '.join(labels)}); {aside['model']} predicts {calls}."
-    if np.isnan(aside["refused"]):
-        return f"{said} How sure it was of them is not known, since it gives no probabilities."
-    told = with_interval(aside | {"value": aside["refused"]}, "{:.0%}".format, without=" (no interval)")
-    return (
-        f"{said} Its median confidence is {aside['confidence']:.2f} for them and {definite['confidence']:.2f} for the "
-        f"{definite['n']:,.0f} definite ones. Refusing the fifth of the definite ones of which it is least sure would refuse "
-        f"{told} of those that people could not tell."
-    )
 
 
 def thresholds(rows, model, required):

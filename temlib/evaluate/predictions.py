@@ -214,7 +214,7 @@ class Predictions:
         """Return a sentence (list of str) on a model's rows of `unsure`; none where it has no such rows."""
         table = self.unsure()
         own = table[table["model"] == model]
-        return [decisions.unsure_words(own, self.unsure_labels)] if len(own) else []
+        return [answer.on_unsure(own, self.unsure_labels)] if len(own) else []
 
     def thresholds(self, model, required):
         """Return the probabilities from which each class is to be predicted for its TPR, or its PPV, to be as required.

@@ -27,6 +27,14 @@ def test_classes_are_counted(particles):
     assert "label: empty 120, full 120; kind: c 120, a 60, b 60." in picture.alt
 
 
+def test_unsure_labels_are_counted_as_set_aside(particles):
+    """By their name, in picture and words."""
+    labels = ["full", "empty", "uncertain"] * 80
+    picture = figures.class_counts(particles.table.assign(label=labels), ["label"], unsure=["uncertain"])
+    assert set(picture.frame()["class"]) == {"full", "empty", "uncertain (set aside)"}
+    assert "uncertain (set aside) 80" in picture.alt
+
+
 def test_micrographs_are_stacked_from_the_first_class_up(particles):
     """Every bar ends at its micrograph's number of particles, and the first class stands on the axis."""
     figure = check(

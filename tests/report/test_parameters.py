@@ -9,6 +9,7 @@ rate: float = 0.1  # step (0, 1]
 size: int = 0  # pixels, 0 chooses them [12, 512]
 how: str = "none"  # balance {none|oversample}
 models: list = ["a"]  # what to train
+merge: dict = {}  # classes under a new name, such as {both: [one, other]}
 """
 
 
@@ -28,7 +29,8 @@ def test_parse_reads_meaning_limits_and_choices():
     found = parameters.parse(SOURCE)
     assert (found["epochs"].meaning, found["epochs"].limits) == ("passes over the particles", "[1, 100]")
     assert found["how"].choices == ["none", "oversample"]
-    assert found["models"].default == ["a"]
+    assert found["models"].default == ["a"] and found["merge"].default == {}
+    assert found["merge"].meaning.endswith("such as {both: [one, other]}") and not found["merge"].choices
 
 
 @pytest.mark.parametrize(
@@ -45,11 +47,18 @@ def test_parse_reads_meaning_limits_and_choices():
         ("size: -1", r"\[12, 512\] or be 0"),
         ("size: 513", r"\[12, 512\] or be 0"),
         ("how: oversampel", "the nearest is 'oversample'"),
+        ("models: [1]", "list of names"),
+        ("models: a", "list of names"),
+        ("merge: {a: b}", "new names with a list of names each"),
+        ("merge: {a: [1]}", "new names with a list of names each"),
+        ("merge: {a: [b], a: [c]}", "'a' stands twice"),
         ("epochs: 3\nepochs: 4", "stands twice"),
         ("epochs: [", "not YAML"),
         ("- epochs", "one 'name: value' a line"),
         ("matrix: {epochs: 3}", "list of values"),
         ("matrix: {epochs: [3, 3]}", "twice"),
+        ("matrix: {rate: [1, 1.0]}", "twice"),
+        ("matrix: {models: [[a], [a]]}", "twice"),
         ("epochs: 3\nmatrix: {epochs: [3]}", "both alone and under"),
         ("notebooks: [3_trian]", "the nearest is '3_train'"),
     ],

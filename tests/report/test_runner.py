@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from temlib import report
-from temlib.files import InputError
-from temlib.report import runner
+from temlib.files import InputError, read_csv, write_csv
+from temlib.report import parameters, runner
 from temlib.report.runner import Step
 
 # Each notebook leaves a file that says when it began; some wait for those of others, at most this long.
@@ -169,3 +169,66 @@ def test_force_runs_again_and_a_foreign_folder_is_refused(tiny):
     (report.reports_folder() / "mine" / "parameters.yaml").unlink()
     with pytest.raises(InputError, match="is not a run of temlib"):
         report.execute(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: [bright, plan]", "manifest.csv: 'classes' names 'plan', .* the nearest is 'plain'"),
+        ("unsure: [plain]", "'unsure' leaves only 'bright'"),
+        ("merge: {x: [plain], y: [x]}", "'merge' joins 'x' into 'y' and others into 'x'"),
+        ("merge: {x: []}", "mine.yaml: 'merge' should be new names with a list of names each"),
+        ("merge: [plain]", "mine.yaml: 'merge' should be new names"),
+        ("merge: {1: [plain]}", "mine.yaml: 'merge' should be new names"),
+        (
+            "classes: [yes, no]",
+            "mine.yaml: 'classes' should be a list of names .numbers, yes and no in quotes",
+        ),
+        (
+            "unsure: uncertain",
+            "'unsure' should be a list of names .* such as .'uncertain'., but is 'uncertain'",
+        ),
+        ("matrix: {classes: [[plain, bright], [bright, plan]]}", "'classes' names 'plan'"),
+        ("matrix: {unsure: [[], [a b], [a_b]]}", "names a value twice"),
+    ],
+)
+def test_a_run_is_refused_before_it_begins(study, text, message):
+    """By the file's checks, with the data that it names."""
+    path = study.parent / "mine.yaml"
+    path.write_text(f"particles: manifest.csv\ntask: content\nfolds: 2\n{text}\n")
+    with pytest.raises(InputError, match=message):
+        report.check([path])
+
+
+def test_the_choice_is_checked_of_simulated_particles_without_making_them(tmp_path):
+    """Their classes are known; the default label may be absent, and another may not."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("classes: [unilamellar, multilamelar]\n")
+    with pytest.raises(InputError, match="'classes' names 'multilamelar', .* nearest is 'multilamellar'"):
+        report.check([path])
+    path.write_text("unsure: []\nclasses: [unilamellar, multilamellar, uncertain]\n")
+    assert report.check([path])
+
+
+def test_a_sweep_over_classes_has_a_folder_and_a_value_for_each_choice(tmp_path):
+    """Lists and mappings are one word in folders and joined tables; the notebook gets them as they are."""
+    path, chosen = tmp_path / "mine.yaml", [[], ["uni lamellar", "a/b"]]
+    text = "notebooks: [3_train]\nmatrix: {unsure: [[], [uncertain]], merge: [{}, {x: [a, b]}]}\n"
+    path.write_text(text.replace("unsure: [[], [uncertain]]", f"classes: {json.dumps(chosen)}"))
+    steps = report.plan(parameters.read(path, runner.declarations()))
+    folders = [step.folder.as_posix() for step in steps]
+    assert folders == [
+        "mine/classes=[]/merge={}",
+        "mine/classes=[]/merge=x(a+b)",
+        "mine/classes=uni_lamellar+a_b/merge={}",
+        "mine/classes=uni_lamellar+a_b/merge=x(a+b)",
+    ]
+    assert steps[3].values["classes"] == chosen[1] and steps[3].values["merge"] == {"x": ["a", "b"]}
+    path.write_text(text)
+    steps = report.plan(parameters.read(path, runner.declarations()))
+    for step in steps:
+        write_csv(tmp_path / step.folder / "measures.csv", pd.DataFrame({"value": [1, 2]}))
+    runner.join_tables(tmp_path / "mine", steps)
+    joined = read_csv(tmp_path / "mine" / "measures.csv")
+    assert joined["unsure"].tolist() == ["[]"] * 4 + ["uncertain"] * 4
+    assert joined["merge"].tolist() == (["{}"] * 2 + ["x(a+b)"] * 2) * 2
