@@ -93,14 +93,14 @@ class Particles:
 
         Other tasks stay as they are; where there is no such task, the choice is refused.
         """
-        found, faults = self, []
+        found, faults, choice = self, [], {"unsure": unsure, "classes": classes, "merge": merge}
         for task in self.tasks:
             try:
-                choice = {"unsure": unsure, "classes": classes, "merge": merge}
                 table, said = labels.choose(found.table, task, **choice)
-                found = replace(found, table=table, notes=(*found.notes, *said))
             except InputError as error:
                 faults.append(error)
+            else:
+                found = replace(found, table=table, notes=(*found.notes, *said))
         if faults and len(faults) == len(self.tasks) and (classes or merge):
             raise faults[0]
         return found
@@ -298,7 +298,7 @@ def mixed(direction, counts):
 def _has_column(table, task, where):
     """Refuse a task that is no column."""
     if task not in table:
-        known = listed(tasks_of(pd.DataFrame(table))) or "none"
+        known = listed(tasks_of(table)) or "none"
         fault = f"there is no column for the task '{task}'; the columns that could be a task are {known}"
         raise InputError(f"{where}: {fault}.")
 
@@ -353,9 +353,9 @@ def check(*, particles, task, folds, scale, pixel_nm, input_size, unsure, classe
         if classes or merge or set(unsure) - {labels.UNSURE}:
             from temlib import simulate  # it takes a second
 
-            known = {name: [*both, labels.UNSURE] for name, both in simulate.TASKS.items()}
+            known = pd.DataFrame({name: [*both, labels.UNSURE] for name, both in simulate.TASKS.items()})
             _has_column(known, task, particles)
-            labels.choose(pd.DataFrame(known), task, **choice, where=particles)
+            labels.choose(known, task, **choice, where=particles)
         return input_size
     opened = open(particles, scale=scale, pixel_nm=pixel_nm, input_size=input_size)
     _has_column(opened.table, task, particles)
