@@ -149,8 +149,9 @@ def schedule(settings, data, task):
     Where it is 0, every model takes as many as make about `BUDGET` steps on the training particles of a fold of mean size:
     few particles are passed over more often than many.
     """
-    labels = data.table[task].astype("category").cat.codes.to_numpy()
-    whole = fitting.Batches(labels, labels.max() + 1, settings, passes=1).steps
+    labels = data.table.loc[is_definite(data.table[task], settings.unsure), task]
+    labels = pd.factorize(labels)[0]
+    whole = fitting.Batches(labels, labels.max(initial=0) + 1, settings, passes=1).steps
     steps = max(1, round(whole * (1 - 1 / settings.folds) * (1 - 1 / VALIDATION_PARTS)))
     chosen = min(max(round(BUDGET / steps), FEWEST_CHOSEN), MOST_CHOSEN)
     how = "given" if settings.epochs else "chosen"

@@ -71,6 +71,7 @@ def test_maps_are_normalised_over_batch_pixels_and_orientations(orientations):
     """Training's outputs have the mean and spread asked for, in every feature, and its gradient is that of plain operations."""
     keras = networks.backend()
     import tensorflow as tf
+
     from temlib.train import layers
 
     layer = layers.MapBatchNormalization(orientations=orientations, momentum=0.0)
