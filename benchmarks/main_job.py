@@ -31,7 +31,7 @@ def job(folder, values, task, seed):
 
     here = Notebook(values | {"task": task, "seed": seed}, folder)
     opened = data.open("simulated", **here.arguments(data.open))
-    dataset = opened.labelled(task, **here.arguments(opened.labelled))
+    dataset = opened.labelled(**here.arguments(opened.labelled))
     svm = next(name for name in values["models"] if name in train.svm_names())
     models, settings = [values["primary"], svm], train.Settings(**here.arguments(train.Settings))
     trained = train.cross_validate(dataset, task, models, settings)

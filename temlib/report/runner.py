@@ -24,8 +24,13 @@ from temlib.report import html, notebook, parameters
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
 READS = {"4_evaluate": "3_train"}
-# These take all cores, and the accelerator where there is one: one at a time. The others run beside them.
+# These take all cores, or the accelerator where there is one. The others run beside them.
 TRAIN = ("3_train",)
+# So many of them train side by side where there is no accelerator, with the cores divided among them: on two cores two
+# trainings of one thread each take about two thirds of the time that they take one after the other. Each needs about 1 GB.
+SIDE_BY_SIDE = 2
+ACCELERATOR = Path("/dev/nvidia0")
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 # Notebooks that are run when a parameter file names them: they need several trainings, or new samples.
 ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
@@ -46,6 +51,7 @@ class Step:
     seconds: float = 0.0
     error: str = ""
     fingerprint: str = field(default="", repr=False)
+    threads: int = field(default=0, repr=False)  # that it computes with, where it is not alone
     cell: str = field(default="", repr=False)  # the cell that is executed, such as `cell 5/20`
     progress: Path = field(default=Path(), repr=False)  # where the kernel writes how far it has come
     kernel: object = field(default=None, repr=False)  # the last one that was started for it
@@ -172,7 +178,7 @@ def execute(settings, *, only=(), output=None, force=False, show=lambda step: No
             _execute_notebook(reports, step)
         show(step)
 
-    _in_two_lanes(steps, finish)
+    _in_lanes(steps, finish)
     join_tables(folder, steps)
     _write_origin(folder, steps, started)
     return steps
@@ -185,14 +191,18 @@ def _as_yaml(settings):
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True) if content else "# all defaults\n"
 
 
-def _in_two_lanes(steps, finish):
-    """Finish the steps that train in one thread and the others beside them in another, `ON_REQUEST` last.
+def _in_lanes(steps, finish):
+    """Finish the steps that train in one or two threads and the others beside them in another, `ON_REQUEST` last.
 
     Most of a report is one core's work: kernels that start, figures, HTML. Beside a training it costs little time.
     The first error of a step, or Ctrl-C, ends the run and all its kernels.
     """
+    trainings, cores = [step for step in steps if step.notebook in TRAIN], os.cpu_count() or 1
+    lanes = 1 if ACCELERATOR.exists() else max(1, min(SIDE_BY_SIDE, len(trainings), cores))
+    for step in trainings:
+        step.threads = cores // lanes if lanes > 1 else 0
     ended = {}  # the future of each step
-    with ThreadPoolExecutor(1) as training, ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(lanes) as training, ThreadPoolExecutor(1) as beside:
         try:
             # What waits for a training does not hold up what need not.
             for step in sorted(steps, key=lambda step: (step.notebook in ON_REQUEST, step.notebook in READS)):
@@ -327,12 +337,13 @@ def _kernel_class(reports, step):
 
     places = {"TEMLIB_REPORTS": str(reports), "TEMLIB_PROGRESS": str(step.progress)}
     arguments = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]
+    threads = dict.fromkeys(THREADS, str(step.threads)) if step.threads else {}
 
     class Kernel(AsyncKernelManager):
         async def start_kernel(self, **_):
             # Without folders of kernels there is but the native one: no other of its name takes its place.
             self.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
-            options = {"cwd": str(notebook.NOTEBOOKS), "env": os.environ | places}
+            options = {"cwd": str(notebook.NOTEBOOKS), "env": threads | os.environ | places}
             await super().start_kernel(extra_arguments=arguments, **options)
             step.kernel = self
 
