@@ -24,8 +24,14 @@ ASSUMED_ICC = 0.3
 CONSTANT = "no variation seen"
 # Labels of measures that stand for several classes.
 AVERAGES = ("macro", "micro", "weighted")
+ALL = "all"
 # Bounds the memory of the exchange test, 1000 x micrographs numbers at a time.
 FLIPS_AT_ONCE = 1000
+
+
+def quoted(name):
+    """Return a class as the column `class` of a table of measures calls it: in quotes where it has the name of several."""
+    return f'"{name}"' if name.strip('"') in (ALL, *AVERAGES) else name
 
 
 def wilson(successes, n):

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from temlib.evaluate import intervals
-from temlib.evaluate.intervals import AVERAGES, Estimate
+from temlib.evaluate.intervals import ALL, AVERAGES, Estimate, quoted
 from temlib.evaluate.scores import RANKED, score_estimates
 from temlib.files import InputError
 
@@ -92,7 +92,8 @@ def balanced_accuracy(counts):
 
 def call_labels(classes):
     """Return (measure, class) of every measure of predicted classes, in the order of `call_values`."""
-    return [(name, c) for name in RATES for c in (*classes, *AVERAGES)] + [(name, "all") for name in OVERALL]
+    named = [quoted(name) for name in classes]
+    return [(name, c) for name in RATES for c in (*named, *AVERAGES)] + [(name, ALL) for name in OVERALL]
 
 
 def call_values(counts):
@@ -130,7 +131,7 @@ def _described(counts, total, classes):
         whys = [f"undefined: {rate.undefined.format(label)}" for label in classes]
         share = name in PROPORTIONS
         for label, own, number, why in zip(classes, each.T, of, whys):
-            yield Estimate(name, label, own, own, number, why, proportion=share)
+            yield Estimate(name, quoted(label), own, own, number, why, proportion=share)
         why = next((w for w, undefined in zip(whys, np.isnan(_ratio(*rate.ratio(*sums)))) if undefined), "")
         yield Estimate(name, "macro", n, _information(each, of), of.min(), why, mean_of=name)
         zero = f"undefined: {name} of the summed counts has denominator 0"
@@ -234,7 +235,7 @@ def compare(models, *, task, primary, flips, seed):
             parts = [part.assign(n=0, micrographs=0, method=why) for part in labels]
         frames += [part.assign(model_a=a, model_b=b) for part in parts]
     result = intervals.stacked(frames, columns)
-    main = (result["measure"] == primary) & result["class"].isin(["all", "macro"])
+    main = (result["measure"] == primary) & result["class"].isin([ALL, "macro"])
     result.loc[main, "p_holm"] = intervals.holm(result.loc[main, "p_value"])
     result.insert(0, "task", task)
     return result
@@ -260,9 +261,10 @@ def _rightly_predicted(one, two, measure, label):
     """Return which particles each model has right, of those that a measure is a share of, or None."""
     if measure == "accuracy":
         return one.predicted == one.truth, two.predicted == two.truth
-    if measure not in ("TPR", "TNR") or label not in one.classes:
+    named = [quoted(name) for name in one.classes]
+    if measure not in ("TPR", "TNR") or label not in named:
         return None
-    place = one.classes.index(label)
+    place = named.index(label)
     among = (one.truth == place) == (measure == "TPR")
     return tuple((held.predicted[among] == place) == (measure == "TPR") for held in (one, two))
 

@@ -10,6 +10,9 @@ from temlib.evaluate import answer, decisions, examples, held_out, measures, sco
 from temlib.evaluate.measures import PRIMARY_MEASURE
 from temlib.files import InputError, nearest
 
+# Names of columns beside which models have columns of their own.
+OWN = ("particle", "micrograph", "truth", "class", "measure", "distance", "words")
+
 
 class Predictions:
     """The predictions of several models, parsed and checked once.
@@ -88,7 +91,7 @@ class Predictions:
         """Return every measure of every model.
 
         Columns task, model, class, measure, value, low, high, n, micrographs, method. `class` is a class name, "macro",
-        "micro", "weighted", or "all". `attrs["notes"]` are sentences on what was left out or averaged.
+        "micro", "weighted", or "all"; a class of such a name stands in quotes. `attrs["notes"]` are sentences on what was left out or averaged.
         """
         return measures.table(self._rows.models, task=task)
 
@@ -286,7 +289,8 @@ def _joined(table, external):
     scored = known.index[known["role"] == "test"]
     rows = external.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
     names = rows.get("model", pd.Series("", rows.index)).replace("", path.stem)
-    rows["model"] = names.where(~names.isin(table["model"]), names + f" ({path.stem})")
+    taken = names.isin([*table["model"], *OWN]) | names.str.startswith(("p ", "always "))
+    rows["model"] = names.where(~taken, names + f" ({path.stem})")
     frames, notes = [table], []
     for model, part in rows.groupby("model", sort=False):
         kept, left_out = _usable(part, known.index, scored, classes)

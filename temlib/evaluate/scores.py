@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import special, stats
 
 from temlib.evaluate import intervals
-from temlib.evaluate.intervals import Estimate
+from temlib.evaluate.intervals import ALL, Estimate, quoted
 
 RANKED = {"AUC": intervals.auc_influences, "average precision": intervals.average_precision_influences}
 
@@ -57,7 +57,7 @@ def _one_ranked(name, held, positive, label, score, unusable):
     """Return the `Estimate`, by particle, of a measure of order of one class against the rest."""
     n, m = len(positive), positive.sum()
     information = np.where(positive, 1 / max(m, 1) ** 2, 1 / max(n - m, 1) ** 2)
-    row = Estimate(name, label, np.ones(n), information, min(m, n - m) if name == "AUC" else m)
+    row = Estimate(name, quoted(label), np.ones(n), information, min(m, n - m) if name == "AUC" else m)
     one_sided = "no" if m == 0 else "every" if m == n and name == "AUC" else ""
     if unusable or one_sided:
         reason = unusable or f"undefined: {one_sided} particle is truly {label}"
@@ -89,7 +89,8 @@ def _losses(held, truth, unusable):
     losses[:, reasons != ""] = np.nan
     value, one = losses.mean(axis=0), np.ones(n)
     influences = (losses - value) / n * intervals.small_sample_factor(held.units)
-    labels = [("Brier score", label) for label in (*held.classes, "all")] + [("log loss", "all")]
+    named = [*map(quoted, held.classes), ALL]
+    labels = [("Brier score", label) for label in named] + [("log loss", ALL)]
     upper = [1] * size + [2 / halved, np.inf]
     return [
         Estimate(*label, one, one, n, why, v, influence, upper=u)

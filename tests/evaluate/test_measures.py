@@ -10,7 +10,7 @@ from scipy import special
 from sklearn import metrics
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from temlib.evaluate import Predictions, held_out, intervals, measures, warnings
+from temlib.evaluate import AVERAGES, Predictions, held_out, intervals, measures, warnings
 from temlib.evaluate.scores import score_estimates
 from temlib.files import InputError
 from tests.evaluate.conftest import CLASSES, table_of
@@ -542,3 +542,25 @@ def test_worked_refuses_an_unknown_model(predictions):
     """The message names the model and the choices."""
     with pytest.raises(InputError, match="no model 'round' in the predictions; there are cnn, svm"):
         Predictions(predictions).worked("round")
+
+
+@pytest.mark.parametrize(
+    "names", [("all", "macro", "micro"), ("weighted", '"all"', "all"), ('"macro"', '""macro""', "macro")]
+)
+def test_a_class_may_have_the_name_of_an_average(predictions, measured, compared, names):
+    """Its measures stand in quotes, and every number is that of the same class under another name."""
+    other = dict(zip(CLASSES, names))
+    columns = {f"p_{name}": f"p_{new}" for name, new in other.items()}
+    renamed = predictions.replace({"truth": other, "predicted": other}).rename(columns=columns)
+    held = Predictions(renamed)
+    quoted = {name: f'"{new}"' for name, new in other.items()}
+    for found, plain in (
+        (held.measures("encapsulation"), measured),
+        (held.compare("encapsulation", flips=500), compared),
+    ):
+        expected = plain.assign(**{"class": plain["class"].replace(quoted)}).drop(columns="method")
+        pd.testing.assert_frame_equal(found.drop(columns="method"), expected)
+        assert not found.duplicated(
+            [name for name in ("model", "model_a", "model_b", "class", "measure") if name in found]
+        ).any()
+    assert not set(quoted.values()) & {"all", *AVERAGES}

@@ -1,5 +1,6 @@
 """Predictions of other software join without being counted twice, and what is wrong with them is said."""
 
+import html
 import re
 
 import pandas as pd
@@ -114,3 +115,32 @@ def test_notebook_4_shows_them_beside_its_own(own, tmp_path, monkeypatch):
     page = "\n".join(shown(tmp_path, monkeypatch, **values))
     assert re.search(r"theirs \d+ % \(", page) and "5 of the 240 held-out particles are missing" in page
     assert set(pd.read_csv(tmp_path / "r" / "measures.csv")["model"]) == {"residual", "theirs"}
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("all", "macro", "micro"),
+        ("fold", "model", '"all"'),
+        ("class", "measure", "truth"),
+        ("_x", "$a$ $\\frac{", "p_<b>&#"),
+    ],
+)
+def test_notebook_4_takes_classes_of_any_name(tmp_path, monkeypatch, classes):
+    """Those of averages, of columns, of formulas and of markup; the answer has a sentence on each class."""
+    predictions, particles = drawn(["residual", "svm_texture"], classes=list(classes))
+    theirs = predictions[predictions["model"] == "residual"][["particle", "predicted"]]
+    models = ["truth", "class", "p residual", "all", "always all"]
+    pd.concat([theirs.assign(model=name) for name in models]).to_csv(tmp_path / "theirs.csv", index=False)
+    write(tmp_path / "mine", predictions, particles)
+    named = {
+        "run": "mine",
+        "task": "content",
+        "primary": "residual",
+        "predictions": str(tmp_path / "theirs.csv"),
+    }
+    text = html.unescape("\n".join(shown(tmp_path, monkeypatch, **named)))
+    for name in classes:
+        name = f'"{name}"' if name in ("all", "macro", "micro") else name.replace('"all"', '""all""')
+        assert f"truly {name} particles, residual finds" in text
+    assert all(f"{name} (theirs)" in text for name in ("truth", "class", "p residual", "always all"))
