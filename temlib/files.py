@@ -3,7 +3,9 @@
 Paths that a user or a table names: shown in messages, probed before opening, kept inside their folder.
 """
 
+import codecs
 import difflib
+import errno
 import functools
 import json
 import os
@@ -17,6 +19,19 @@ import pandas as pd
 # Columns of temlib's tables that are names, whatever they look like.
 TEXT = ("particle", "micrograph", "model", "task", "class", "truth", "predicted")
 
+# Byte order marks, the longer first.
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+# What helps where a file cannot be written, by the system's number of the fault.
+CURES = {
+    errno.ENOSPC: "make room on this disk or name a folder on another",
+    errno.ENAMETOOLONG: "shorten the names of the folder and of the file of parameters",
+    errno.ENOTDIR: "there is a file where a folder should be: name another folder",
+    errno.EEXIST: "there is a file where a folder should be: name another folder",
+    errno.EISDIR: "there is a folder where the file should be: remove it or name another folder",
+}
+TRIAL = 2**16  # bytes that are written to see whether there is room for more
+
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one sentence that names the place and the cure."""
@@ -27,20 +42,48 @@ class InputError(ValueError):
 
 
 @contextmanager
+def writing(path):
+    """Turn what the system says within the block, where `path` is written, into an `InputError`."""
+    try:
+        yield
+    except OSError as fault:
+        cure = CURES.get(fault.errno, "name a folder that can be written")
+        raise InputError(f"{shown(path)[:300]} cannot be written ({reason(fault)}); {cure}.") from fault
+
+
+@contextmanager
 def replacing(path):
     """Yield a temporary path beside `path` that takes its place when the block ends without an error.
 
     The folder is made when missing; the suffix is that of `path`, since many writers choose the format by it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Not by `tempfile`, which makes private files: a report is made to be shared.
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def check_writable(path):
+    """Refuse a file that could not be written, by trying in the nearest folder that is there; nothing is left behind."""
+    path = Path(path)
+    with writing(path):
+        for name in (f".{32 * 'x'}{path.suffix}", path.name):
+            # The system says whether the path is too long, or goes through a file.
+            with suppress(FileNotFoundError):
+                if stat.S_ISDIR(os.lstat(path.with_name(name)).st_mode):
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder = next(parent for parent in path.parents if parent.exists())
+        trial = folder / f".{uuid.uuid4().hex}"
+        try:
+            trial.write_bytes(bytes(TRIAL))
+        finally:
+            trial.unlink(missing_ok=True)
 
 
 def write_text(path, text):
@@ -66,6 +109,22 @@ def read_csv(path, kinds=None):
         with suppress(ValueError):
             table[name] = pd.to_numeric(table[name])
     return table
+
+
+def decoded(path, data):
+    """Return the text of a file's bytes without a byte order mark, and its encoding: UTF-8, UTF-16 or Windows-1252."""
+    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    for encoding in (marked,) if marked else ("utf-8", "cp1252"):
+        try:
+            text = data.decode(encoding)
+            break
+        except UnicodeDecodeError as fault:
+            cause = fault
+    else:
+        raise refusal(path, "is not text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8.") from cause
+    if "\0" in text:
+        raise refusal(path, "holds zero bytes, so it is not text; save it as text in UTF-8.")
+    return text, encoding
 
 
 def write_json(path, content):

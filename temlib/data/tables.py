@@ -5,7 +5,6 @@ A table is read as text, cell by cell; only columns that are meant as numbers ar
 message can say where to look, also after rows were filtered.
 """
 
-import codecs
 import csv
 import io
 import math
@@ -15,12 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.files import InputError, listed, probe, refusal, shown
+from temlib.files import InputError, decoded, listed, probe, refusal, shown
 
 LARGEST_TABLE = 2**30  # bytes; a million particles with twenty columns take about a fifth
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
-# Byte order marks, the longer first.
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
 THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.']\d{3})+([,.]\d+)?", re.ASCII)
@@ -70,18 +67,7 @@ def read_text(path):
         raise refusal(path, f"has {size} bytes, too much for a table; name a table of text.")
     if head == b"PK\x03\x04":
         raise refusal(path, "is a workbook or another ZIP file, not text; save the sheet as CSV.")
-    data = path.read_bytes()
-    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
-    for encoding in (marked,) if marked else ("utf-8", "cp1252"):
-        try:
-            text = data.decode(encoding)
-            break
-        except UnicodeDecodeError as fault:
-            cause = fault
-    else:
-        raise refusal(path, "is not text in UTF-8, UTF-16 or Windows-1252; save it as UTF-8.") from cause
-    if "\0" in text:
-        raise refusal(path, "holds zero bytes, so it is not text; save it as text in UTF-8.")
+    text, encoding = decoded(path, path.read_bytes())
     if not text.strip():
         raise refusal(path, "holds nothing but blanks; a table needs a header and a row.")
     return text, encoding

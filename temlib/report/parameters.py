@@ -16,17 +16,21 @@ import itertools
 import json
 import re
 import tokenize
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from temlib.files import InputError, nearest
+from temlib.files import InputError, decoded, nearest, reason, shown
 
 # The types that a declaration may name, and what a message calls a value of each.
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-KINDS |= {list: "a list of names (numbers, yes and no in quotes)"}
+KINDS |= {list: "a list of names (numbers in quotes)"}
 KINDS |= {dict: "new names with a list of names each, such as {both: [one, other]},"}
+# Words that YAML 1.1 takes for true and false; here they are texts, unless the parameter is true or false.
+TRUTHS = {"yes": True, "on": True, "no": False, "off": False}
+LARGEST = 2**17  # bytes; a parameter file has a few hundred
 
 _COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}:]+\})?\s*$")
 
@@ -52,9 +56,11 @@ class Parameter:
         if self.kind is float and type(value) in (int, str):
             with contextlib.suppress(ValueError):
                 value = float(value)
+        if self.kind is bool and str(value).lower() in TRUTHS:
+            value = TRUTHS[str(value).lower()]
         if type(value) is not self.kind or not _of_names(value):
             example = "" if self.default in ([], {}) else f" such as {self.default!r}"
-            should = f"be {KINDS[self.kind]}{example}"
+            should = f"be {KINDS[self.kind]}{example}{_cure(self.kind, value)}"
         elif self.choices and value not in self.choices:
             should = f"be one of {', '.join(self.choices)}"
         elif not self.choices and self.limits and value != self.default and not self._in_range(value):
@@ -64,7 +70,7 @@ class Parameter:
         else:
             return value
         near = nearest(str(value), self.choices)
-        raise InputError(f"{where}: '{self.name}' should {should}, but is {value!r}{near}.")
+        raise InputError(f"{where}: '{self.name}' should {should}, but is {short(value)}{near}.")
 
     def _in_range(self, value):
         """Return whether a number lies in the written range, such as `(0, 1]`."""
@@ -87,6 +93,24 @@ def written(value):
     if isinstance(value, list):
         return "+".join(re.sub(r"[^\w.-]+", "_", name) for name in value) or "[]"
     return value
+
+
+def _cure(kind, value):
+    """Return how to write what was probably meant, as a part of a sentence, where that is known."""
+    if kind is str and type(value) in (int, float, bool):
+        return f", in quotes where it looks like something else ('{json.dumps(value)}')"
+    with contextlib.suppress(ValueError, OverflowError):
+        number = float(value) if kind is int and type(value) in (str, float) else 0.5
+        # Not of 010, which is 8 or 10, nor of 1:30.
+        if number.is_integer():
+            return f", written in digits without leading zeros, point or exponent ({int(number)})"
+    return ""
+
+
+def short(value):
+    """Return a value as messages show it."""
+    text = "empty" if value is None else repr(value)
+    return text if len(text) <= 80 else text[:80] + "…"
 
 
 def parse(source):
@@ -119,15 +143,92 @@ def declared(notebook):
     return {}
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: plain YAML silently keeps the last."""
+class _Loader(yaml.SafeLoader):
+    """YAML in which words mean what they seem to: 010, 1:30, on, off and dates are texts, and 1e3 is a number.
+
+    A key that stands twice is an error (plain YAML silently keeps the last); so are references, which can make a short
+    file endless, and tags.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  (PyYAML's own way)
+
+    def compose_node(self, parent, index):
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or event.anchor or event.tag:
+            raise _Fault(event, "a text that begins with &, * or ! stands in quotes")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise InputError(f"line {node.start_mark.line + 1}: the key '{key}' stands twice; keep one")
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _Fault(key, "a name is one word, not a list")
+            if key.value in seen:
+                raise _Fault(key, f"the key '{shown(key.value)[:40]}' stands twice; keep one")
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern in {
+    "bool": "true|True|TRUE|false|False|FALSE",
+    "int": "[-+]?(0|[1-9](_?[0-9]){0,17}|0x[0-9a-fA-F]{1,15})",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]{1,3}|\.(inf|Inf|INF))|\.(nan|NaN|NAN)",
+    "null": "|~|null|Null|NULL",
+}.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), None)
+
+
+class _Fault(yaml.MarkedYAMLError):
+    """What is YAML but not taken here, at a node or an event."""
+
+    def __init__(self, node, text):
+        super().__init__(problem=text, problem_mark=node.start_mark)
+
+
+def _parsed(text, where, what="this"):
+    """Return the value of a text of YAML, and the place of each key for messages, which begin with `where`."""
+    line, loader = 0, None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        value = loader.construct_document(node) if node else None
+        return value, _places(node, where)
+    except yaml.reader.ReaderError as error:
+        line, why = (
+            text.count("\n", 0, error.position) + 1,
+            f"the character {chr(error.character)!a} cannot stand there",
+        )
+    except yaml.MarkedYAMLError as error:
+        mark, why = error.problem_mark or error.context_mark, reason(error.problem or error.context)
+        line = mark.line + 1 if mark else 0
+        if isinstance(error, _Fault):
+            raise InputError(f"{_at(where, line)}: {why}.") from None
+    except RecursionError:
+        why = "lists stand in lists without end"
+    finally:
+        if loader:
+            loader.dispose()
+    cure = (
+        "write one 'name: value' a line" if what == "this" else "quote the whole of KEY=VALUE for the shell"
+    )
+    raise InputError(
+        f"{_at(where, line)}: {what} is not YAML ({why}); {cure}, and texts with special characters in single quotes."
+    )
+
+
+def _at(where, line):
+    """Return a place in a file; a --set has one line."""
+    return f"{shown(where)}, line {line}" if line and isinstance(where, Path) else shown(where)
+
+
+def _places(node, where):
+    """Return the place of each key, `name` or ("matrix", `name`), of a document without lists as keys."""
+    places = {}
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        places[key.value] = _at(where, key.start_mark.line + 1)
+        if key.value == "matrix" and isinstance(value, yaml.MappingNode):
+            places |= {("matrix", k.value): _at(where, k.start_mark.line + 1) for k, _ in value.value}
+    return places
 
 
 @dataclass(frozen=True)
@@ -156,74 +257,97 @@ def read(path, declarations, *, changes=()):
     `changes` holds key and YAML value of each `--set`, which stand in for those of the file.
     """
     path = Path(path)
-    content = _load(path)
-    matrix = content.pop("matrix", None) or {}
+    content, places = _load(path)
+    matrix = _with_changes(content, places, changes)
+    notebooks = _notebooks(content.pop("notebooks", None), declarations, places.get("notebooks", path))
+    known = {name: p for notebook in declarations.values() for name, p in notebook.items() if name != "run"}
+    for key, place in [*((key, key) for key in content), *((key, ("matrix", key)) for key in matrix)]:
+        if key not in known:
+            hint = nearest(str(key), [*known, "matrix", "notebooks"]) or "; each report lists them at its end"
+            where = places.get(place, path)
+            raise InputError(f"{where}: no notebook has a parameter '{shown(str(key))[:40]}'{hint}.")
+    values = {key: known[key].check(value, places[key]) for key, value in content.items()}
+    return Settings(path, values, _axes(matrix, values, known, places), notebooks)
+
+
+def _with_changes(content, places, changes):
+    """Put what each `--set` says into the content of a file and its places, and return the matrix, which leaves the content."""
+    given = {}
+    for key, text in changes:
+        where = f"--set {shown(key)}={shown(text)[:80]}"
+        given[key], _ = _parsed(text, where, "the value")
+        places[key] = places["matrix", key] = where
+    whole = "matrix" in given
+    matrix = given.pop("matrix", content.pop("matrix", None)) or {}
     if not isinstance(matrix, dict):
         should = "map a parameter to a list of its values"
-        raise InputError(f"{path}: 'matrix' should {should}, but is {matrix!r}.")
-    for key, text in changes:
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"--set {key}={text}: the value is not YAML; write it as in a file.") from None
+        raise InputError(f"{places['matrix']}: 'matrix' should {should}, but is {short(matrix)}.")
+    if whole:
+        places |= {("matrix", key): places["matrix"] for key in matrix}
+    for key, value in given.items():
         if key in matrix and isinstance(value, list):
             matrix[key] = value
         else:
             matrix.pop(key, None)
             content[key] = value
-    notebooks = _notebooks(content.pop("notebooks", None), declarations, path)
-    known = {name: p for notebook in declarations.values() for name, p in notebook.items() if name != "run"}
-    for key in [*content, *matrix]:
-        if key not in known:
-            hint = nearest(str(key), [*known, "matrix", "notebooks"]) or "; each report lists them at its end"
-            raise InputError(f"{path}: no notebook has a parameter '{key}'{hint}.")
+    return matrix
+
+
+def _axes(matrix, values, known, places):
+    """Return the checked values of each matrix parameter."""
+    checked = {}
     for key, given in matrix.items():
-        if key in content:
-            raise InputError(f"{path}: '{key}' stands both alone and under 'matrix'; keep one.")
+        where = places["matrix", key]
+        if key in values:
+            raise InputError(f"{where}: '{key}' stands both alone and under 'matrix'; keep one.")
         if not isinstance(given, list) or not given:
-            raise InputError(f"{path}: 'matrix: {key}' should be a list of values, but is {given!r}.")
-    values = {key: known[key].check(value, path) for key, value in content.items()}
-    matrix = {key: [known[key].check(value, path) for value in given] for key, given in matrix.items()}
-    for key, given in matrix.items():
-        if len({written(value) for value in given}) < len(given):
-            raise InputError(f"{path}: 'matrix: {key}' names a value twice: {given!r}; keep one.")
-    return Settings(path, values, matrix, notebooks)
+            raise InputError(f"{where}: 'matrix: {key}' should be a list of values, but is {short(given)}.")
+        checked[key] = [known[key].check(value, where) for value in given]
+        # A folder is named after each, and many disks know neither capitals nor two forms of one letter.
+        names = {unicodedata.normalize("NFC", str(written(value))).casefold() for value in checked[key]}
+        if len(names) < len(given):
+            raise InputError(f"{where}: 'matrix: {key}' names a value twice: {short(given)}; keep one.")
+    return checked
 
 
 def _load(path):
-    """Return the mapping that a parameter file holds."""
+    """Return the mapping that a parameter file holds, and the place of each key for messages."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader) or {}
+        if path.exists() and not path.is_file():
+            raise InputError(f"{shown(path)} is a folder, a pipe or a device; name a parameter file.")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such parameter file; parameters/ holds examples.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, "problem_mark", None)
-        line = f", line {place.line + 1}" if place else ""
-        raise InputError(f"{path}{line}: this is not YAML; write one 'name: value' a line.") from None
+        raise InputError(
+            f"{shown(path)}: there is no such parameter file; parameters/ holds examples."
+        ) from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    except InputError as error:
-        raise InputError(f"{path}, {error}.") from None
-    if not isinstance(content, dict):
+        raise InputError(f"{shown(path)[:200]}: cannot be read ({reason(error)}).") from None
+    if len(data) > LARGEST:
+        raise InputError(
+            f"{shown(path)}: this is too large for a parameter file; name one such as those in parameters/."
+        )
+    content, places = _parsed(decoded(path, data)[0], path)
+    if not isinstance(content or {}, dict):
         should = "a parameter file holds one 'name: value' a line"
-        raise InputError(f"{path}: {should}, but this holds {content!r:.60}.")
-    return content
+        raise InputError(f"{shown(path)}: {should}, but this holds {short(content)}.")
+    return content or {}, places
 
 
-def _notebooks(names, declarations, path):
+def _notebooks(names, declarations, where):
     """Return the notebooks that a parameter file names, as a tuple."""
     if names is None:
         return ()
     if not isinstance(names, list) or not names:
         example = "a list such as [1_explore, 3_train]"
-        raise InputError(f"{path}: 'notebooks' should be {example}, but is {names!r}.")
+        raise InputError(f"{where}: 'notebooks' should be {example}, but is {short(names)}.")
     for name in names:
-        if name not in declarations:
-            refuse_notebook(name, declarations, path)
+        if not isinstance(name, str) or name not in declarations:
+            refuse_notebook(name, declarations, where)
     return tuple(names)
 
 
 def refuse_notebook(name, known, where):
     """Raise that there is no notebook of that name, and say which there are."""
     hint = nearest(str(name), known) or f"; there are {', '.join(known)}"
-    raise InputError(f"{where}: there is no notebook '{name}'{hint}.")
+    raise InputError(f"{where}: there is no notebook '{shown(str(name))[:40]}'{hint}.")
