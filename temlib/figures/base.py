@@ -97,6 +97,8 @@ def set_style():
     """Set the look that all pictures share, whatever the user's matplotlibrc says."""
     matplotlib.rcdefaults()
     look = {"axes.titlesize": "medium", "legend.fontsize": 8, "legend.title_fontsize": 8}
+    # The font that comes with matplotlib, the same everywhere; a name with $ in it is no formula.
+    look |= {"font.sans-serif": ["DejaVu Sans"], "text.parse_math": False}
     # Three times, for seaborn takes another palette where names outnumber the colours.
     sns.set_theme(style="whitegrid", palette=COLOURS * 3, font_scale=0.9, rc=look)
 
