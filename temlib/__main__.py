@@ -1,6 +1,7 @@
 """The command line: `python -m temlib run|check|html|simulate`."""
 
 import contextlib
+import errno
 import sys
 import time
 from collections import Counter
@@ -10,11 +11,22 @@ import click
 
 import temlib
 from temlib import report
-from temlib.files import InputError
+from temlib.files import InputError, reason, shown
 
 PATHS = click.Path(path_type=Path)
 # Above this number of notebooks `check` counts them instead of naming each.
 MANY = 12
+# Faults of the system that are no fault of temlib's.
+REFUSED = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EIO,
+)
 # How a line begins that says how a notebook ended.
 MARKS = {"done": "✓", "failed": "✗", "kept": "=", "skipped": "–"}
 
@@ -27,7 +39,13 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             click.echo(f"temlib: {error}", err=True)
-            ctx.exit(2)
+        except OSError as error:
+            # What the disk or the account does not allow, wherever it shows.
+            if error.errno not in REFUSED:
+                raise
+            place = f"{shown(error.filename)[:300]}: " if error.filename else ""
+            click.echo(f"temlib: {place}{reason(error)}; make room, or name another folder.", err=True)
+        ctx.exit(2)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -52,18 +70,19 @@ SET = click.option(
     callback=_pairs,
     help="Use VALUE for the parameter KEY instead of the file's.",
 )
+OUTPUT = click.option("--output", type=PATHS, help="Folder for the reports, instead of reports/.")
 
 
 @main.command()
 @FILES
 @SET
 @click.option("--only", multiple=True, metavar="NAME", help="Run only notebooks whose names begin with NAME.")
-@click.option("--output", type=PATHS, help="Folder for the reports, instead of reports/.")
+@OUTPUT
 @click.option("--force", is_flag=True, help="Run again what is finished and unchanged.")
 def run(files, changes, only, output, force):
     """Run the notebooks with each parameter FILE and write the HTML reports."""
     status = 0
-    for settings in report.check(files, changes=changes):
+    for settings in report.check(files, changes=changes, only=only, output=output):
         with _lines() as show:
             steps = report.execute(settings, only=only, output=output, force=force, show=show)
         click.echo(f"{settings.run}: {(output or report.reports_folder()) / settings.run / 'index.html'}")
@@ -76,9 +95,10 @@ def run(files, changes, only, output, force):
 @main.command()
 @FILES
 @SET
-def check(files, changes):
+@OUTPUT
+def check(files, changes, output):
     """Check parameter FILES, and the data that they name, and say what can be seen in it, without running anything."""
-    for settings in report.check(files, changes=changes):
+    for settings in report.check(files, changes=changes, output=output):
         steps = report.plan(settings)
         labels = [step.label for step in steps]
         if len(steps) > MANY:

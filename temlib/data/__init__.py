@@ -3,7 +3,7 @@
 from temlib.data.labels import consensus, is_definite
 from temlib.data.particles import (
     Particles,
-    check,
+    check_simulated,
     check_task,
     mixed,
     open,
@@ -19,7 +19,7 @@ from temlib.data.tables import read as read_table
 
 __all__ = [
     "Particles",
-    "check",
+    "check_simulated",
     "check_task",
     "consensus",
     "is_definite",

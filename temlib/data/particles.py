@@ -7,6 +7,7 @@ A split never divides a micrograph.
 
 import html
 import json
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -80,11 +81,11 @@ class Particles:
         merge : dict of str to list of str, optional
             Classes that are joined under a new name, or into another class, before all else.
         """
-        _has_column(self.table, task, "particles")
+        _has_column(self.table, task, self.source)
         choice = {"unsure": unsure, "classes": classes, "merge": merge}
-        table, said = labels.choose(self.table, task, **choice)
+        table, said = labels.choose(self.table, task, **choice, where=self.source)
         if folds is not None:
-            check_task(table, task, folds=folds, unsure=unsure)
+            check_task(table, task, folds=folds, where=self.source, unsure=unsure)
         chosen = replace(self, table=table, notes=(*self.notes, *said))
         return chosen._where(table[task].notna())
 
@@ -96,7 +97,7 @@ class Particles:
         found, faults, choice = self, [], {"unsure": unsure, "classes": classes, "merge": merge}
         for task in self.tasks:
             try:
-                table, said = labels.choose(found.table, task, **choice)
+                table, said = labels.choose(found.table, task, **choice, where=self.source)
             except InputError as error:
                 faults.append(error)
             else:
@@ -315,7 +316,12 @@ def check_task(table, task, *, folds=2, where="particles", unsure=()):
         fault = f"the task '{task}' has only the class '{given.iloc[0] if len(given) else ''}'"
         raise InputError(f"{where}: {fault}; at least two classes are needed.")
     groups = table.loc[given.index, "micrograph"]
-    if groups.nunique() < folds:
+    if groups.nunique() < 3:
+        fault = f"there are labels of '{task}' in {groups.nunique()} micrographs only"
+        raise InputError(
+            f"{where}: {fault}; testing, validation and training need one each, so add micrographs."
+        )
+    if groups.nunique() < folds and "fold" not in table:
         fault = f"there are {groups.nunique()} micrographs but 'folds' is {folds}"
         raise InputError(f"{where}: {fault}; lower 'folds' or add micrographs.")
     micrographs = groups.groupby(given).nunique()
@@ -342,55 +348,60 @@ def resolution(*, particles, task, count, seed, scale, pixel_nm, input_size):
     return prepare.resolution(table, [task], scale=scale, pixel_nm=pixel_nm, input_size=input_size)
 
 
-def check(*, particles, task, folds, scale, pixel_nm, input_size, unsure, classes, merge):
-    """Open the user's data as the notebooks will, and refuse what they could not use; see `open` and `check_task`.
+def check_simulated(task, *, unsure, classes, merge):
+    """Refuse a task, or a choice of its classes, that simulated particles do not have, without making them."""
+    from temlib import simulate  # it takes a second
 
-    Of simulated particles, which would first have to be made, the choice of classes is checked alone. Returns the `input_size`,
-    which is 0 as long as that of simulated particles is to be chosen.
-    """
-    choice = {"unsure": unsure, "classes": classes, "merge": merge}
-    if particles == "simulated":
-        if classes or merge or set(unsure) - {labels.UNSURE}:
-            from temlib import simulate  # it takes a second
-
-            known = pd.DataFrame({name: [*both, labels.UNSURE] for name, both in simulate.TASKS.items()})
-            _has_column(known, task, particles)
-            labels.choose(known, task, **choice, where=particles)
-        return input_size
-    opened = open(particles, scale=scale, pixel_nm=pixel_nm, input_size=input_size)
-    _has_column(opened.table, task, particles)
-    table, _ = labels.choose(opened.table, task, **choice, where=particles)
-    check_task(table, task, folds=folds, where=particles, unsure=unsure)
-    if "fold" in table:
-        check_folds(table, table["fold"])
-    return opened.images.shape[-1]
+    known = pd.DataFrame({name: [*both, labels.UNSURE] for name, both in simulate.TASKS.items()})
+    _has_column(known, task, "simulated")
+    labels.choose(known, task, unsure=unsure, classes=classes, merge=merge, where="simulated")
 
 
 def split(table, task, *, folds, seed, unsure=()):
     """Divide particles that all have a label for `task` into folds that keep micrographs whole and classes balanced.
 
-    A column `fold` (the user's own) is taken as it is, unless it divides a micrograph. Particles whose label is in
-    `unsure` have no say: they go with their micrograph, and a micrograph of nothing else goes with fold 1.
+    A column `fold` (the user's own) is taken as it is, unless it divides a micrograph; a particle without one has that of
+    its micrograph. Particles whose label is in `unsure` have no say: they go with their micrograph, and a micrograph of
+    nothing else goes with fold 1.
 
     Returns
     -------
     (n,) ndarray of int
         The fold in which a particle is held out, from 1.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     known = table[labels.is_definite(table[task], unsure)]
     groups = known["micrograph"]
     if "fold" in table:
         check_folds(table, table["fold"])
-        result = known["fold"].astype("category").cat.codes.to_numpy() + 1
+        given = table.groupby("micrograph")["fold"].transform("first")[known.index]
+        if given.isna().any():
+            without = listed(groups[given.isna()].unique())
+            raise InputError(f"fold: it is empty for micrographs with labels ({without}); give each one.")
+        result = given.astype("category").cat.codes.to_numpy() + 1
     else:
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        result = np.zeros(len(known), int)
-        for fold, (_, held) in enumerate(splitter.split(known, known[task], groups), start=1):
-            result[held] = fold
-        check_folds(known, result)
+        result = _divided(known, task, folds, seed)
     return table["micrograph"].map(dict(zip(groups, result))).fillna(1).to_numpy(int)
+
+
+def _divided(table, task, folds, seed):
+    """Return the fold of each particle, at random; there are fewer folds where there are not as many micrographs."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    result = np.ones(len(table), int)
+    folds = min(folds, table["micrograph"].nunique())
+    if folds < 2:
+        return result
+    # Where no class has a particle for each fold there is nothing to balance.
+    few = table[task].value_counts().max() < folds
+    classes = np.zeros(len(table), int) if few else table[task]
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # Whether a rare class can be learnt is asked elsewhere.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for fold, (_, held) in enumerate(splitter.split(table, classes, table["micrograph"]), start=1):
+            result[held] = fold
+    check_folds(table, result)
+    return np.unique(result, return_inverse=True)[1] + 1
 
 
 def check_folds(table, folds):

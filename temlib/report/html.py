@@ -3,10 +3,13 @@
 No page asks anything of the network: style stands in the page, pictures are embedded, there is no script.
 """
 
+import functools
 import html as escape
 import json
 import re
+import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader
 
@@ -18,6 +21,8 @@ TEMPLATES = Path(__file__).with_name("template")
 STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
 PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
 PAGES.globals["css"], PAGES.filters["duration"] = STYLE, notebook.duration
+# An address of a file, whose name may hold what has a meaning in addresses.
+PAGES.filters["address"] = functools.partial(quote, safe="/=,+()[]!@;$")
 # Cells that the page leaves out: what papermill adds, and the parameters, which stand at the page's end.
 NOISE = {"papermill-error-cell-tag", "parameters", "injected-parameters"}
 # The forms of an output, the best first: a widget is shown live only where it has no twin in HTML.
@@ -32,6 +37,7 @@ def render(path, *, index="index.html"):
     index, relative to the page.
     """
     import nbformat
+    from jupyter_core.paths import jupyter_path
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
     from traitlets.config import Config
@@ -61,6 +67,9 @@ def render(path, *, index="index.html"):
         "TemplateExporter": {"exclude_input_prompt": True, "exclude_output_prompt": True},
     }
     template = {"template_name": "temlib", "extra_template_basedirs": [str(TEMPLATES)]}
+    # Before an account's own templates, which may have the same names.
+    shared = str(Path(sys.prefix, "share", "jupyter", "nbconvert", "templates"))
+    template |= {"template_data_paths": [shared, *jupyter_path("nbconvert", "templates")]}
     exporter = HTMLExporter(config=Config(config), **template)
     page, _ = exporter.from_notebook_node(executed, resources=resources)
     write_text(path.with_suffix(".html"), page.replace("</h1>", "</h1>" + _contents(page), 1))

@@ -5,16 +5,18 @@ checks the values against the notebook's own declarations and finds the run's fo
 working directory. What it returns, named `here` by convention, is where a notebook gets its parameters and files from.
 """
 
+import ast
 import inspect
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from temlib.files import InputError, read_csv, write_text
+from temlib.files import InputError, nearest, read_csv, reason, shown, write_text, writing
 from temlib.report import parameters
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,11 +42,18 @@ def with_paths(values, *folders):
         name = values.get(parameter, none)
         if name == none:
             continue
-        found = [path for path in (place / Path(name).expanduser() for place in places) if path.exists()]
+        try:
+            paths = (place / Path(name).expanduser() for place in places if name.strip())
+            found = [path for path in paths if path.exists()]
+        except (OSError, ValueError, RuntimeError) as fault:  # too long, not allowed, a home of nobody
+            what = f"'{shown(name)[:200]}' cannot be followed ({reason(fault)})"
+            raise InputError(f"{parameter}: {what}; correct the path.") from None
         if not found:
             looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
             is_no = f"neither '{none}' nor a file or folder" if none else "no file or folder"
-            raise InputError(f"{parameter}: '{name}' is {is_no} (looked in {looked}); correct the path.")
+            raise InputError(
+                f"{parameter}: '{shown(name)[:200]}' is {is_no} (looked in {looked}); correct the path."
+            )
         values[parameter] = str(found[0].resolve())
     return values
 
@@ -87,20 +96,33 @@ class Notebook:
 def begin(name, values):
     """Check the parameters of the notebook `name`, such as `1_explore`, in its `globals()`, and find its folder.
 
-    An `InputError` where the type or the range of a parameter does not fit, or a path names nothing.
+    An `InputError` where the type or the range of a parameter does not fit, papermill passed one that is not declared, or
+    a path names nothing.
     """
     from temlib import figures
 
     declared = parameters.declared(NOTEBOOKS / f"{name}.ipynb")
+    for key in _passed(values.get("In", [])):
+        if key not in declared:
+            hint = nearest(key, declared) or f"; there are {', '.join(declared)}"
+            raise InputError(f"{name}: there is no parameter '{key}'{hint}.")
     checked = {key: parameter.check(values[key], name) for key, parameter in declared.items()}
     run = Path(checked["run"])
     if ".." in run.parts or run.is_absolute() or not run.parts:
         should = "names a folder below reports/, such as 'scratch'"
         raise InputError(f"{name}: 'run' {should}, but is {checked['run']!r}.")
     here = Notebook(with_paths(checked), reports_folder() / run)
-    here.folder.mkdir(parents=True, exist_ok=True)
+    with writing(here.folder):
+        here.folder.mkdir(parents=True, exist_ok=True)
     figures.set_style()
     return here
+
+
+def _passed(cells):
+    """Return the names that papermill's cell sets; `cells` are the sources that the kernel has executed."""
+    passed = [ast.parse(cell).body for cell in cells if cell.startswith("# Parameters\n")]
+    targets = [target for body in passed for line in body for target in getattr(line, "targets", ())]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 class Progress:
@@ -125,7 +147,8 @@ class Progress:
         if step:
             line += f" · {duration((now - self.started) / step * (self.total - step))} left"
         if self._file:
-            write_text(self._file, line)
+            with suppress(InputError):  # a full disk must not end a training for the sake of a line
+                write_text(self._file, line)
         elif "ipykernel" in sys.modules:
             self._show(line)
 

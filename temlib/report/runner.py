@@ -5,10 +5,13 @@ whose files it reads, declares; such a run of a notebook is a `Step`. What is fi
 notebook, temlib, data) is kept. Papermill executes a notebook in a kernel of this same interpreter.
 """
 
+import functools
 import hashlib
+import itertools
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -19,7 +22,7 @@ import pandas as pd
 import yaml
 
 from temlib import provenance
-from temlib.files import InputError, read_csv, write_csv, write_json, write_text
+from temlib.files import InputError, check_writable, read_csv, shown, write_csv, write_json, write_text
 from temlib.report import html, notebook, parameters
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
@@ -35,6 +38,34 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"
 ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
 JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "costs.csv", "label_audit.csv")
+LONGEST = 120  # bytes of a folder's name for a value
+# These split the particles of every task in two.
+SPLIT_EVERY = ("1_explore",)
+# What decides whether the data can be read, and whether the folds can be made: what `check` asks before a run.
+FOLDS = ("folds", "seed", "labels", "labels_from", "unsure")
+ASKED = (
+    "particles",
+    "scale",
+    "pixel_nm",
+    "input_size",
+    "task",
+    "models",
+    "primary",
+    "predictions",
+    "classes",
+    "merge",
+    *FOLDS,
+)
+# Variables that would change what a notebook does from one account to another.
+ACCOUNT = (
+    "PYTHONSTARTUP",
+    "PYTHONWARNINGS",
+    "PYTHONOPTIMIZE",
+    "PYTHONIOENCODING",
+    "PYTHONUTF8",
+    "MPLBACKEND",
+    "KERAS_HOME",
+)
 PAPERMILL = {"kernel_name": "python3", "language": "python", "progress_bar": False, "coalesce_streams": True}
 
 
@@ -59,7 +90,9 @@ class Step:
     @property
     def label(self):
         """The step as people see it, such as `3_train task=lamellarity`."""
-        return " ".join([self.notebook, *(f"{key}={value}" for key, value in self.combination.items())])
+        return " ".join(
+            [self.notebook, *(f"{key}={shown(value)}" for key, value in self.combination.items())]
+        )
 
     @property
     def source(self):
@@ -80,28 +113,62 @@ def declarations():
     return {path.stem: parameters.declared(path) for path in sorted(notebook.NOTEBOOKS.glob("[0-9]_*.ipynb"))}
 
 
-def check(files, *, changes=()):
-    """Return the `Settings` of each parameter file, checked together with its data before anything is run.
+def check(files, *, changes=(), only=(), output=None):
+    """Return the `Settings` of each parameter file, after all questions that its notebooks will ask before they compute.
 
-    `changes` holds key and YAML value of each `--set`.
+    They ask them of the same functions, so that a fault shows before any kernel starts: whether data, models and folds fit,
+    and whether what comes out can be written. `changes` holds key and YAML value of each `--set`; for `only` and `output`
+    see `execute`.
     """
-    from temlib import data, train
+    from temlib import data
 
     declared = declarations()
-    names = ("models", "primary", "particles", "task", "folds", "scale", "pixel_nm", "input_size")
-    names += ("unsure", "classes", "merge")
+    defaults = {key: p.default for cell in declared.values() for key, p in cell.items()}
     checked = [parameters.read(path, declared, changes=changes) for path in files]
     for settings in checked:
         if sum(other.run == settings.run for other in checked) > 1:
             same = "two of the files have this name, and a run is named after its file"
             raise InputError(f"{settings.run}: {same}; rename one.")
         settings.values.update(notebook.with_paths(settings.values, settings.path.parent))
-        # As the notebooks will, so that a fault shows before any kernel starts.
-        for values in _given(settings, names):
-            models = values.pop("models"), values.pop("primary")
-            train.check_models(*models, input_size=values["input_size"], where=settings.path)
-            train.check_models(*models, input_size=data.check(**values), where=settings.path)
+        steps = plan(settings, only=only)
+        _place(settings, steps, output)
+        asked, opened = [], functools.cache(data.open)
+        for step in steps:
+            names = [name for name in declared[step.notebook] if name in ASKED]
+            values = {name: step.values.get(name, defaults[name]) for name in names}
+            values["every"] = step.notebook in SPLIT_EVERY
+            if values not in asked:
+                asked.append(values)
+                _ask(values, settings.path, opened)
     return checked
+
+
+def _ask(values, where, opened):
+    """Ask what a notebook with these parameters asks first; `opened` is `data.open`, which opens each data set once."""
+    from temlib import data, train
+
+    def given(*names):
+        return {name: values[name] for name in names if name in values}
+
+    models, source, task = (values.get(name) for name in ("models", "particles", "task"))
+    choice, settings = given("unsure", "classes", "merge"), train.Settings(**given(*FOLDS))
+    if values.get("predictions"):
+        data.read_table(values["predictions"], numeric="p_")
+    if models:
+        train.check_models(models, values["primary"], input_size=values["input_size"], where=where)
+    if source == "simulated" and task is not None:
+        # Such particles fit by themselves, and take long to make.
+        data.check_simulated(task, **choice)
+    if source in (None, "simulated"):
+        return
+    dataset = opened(source, **given("scale", "pixel_nm", "input_size"))
+    if models:
+        train.check_models(models, values["primary"], input_size=dataset.images.shape[-1], where=where)
+        train.check_folds(dataset.labelled(task, folds=settings.folds, **choice), task, models, settings)
+    if values["every"]:
+        dataset = dataset.relabelled(**choice)
+        for every in dataset.tasks:
+            data.split(dataset.definite(every, choice["unsure"]).table, every, folds=2, seed=settings.seed)
 
 
 def resolution(settings):
@@ -138,13 +205,37 @@ def plan(settings, *, only=()):
     for name in sorted(set(chosen)):
         read = READS.get(name)
         for combination in settings.combinations({*declared[name], *declared.get(read, ())}):
-            given = settings.values | combination
+            given = notebook.with_paths(settings.values | combination, settings.path.parent)
             combination = {key: parameters.written(value) for key, value in combination.items()}
-            folder = Path(settings.run, *(f"{key}={value}" for key, value in combination.items()))
+            folder = Path(settings.run, *itertools.starmap(_folder, combination.items()))
             values = {key: value for key, value in given.items() if key in declared[name]}
             reads = next((step for step in steps if step.notebook == read and step.folder == folder), None)
             steps.append(Step(name, combination, values | {"run": folder.as_posix()}, folder, reads))
     return steps
+
+
+def _folder(key, value):
+    """Return the name of the folder for a value, such as `task=lamellarity`; what some disk does not take becomes %2F."""
+    text = re.sub(r'[\x00-\x1f/\\:*?"<>|%#]|[ .]$', lambda found: f"%{ord(found[0]):02X}", str(value))
+    if len(text.encode()) > LONGEST:
+        text = f"{text[:20]}~{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"{key}={text}"
+
+
+def _place(settings, steps, output):
+    """Return the folder of a run, after a look whether its files can be written there."""
+    reports = Path(output).resolve() if output else notebook.reports_folder()
+    folder = reports / settings.run
+    for path in (
+        reports / "index.html",
+        folder / "index.html",
+        *(reports / s.folder / s.source.name for s in steps),
+    ):
+        check_writable(path)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "parameters.yaml").exists():
+        cure = "empty it, or choose another with --output"
+        raise InputError(f"{folder}: this folder is not a run of temlib; {cure}.")
+    return folder
 
 
 def execute(settings, *, only=(), output=None, force=False, show=lambda step: None):
@@ -153,12 +244,9 @@ def execute(settings, *, only=(), output=None, force=False, show=lambda step: No
     The folder `output` replaces `reports/`; `force` also runs again what is finished and unchanged; `show` gets each step
     when it begins and when it ends, from the thread that it runs in. For `only` see `plan`.
     """
-    reports = Path(output).resolve() if output else notebook.reports_folder()
-    folder = reports / settings.run
-    if folder.exists() and any(folder.iterdir()) and not (folder / "parameters.yaml").exists():
-        cure = "empty it, or choose another with --output"
-        raise InputError(f"{folder}: this folder is not a run of temlib; {cure}.")
     steps = plan(settings, only=only)
+    folder = _place(settings, steps, output)
+    reports = folder.parent
     write_text(folder / "parameters.yaml", _as_yaml(settings))
     started = time.time()
 
@@ -311,7 +399,11 @@ def _execute_notebook(reports, step):
         partial, step.progress = Path(scratch, "notebook.ipynb"), Path(scratch, "progress")
         kernel = {"kernel_manager_class": _kernel_class(reports, step), "on_cell_execute": at_cell}
         try:
-            papermill.execute_notebook(step.source, partial, step.values, **kernel, **PAPERMILL)
+            # Papermill takes braces in a path for parameters.
+            source, target = (
+                str(path).replace("{", "{{").replace("}", "}}") for path in (step.source, partial)
+            )
+            papermill.execute_notebook(source, target, step.values, **kernel, **PAPERMILL)
         except papermill.PapermillExecutionError as error:
             step.error = f"{error.ename}: {error.evalue}"
         except DeadKernelError:
@@ -335,7 +427,10 @@ def _kernel_class(reports, step):
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
+    # An account's settings of IPython, and what it wants done in every session, have no part in a report.
     places = {"TEMLIB_REPORTS": str(reports), "TEMLIB_PROGRESS": str(step.progress)}
+    places |= {"IPYTHONDIR": str(step.progress.with_name("ipython"))}
+    environment = {key: value for key, value in os.environ.items() if key not in ACCOUNT} | places
     arguments = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]
     threads = dict.fromkeys(THREADS, str(step.threads)) if step.threads else {}
 
@@ -343,7 +438,8 @@ def _kernel_class(reports, step):
         async def start_kernel(self, **_):
             # Without folders of kernels there is but the native one: no other of its name takes its place.
             self.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
-            options = {"cwd": str(notebook.NOTEBOOKS), "env": threads | os.environ | places}
+            self.connection_file = str(step.progress.with_name("kernel.json"))  # a home need not be writable
+            options = {"cwd": str(notebook.NOTEBOOKS), "env": threads | environment}
             await super().start_kernel(extra_arguments=arguments, **options)
             step.kernel = self
 

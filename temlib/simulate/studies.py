@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.files import InputError, replacing, write_csv, write_json
+from temlib.files import InputError, check_writable, replacing, write_csv, write_json
 from temlib.simulate import annotators, micrograph, microscope
 
 # Particles of a micrograph where nothing else is asked for.
@@ -201,7 +201,9 @@ def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **opti
         column `image`, then the study's table), `panel.csv`, and `simulation.json`. The manifest is written last, so
         that an interrupted folder is not taken to be complete.
     """
-    folder, made = Path(folder), study(count, seed=seed, preset=preset, **options)
+    folder = Path(folder)
+    check_writable(folder / "manifest.csv")
+    made = study(count, seed=seed, preset=preset, **options)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: the folder is not empty; name a new one.")
     table, scope = made.table, made.settings.microscope

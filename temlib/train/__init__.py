@@ -6,7 +6,7 @@ from temlib.train.descriptors import POINTS, REACH, outline, thesis
 from temlib.train.descriptors import named as descriptor_names
 from temlib.train.networks import describe, summary, working_layers
 from temlib.train.networks import names as network_names
-from temlib.train.protocol import Settings, Trained, check_models, cross_validate, schedule
+from temlib.train.protocol import Settings, Trained, check_folds, check_models, cross_validate, schedule
 from temlib.train.svm import features
 from temlib.train.svm import names as svm_names
 from temlib.train.svm import note as svm_note
@@ -17,6 +17,7 @@ __all__ = [
     "Sample",
     "Settings",
     "Trained",
+    "check_folds",
     "check_models",
     "cross_validate",
     "describe",

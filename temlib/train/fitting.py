@@ -386,9 +386,13 @@ def grouped_divisions(labels, groups, parts, seed):
     """Return the divisions (train, held) of whole micrographs into `parts` in which every class is trained on."""
     from sklearn.model_selection import StratifiedGroupKFold
 
+    # Of a class that is in each part there are as many particles.
+    parts = min(parts, np.unique(labels, return_counts=True)[1].max())
+    if parts < 2:
+        return []
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer particles than parts cannot be in each; what matters is whether it is trained on.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         divisions = list(splitter.split(labels, labels, groups))
-    return [(train, held) for train, held in divisions if set(labels[train]) == set(labels)]
+    return [(train, held) for train, held in divisions if len(held) and set(labels[train]) == set(labels)]

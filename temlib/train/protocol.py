@@ -143,6 +143,23 @@ def check_models(models, primary, *, input_size=0, where="models"):
         networks.check_backend()
 
 
+def check_folds(data, task, models, settings):
+    """Return the fold of each particle (of `data.split`), after a look at what each fold and model will need; nothing is trained.
+
+    All particles have a label for `task`. It is an InputError where `cross_validate` would raise one, or would leave a model
+    out, for want of particles, micrographs or sizes.
+    """
+    table = data.table.reset_index(drop=True)
+    fold_of, classes = _divided(table, task, settings)
+    for fold in sorted(set(fold_of)):
+        train = split_fold(table, task, fold_of, fold, settings)["train"]
+        if set(models) & set(svm.names()):
+            svm.check(table[task].to_numpy()[train], table["micrograph"].to_numpy()[train], fold)
+    for name in set(models) - set(svm.names()):
+        fitting.Network(name, classes, settings).inputs(data)
+    return fold_of
+
+
 def schedule(settings, data, task):
     """Return the settings with a number of epochs, and a sentence about it.
 
@@ -213,13 +230,10 @@ class _Run:
         self.keep, self.progress, self.explain = keep, progress, explain
         self.table = data.table.reset_index(drop=True)
         self.known = is_definite(self.table[task], settings.unsure)
-        self.classes = _classes(self.table.loc[self.known, task], settings.folds)
+        self.fold_of, self.classes = _divided(self.table, task, settings)
         # -1 for particles that people could not tell.
         self.labels = pd.Categorical(self.table[task], categories=self.classes).codes.astype(int)
         self.groups = self.table["micrograph"].to_numpy()
-        self.fold_of = split(
-            self.table, task, folds=settings.folds, seed=settings.seed, unsure=settings.unsure
-        )
         self.results, self.failures, self.notes = [], {}, [*self.contrast]
         self.first, self.last_interruption = 0, -np.inf
 
@@ -347,8 +361,10 @@ def _table(results, name):
     return table.reindex(columns=columns + [column for column in table if column not in columns])
 
 
-def _classes(labels, folds):
-    """Return the classes in order, or refuse what cannot be learnt."""
+def _divided(table, task, settings):
+    """Return the fold of each particle and the classes in order, or refuse what cannot be learnt."""
+    fold_of = split(table, task, folds=settings.folds, seed=settings.seed, unsure=settings.unsure)
+    labels, folds = table.loc[is_definite(table[task], settings.unsure), task], len(set(fold_of))
     counts = labels.value_counts()
     if len(counts) < 2:
         raise InputError(
@@ -359,7 +375,7 @@ def _classes(labels, folds):
             f"the class '{counts.idxmin()}' of '{labels.name}' has {counts.min()} particles, fewer than the {folds} folds; "
             "lower 'folds', join it with another by 'merge', or label more of it."
         )
-    return sorted(counts.index)
+    return fold_of, sorted(counts.index)
 
 
 def _reason(name, error):
@@ -379,6 +395,9 @@ def split_fold(table, task, fold_of, fold, settings):
     """
     known, held = is_definite(table[task], settings.unsure).to_numpy(), fold_of == fold
     test, rest = np.flatnonzero(known & held), np.flatnonzero(known & ~held)
+    if not len(rest):
+        cure = "give the column 'fold' at least two values" if "fold" in table else "add micrographs"
+        raise InputError(f"fold {fold}: all particles lie in it, so none are left to train on; {cure}.")
     rest = _labelled_share(table, task, rest, settings, np.random.default_rng((settings.seed, fold, 7)))
     groups, labels = table["micrograph"].to_numpy()[rest], table[task].to_numpy()[rest]
     missing, divisions = sorted(set(table.loc[known, task]) - set(labels)), []
@@ -388,7 +407,7 @@ def split_fold(table, task, fold_of, fold, settings):
     if not divisions:
         raise InputError(
             f"fold {fold}: of the {len(set(groups))} micrographs outside the test fold none can serve for validation and leave "
-            f"training particles of {', '.join(missing) or 'every class'}; lower 'folds' or add micrographs of it."
+            f"training particles of {', '.join(missing) or 'every class'}; add micrographs of it, or try another 'seed' or more 'folds'."
         )
     train, validation = divisions[0]
     roles = {"train": rest[train], "validation": rest[validation], "test": test}

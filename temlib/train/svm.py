@@ -138,6 +138,13 @@ def _fit(values, labels, groups, seed):
         return CalibratedClassifierCV(machine, cv=folds, ensemble=False).fit(values, labels)
 
 
+def check(labels, groups, seed):
+    """Refuse training particles without inner folds."""
+    part = _some_groups(labels, groups, seed)
+    _inner_folds(labels[part], groups[part], seed)
+    _inner_folds(labels, groups, seed)
+
+
 def _some_groups(labels, groups, seed):
     """Return the positions of whole micrographs with about `SEARCHED` particles, every class in three of them if it can be."""
     taken, holding = np.zeros(len(labels), bool), Counter()
@@ -158,4 +165,6 @@ def _inner_folds(labels, groups, seed):
             folds = grouped_divisions(labels, groups, count, seed + attempt)
             if len(folds) == count:
                 return folds
-    raise InputError("svm: a class to train on lies in one micrograph only; add micrographs of it.")
+    raise InputError(
+        "svm: a class to train on lies in one micrograph only; add micrographs of it, or compare networks only."
+    )

@@ -78,6 +78,32 @@ def test_what_does_not_fit_is_refused(values, change, message):
         report.begin("1_explore", values | change)
 
 
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            ["", DECLARED, "# Parameters\ncount = 60\nepoch = 5\n"],
+            "no parameter 'epoch'; there are run, particles",
+        ),
+        (["", DECLARED, "# Parameters\ncuont = 60\n"], "no parameter 'cuont'; the nearest is 'count'"),
+        (["# Parameters\nmatrix = {}\n"], "no parameter 'matrix'"),
+    ],
+)
+def test_a_parameter_that_papermill_passed_and_nobody_declared_is_refused(values, cells, message):
+    """Papermill only logs it; what people define in other cells is theirs."""
+    with pytest.raises(InputError, match=f"1_explore: there is {message}"):
+        report.begin("1_explore", values | {"In": cells})
+    mine = ["", DECLARED, "epoch = 5", "# Parameters\ncount = 60\nrun = 'x'\n", "other = [1]\nother[0] = 2"]
+    assert report.begin("1_explore", values | {"In": mine}).values["count"] == 60
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\0b", 300 * "a", "~nobody-of-this-name/x", "a" + 3000 * "/b"])
+def test_a_path_that_no_disk_knows_is_refused(values, name):
+    """Empty, too long, or of nobody's home."""
+    with pytest.raises(InputError, match="particles: .*correct the path"):
+        report.begin("1_explore", values | {"particles": name})
+
+
 def test_tables_of_a_run_keep_names_as_text(values):
     """A particle named 007 stays so, empty cells are missing; a table that is not there names the notebook to run."""
     here = report.begin("1_explore", values)

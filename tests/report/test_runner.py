@@ -1,18 +1,27 @@
 """The steps of a run: trainings one at a time, the rest beside them, and what is kept of an earlier call."""
 
+import errno
 import json
+import os
+import re
+import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from temlib import report
-from temlib.files import InputError, read_csv, write_csv
-from temlib.report import parameters, runner
+from temlib.__main__ import main
+from temlib.files import InputError, read_csv, write_csv, write_json, write_text
+from temlib.report import html, parameters, runner
 from temlib.report.runner import Step
 
 # Each notebook leaves a file that says when it began; some wait for those of others, at most this long.
@@ -161,6 +170,163 @@ def test_provenance_keeps_what_an_earlier_call_did(tiny):
     assert [row["status"] for row in second] == ["kept", "done"]
 
 
+# Names of runs, tasks and files that mean something in addresses, folders, formats or shells.
+NAMES = [
+    "a#b",
+    "what?",
+    "50%",
+    "100%25",
+    'say "x"',
+    "it's",
+    "größe µ",
+    "<b>&amp;",
+    "a b ",
+    "{x}",
+    "$HOME",
+    "c:d",
+    "-o",
+    "日本",
+    "a;b|c*",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_work_whatever_runs_and_tasks_are_called(tiny, name):
+    """From the index over all runs to each page and table, as a browser follows them; each value has a folder of its own."""
+    settings = replace(tiny({"1_explore": ""}, task=[name, f"{name}/../x", "a"]), path=Path(f"{name}.yaml"))
+    steps, reports = report.plan(settings), report.reports_folder()
+    assert len({step.folder for step in steps}) == 3 and all(
+        step.folder.parent == Path(name) for step in steps
+    )
+    rows = []
+    for step in steps:
+        write_text(reports / step.folder / "1_explore.html", "<title>One – temlib</title>")
+        write_csv(reports / step.folder / "measures.csv", pd.DataFrame({"task": [step.combination["task"]]}))
+        row = {
+            "notebook": "1_explore",
+            "combination": step.combination,
+            "status": "done",
+            "error": "",
+            "seconds": 1.0,
+        }
+        rows.append(row | {"folder": step.folder.as_posix()})
+    write_json(reports / name / "provenance.json", {"notebooks": rows, "started": "now"})
+    write_text(reports / name / "parameters.yaml", "")
+    html.write_run_index(reports / name)
+    html.write_index(reports)
+    pages = [reports / "index.html"]
+    for page in pages:
+        for link in re.findall(r'href="([^"#]+)"', page.read_text(encoding="utf-8")):
+            parts = urlsplit(unescape(link))
+            assert not (parts.scheme or parts.netloc or parts.query or parts.fragment), link
+            target = (page.parent / unquote(parts.path)).resolve()
+            assert target.is_file(), link
+            pages += [target] * (target not in pages)
+    assert len(pages) == 8  # both indexes, three pages, three tables
+
+
+def test_a_run_of_any_name_is_executed(tiny):
+    """Papermill takes braces for parameters, and a notebook must find its folder again."""
+    settings = tiny(
+        {"1_explore": "from pathlib import Path\nassert Path(run).parts == ('{x} a#b?%', 'task=%2F{run}')"},
+        task=["/{run}"],
+    )
+    (step,) = report.execute(replace(settings, path=Path("{x} a#b?%.yaml")))
+    assert (step.status, step.error) == ("done", "")
+
+
+def test_data_sets_of_a_matrix_are_found_beside_the_file(study, monkeypatch, tmp_path):
+    """Notebooks get them absolute, folders are named as they are written, and each is opened once."""
+    from temlib import data
+
+    for name in ("a.csv", "b.csv"):
+        shutil.copy(study, study.with_name(name))
+    (tmp_path / "sub").mkdir()
+    text = "task: content\nfolds: 2\ninput_size: 12\nnotebooks: [1_explore, 3_train]\nmodels: [svm_texture]\nprimary: svm_texture\n"
+    (tmp_path / "sub" / "mine.yaml").write_text(
+        f"{text}matrix: {{particles: [../a.csv, ../b.csv], seed: [1, 2, 3]}}"
+    )
+    opened, real = [], data.open
+    monkeypatch.setattr(
+        data, "open", lambda source, **given: (opened.append(source), real(source, **given))[1]
+    )
+    (settings,) = report.check([tmp_path / "sub" / "mine.yaml"], output=tmp_path / "out")
+    assert opened == [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    steps = report.plan(settings)
+    assert {step.values["particles"] for step in steps} == set(opened) and len(steps) == 12
+    assert {step.folder.parent for step in steps} == {Path("mine", f"particles=..%2F{x}.csv") for x in "ab"}
+    (tmp_path / "b.csv").unlink()
+    with pytest.raises(InputError, match=r"particles: '../b.csv' is neither"):
+        report.check([tmp_path / "sub" / "mine.yaml"])
+
+
+def test_a_value_too_long_for_a_folder_is_cut(tiny):
+    """Two that begin alike have different folders."""
+    folders = [
+        step.folder for step in report.plan(tiny({"1_explore": ""}, task=[300 * "ä" + end for end in "xy"]))
+    ]
+    assert len(set(folders)) == 2 and all(len(folder.name.encode()) < 130 for folder in folders)
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("place", ["mine.yaml/out", "x" * 300, "/".join(40 * ["y" * 200]), "full", "taken"])
+def test_where_nothing_can_be_written_is_told_before_anything_is_run(tmp_path, monkeypatch, command, place):
+    """A file where a folder should be, a name or a path too long, a full disk, a folder where a file should be: one sentence."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("notebooks: [7_software]")
+    Path("taken", "mine", "7_software.ipynb").mkdir(parents=True)
+    Path("taken", "mine", "parameters.yaml").touch()
+    if place == "full":
+        monkeypatch.setattr(Path, "write_bytes", refuse(errno.ENOSPC))
+    before = sorted(tmp_path.rglob("*"))
+    result = CliRunner().invoke(main, [command, "mine.yaml", "--output", place])
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1, result.output
+    assert re.match(r"temlib: .* cannot be written \(.*\); .*\.\n$", result.stderr)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def refuse(number):
+    """Return a function that fails as the system does."""
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("when", ["mkdir", "write_text", "replace"])
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch, number, when):
+    """Whatever the disk says, and whenever: one sentence, the old content stays, nothing else is left."""
+    write_text(tmp_path / "a" / "x.csv", "old")
+    monkeypatch.setattr(Path, when, refuse(number))
+    with pytest.raises(InputError, match=r"x.csv cannot be written \(.*\); .*\.$"):
+        write_text(tmp_path / "a" / "x.csv", "new")
+    monkeypatch.undo()
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["x.csv"] and (
+        tmp_path / "a" / "x.csv"
+    ).read_text() == "old"
+
+
+def test_a_disk_that_fills_up_during_a_run_ends_it_in_a_sentence(tiny, monkeypatch, tmp_path):
+    """The page of a notebook, or what papermill keeps, cannot be written: exit status 2, and no half-written page."""
+    tiny({"1_explore": ""})
+    (tmp_path / "mine.yaml").write_text("task: a")
+    for where, name in (
+        (html, "write_text"),
+        (runner, "write_json"),
+        (runner.tempfile, "TemporaryDirectory"),
+    ):
+        with monkeypatch.context() as patch:
+            full = refuse(errno.ENOSPC)
+            patch.setattr(where, name, full)
+            result = CliRunner().invoke(main, ["run", str(tmp_path / "mine.yaml"), "--force"])
+        assert result.exit_code == 2 and result.stderr.endswith(
+            "temlib: No space left on device; make room, or name another folder.\n"
+        )
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
 def test_force_runs_again_and_a_foreign_folder_is_refused(tiny):
     """`force` executes what is unchanged; a folder that holds something else is not written into."""
     settings = tiny({"1_explore": ""})
@@ -177,13 +343,11 @@ def test_force_runs_again_and_a_foreign_folder_is_refused(tiny):
         ("classes: [bright, plan]", "manifest.csv: 'classes' names 'plan', .* the nearest is 'plain'"),
         ("unsure: [plain]", "'unsure' leaves only 'bright'"),
         ("merge: {x: [plain], y: [x]}", "'merge' joins 'x' into 'y' and others into 'x'"),
-        ("merge: {x: []}", "mine.yaml: 'merge' should be new names with a list of names each"),
-        ("merge: [plain]", "mine.yaml: 'merge' should be new names"),
-        ("merge: {1: [plain]}", "mine.yaml: 'merge' should be new names"),
-        (
-            "classes: [yes, no]",
-            "mine.yaml: 'classes' should be a list of names .numbers, yes and no in quotes",
-        ),
+        ("merge: {x: []}", "mine.yaml, line 4: 'merge' should be new names with a list of names each"),
+        ("merge: [plain]", "mine.yaml, line 4: 'merge' should be new names"),
+        ("merge: {1: [plain]}", "mine.yaml, line 4: 'merge' should be new names"),
+        ("classes: [yes, no]", "manifest.csv: 'classes' names 'yes'"),
+        ("classes: [1, 2]", "mine.yaml, line 4: 'classes' should be a list of names .numbers in quotes"),
         (
             "unsure: uncertain",
             "'unsure' should be a list of names .* such as .'uncertain'., but is 'uncertain'",

@@ -279,5 +279,8 @@ def test_written_folder_holds_crops_manifest_and_places(tmp_path):
 def test_folder_that_holds_something_is_refused(tmp_path):
     """Nothing of the user's is mixed with new crops."""
     (tmp_path / "notes.txt").write_text("mine")
+    for place in (tmp_path / "notes.txt" / "out", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="cannot be written"):
+            simulate.write(place, 60)
     with pytest.raises(InputError, match="not empty"):
         simulate.write(tmp_path, 3)

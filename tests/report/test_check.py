@@ -1,0 +1,181 @@
+"""What `check` accepts runs: the first questions of notebooks 1 and 3, asked of random small tables."""
+
+import mrcfile
+import numpy as np
+import pandas as pd
+import pytest
+
+from temlib import data, report, train
+from temlib.files import InputError
+from temlib.train import protocol
+
+NAMES = [
+    "uni",
+    "multi",
+    "all",
+    "macro",
+    "None",
+    "x y",
+    "größe",
+    "a#b",
+    "3",
+    "007",
+    "fold",
+    "$x$",
+    "uncertain",
+]
+USUAL = {"scale": "fill", "input_size": 12}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A stack of 40 images, 16×16."""
+    with mrcfile.new(tmp_path / "s.mrcs") as file:
+        file.set_data(np.random.default_rng(0).normal(size=(40, 16, 16)).astype(np.float32))
+        file.set_image_stack()
+    return tmp_path
+
+
+def drawn(seed):
+    """Return a random table, from hopeless to good, and parameters of training."""
+    rng = np.random.default_rng(seed)
+    n, micrographs, classes = rng.integers(2, 41), rng.integers(1, 7), rng.integers(1, 5)
+    if rng.random() < 0.6:
+        n, micrographs, classes = rng.integers(25, 41), rng.integers(4, 12), rng.integers(2, 4)
+    names, number = rng.choice(NAMES, classes, replace=False), rng.integers(0, micrographs, n)
+    kinds = rng.choice(names, n, p=rng.dirichlet(np.full(classes, 4)))
+    table = pd.DataFrame({"image": "s.mrcs", "index": np.arange(n), "kind": kinds}, dtype=object)
+    if rng.random() < 0.9:
+        table["micrograph"] = [f"m{i}" for i in number]
+    if rng.random() < 0.3:
+        table.loc[rng.random(n) < rng.random() / 2, "kind"] = ""
+    if rng.random() < 0.25:
+        folds = number % rng.integers(1, 4) if rng.random() < 0.8 else rng.integers(1, 4, n)
+        table["fold"] = folds.astype(object)
+        if rng.random() < 0.3:
+            table.loc[rng.random(n) < 0.2, "fold"] = ""
+    if rng.random() < 0.3:
+        table["comment"] = (
+            rng.choice(["good", "bad ice", "?"], n) if rng.random() < 0.7 else [f"c{i}" for i in range(n)]
+        )
+    given = {
+        "folds": int(rng.integers(2, 6)),
+        "seed": int(rng.integers(1, 4)),
+        "labels": float(rng.choice([1, 1, 0.5, 0.1])),
+    }
+    given["labels_from"] = str(rng.choice(["particles", "micrographs"]))
+    return table, given, str(rng.choice(["svm_texture", "residual"]))
+
+
+def accepted(folder, seeds):
+    """Ask `check` about random tables, and then what the notebooks ask about those that it accepts; return how many these are."""
+    count = 0
+    for seed in seeds:
+        table, given, model = drawn(seed)
+        table.to_csv(folder / "t.csv", index=False)
+        values = (
+            {"particles": "t.csv", "task": "kind", "models": f"[{model}]", "primary": model} | USUAL | given
+        )
+        lines = [f"{key}: {value}" for key, value in values.items()] + ["notebooks: [1_explore, 3_train]"]
+        (folder / "p.yaml").write_text("\n".join(lines))
+        try:
+            report.check([folder / "p.yaml"], output=folder / "out")
+        except InputError as error:
+            assert str(error).isprintable() and str(error).endswith("."), (seed, error)
+            continue
+        count += 1
+        dataset = data.open(folder / "t.csv", **USUAL)
+        settings = train.Settings(**given)
+        again = {"seed": settings.seed, "unsure": settings.unsure}
+        for task in dataset.relabelled(unsure=settings.unsure).tasks:
+            data.split(dataset.definite(task, settings.unsure).table, task, folds=2, **again)
+        table = dataset.labelled("kind", folds=settings.folds, unsure=settings.unsure).table
+        classes = set(table["kind"]) - set(settings.unsure)
+        fold_of = data.split(table, "kind", folds=settings.folds, **again)
+        for fold in set(fold_of):
+            rows = protocol.split_fold(table, "kind", fold_of, fold, settings)
+            parts = [table.iloc[rows[role]] for role in ("train", "validation", "test")]
+            assert all(map(len, parts)) and set(parts[0]["kind"]) == classes, seed
+            groups = [set(part["micrograph"]) for part in parts]
+            assert sum(map(len, groups)) == len(set.union(*groups)), seed
+    return count
+
+
+def test_whatever_check_accepts_runs(folder):
+    """60 tables, of which some are accepted and some are not."""
+    assert 10 <= accepted(folder, range(60)) <= 50
+
+
+@pytest.mark.slow
+def test_whatever_check_accepts_runs_in_a_campaign(folder):
+    """2,000 tables."""
+    assert accepted(folder, range(1000, 3000)) > 400
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        (
+            "micrograph",
+            ["a", "b"],
+            "in 2 micrographs only; testing, validation and training need one each, so add micrographs",
+        ),
+        (
+            "kind",
+            ["x"] * 19 + ["rare"] + ["x"] * 19 + ["rare"],
+            "'rare' of 'kind' has 2 particles, fewer than the 3 folds",
+        ),
+        (
+            "fold",
+            ["train"],
+            "all particles lie in it, so none are left to train on; give the column 'fold' at least two values",
+        ),
+        (
+            "fold",
+            [1, 2, 3, 1, 2, 3, 1, ""],
+            "fold: it is empty for micrographs with labels .m7.; give each one",
+        ),
+        ("fold", [1, 2], "8 micrographs lie in several folds"),
+    ],
+)
+def test_what_the_run_would_refuse_is_refused_before(folder, column, values, message):
+    """In words of particles and micrographs, with a cure that works."""
+    table = pd.DataFrame({"image": "s.mrcs", "index": range(40), "kind": ["x", "y"] * 20})
+    table["micrograph"] = (
+        [f"m{i % 8}" for i in range(40)] if column != "kind" else [f"m{i // 2}" for i in range(40)]
+    )
+    if column == "fold" and values == [1, 2]:
+        values = [1, 2, 1, 2, 1, 2, 1, 2, 2, 1, 2, 1, 2, 1, 2, 1]
+    table[column] = [values[i % len(values)] for i in range(40)]
+    table.to_csv(folder / "t.csv", index=False)
+    (folder / "p.yaml").write_text(
+        "particles: t.csv\ntask: kind\nscale: fill\ninput_size: 12\nmodels: [svm_texture]\nprimary: svm_texture\n"
+    )
+    with pytest.raises(InputError, match=message):
+        report.check([folder / "p.yaml"])
+    # Who only looks at the particles may.
+    (folder / "q.yaml").write_text("particles: t.csv\nscale: fill\ninput_size: 12\nnotebooks: [2_augment]\n")
+    assert report.check([folder / "q.yaml"])
+
+
+def test_sizes_backends_and_predictions_are_asked_for(folder, monkeypatch):
+    """By the functions that training asks."""
+    table = pd.DataFrame({"image": "s.mrcs", "index": range(40), "kind": ["x", "y"] * 20})
+    table.assign(micrograph=[f"m{i % 8}" for i in range(40)]).to_csv(folder / "t.csv", index=False)
+    text = "particles: t.csv\ntask: kind\nscale: fill\ninput_size: 12\n"
+    path = folder / "p.yaml"
+    path.write_text(f"{text}models: [residual+size]\nprimary: residual+size\n")
+    with pytest.raises(InputError, match="no pixel size is known"):
+        report.check([path])
+    text += "models: [residual]\nprimary: residual\n"
+    (folder / "theirs.csv").write_text("particle,predicted,p_x\na,x,none\n")
+    path.write_text(f"{text}predictions: theirs.csv\n")
+    with pytest.raises(InputError, match="p_x, line 2: 'none' is not a finite number"):
+        report.check([path])
+    path.write_text(text)
+    assert report.check([path])
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    with pytest.raises(InputError, match="KERAS_BACKEND: 'theano' is not an installed one"):
+        report.check([path])
+    path.write_text(f"{text}notebooks: [1_explore]")
+    assert report.check([path])
