@@ -1,16 +1,19 @@
 """Networks and SVM baselines on real micrographs, out of fold, through temlib's own training.
 
     python -m benchmarks.training DATA FOLDER [--sets …] [--models …] [--seeds 1 2 3] [--set labels=0.25 …] [--curve PNG]
-    python -m benchmarks.training --quick | --precision
+    python -m benchmarks.training --quick | --precision | --rates CHECKOUT
 
 DATA holds the real sets, a folder with a manifest each. What is trained is kept in FOLDER, one file of predictions and one
 of costs for each set, model and seed, so that an interrupted benchmark goes on where it was. It then prints a table over
 all that FOLDER holds. --quick compares the time of temlib's training with that of bare `model.fit` on the same arrays, and
-exits with 1 where it takes more than 1.05 times as long; --precision compares mixed precision with float32.
+exits with 1 where it takes more than 1.05 times as long; --precision compares mixed precision with float32; --rates
+compares training steps here with those of another checkout, such as the commit before, which take turns.
 """
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,19 +22,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-# For each set its task, the size at which its crops are shown and the passes over them.
-SETS = {
-    "apoferritin_cryoem": ("content", 40, 12),
-    "supported_np_stem": ("content", 40, 20),
-    "supported_np3_stem": ("count", 40, 40),
-}
-RECIPE = {
-    "folds": 5,
-    "batch": 32,
-    "learning_rate": 0.003,
-    "augmentation": "slides",
-    "imbalance": "oversample",
-}
+# For each set its task; all else is the default, which a user gets who names no more.
+SETS = {"apoferritin_cryoem": "content", "supported_np_stem": "content", "supported_np3_stem": "count"}
+RECIPE = {"folds": 5}
 # What the slides' network was trained with.
 THESIS = {"recipe": "thesis2016", "epochs": 100}
 
@@ -51,15 +44,16 @@ def train(data_folder, folder, job):
         return
     options = dict(job)
     name, model, seed = (options.pop(k) for k in ("set", "model", "seed"))
-    task, size, epochs = SETS[name]
-    settings = RECIPE | {"epochs": epochs, "seed": seed}
+    task, size = SETS[name], 0
+    settings = RECIPE | {"seed": seed}
     if model == "lipnet4 of 2016":
         model, size, settings = "lipnet4", 28, settings | THESIS
     size = options.pop("input_size", size)
     settings |= options
-    data = particles.open(data_folder / name / "manifest.csv", scale="fill", input_size=size)
+    data = particles.open(data_folder / name / "manifest.csv", input_size=size)
+    settings, _ = train.schedule(train.Settings(**settings), data, task)
     started = time.perf_counter()
-    trained = train.cross_validate(data, task, [model], train.Settings(**settings))
+    trained = train.cross_validate(data, task, [model], settings)
     took = time.perf_counter() - started
     if trained.failures:
         sys.exit(str(trained.failures))
@@ -72,8 +66,8 @@ def train(data_folder, folder, job):
         "job": job,
         "score": right.mean(),
         "seconds": took,
-        "epochs": settings["epochs"],
-        "input_size": size,
+        "epochs": settings.epochs,
+        "input_size": data.images.shape[-1],
     }
     about |= {
         "plain": trained.checks["plain"].mean(),
@@ -152,14 +146,11 @@ def label_curve(folder, path):
     for file in sorted(folder.glob("*.json")):
         about = json.loads(file.read_text(encoding="utf-8"))
         job = about["job"]
-        size, epochs = SETS[job["set"]][1:]
-        usual = job["model"] == "dihedral" and about["input_size"] == size
-        usual = usual and (about["epochs"] == epochs or "labels" in job)
+        usual = job["model"] == "dihedral" and not {"input_size", "epochs"} & set(job)
         if job["seed"] > 1 or not (usual or job["model"] == "lipnet4 of 2016"):
             continue
         name = job["model"] + (", whole micrographs" if job.get("labels_from") == "micrographs" else "")
         name += ", not adapted" if job.get("adaptation") == "none" else ""
-        name += f", {about['epochs']} epochs" if usual and about["epochs"] != epochs else ""
         measured = evaluate.Predictions(pd.read_csv(file.with_suffix(".csv"))).measures(job["set"])
         score = measured.query("measure == 'balanced accuracy'").iloc[0]
         about = {"model": name, "seeds": 1, "labels": job.get("labels", 1), "labelled": about["labelled"]}
@@ -245,12 +236,61 @@ def precision(rounds=5, steps=4):
         )
 
 
+# Trains the network, side and batch of its arguments for a few steps whenever a line is read, and prints images/s.
+STEPS = """
+import sys, time, numpy as np
+from temlib.train import Settings, fitting, networks
+keras, (name, side, batch) = networks.backend(), (sys.argv[1], *map(int, sys.argv[2:]))
+model, recipe = networks.build(name, input_size=side, classes=2, seed=1), fitting.RECIPES[Settings().recipe]
+loss = fitting.loss_of_logits(keras, 2, focal=False)
+model.compile(recipe.optimiser(keras), loss, jit_compile=False)
+images = np.random.default_rng(1).normal(size=(batch, side, side, 1)).astype("float32")
+targets, weights = np.eye(2, 4, dtype="float32")[np.arange(batch) % 2], np.ones(batch, "float32")
+for line in sys.stdin:
+    started = time.perf_counter()
+    for _ in range(4):
+        model.train_on_batch(images, targets, weights)
+    print(4 * batch / (time.perf_counter() - started), flush=True)
+"""
+
+
+def rates(before, rounds=15):
+    """Print images/s of training steps here and in the checkout `before`, taking turns, and their ratio."""
+    for job in (("dihedral", 64, 32), ("dihedral", 40, 32), ("dihedral", 28, 32), ("lipnet4", 28, 32)):
+        processes = {}
+        for place in (Path(__file__).parents[1], before):
+            command, environment = (
+                [sys.executable, "-c", STEPS, *map(str, job)],
+                os.environ | {"PYTHONPATH": str(place)},
+            )
+            pipes = {
+                "stdin": subprocess.PIPE,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.DEVNULL,
+                "text": True,
+            }
+            processes[place] = subprocess.Popen(command, cwd=place, env=environment, **pipes)
+        found = {place: [] for place in processes}
+        for _ in range(rounds + 1):
+            for place, process in processes.items():
+                process.stdin.write("\n")
+                process.stdin.flush()
+                found[place].append(float(process.stdout.readline()))
+        for process in processes.values():
+            process.kill()
+        now, then = (np.array(values[1:]) for values in found.values())  # the first round traces
+        middle, low, high = np.quantile(now / then, [0.5, 0.1, 0.9])
+        text = f"{np.median(now):,.0f} images/s, before {np.median(then):,.0f}: {middle:.2f} times ({low:.2f} to {high:.2f})"
+        print(f"{job[0]}, {job[1]} pixels, batch {job[2]}: {text}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="?", type=Path)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--precision", action="store_true")
+    parser.add_argument("--rates", type=Path, metavar="CHECKOUT")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--models", nargs="+", default=["dihedral"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
@@ -259,6 +299,8 @@ def main():
     )
     parser.add_argument("--set", nargs="+", default=[], dest="options", metavar="KEY=VALUE")
     chosen = parser.parse_args()
+    if chosen.rates:
+        return rates(chosen.rates)
     if chosen.precision:
         return precision()
     if chosen.quick:

@@ -20,6 +20,8 @@ BACKENDS = ("tensorflow", "jax", "torch")
 RESIDUAL_WIDTHS = (16, 24, 48, 96)
 # Eight orientations of 4, 8, 16 and 16 features, and of 32 in the layer that sees the whole map.
 DIHEDRAL_WIDTHS = (32, 64, 128, 128, 256)
+# Where particles of a few pixels are counted, maps of 10 pixels are too coarse; larger ones than these take twice the time.
+DIHEDRAL_SIDE = 20
 
 
 @contextlib.contextmanager
@@ -151,7 +153,7 @@ def _dihedral(parts, x, classes):
     """Convolutions with shared kernels (see `layers`): the same logits for a turned or mirrored particle.
 
     The first looks at every pixel, since a membrane is two to four of them wide; what it found is pooled before it is
-    normalised, when maps are a sixteenth as large. In the end one layer sees where in the particle features lie, like the dense
+    normalised, to maps of at most `DIHEDRAL_SIDE` pixels. In the end one layer sees where in the particle features lie, like the dense
     layer of 2016, and the mean over the map what there is of them anywhere.
     """
     from temlib.train.layers import ORIENTATIONS, DihedralConv2D, MapBatchNormalization
@@ -170,7 +172,10 @@ def _dihedral(parts, x, classes):
         return parts.layers.ReLU()(MapBatchNormalization(orientations=ORIENTATIONS)(x))
 
     first, *further, last = DIHEDRAL_WIDTHS
-    x = normalised(pooled(pooled(convolution(x, first, 5, lift=True))))
+    x = convolution(x, first, 5, lift=True)
+    while x.shape[1] > DIHEDRAL_SIDE:
+        x = pooled(x)
+    x = normalised(x)
     for number, channels in enumerate(further):
         x = normalised(convolution(pooled(x) if number else x, channels, 3))
     whole = normalised(convolution(x, last, x.shape[1], padding="valid"))
