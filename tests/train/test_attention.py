@@ -110,7 +110,9 @@ def test_a_trained_network_looks_at_the_payload_and_shuffled_weights_do_not():
     """On simulated particles, encapsulation: clearly more of the attention lies on the payload than with shuffled weights."""
     data = open_data("simulated", count=600, seed=1, pixel_nm=3.0, input_size=40).labelled("encapsulation")
     sample = train.Sample(data, "encapsulation", seed=1)
-    train.cross_validate(data, "encapsulation", ["lipnet4"], train.Settings(folds=2), explain=sample)
+    train.cross_validate(
+        data, "encapsulation", ["lipnet4"], train.Settings(folds=2, epochs=12), explain=sample
+    )
     maps = {kind: np.concatenate(parts) for kind, parts in sample.maps.items()}
     masks = np.stack([sample.targets[i][1] for _, i, _ in sample.rows])
     score = {kind: examples.on_target(m, masks) for kind, m in maps.items()}
