@@ -31,7 +31,7 @@ LISTED = 1000  # groups of identical images that are kept
 # (J. F. Nagle, S. Tristram-Nagle, Biochim. Biophys. Acta 1469 (2000) 159, doi:10.1016/S0304-4157(00)00016-2; PMC3472766).
 DETAILS = {"lamellarity": {"the two leaflets of a bilayer": 4.0, "neighbouring bilayers": 6.5}}
 # What is chosen where the user leaves it to the boxes: the least and the largest image, and pixels of a box of a physical size.
-FILL_PX, PHYSICAL_PX, BOX_PX = (28, 40), (28, 64), 48
+FILL_PX, PHYSICAL_PX, BOX_PX = (28, 40), (28, 64), 64
 UNSTATED = (3.0, 40)  # nm/pixel and pixels of a window where no box is stated
 SAMPLED = 400  # boxes that are looked at, evenly
 FEWEST_PX, LARGEST_PX = 12, 512  # pixels a side of a prepared image; a particle on fewer is a blot

@@ -23,7 +23,7 @@ TWICE = 2.0
 # Share of the training micrographs that is set aside for validation: one in this number.
 VALIDATION_PARTS = 5
 # Training steps of a fold that are aimed at where the number of epochs is left open, and the fewest and most epochs.
-BUDGET, FEWEST_CHOSEN, MOST_CHOSEN = 1500, 8, 60
+BUDGET, FEWEST_CHOSEN, MOST_CHOSEN = 1000, 8, 60
 
 
 @dataclass(frozen=True)

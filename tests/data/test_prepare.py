@@ -140,7 +140,7 @@ def test_numbers_are_rounded_to_two_digits_to_the_safe_side():
     [
         (40, np.nan, "fill", (0, 0), (0, 40), "input_size 40 was chosen from boxes of 40 px (median)."),
         (20, np.nan, "fill", (3.0, 0), (3.0, 28), "input_size 28 was chosen from boxes of 20 px (median)."),
-        (100, 1.0, "fill", (0, 0), (0, 48), "input_size 48 was chosen from boxes of 100 px (median)."),
+        (100, 1.0, "fill", (0, 0), (0, 40), "input_size 40 was chosen from boxes of 100 px (median)."),
         (40, np.nan, "fill", (0, 64), (0, 64), ""),
         (40, 1.0, "physical", (2.0, 64), (2.0, 64), ""),
         (
@@ -148,10 +148,10 @@ def test_numbers_are_rounded_to_two_digits_to_the_safe_side():
             1.0,
             "physical",
             (0, 0),
-            (2.5, 48),
-            "pixel_nm 2.5 and input_size 48 were chosen from boxes of up to 120 nm (90%",
+            (1.9, 64),
+            "pixel_nm 1.9 and input_size 64 were chosen from boxes of up to 120 nm (90%",
         ),
-        (125, 1.0, "physical", (0, 0), (2.7, 48), "pixel_nm 2.7 and input_size 48 were"),  # 46.3 pixels
+        (125, 1.0, "physical", (0, 0), (2.0, 64), "pixel_nm 2 and input_size 64 were"),  # 62.5 pixels
         (
             40,
             3.0,
@@ -207,8 +207,8 @@ def test_boxes_come_from_the_table_or_from_the_images(tmp_path):
         pd.DataFrame(rows | more).to_csv(tmp_path / "m.csv", index=False)
         return data.open(tmp_path / "m.csv")
 
-    assert opened(box_px=60).images.shape[-1] == opened(box_nm=120.0).images.shape[-1] == 48
-    assert opened(box_px=60).pixel_nm == 2.5
+    assert opened(box_px=60).images.shape[-1] == opened(box_nm=120.0).images.shape[-1] == 60
+    assert opened(box_px=60).pixel_nm == 2.0
     unstated = opened()
     assert unstated.pixel_nm * unstated.images.shape[-1] == 120 and "since no box is stated" in " ".join(
         unstated.notes
