@@ -9,6 +9,7 @@ import errno
 import functools
 import json
 import os
+import re
 import stat
 import uuid
 from contextlib import contextmanager, suppress
@@ -203,6 +204,12 @@ def inside(folder, name):
 def _resolved(folder):
     """Return a folder after links are followed, once for all images in it."""
     return os.path.realpath(folder)
+
+
+def natural(name):
+    """Return the key by which names are put in order as people do: c2 before c10."""
+    parts = re.split(r"([0-9]+)", str(name))
+    return [part.zfill(20) if k % 2 else part for k, part in enumerate(parts)], str(name)
 
 
 def refusal(path, fault):

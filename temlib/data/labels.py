@@ -17,7 +17,7 @@ UNSURE = "uncertain"  # what most people write who could not tell, and the simul
 JACKKNIFE_BLOCKS = 200  # enough for a t quantile, few enough to be quick at a million particles
 
 
-def checked(table, tasks):
+def checked(table, tasks, meant=()):
     """Return the text columns `tasks` without surrounding spaces, and refuse labels that are typing errors.
 
     Those differ from another only by case, spaces, hyphens or underscores, or by one letter that is no digit, if both have
@@ -29,10 +29,12 @@ def checked(table, tasks):
         counts = Counter(column.tolist())
         del counts[""]  # not labelled
         for wrong, right in _typos(counts):
+            if wrong in meant and right in meant:
+                continue
             line = column.index[np.flatnonzero(column == wrong)[0]]
             times = f" ({counts[wrong]} times)" if counts[wrong] > 1 else ""
             fault = f"{wrong[:40]!r}{times} looks like a typing error of {right[:40]!r}"
-            raise InputError(f"{task}, line {line}: {fault}; correct it, or rename the class.")
+            raise InputError(f"{task}, line {line}: {fault}; correct it, or name both in 'classes'.")
         result[task] = column
     return result
 

@@ -144,6 +144,34 @@ def read(path, index=None):
     return Found(image, pixel_nm, notes + said, form, stored.step)
 
 
+def stacked(path):
+    """Return how many images a file holds that `read` gives one by one; 1 too where that would be refused."""
+    form = format_of(path.name)
+    try:
+        if form == "MRC":
+            return mrc.sections(path)
+        if form == "TIFF" and _may_be_stack(path):
+            with quiet(), tifffile.TiffFile(path) as tif:
+                pages = sum(not page.is_reduced for page in tif.pages)
+                return pages if pages > 1 else int((tif.imagej_metadata or {}).get("images", 1))
+    except Exception:  # reading says why
+        return 1
+    return 1
+
+
+def _may_be_stack(path):
+    """Return whether a TIFF has a second directory, or ImageJ's word for one; decoding tags would take a hundred times longer."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+        order = "<" if head[:2] == b"II" else ">"
+        if head[2:4] not in (b"*\0", b"\0*"):
+            return True
+        file.seek(struct.unpack_from(order + "I", head, 4)[0])
+        (count,) = _unpacked(file, order + "H")
+        file.seek(12 * count, os.SEEK_CUR)
+        return _unpacked(file, order + "I") != (0,) or b"images=" in head
+
+
 def _unreadable(path, form, fault):
     """Return the refusal of a file in which a library failed."""
     why = f"cannot be read as {form} ({reason(fault)})"

@@ -30,6 +30,7 @@ HEADER_BYTES = 1024
 # Mode -> type; 3 and 4 are Fourier transforms, and a byte of 101 holds two pixels.
 MODES = {0: "i1", 1: "i2", 2: "f4", 3: "c8", 4: "c8", 6: "u2", 12: "f2", 101: "u1"}
 HEADERS = {order: mrcfile.dtypes.HEADER_DTYPE.newbyteorder(order) for order in "<>"}
+LARGEST_STACK = 10**7  # images
 LONGEST_SIDE = 2**20  # pixels; numbers read in the wrong byte order are larger
 LARGEST_ARCHIVE = 2**33  # bytes of an unpacked .gz or .bz2; more takes minutes to run through for one image
 LARGEST_SEARCH = 2**28  # bytes of pixels whose extremes are compared with the header's
@@ -55,9 +56,8 @@ def read(path, size, choose):
             start = end - count * section
         else:
             start = _start(path, header, (count, section), size, notes)
-        stem = path.with_suffix("") if packed else path
-        if nz > 1 and header["ispg"] != 0 and stem.suffix.lower() not in STACK_SUFFIXES:
-            fault = f"is a volume of {nz} x {ny} x {nx} voxels, not a micrograph"
+        if _is_volume(path, header):
+            fault = f"is a volume of {nz} x {ny} x {nx} voxels, a tomogram or a map and not a micrograph"
             raise refusal(path, f"{fault}; give a 2-D image, or name it .mrcs if it is a stack of images.")
         before = choose(count, (ny, stored.columns or nx)) * section
         if not packed:
@@ -72,6 +72,20 @@ def read(path, size, choose):
             data = file.read(section)
         stored.pixels = np.frombuffer(data, dtype).reshape(ny, width)
         return stored
+
+
+def sections(path):
+    """Return how many images a stack holds, 1 for a volume or an image."""
+    with {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)(path, "rb") as file:
+        header, _ = _header(path, file.read(HEADER_BYTES))
+    count = int(header["nz"])
+    return count if 1 < count <= LARGEST_STACK and not _is_volume(path, header) else 1
+
+
+def _is_volume(path, header):
+    """Return whether several sections are those of a volume."""
+    stem = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    return header["nz"] > 1 and header["ispg"] != 0 and stem.suffix.lower() not in STACK_SUFFIXES
 
 
 def _header(path, raw):

@@ -48,6 +48,8 @@ class Particles:
         Whether the table holds the true values of a simulation.
     study : simulate.Study, optional
         None where the particles were read from disk.
+    task : str
+        The column that was declared to be the question; empty where none was.
     """
 
     table: pd.DataFrame
@@ -58,14 +60,15 @@ class Particles:
     pixel_nm: float
     simulated: bool
     study: object = field(default=None, repr=False)
+    task: str = ""
 
     def __len__(self):
         return len(self.table)
 
     @property
     def tasks(self):
-        """The label columns."""
-        return tasks_of(self.table)
+        """The label columns, the declared one first."""
+        return tasks_of(self.table, self.task)
 
     def labelled(self, task, *, folds=None, unsure=(), classes=(), merge=None):
         """Return the particles that have a label for `task`; with `folds`, after `check_task`.
@@ -175,8 +178,21 @@ class Particles:
         return f"{warning if self.simulated else ''}<p><strong>{count}</strong></p><ul>{words}</ul>"
 
 
-def open(source, *, count=600, seed=1, scale="physical", pixel_nm=0.0, input_size=0):
-    """Open a data set and bring it to one scale.
+def open(
+    source,
+    *,
+    count=600,
+    seed=1,
+    scale="physical",
+    pixel_nm=0.0,
+    input_size=0,
+    task="",
+    classes=(),
+    data_folder="",
+    micrograph="",
+    names=None,
+):
+    r"""Open a data set and bring it to one scale.
 
     Parameters
     ----------
@@ -191,6 +207,16 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=0.0, input_siz
         Size of a prepared pixel, in nm; 0 chooses it from the boxes.
     input_size : int
         Rows and columns of a prepared image, in pixels; 0 chooses them from the boxes.
+    task : str
+        The column of labels, which alone (with its annotators) is checked as such.
+    classes : list of str
+        Names that are meant, however much they look like each other's typing errors.
+    data_folder : str
+        Folder in which the names of images begin; else it is the table's.
+    micrograph : str
+        Pattern that finds the micrograph in an image's name by its one group, such as ``(.*)_\d+``.
+    names : dict
+        Names of classes of `task` that are given as numbers or codes.
 
     Raises
     ------
@@ -199,7 +225,15 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=0.0, input_siz
         outside its micrograph; pixel sizes known for some particles only; one image under two labels.
     """
     source = str(source)
-    found = crops.Simulated(count, seed) if source == "simulated" else sources.read(Path(source))
+    if source == "simulated":
+        found = crops.Simulated(count, seed)
+    else:
+        found = sources.read(Path(source), sources.Asked(task, data_folder, micrograph, names or {}, classes))
+    return _opened(found, source, task, scale, pixel_nm, input_size)
+
+
+def _opened(found, source, task, scale, pixel_nm, input_size):
+    """Return what is found as it was prepared before, or is prepared now."""
     key = cache.key("particles", *found.state(), scale, pixel_nm, input_size)
     size = 4 * len(found.table) * (input_size or max(prepare.PHYSICAL_PX)) ** 2
     folder = cache.get_or_make(key, partial(prepare.make, found, scale, pixel_nm, input_size), size=size)
@@ -219,6 +253,7 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=0.0, input_siz
         pixel_nm=facts["pixel_nm"] or float("nan"),
         simulated=any(name.startswith("truth_") for name in table),
         study=getattr(found, "study", None),
+        task=task,
     )
     _check_identical(data, facts["identical"], found)
     return data
@@ -227,7 +262,9 @@ def open(source, *, count=600, seed=1, scale="physical", pixel_nm=0.0, input_siz
 def _check_identical(data, groups, found):
     """Refuse equal images with different labels: at least one label is wrong, and nobody can tell which."""
     for rows in groups:
-        for task in data.tasks:
+        for task in sources.named_tasks(data.table, data.task):
+            if task not in data.table:
+                continue
             given = data.table[task].iloc[rows].dropna()
             if given.nunique() > 1:
                 first, second = given.index[0], given.index[(given != given.iloc[0]).to_numpy()][0]
@@ -331,13 +368,14 @@ def check_task(table, task, *, folds=2, where="particles", unsure=()):
         raise InputError(f"{where}: {fault}, {cure}.")
 
 
-def resolution(*, particles, task, count, seed, scale, pixel_nm, input_size):
+def resolution(*, particles, task, count, seed, scale, pixel_nm, input_size, **table):
     """Return what `Particles.resolution` will say of `task`; see `open` for the others.
 
     Of simulated particles only the table is made, and of many of them not even that.
     """
     if particles != "simulated":
-        return open(particles, scale=scale, pixel_nm=pixel_nm, input_size=input_size).resolution([task])
+        size = {"scale": scale, "pixel_nm": pixel_nm, "input_size": input_size}
+        return open(particles, task=task, **size, **table).resolution([task])
     if count > TABLED:
         return []
     from temlib import simulate

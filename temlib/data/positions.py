@@ -20,17 +20,22 @@ import pandas as pd
 
 from temlib.data import tables
 from temlib.data.micrographs import SUFFIXES, format_of
+from temlib.data.names import located, one_form
 from temlib.data.tables import refuse
 from temlib.files import InputError, inside, listed, refusal, shown
 
 STAR_STACK, STAR_MICROGRAPH = "rlnImageName", "rlnMicrographName"
+# What only particles of tomograms have.
+TOMOGRAM = ("rlnTomoName", "rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
 CORNER = ["x", "y", "width", "height"]
 ANGSTROMS_PER_NM = 10.0
 LARGEST_CUT = 2**30  # bytes of one crop
 # Where a particle is, in numbers.
 PLACES = ("row", "column", "box_px", "box_nm", "pixel_size_nm")
 # What picking programs add to a micrograph's name.
-PICKERS = re.compile(r"_(autopick|manualpick|topaz|cryolo|picks?|picked|coords?)$", re.IGNORECASE)
+PICKERS = re.compile(r"_(autopick|manualpick|topaz|cryolo|picks?|picked|coords?|info)$", re.IGNORECASE)
+# What lies in the folder of a project, from which the names in its files begin.
+PROJECTS = {".star": "default_pipeline.star", ".cs": "project.json", ".json": "info/project.json"}
 # What makes a line of STAR more than words between spaces, and a word, perhaps in quotes.
 QUOTED = re.compile(r"['\"#]|[^\0-\x7f]")
 WORD = re.compile(r"""'(.*?)'(?=\s|$)|"(.*?)"(?=\s|$)|(\S+)""", re.ASCII)
@@ -88,6 +93,12 @@ def _typed(path, names, rows):
     return block
 
 
+def _known(column):
+    """Return whether a column says something: text, or a number that is not 0."""
+    known = column[column.notna() & (column.astype(str) != "")]
+    return bool((known != 0).any())
+
+
 def _columns(path, block, *names):
     """Refuse a block without a needed column."""
     for name in names:
@@ -98,6 +109,12 @@ def _columns(path, block, *names):
 def _read_star(path, folder):
     """Read RELION's STAR, with or without optics groups."""
     blocks = _blocks(path)
+    for block in blocks.values():
+        for name in TOMOGRAM:
+            if name in block and _known(block[name]):
+                fault = f"holds particles of tomograms (_{name}), and temlib sorts 2-D images"
+                cure = "give particles of micrographs, or slices or projections as 2-D images with a manifest"
+                raise refusal(path, f"{fault}; {cure}.")
     optics = blocks.pop("optics", None)
     data = next((b for b in blocks.values() if STAR_STACK in b or "rlnCoordinateX" in b), None)
     if data is None:
@@ -164,7 +181,7 @@ def _star_stacks(path, data):
 def _star_micrographs(path, data, folder):
     """Return the particles at positions in micrographs."""
     _columns(path, data, "rlnCoordinateX", "rlnCoordinateY")
-    table = _in_micrographs(path, folder, data.index, data.get(STAR_MICROGRAPH))
+    table = in_micrographs(path, folder, data.index, data.get(STAR_MICROGRAPH))
     table["pixel_size_nm"] = _star_pixel_nm(data, "rlnMicrographPixelSize")
     # The box of the extraction, which may have been rescaled, in the micrograph's pixels.
     table["box_nm"] = _number(data, "rlnImageSize") * _number(data, "rlnImagePixelSize") / ANGSTROMS_PER_NM
@@ -172,22 +189,27 @@ def _star_micrographs(path, data, folder):
     return table
 
 
-def _beside(path, folder):
+def beside(path, folder):
     """Return the name, relative to `folder`, of the one image that a table of positions is named after."""
-    stems = {path.stem, PICKERS.sub("", path.stem)}
-    found = [p for p in sorted(path.parent.iterdir()) if p.stem in stems and p.suffix.lower() in SUFFIXES]
+    stems = {one_form(stem) for stem in (path.stem, PICKERS.sub("", path.stem))}
+    # EMAN2 keeps boxes in info/ and their micrographs beside that folder.
+    places = dict.fromkeys((path.parent, Path(folder), Path(folder, "micrographs")))
+    files = (file for place in places if place.is_dir() for file in sorted(place.iterdir()))
+    found = {p.resolve(): p for p in files if one_form(p.stem) in stems and p.suffix.lower() in SUFFIXES}
+    found = list(found.values())
     if len(found) != 1:
         many = f"{len(found)} images" if found else "no image"
-        raise refusal(path, f"names no micrograph and {many} of its name lies beside it; put one there.")
+        cure = "put one there, or name their folder as 'data_folder'"
+        raise refusal(path, f"names no micrograph and {many} of its name lies beside it; {cure}.")
     try:
         return found[0].resolve().relative_to(Path(folder).resolve()).as_posix()
     except ValueError as fault:
         raise refusal(found[0], f"is a link out of {shown(folder)}; put the file itself there.") from fault
 
 
-def _in_micrographs(path, folder, index, names=None):
+def in_micrographs(path, folder, index, names=None):
     """Return the columns of names of particles in micrographs, whose rows must count from the end that is known."""
-    micrograph = pd.Series(_beside(path, folder) if names is None else names, index).astype(str)
+    micrograph = pd.Series(beside(path, folder) if names is None else names, index).astype(str)
     other = [name for name in micrograph.unique() if format_of(name) != "MRC"]
     if other:
         fault = f"gives positions in {listed(other[:1])}, whose rows picking programs count from the bottom"
@@ -226,12 +248,13 @@ def _read_cbox(path, folder):
     _columns(path, data, *names)
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
     if _number(data, "CoordinateZ").notna().any():
-        raise refusal(path, "holds positions in a tomogram (CoordinateZ), not in a micrograph.")
-    corners = pd.DataFrame({new: _number(data, old) for new, old in zip(CORNER, names)})
+        fault = "holds positions in a tomogram (CoordinateZ), and temlib sorts 2-D images"
+        raise refusal(path, f"{fault}; give picks of micrographs.")
+    edges = pd.DataFrame({new: _number(data, old) for new, old in zip(CORNER, names)})
     notes = ["The corner of a .cbox box is taken to be the lower left one, as in .box."]
     if "Confidence" in data:
         notes.append("A .cbox also holds boxes below the picking threshold; choose by Confidence.")
-    return pd.concat([_corners(path, folder, corners), data.drop(columns=names)], axis=1), notes
+    return pd.concat([_corners(path, folder, edges), data.drop(columns=names)], axis=1), notes
 
 
 def _corners(path, folder, data):
@@ -240,7 +263,7 @@ def _corners(path, folder, data):
         raise refusal(path, "holds no particles; pick some or leave it out.")
     wrong = ~((data["width"] > 0) & (data["width"] == data["height"]) & np.isfinite(data).all(axis=1))
     refuse(path, data, wrong, "the box is not a square of positive size; correct it.")
-    table = _in_micrographs(path, folder, data.index)
+    table = in_micrographs(path, folder, data.index)
     # A box of n pixels from corner c covers c .. c + n - 1; its centre pixel is c + n // 2, as `cut` has it.
     table["row"], table["column"] = data["y"] + data["height"] // 2, data["x"] + data["width"] // 2
     table["box_px"] = data["width"]
@@ -255,7 +278,7 @@ def numbered(micrographs):
 READERS = {".star": _read_star, ".box": _read_box, ".cbox": _read_cbox}
 
 
-def read(path):
+def read(path, readers=READERS, data_folder=""):
     """Return the positions of particles, or their places in stacks of crops, one row a particle.
 
     Columns: `particle` (unique text), `image` (path relative to ``attrs["folder"]``), `index` (0-based place in a stack,
@@ -279,9 +302,12 @@ def read(path):
     .. [2] https://blake.bcm.edu/emanwiki/Eman2OtherFiles
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    folder = _project(path) if suffix == ".star" else path.parent
-    table, notes = READERS[suffix](path, folder)
+    folder = Path(data_folder) if data_folder else _project(path)
+    reader = next(reader for end, reader in readers.items() if path.name.lower().endswith(end))
+    table, notes = reader(path, folder)
+    loose = bool(data_folder) or path.suffix.lower() == ".cs"
+    table["image"], found = located(folder, table["image"], loose=loose)
+    notes += found
     table = finish(path, table)
     _check_images(path, folder, table)
     table.attrs = {"folder": str(folder), "notes": notes}
@@ -289,9 +315,9 @@ def read(path):
 
 
 def _project(path):
-    """Return the RELION project that a STAR file lies in, or its own folder."""
-    here = path.resolve().parent
-    return next((p for p in (here, *here.parents) if (p / "default_pipeline.star").is_file()), path.parent)
+    """Return the folder of the project that a file lies in, or its own."""
+    here, mark = path.resolve().parent, PROJECTS.get(path.suffix.lower())
+    return next((p for p in (here, *here.parents) if mark and (p / mark).is_file()), path.parent)
 
 
 def finish(path, table, *, whole=False):

@@ -8,61 +8,99 @@ row stands. Pixels are read later and row by row, so that a million particles ar
 
 import contextlib
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from temlib.data import labels, positions, tables
+from temlib.data import columns, labels, micrographs, picks, positions, tables
 from temlib.data.conventions import nanometres
 from temlib.data.crops import Found
-from temlib.data.micrographs import SUFFIXES, format_of
+from temlib.data.micrographs import SUFFIXES, format_of, stacked
+from temlib.data.names import located, one_form
 from temlib.data.positions import PLACES, numbered
 from temlib.data.tables import refuse
-from temlib.files import InputError, listed, refusal, shown
+from temlib.files import InputError, inside, listed, natural, refusal, shown
 
-TABLES = (".csv", ".tsv", ".txt")
+TABLES = (".csv", ".tsv", ".txt", ".xlsx")
+# Folders that divide class folders.
+PARTS = ("train", "training", "test", "testing", "val", "valid", "validation")
 # Columns with a meaning of their own; a task is any other text column.
 RESERVED = ("image", "index", "number", "particle", "micrograph", "session", "fold", *PLACES)
 MOST_CLASSES = 20
+# What a column of classes is called where no one says, and text that is no one's answer.
+CLASSES = ("class", "label", "rlnClassNumber")
+ABOUT = (
+    "operator",
+    "user",
+    "date",
+    "time",
+    "comment",
+    "comments",
+    "note",
+    "notes",
+    "remark",
+    "grid",
+    "picked",
+)
 
 
-def read(path):
+@dataclass(frozen=True)
+class Asked:
+    """What a user says of particles beside naming them."""
+
+    task: str = ""  # the column of labels that is judged, whatever is in it
+    data_folder: str = ""  # where names of images begin, if not at the table
+    micrograph: str = ""  # pattern that finds the micrograph in an image's name
+    names: dict = field(default_factory=dict)  # of classes given as numbers or codes
+    classes: tuple = ()  # names that are no typing errors
+
+
+def read(path, asked=Asked()):
     """Return the particles that a path names, as they are `Found`.
 
     * a manifest: a table with a column `image`, relative to it; with `row` and `column` (0-based centre) and `box_px`
-      or `box_nm` the particle is cut out of that image, with `index` (0-based) it is one of a stack;
-    * positions: ``.star``, ``.box``, ``.cbox``; labels come from a table of the same name beside it;
+      or `box_nm` the particle is cut out of that image, with `index` (0-based) it is one of a stack; without both, all
+      images of a stack are particles. Other programs' names for these columns are known (`columns`); ``.json`` of COCO
+      is read as such a table;
+    * positions: ``.star``, ``.box``, ``.cbox``, and those of `picks`; labels come from a table of the same name beside it;
     * a table of labels without `image`: it belongs to the positions of the same name, or the only ones, beside it;
-    * a folder with `manifest.csv`, with positions (and one table), with class folders, or with one table.
+      with `row` and `column`, to the image of its name;
+    * a folder with `manifest.csv`, with positions (and one table), with class folders, which may lie in folders train and
+      test, or with one table.
 
     Lengths may be given in other units, as `pixel_size_A` or `box_um`.
     """
     path = Path(path)
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, asked)
     if not path.exists():
         raise InputError(f"{shown(path)}: there is no such file or folder; correct 'particles'.")
-    suffix, picked = path.suffix.lower(), " ".join(positions.READERS)
-    if suffix in positions.READERS:
+    suffix, picked = path.suffix.lower(), " ".join(picks.READERS)
+    if picks.kind(path):
         beside = [path.with_suffix(end) for end in TABLES if path.with_suffix(end).is_file()]
-        return _positions([path], _only(path, beside))
+        return _positions([path], _only(path, [other for other in beside if not picks.kind(other)]), asked)
+    if suffix == ".json" and (table := columns.coco(path)) is not None:
+        return _manifest(path, table, asked, [f"Read from {shown(path.name)} (COCO): {len(table):,} boxes."])
     if suffix not in TABLES:
         known = f"a table or positions ({' '.join(TABLES)} {picked}), or lie in class folders"
         raise InputError(f"{shown(path)}: particles are named by {known}; see parameters/own_data.yaml.")
     table = tables.read(path)
+    notes = [_words(path, table)]
+    table = columns.known(path, table, notes)
     if "image" in table:
-        return _manifest(path, table)
-    beside = _of_kind(path.parent, positions.READERS)
-    beside = [other for other in beside if other.stem == path.stem] or beside
+        return _manifest(path, table, asked, notes)
+    beside = [other for other in path.parent.iterdir() if other != path and picks.kind(other)]
+    beside = sorted(other for other in beside if other.stem == path.stem) or sorted(beside)
+    if {"row", "column"} <= {*table} and not (beside and {"particle", "number"} & {*table}):
+        folder = Path(asked.data_folder or path.parent)
+        table["image"] = table["micrograph"] if "micrograph" in table else positions.beside(path, folder)
+        return _manifest(path, table, asked, notes)
     if not beside:
         fault = f"has no column 'image', and no positions ({picked}) lie beside it; its columns are {listed(table)}."
         raise refusal(path, fault)
-    return _positions(beside, path)
-
-
-def _of_kind(folder, suffixes):
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    return _positions(beside, path, asked)
 
 
 def _only(path, candidates):
@@ -73,49 +111,95 @@ def _only(path, candidates):
     return candidates[0] if candidates else None
 
 
-def _folder(folder):
+def _folder(folder, asked):
     """Read a folder."""
     if (folder / "manifest.csv").is_file():
-        return read(folder / "manifest.csv")
-    picked, found = _of_kind(folder, positions.READERS), _of_kind(folder, TABLES)
+        return read(folder / "manifest.csv", asked)
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    picked = [path for path in files if picks.kind(path)]
+    found = [path for path in files if path.suffix.lower() in TABLES and path not in picked]
     if picked:
-        return _positions(picked, _only(folder, found))
-    if (classes := _class_folders(folder)) is not None:
-        return classes
+        # A job of cryoSPARC leaves the particles and what passes through it, which joins them.
+        main = [path for path in picked if "passthrough" not in path.name] or picked
+        if len(main) > 1 and any(picks.kind(path) == ".cs" for path in main):
+            fault = f"which file holds the particles, {listed(path.name for path in main)}?"
+            raise InputError(f"{shown(folder)}: {fault} Name it as 'particles'.")
+        return _positions(main, _only(folder, found), asked)
+    parts = {sub.name: _class_folders(sub) for sub in _subfolders(folder)}
+    if parts and set(parts) <= set(PARTS) and any(len(part) for part in parts.values()):
+        rows = pd.concat([part.assign(fold=name) for name, part in parts.items()], ignore_index=True)
+        rows["image"] = rows["fold"] + "/" + rows["image"]
+    else:
+        rows = _class_folders(folder)
+    if len(rows):
+        return _of_classes(folder, rows, asked)
     if not found:
         fault = "there are neither class folders with images, nor a manifest, nor positions in it"
         raise InputError(f"{shown(folder)}: {fault}; see parameters/own_data.yaml.")
-    return read(_only(folder, found))
+    return read(_only(folder, found), asked)
+
+
+def _subfolders(folder):
+    return [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not sub.name.startswith(".")]
 
 
 def _class_folders(folder):
-    """Read a folder whose sub-folders are named by class, None if it has none with images."""
+    """Return the images in folders that are named by class, relative to `folder`, and their classes."""
     rows = [
-        (image.relative_to(folder).as_posix(), sub.name)
-        for sub in sorted(folder.iterdir())
-        if sub.is_dir() and not sub.name.startswith(".")
+        (image.relative_to(folder).as_posix(), one_form(sub.name))
+        for sub in _subfolders(folder)
         for image in sorted(sub.iterdir())
         if format_of(image.name) and not image.name.startswith(".")
     ]
-    if not rows:
-        return None
-    table = pd.DataFrame(rows, columns=["image", "class"], dtype=str)
+    return pd.DataFrame(rows, columns=["image", "class"], dtype=str)
+
+
+def _of_classes(folder, table, asked):
+    """Read the images of class folders."""
     table.index = pd.RangeIndex(1, len(table) + 1, name="image number")
-    table["particle"] = table["micrograph"] = table["image"]
     notes = [f"Read from the class folders of {shown(folder.name)}/; the task is called 'class'."]
-    unknown = (
-        "Class folders do not say which particles share a micrograph, so each counts as its own micrograph"
-    )
-    cure = "A manifest with a column 'micrograph' remedies this"
-    notes.append(f"{unknown}: scores may be optimistic and intervals too narrow. {cure}.")
-    return _finish(folder, folder, table, notes, whole=True)
+    if "fold" in table:
+        notes.append(f"Each of the folders {listed(table['fold'].unique())} is held out once, as a fold.")
+    table = _unstacked(folder, table, notes)
+    table["particle"] = table["image"] if table["image"].is_unique else numbered(table["image"])
+    if not asked.micrograph:
+        table["micrograph"] = table["particle"]
+        unknown = "Class folders do not say which particles share a micrograph, so each counts as its own micrograph"
+        cure = "A manifest with a column 'micrograph', or the parameter 'micrograph', remedies this"
+        notes.append(f"{unknown}: scores may be optimistic and intervals too narrow. {cure}.")
+    return _finish(folder, folder, table, notes, asked, whole=True)
 
 
-def _manifest(path, table):
+def _unstacked(folder, table, notes):
+    """Return a table with a row for each image of the stacks that it names as a whole."""
+    count = {name: stacked(Path(folder, name)) for name in table["image"].unique()}
+    counts = table["image"].map(count).to_numpy()
+    if "index" in table:
+        counts = np.where(table["index"].isna(), counts, 1)
+    if (counts == 1).all():
+        return table
+    place = np.concatenate([np.arange(n) for n in counts])
+    result = table.iloc[np.repeat(np.arange(len(table)), counts)].copy()
+    given = result["index"] if "index" in table else pd.Series(pd.NA, result.index, "Int64")
+    several = pd.Series(np.repeat(counts, counts) > 1, result.index)
+    result["index"] = given.mask(several, pd.Series(place, result.index, "Int64"))
+    if "particle" in table:
+        names = result["particle"] + ":" + pd.Series(place + 1, result.index).astype(str)
+        result["particle"] = result["particle"].where(~several, names)
+    notes.append(f"Each image of {(counts > 1).sum():,} stacks is a particle: {several.sum():,}.")
+    return result
+
+
+def _manifest(path, table, asked, notes):
     """Read a table that names images."""
+    folder = Path(asked.data_folder or path.parent)
     table["image"] = table["image"].str.strip().str.replace("\\", "/", regex=False)
+    try:
+        table["image"], found = located(folder, table["image"], loose=bool(asked.data_folder))
+    except InputError as error:
+        raise InputError(f"{shown(path)}: {error}") from None
+    notes += found
     _check_names(path, table)
-    notes = [_words(path, table)]
     table = _lengths(path, table, notes)
     index = _numbers(path, table, "index")
     fault = "the index counts images of a stack from 0; give a whole number or leave it empty."
@@ -126,6 +210,8 @@ def _manifest(path, table):
     fault = "the position is empty; give row and column."
     refuse(path, table, row != column, fault)
     refuse(path, table, placed.any() & ~placed & table["index"].isna(), fault)
+    if not placed.any():
+        table = _unstacked(folder, table, notes)
     own = table["image"].is_unique
     boxed = table[["box_px", "box_nm"]].notna().any(axis=None)
     whole = not placed.any() or (own and not boxed and "micrograph" in table and not _same(table).any())
@@ -135,7 +221,22 @@ def _manifest(path, table):
         table["micrograph"] = table["image"]
         notes.append("There is no column 'micrograph', so each image counts as one micrograph.")
     _check_places(path, table, whole)
-    return _finish(path, path.parent, table, notes, whole=whole)
+    if "imagej" in table.attrs:
+        _check_scale(folder, table["image"].unique())
+    return _finish(path, folder, table, notes, asked, whole=whole)
+
+
+def _check_scale(folder, names):
+    """Refuse positions of ImageJ in images with a scale, since they are then in its unit and not in pixels."""
+    for name in names:
+        if np.isfinite(micrographs.read(inside(folder, name)).pixel_nm):
+            fault = (
+                f"{shown(name)} has a scale, in whose unit ImageJ gives X, Y, BX and BY, and not in pixels"
+            )
+            cure = (
+                "click Analyze > Set Scale > Click to Remove Scale and measure again, or give row and column"
+            )
+            raise InputError(f"{fault}; {cure}.")
 
 
 def _same(table):
@@ -148,7 +249,8 @@ def _words(path, table):
     """Return how a table is written."""
     separator = tables.SEPARATORS[table.attrs["separator"]]
     decimal = ", decimal commas" if table.attrs["decimal"] == "," else ""
-    how = f"{table.attrs['encoding']}, separated by {separator}{decimal}"
+    book = table.attrs["encoding"] == "a workbook"
+    how = table.attrs["encoding"] + ("" if book else f", separated by {separator}{decimal}")
     return f"Read from {shown(path.name)} ({how}): {len(table):,} rows, columns {listed(table)}."
 
 
@@ -178,6 +280,9 @@ def _lengths(path, table, notes):
     for name in list(table):
         measured = re.fullmatch("(pixel_size|box)_(.+)", name)
         unit = nanometres(measured[2]) if measured and measured[2] not in ("px", "nm") else None
+        if measured and measured[1] == "pixel_size" and unit is None and measured[2] != "nm":
+            fault = f"has a column {name!r} in a unit that is not known"
+            raise refusal(path, f"{fault}; call it pixel_size_nm or pixel_size_A.")
         if unit is None:
             continue
         target = f"{measured[1]}_nm"
@@ -205,14 +310,14 @@ def _check_places(path, table, whole):
     refuse(path, table, table.duplicated(keys), fault)
 
 
-def _positions(paths, labelled):
+def _positions(paths, labelled, asked):
     """Read the positions of one or several files, and a table of labels."""
     path = paths[0] if len(paths) == 1 else paths[0].parent
-    kinds = {path.suffix.lower() for path in paths}
+    kinds = {picks.kind(path) for path in paths}
     if len(kinds) > 1:
         kinds = " ".join(sorted(kinds))
         raise InputError(f"{shown(path)}: positions of several kinds lie here ({kinds}); keep one kind.")
-    parts = [positions.read(path) for path in paths]
+    parts = [picks.read(path, asked.data_folder) for path in paths]
     folders = {part.attrs["folder"] for part in parts}
     if len(folders) > 1:
         raise InputError(f"{shown(path)}: positions of several RELION projects lie here; keep one.")
@@ -223,23 +328,24 @@ def _positions(paths, labelled):
         lines = [f"{file.name} {line}" for file, part in zip(paths, parts) for line in part.index]
         table = pd.concat(parts).set_axis(pd.Index(lines, name="row"))
     if labelled is not None:
-        table = _joined(table, labelled, notes)
+        table = _joined(table, labelled, notes, asked.task)
     if table["index"].isna().any():
         # What is cut is placed in pixels of the micrograph; the window may still be stated by no one.
         rule = "pixels of a window beyond the border take the median of those within"
         notes.append(f"Crops are cut out of the micrographs; {rule}.")
-    return _finish(path, Path(folders.pop()), table, notes, whole=False)
+    return _finish(path, Path(folders.pop()), table, notes, asked, whole=False)
 
 
-def _joined(table, path, notes):
+def _joined(table, path, notes, task):
     """Return positions with the columns of a table of labels, whose rows are about particles by name or number."""
     given = tables.read(path)
     notes.append(_words(path, given))
+    given = columns.known(path, given, notes)
     names, wanted = _particles_of(table, path, given)
     fault = f"there is no position for {{}}; the first is {shown(names.iloc[0])!r}."
     refuse(path, given, ~wanted.isin(names), lambda row: fault.format(listed([wanted[row.name]])))
     refuse(path, given, wanted.duplicated(), "the particle occurs twice; remove one row.")
-    _measure(given, given.attrs["decimal"])
+    _measure(given, given.attrs["decimal"], task)
     given = _lengths(path, given, notes)
     at = pd.Index(wanted).get_indexer(names)  # −1 where no row is about the particle
     told = ("particle", "number", "micrograph", "image", "row", "column")
@@ -274,8 +380,11 @@ def _particles_of(table, path, given):
     return numbered(micrograph), about + ":" + _numbers(path, given, "number").map("{:g}".format)
 
 
-def _finish(path, folder, table, notes, *, whole):
+def _finish(path, folder, table, notes, asked, *, whole):
     """Check what all sources share: names, numbers, labels."""
+    table = table.rename(columns={one_form(asked.task): asked.task})
+    if asked.micrograph:
+        table["micrograph"] = _by_pattern(path, table["image"], asked.micrograph)
     if "index" not in table:
         table["index"] = pd.array([pd.NA] * len(table), "Int64")
     if "micrograph" not in table:
@@ -285,10 +394,11 @@ def _finish(path, folder, table, notes, *, whole):
     for name in ("particle", "micrograph"):
         table[name] = table[name].astype(str).str.strip()
         refuse(path, table, table[name] == "", f"{name!r} is empty; name it for every particle.")
-    _measure(table, table.attrs.get("decimal", "."))
+    _name_classes(table, asked)
+    _measure(table, table.attrs.get("decimal", "."), asked.task)
     table = positions.finish(path, table, whole=whole)
     try:
-        table = _labels(table, notes)
+        table = _labels(table, notes, asked)
     except InputError as error:
         raise InputError(f"{shown(path)}: {error}") from None
     text = [name for name in table if pd.api.types.is_string_dtype(table[name])]
@@ -296,43 +406,97 @@ def _finish(path, folder, table, notes, *, whole):
     return Found(table, path, folder, whole, notes)
 
 
-def _measure(table, decimal):
+def _by_pattern(path, images, pattern):
+    """Return the micrograph that a pattern finds in the name of each image."""
+    stems = images.map(lambda name: Path(name).name.partition(".")[0])
+    example = f"it should have one group that is the micrograph, such as (.*)_\\d+, and the first image is {listed(stems[:1])}"
+    try:
+        search = re.compile(pattern).search
+    except re.error as fault:
+        raise InputError(f"micrograph: {pattern!r} is no pattern ({fault}); {example}.") from None
+    matches = {stem: search(stem) for stem in stems.unique()}
+    found = {stem: match[1] for stem, match in matches.items() if match and match.re.groups == 1 and match[1]}
+    if not found:
+        raise InputError(f"micrograph: {pattern!r} finds no micrograph; {example}.")
+    fault = f"the pattern {pattern!r} of 'micrograph' finds nothing in {{!r}}; widen it."
+    refuse(path, images.to_frame(), ~stems.isin(found), lambda row: fault.format(shown(row["image"])[:200]))
+    return stems.map(found)
+
+
+def _name_classes(table, asked):
+    """Make the columns of the declared task text, with the names that were given for its numbers or codes."""
+    columns = [name for name in table if name.partition("@")[0] == asked.task]
+    for name in columns:
+        column = table[name]
+        if not pd.api.types.is_string_dtype(column):
+            whole = column.dtype.kind in "iuf" and (column.dropna() % 1 == 0).all()
+            column = column.map("{:.0f}".format if whole else str, na_action="ignore").fillna("").astype(str)
+        table[name] = column.str.strip()
+    given = {cell for name in columns for cell in table[name].unique()} - {""}
+    meant = {}
+    for code, name in asked.names.items() if columns else ():
+        same = {code} & given or {
+            cell for cell in given if cell.isdecimal() and (cell.lstrip("0") or "0") == code
+        }
+        if len(same) != 1 or not isinstance(name, str) or not name:
+            fault = f"names: {{{code}: {name}}} should give the text that a class is called by"
+            raise InputError(f"{fault}; those of {asked.task!r} are {listed(sorted(given, key=natural))}.")
+        meant[same.pop()] = name
+    if meant:
+        table[columns] = table[columns].replace(meant)
+
+
+def _measure(table, decimal, task):
     """Turn text columns into numbers where all cells are numbers and one is no whole number; codes stay text."""
     for name in table.columns.difference(RESERVED, sort=False):
-        if "@" not in name and pd.api.types.is_string_dtype(table[name]):
+        if "@" not in name and name != task and pd.api.types.is_string_dtype(table[name]):
             with contextlib.suppress(InputError):
                 values = tables.numbers(table[name], decimal=decimal)
                 if (values % 1 > 0).any():
                     table[name] = values
 
 
-def _labels(table, notes):
+def _labels(table, notes, asked):
     """Join annotators, and refuse labels that are typing errors."""
-    for task in dict.fromkeys(name.partition("@")[0] for name in table if "@" in name):
-        who = labels.annotators(table, task)
-        if len(who) == 1 and task not in table:
-            table[task] = table[f"{task}@{who[0]}"]
-            notes.append(f"{task}: the labels are those of the only annotator, {shown(who[0])}.")
+    judged = named_tasks(table, asked.task)
+    for name in judged:
+        who = labels.annotators(table, name)
+        if len(who) == 1 and name not in table:
+            table[name] = table[f"{name}@{who[0]}"]
+            notes.append(f"{name}: the labels are those of the only annotator, {shown(who[0])}.")
         elif len(who) > 1:
-            table[task], agreement = labels.consensus(table, task)
+            table[name], agreement = labels.consensus(table, name)
             rule = f"the one given by more than half of the annotators {listed(who)}, else 'uncertain' where that is a class"
             differ = f"they differ on {len(agreement.disagreements):,} particles"
-            notes.append(f"{task}: the label is {rule}, else none; {differ}.")
-    tasks = tasks_of(table)
-    if tasks:
-        table[tasks] = labels.checked(table, tasks)
+            notes.append(f"{name}: the label is {rule}, else none; {differ}.")
+    judged = [name for name in judged if name in table]
+    if judged:
+        table[judged] = labels.checked(table, judged, asked.classes)
     return table
 
 
-def tasks_of(table):
-    """Return the columns of a particles table that are a question with 2 to 20 named answers."""
-    return [
+def named_tasks(table, task):
+    """Return the tasks that someone named: the one declared, and those with annotators or a simulated truth."""
+    marked = [name.partition("@")[0] for name in table if "@" in name]
+    marked += [name for name in table if f"truth_{name}" in table]
+    return list(dict.fromkeys([task, *marked] if task in table else marked))
+
+
+def tasks_of(table, task=""):
+    """Return the columns of a particles table that are a question with named answers.
+
+    The declared `task` comes first, then those with annotators or a simulated truth. Only where there are none of these, text
+    with 2 to 20 values is taken for one, and numbers if their column is called after classes.
+    """
+    named = [name for name in named_tasks(table, task) if name in table]
+    return named or [
         name
         for name in table.columns
-        if name not in RESERVED
-        and not name.startswith(("truth_", "p_", "rln"))
-        and "@" not in name
-        and not _is_number(table[name])
+        if name not in (*RESERVED, *ABOUT)
+        and (
+            name in CLASSES
+            or not (name.startswith(("truth_", "p_", "rln")) or "@" in name or _is_number(table[name]))
+        )
         and 2 <= table[name].replace("", np.nan).nunique() <= MOST_CLASSES
     ]
 

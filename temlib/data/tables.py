@@ -9,12 +9,14 @@ import csv
 import io
 import math
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from temlib.files import InputError, decoded, listed, probe, refusal, shown
+from temlib.data.names import one_form
+from temlib.files import InputError, decoded, listed, probe, reason, refusal, shown
 
 LARGEST_TABLE = 2**30  # bytes; a million particles with twenty columns take about a fifth
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -42,9 +44,13 @@ def read(path, *, numeric=None):
         is a number written with one, and it separates no cells).
     """
     path = Path(path)
-    text, encoding = read_text(path)
-    separator, text, skipped = _separator(path, text)
-    names, rows, lines = _rows(path, text, separator, skipped)
+    if path.suffix.lower() == ".xlsx":
+        separator, encoding, lines = "\t", "a workbook", _sheet(path)
+    else:
+        text, encoding = read_text(path)
+        separator, text, skipped = _separator(path, text)
+        lines = _lines(path, text, separator, skipped)
+    names, rows, lines = _rows(path, separator, lines)
     keep = _columns(path, names, rows)
     columns = {names[i]: [row[i] for row in rows] for i in keep}
     table = pd.DataFrame(columns, index=pd.Index(lines, name="line"), dtype=str)
@@ -68,6 +74,7 @@ def read_text(path):
     if head == b"PK\x03\x04":
         raise refusal(path, "is a workbook or another ZIP file, not text; save the sheet as CSV.")
     text, encoding = decoded(path, path.read_bytes())
+    text = one_form(text)
     if not text.strip():
         raise refusal(path, "holds nothing but blanks; a table needs a header and a row.")
     return text, encoding
@@ -86,19 +93,55 @@ def _separator(path, text):
     return max(counts, key=counts.get), text, 0
 
 
-def _rows(path, text, separator, skipped):
-    """Return column names, rows as lists of text, and the line on which each row begins."""
+def _lines(path, text, separator, skipped):
+    """Yield the cells of each row of a text, and the line on which it begins."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows, lines, begin = [], [], skipped + 1
+    begin = skipped + 1
     try:
         for row in reader:
-            if "".join(row).strip():
-                rows.append(row)
-                lines.append(begin)
+            yield row, begin
             begin = skipped + reader.line_num + 1
     except csv.Error as fault:
         cure = "look for a quotation mark that is not closed"
         raise InputError(f"{shown(path)}, line {begin}: {fault}; {cure}.") from fault
+
+
+def _sheet(path):
+    """Return the cells of each row of a workbook's first sheet as text, and the row's number."""
+    probe(path, 4)
+    try:
+        import openpyxl
+
+        with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > LARGEST_TABLE:
+                raise refusal(path, "would unpack to too much for a table; save the sheet as CSV.")
+    except ImportError:
+        cure = "save the sheet as CSV, or install openpyxl by pip install openpyxl"
+        raise refusal(path, f"is a workbook, which needs openpyxl; {cure}.") from None
+    except zipfile.BadZipFile:
+        raise refusal(
+            path, "is named as a workbook but is none; rename it, or save the sheet as CSV."
+        ) from None
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        rows = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+        book.close()
+    except Exception as fault:  # a damaged archive fails in ways that no list of types covers
+        raise refusal(
+            path, f"cannot be read as a workbook ({reason(fault)}); save the sheet as CSV."
+        ) from fault
+    width = max((len(row) for row in rows), default=0)
+    cells = (["" if cell is None else one_form(str(cell)) for cell in row] for row in rows)
+    return [(row + [""] * (width - len(row)), number) for number, row in enumerate(cells, 1)]
+
+
+def _rows(path, separator, found):
+    """Return column names, rows as lists of text, and the line on which each row begins."""
+    rows, lines = [], []
+    for row, begin in found:
+        if "".join(row).strip():
+            rows.append(row)
+            lines.append(begin)
     if len(rows) < 2:
         raise refusal(path, "has a header and no row below it; a table needs at least one row.")
     for row, line in zip(rows, lines):
@@ -112,6 +155,11 @@ def _rows(path, text, separator, skipped):
 def _columns(path, names, rows):
     """Return the numbers of the columns to keep: a spreadsheet adds nameless empty ones at the right."""
     keep = [i for i, name in enumerate(names) if name or any(row[i].strip() for row in rows)]
+    # pandas, R and ImageJ number the rows in a first column without a name.
+    if not names[0] and [row[0].strip() for row in rows] in (
+        [str(k + first) for k in range(len(rows))] for first in (0, 1)
+    ):
+        keep = keep[1:]
     kept = [names[i] for i in keep]
     if "" in kept:
         raise refusal(path, f"has a column without a name (number {kept.index('') + 1}); name it.")

@@ -7,7 +7,9 @@ of each fast test; the slow tests make 5,000 in all.
 
 import contextlib
 import importlib.util
+import io
 import os
+import re
 import signal
 import struct
 import tempfile
@@ -24,7 +26,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from temlib import data
-from temlib.data import labels, micrographs, positions
+from temlib.data import labels, micrographs, picks
 from temlib.data import open as open_data
 from temlib.files import InputError
 from tests.data.conftest import CBOX, FORMATS, OPTICS, PARTICLES, needs_formats
@@ -99,7 +101,61 @@ TEXTS = {
     "n.csv": "image,row,column,l@a,l@b\na.mrc,1.5,2,full,full\na.mrc,3,4.5,empty,full\n",
     "c.csv": "image,index,micrograph,l,pixel_size_A,fold\nc.png,,m1,full,20,1\ns.mrcs,0,m2,empty,20,2\ns.mrcs,2,m3,full,20,2\n",
     "p.csv": "micrograph;number;l;x\na;1;full;1,5\na;2;empty;2,5\n",
+    "a.csv": "index,axis-0,axis-1\n0.0,7.5,8\n1.0,20,4.5\n",
+    "r.csv": " ,Label,X,Y,BX,BY,Width,Height\n1,c.png,4,4,1,1,6,6\n2,c.png:l:2,5,5,2,2,6,6\n",
+    "k.csv": "Filename;X;Y;pixel size;angpix\na.mrc;7,5;8;;\na.mrc;9;4,5;;\n",
+    "t.txt": "image_name\tx_coord\ty_coord\tscore\na\t15\t20\t1.5\na\t45\t30\t-2.5\n",
+    "a.coord": "x y\n7.5 8 0.3\n20 4.5 0.2\n",
+    "a.txt": "7.5 8\n20 4.5\n",
+    "h.csv": "image,l\ns.mrcs,full\nc.png,empty\n",
 }
+
+JSONS = {
+    "a_info.json": '{"boxes": [[7.5, 8, "manual"], [20, 4, "auto"]], "boxes_3d": []}',
+    "c.json": '{"images": [{"id": 1, "file_name": "a.mrc"}], "categories": [{"id": 2, "name": "full"}], '
+    '"annotations": [{"image_id": 1, "category_id": 2, "bbox": [4, 5, 8, 8]}, {"image_id": 1, "category_id": 2, '
+    '"bbox": [9, 5, 8, 6]}]}',
+}
+JSON_VALUES = [
+    "null",
+    "true",
+    "-1",
+    "1e999",
+    "NaN",
+    "[]",
+    "{}",
+    '""',
+    '"a.mrc"',
+    "9" * 400,
+    "[1]",
+    '{"id": 1}',
+    "0.5",
+    '"\\u0000"',
+]
+ARRAY = [
+    ("uid", "<u8"),
+    ("blob/path", "S12"),
+    ("blob/idx", "<u4"),
+    ("blob/psize_A", "<f4"),
+    ("location/micrograph_path", "S12"),
+    ("location/micrograph_shape", "<u4", (2,)),
+    ("location/center_x_frac", "<f4"),
+    ("location/center_y_frac", "<f4"),
+    ("alignments2D/class", "<u4"),
+]
+FIELDS = [
+    "uid",
+    "blob/path",
+    "blob/idx",
+    "blob/none",
+    "location/center_x_frac",
+    "alignments2D/class",
+    "x/class",
+    "#",
+    "",
+    "é",
+]
+TYPES = ["<u8", "<f4", "<f8", "|S3", "<U4", "|b1", "<c8", "|V5", "<M8[s]", ">u4", "|i1"]
 
 
 class Content(bytes):
@@ -269,7 +325,7 @@ def check_table(path):
 
 def check_positions(path):
     """Read mutated positions; what is read must be finite, unique and inside the folder."""
-    found = guarded(lambda: positions.read(path))
+    found = guarded(lambda: picks.read(path))
     if found is None:
         return
     assert len(found) and found["particle"].is_unique
@@ -293,14 +349,96 @@ def check_particles(path):
     labelled = path.with_suffix(".csv")  # beside positions
     content = (labelled if labelled.exists() else path).read_bytes()
     text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1")
-    for task in data.tasks:
+    for task in data.tasks if path.suffix not in (".cs", ".json") else []:
         for label in data.table[task].dropna().unique():
             assert label == "uncertain" or label.encode("ascii", "ignore").decode()[:2] in text
 
 
-def run_text(data, folder):
-    """Draw a table and its mutation, and check it."""
+@st.composite
+def mutated_json(draw, text):
+    """Draw a JSON file of which values, names or bytes are spoilt."""
+    for _ in range(draw(st.integers(1, 3))):
+        kind = draw(st.sampled_from(["value", "value", "value", "name", "cut", "add"]))
+        found = [
+            m.span()
+            for m in re.finditer(
+                r'"[^"]*"(?=:)' if kind == "name" else r'-?[\d.]+|"[^"]*"(?!:)|\[\]|\[\[', text
+            )
+        ]
+        if kind == "cut":
+            text = text[: draw(st.integers(0, len(text)))]
+        elif kind == "add":
+            at = draw(st.integers(0, len(text)))
+            text = text[:at] + draw(CELLS) + text[at:]
+        elif found:
+            start, end = draw(st.sampled_from(found))
+            new = draw(st.sampled_from(JSON_VALUES if kind == "value" else ['"id"', '"x"', '"boxes"', '""']))
+            text = text[:start] + new + text[end:]
+    return text.encode("utf-8", "replace")
+
+
+@st.composite
+def mutated_array(draw):
+    """Draw the file of a structured array of which fields, types, values or bytes are spoilt."""
+    kinds = [list(kind) for kind in ARRAY]
+    for _ in range(draw(st.integers(0, 3))):
+        k = draw(st.integers(0, len(kinds) - 1))
+        change = draw(st.sampled_from(["drop", "name", "type", "shape"]))
+        if change == "drop" and len(kinds) > 1:
+            del kinds[k]
+        elif change == "name" and (name := draw(st.sampled_from(FIELDS))) not in [kind[0] for kind in kinds]:
+            kinds[k][0] = name
+        elif change == "type":
+            kinds[k][1] = draw(st.sampled_from(TYPES))
+        elif change == "shape":
+            kinds[k][2:] = draw(st.sampled_from([(), ((2,),), ((3,),), ((0,),), ((2, 2),)]))
+    array = np.zeros(draw(st.sampled_from([0, 1, 3, 3, 3])), [tuple(kind) for kind in kinds])
+    given = {
+        "uid": np.arange(len(array)),
+        "blob/path": b">s.mrcs",
+        "blob/idx": np.arange(len(array)),
+        "blob/psize_A": 20,
+        "location/micrograph_path": b">J1/a.mrc",
+        "location/micrograph_shape": 40,
+        "location/center_x_frac": draw(st.sampled_from([0.5, -1, np.nan, np.inf])),
+        "location/center_y_frac": 0.25,
+        "alignments2D/class": draw(st.sampled_from([0, 2**31, 2**32 - 1])),
+    }
+    for name, values in given.items():
+        if name in (array.dtype.names or ()) and array[name].shape == (len(array),):
+            with contextlib.suppress(ValueError, TypeError, OverflowError), np.errstate(all="ignore"):
+                array[name] = values
+    file = io.BytesIO()
+    np.save(file, array)
+    content = bytearray(file.getvalue())
+    for _ in range(draw(st.integers(0, 2))):
+        kind = draw(st.sampled_from(["flip", "header", "cut", "extend"]))
+        if kind == "cut":
+            del content[draw(st.integers(0, len(content))) :]
+        elif kind == "extend":
+            content += draw(st.binary(min_size=1, max_size=16))
+        elif content:
+            content[draw(st.integers(0, min(len(content), 200 if kind == "header" else 10**9) - 1))] ^= draw(
+                st.integers(1, 255)
+            )
+    return Content(content)
+
+
+def run_program(data, folder):
+    """Draw a file of another program, JSON or an array of cryoSPARC, and check it."""
     folder = Path(folder)
+    write_images(folder)
+    name = data.draw(st.sampled_from(["p.cs", *sorted(JSONS)]), label="file")
+    content = mutated_array() if name == "p.cs" else mutated_json(JSONS[name])
+    path = folder / name
+    path.write_bytes(data.draw(content, label="content"))
+    if picks.kind(path):
+        check_positions(path)
+    check_particles(path)
+
+
+def write_images(folder):
+    """Write two micrographs, a stack of three images and a picture."""
     rng = np.random.default_rng(0)
     for letter in "ab":
         image = rng.normal(size=(40, 50)).astype(np.float32)
@@ -309,6 +447,12 @@ def run_text(data, folder):
         mrc.set_data(rng.normal(size=(3, 4, 4)).astype(np.float32))
         mrc.set_image_stack()
     Image.fromarray(rng.integers(0, 255, (9, 9)).astype(np.uint8)).save(folder / "c.png")
+
+
+def run_text(data, folder):
+    """Draw a table and its mutation, and check it."""
+    folder = Path(folder)
+    write_images(folder)
     name = data.draw(st.sampled_from(sorted(TEXTS)), label="file")
     if name.startswith("p."):  # positions and their labels lie together; one of them is spoilt
         for other in ("p.star", "p.csv"):
@@ -317,7 +461,7 @@ def run_text(data, folder):
     path.write_bytes(data.draw(mutated_text(TEXTS[name]), label="content"))
     if path.suffix == ".csv":
         check_table(path)
-    else:
+    elif picks.kind(path):
         check_positions(path)
     check_particles(path)
 
@@ -339,6 +483,14 @@ def test_mutated_tables(data):
         run_text(data, folder)
 
 
+@settings(max_examples=5 * EXAMPLES, **campaign)
+@given(st.data())
+def test_mutated_files_of_other_programs(data):
+    """A spoilt .cs or JSON file is read whole, or refused in one sentence."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_program(data, folder)
+
+
 @pytest.mark.slow
 @needs_formats
 @settings(max_examples=2500, **campaign)
@@ -356,3 +508,12 @@ def test_campaign_of_tables(data):
     """2,500 spoilt tables."""
     with tempfile.TemporaryDirectory() as folder:
         run_text(data, folder)
+
+
+@pytest.mark.slow
+@settings(max_examples=5000, **campaign)
+@given(st.data())
+def test_campaign_of_other_programs(data):
+    """5,000 spoilt .cs and JSON files."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_program(data, folder)

@@ -244,7 +244,7 @@ def test_one_image_under_two_labels_is_refused(study):
     with pytest.raises(
         InputError, match="line 49: this image equals that of line 2, but 'content' is 'bright'"
     ):
-        data.open(study)
+        data.open(study, task="content")
 
 
 def test_a_corrected_label_or_image_is_seen(study):

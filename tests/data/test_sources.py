@@ -1,5 +1,6 @@
 import os
 import shutil
+import unicodedata
 
 import mrcfile
 import numpy as np
@@ -185,9 +186,8 @@ def test_star_of_a_stack_takes_its_own_pixel_size(folder):
         ("image,particle,l\na.mrc,1,x\na.mrc,2,y\n", "line 3: 'a.mrc' is the particle of line 2 again"),
         ("image,index\ns.mrcs,1.5\n", "line 2: the index counts images"),
         ("image,index\ns.mrcs,3\n", "line 2: s.mrcs holds 3 images"),
-        ("image\ns.mrcs\n", "line 2: s.mrcs is a stack of 3 images"),
         ("image,micrograph\na.mrc,\n", "line 2: 'micrograph' is empty"),
-        ("image,l\na.mrc,full\nb.mrc,Full\n", "line 3: 'Full' looks like a typing error of 'full'"),
+        ("image,task\na.mrc,full\nb.mrc,Full\n", "line 3: 'Full' looks like a typing error of 'full'"),
         ("image,l@a,l@b\na.mrc,full,full\nb.mrc,empty,ful l\n", "looks like a typing error"),
         ("image,l,l@a,l@b\na.mrc,x,x,x\nb.mrc,y,y,y\n", "keep one or the other"),
     ],
@@ -195,7 +195,7 @@ def test_star_of_a_stack_takes_its_own_pixel_size(folder):
 def test_bad_manifests_are_refused_in_one_sentence(folder, text, match):
     """Each fault is named with its line and its cure."""
     (folder / "sub.mrc").mkdir()
-    refused(match, opened, folder, "m.csv", text)
+    refused(match, opened, folder, "m.csv", text, task="task")
 
 
 def test_bad_labels_of_positions_are_refused(folder):
@@ -220,8 +220,8 @@ def test_what_cannot_be_particles_is_refused(tmp_path):
     """Nothing there, an empty folder, another file."""
     refused("no such file or folder", sources.read, tmp_path / "none")
     refused("neither class folders with images, nor a manifest", sources.read, tmp_path)
-    (tmp_path / "a.xlsx").write_bytes(b"PK\3\4")
-    refused("particles are named by a table or positions", sources.read, tmp_path / "a.xlsx")
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    refused("particles are named by a table or positions", sources.read, tmp_path / "a.pdf")
 
 
 def test_links_are_followed_before_they_are_judged(folder, tmp_path_factory):
@@ -292,3 +292,113 @@ def test_no_word_means_an_empty_cell(folder, word, kind):
             shutil.copy(folder / "a.mrc", folder / label)
         found = sources.read(folder).table
         assert sorted(found["class"]) == sorted([name, "multi"])
+
+
+def test_only_the_declared_task_is_judged(folder):
+    """Columns that no one named are kept as they are: no typing error, no task; numbers of classes are names."""
+    text = "image,index,kind,comment,grid,class\ns.mrcs,0,0,ok,GridA,10\ns.mrcs,1,1,OK,GridB,2\ns.mrcs,2,0,,GridA,2\n"
+    data = opened(folder, "m.csv", text, task="kind")
+    assert data.tasks == ["kind"] and data.table["kind"].tolist() == ["0", "1", "0"]
+    assert data.table["comment"].tolist()[:2] == ["ok", "OK"]
+    assert opened(folder, "m.csv", text).tasks == ["class"]
+    refused("line 3: 'OK' looks like a typing error", opened, folder, "m.csv", text, task="comment")
+    assert opened(folder, "m.csv", text, task="comment", classes=["ok", "OK"]).tasks == ["comment"]
+
+
+def test_classes_given_as_numbers_get_names(folder):
+    """A number is meant whatever zeros stand before it; two names cannot be exchanged by accident; an unknown one is refused."""
+    text = "image,index,class\ns.mrcs,0,01\ns.mrcs,1,02\ns.mrcs,2,\n"
+    data = opened(folder, "m.csv", text, task="class", names={"1": "02", "02": "empty"})
+    assert data.table["class"].fillna("").tolist() == ["02", "empty", ""]
+    for names in ({"3": "x"}, {"1": True}, {"1": ""}):
+        refused("those of 'class' are 01, 02", opened, folder, "m.csv", text, task="class", names=names)
+    text = "image,index,l@a,l@b\ns.mrcs,0,1,1\ns.mrcs,1,2,2\ns.mrcs,2,1,3\n"
+    data = opened(folder, "m.csv", text, task="l", names={"1": "uni", "2": "multi", "3": "uncertain"})
+    assert data.table["l"].tolist() == ["uni", "multi", "uncertain"]
+    star = "data_\n\nloop_\n_rlnImageName #1\n_rlnClassNumber #2\n_kind #3\n1@s.mrcs 2 7\n2@s.mrcs 10 8\n"
+    data = opened(folder, "p.star", star, task="rlnClassNumber", names={"2": "uni"})
+    assert data.table["rlnClassNumber"].tolist() == ["uni", "10"]
+    assert opened(folder, "p.star", star, task="kind").table["kind"].tolist() == ["7", "8"]
+
+
+def test_micrographs_are_found_in_the_names_of_images(folder):
+    """By the one group of a pattern, in class folders and manifests; one that finds nothing is refused with an example."""
+    for label, name in (("uni", "m1_01"), ("multi", "m1_02"), ("uni", "m2_01")):
+        (folder / "classes" / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(
+            folder / "classes" / label / f"{name}.png"
+        )
+    asked = {"input_size": 8, "scale": "fill"}
+    data = open_data(folder / "classes", micrograph=r"(.*)_\d+", **asked)
+    assert sorted(data.table["micrograph"]) == ["m1", "m1", "m2"]
+    for pattern in ("(x)", "m1", "(m)(1)", "("):
+        fault = "should have one group that is the micrograph, such as .*, and the first image is m1_02"
+        refused(fault, open_data, folder / "classes", micrograph=pattern, **asked)
+    refused("'uni/m2_01.png'; widen it", open_data, folder / "classes", micrograph="(m1)", **asked)
+
+
+def test_folders_of_training_and_test_are_folds(folder):
+    """Class folders within train and test: each is held out once."""
+    for part in ("train", "test"):
+        for label in ("uni", "multi"):
+            (folder / "all" / part / label).mkdir(parents=True)
+            shutil.copy(folder / "a.mrc", folder / "all" / part / label)
+    found = sources.read(folder / "all")
+    assert found.table[["fold", "class"]].value_counts().tolist() == [1] * 4
+    assert found.table["image"].iloc[0] == "test/multi/a.mrc"
+    assert data.split(found.table, "class", folds=2, seed=1).tolist() == [1, 1, 2, 2]
+
+
+def test_names_begin_in_the_data_folder(folder):
+    """Absolute names inside the folder are understood; elsewhere the parameter says where they begin, less folders before."""
+    (folder / "tables").mkdir()
+    text = f"image,row,column\n{folder}/a.mrc,20,10\n{folder}/b.mrc,20,10\n"
+    assert read(folder, "m.csv", text).table["image"].tolist() == ["a.mrc", "b.mrc"]
+    star = STAR.replace("a.mrc", f"{folder}/a.mrc")
+    assert read(folder, "p.star", star).table["image"].tolist() == ["a.mrc", "a.mrc", "b.mrc"]
+    text = "image,row,column\n/home/me/day1/a.mrc,20,10\nC:\\day1\\b.mrc,20,10\n"
+    (folder / "tables" / "m.csv").write_text(text)
+    asked = sources.Asked(data_folder=str(folder))
+    found = sources.read(folder / "tables" / "m.csv", asked)
+    assert found.table["image"].tolist() == ["a.mrc", "b.mrc"] and found.folder == folder
+    assert any("leading folders of 2 names are left out" in note for note in found.notes)
+    (folder / "tables" / "m.csv").write_text("image,row,column\nday1/a.mrc,20,10\nday2/a.mrc,20,10\n")
+    refused("would both be a.mrc; keep their folders apart", sources.read, folder / "tables" / "m.csv", asked)
+
+
+@pytest.mark.parametrize("table", ["NFC", "NFD"])
+@pytest.mark.parametrize("disk", ["NFC", "NFD"])
+def test_names_are_compared_in_one_form_of_unicode(folder, table, disk):
+    """A Mac writes é as two characters: labels, columns, files and the parameter still meet."""
+    (folder / unicodedata.normalize(disk, "é")).mkdir()
+    shutil.copy(folder / "a.mrc", folder / unicodedata.normalize(disk, "é"))
+    text = "image,row,column,clé\né/a.mrc,20,10,vésicule\n"
+    mixed = unicodedata.normalize(table, text) + unicodedata.normalize("NFD", "é/a.mrc,30,30,vésicule\n")
+    data = opened(folder, "m.csv", mixed, task=unicodedata.normalize("NFD", "clé"))
+    assert data.table[unicodedata.normalize("NFD", "clé")].tolist() == ["vésicule"] * 2
+
+
+@pytest.mark.parametrize("column", ["rlnTomoName", "rlnCoordinateZ"])
+def test_particles_of_tomograms_are_called_so(folder, column):
+    """Neither a stack that is not written as 7@stack, nor a missing micrograph, is what is wrong."""
+    text = STAR.replace("Y #3\n", f"Y #3\n_{column} #4\n").replace("0\n", "0 7\n").replace("22\n", "22 8\n")
+    refused(f"holds particles of tomograms ._{column}.", read, folder, "p.star", text)
+    if column.endswith("Z"):
+        assert len(read(folder, "p.star", text.replace(" 7\n", " 0\n").replace(" 8\n", " 0\n")).table) == 3
+
+
+def test_a_workbook_is_read_where_openpyxl_is_installed(folder):
+    """Else the cure is said."""
+    try:
+        import openpyxl
+    except ImportError:
+        (folder / "m.xlsx").write_bytes(b"PK\3\4")
+        refused("needs openpyxl; save the sheet as CSV, or install", sources.read, folder / "m.xlsx")
+    else:
+        book = openpyxl.Workbook()
+        for row in (["image", "row", "column", "class"], ["a.mrc", 20, 10.5, 1], [], ["b.mrc", 30, 40, 2]):
+            book.active.append(row)
+        book.save(folder / "m.xlsx")
+        found = sources.read(folder / "m.xlsx", sources.Asked("class")).table
+        assert found["column"].tolist() == [10.5, 40] and found["class"].tolist() == ["1", "2"]
+        assert found.index.tolist() == [2, 4]
