@@ -50,17 +50,26 @@ class Parameter:
         """The texts that it may be; empty where these are not declared."""
         return self.limits[1:-1].split("|") if self.limits.startswith("{") else []
 
+    @property
+    def renames(self):
+        """Whether it maps a name to a name; else a mapping gives a list for each."""
+        return self.kind is dict and "[" not in self.meaning
+
     def check(self, value, where):
         """Return `value` as the declared type, or refuse it; `where` is the place that the message names."""
         # A whole number serves as a float, and so does YAML's text `1e-3`.
         if self.kind is float and type(value) in (int, str):
             with contextlib.suppress(ValueError):
                 value = float(value)
+        if type(value) is dict and self.renames:  # whose keys may be numbers in YAML
+            value = {str(key): name for key, name in value.items()}
+        fits = _of_names(list(value.values()) if type(value) is dict and self.renames else value)
         if self.kind is bool and str(value).lower() in TRUTHS:
             value = TRUTHS[str(value).lower()]
-        if type(value) is not self.kind or not _of_names(value):
+        if type(value) is not self.kind or not fits:
             example = "" if self.default in ([], {}) else f" such as {self.default!r}"
-            should = f"be {KINDS[self.kind]}{example}{_cure(self.kind, value)}"
+            kind = "names for classes, such as {1: one}," if self.renames else KINDS[self.kind]
+            should = f"be {kind}{example}{_cure(self.kind, value)}"
         elif self.choices and value not in self.choices:
             should = f"be one of {', '.join(self.choices)}"
         elif not self.choices and self.limits and value != self.default and not self._in_range(value):
@@ -89,7 +98,8 @@ def _of_names(value):
 def written(value):
     """Return a value as folders and tables of a sweep have it: lists and mappings as one word."""
     if isinstance(value, dict):
-        return ",".join(f"{written([name])}({written(names)})" for name, names in value.items()) or "{}"
+        each = ((name, [names] if isinstance(names, str) else names) for name, names in value.items())
+        return ",".join(f"{written([name])}({written(names)})" for name, names in each) or "{}"
     if isinstance(value, list):
         return "+".join(re.sub(r"[^\w.-]+", "_", name) for name in value) or "[]"
     return value

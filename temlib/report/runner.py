@@ -29,6 +29,10 @@ from temlib.report import html, notebook, parameters
 READS = {"4_evaluate": "3_train"}
 # These take all cores, or the accelerator where there is one. The others run beside them.
 TRAIN = ("3_train",)
+# What describes the user's table, beside its path.
+TABLE = ("data_folder", "micrograph", "names")
+# What is shown once for a run, whatever tasks it has: the first is the declared one there.
+ONCE = {"1_explore": {"task"}}
 # So many of them train side by side where there is no accelerator, with the cores divided among them: on two cores two
 # trainings of one thread each take about two thirds of the time that they take one after the other. Each needs about 1 GB.
 SIDE_BY_SIDE = 2
@@ -55,6 +59,7 @@ ASKED = (
     "classes",
     "merge",
     *FOLDS,
+    *TABLE,
 )
 # Variables that would change what a notebook does from one account to another.
 ACCOUNT = (
@@ -132,7 +137,7 @@ def check(files, *, changes=(), only=(), output=None):
         settings.values.update(notebook.with_paths(settings.values, settings.path.parent))
         steps = plan(settings, only=only)
         _place(settings, steps, output)
-        asked, opened = [], functools.cache(data.open)
+        asked, opened = [], functools.cache(lambda values: data.open(**json.loads(values)))
         for step in steps:
             names = [name for name in declared[step.notebook] if name in ASKED]
             values = {name: step.values.get(name, defaults[name]) for name in names}
@@ -144,7 +149,7 @@ def check(files, *, changes=(), only=(), output=None):
 
 
 def _ask(values, where, opened):
-    """Ask what a notebook with these parameters asks first; `opened` is `data.open`, which opens each data set once."""
+    """Ask what a notebook with these parameters asks first; `opened` opens each data set once, by its values as JSON."""
     from temlib import data, train
 
     def given(*names):
@@ -161,11 +166,14 @@ def _ask(values, where, opened):
         data.check_simulated(task, **choice)
     if source in (None, "simulated"):
         return
-    dataset = opened(source, **given("scale", "pixel_nm", "input_size"))
+    table = given("scale", "pixel_nm", "input_size", "task", "classes", *TABLE)
+    dataset = opened(json.dumps({"source": source} | table))
     if models:
         train.check_models(models, values["primary"], input_size=dataset.images.shape[-1], where=where)
         train.check_folds(dataset.labelled(task, folds=settings.folds, **choice), task, models, settings)
     if values["every"]:
+        if not dataset.tasks:
+            data.check_task(dataset.table, task)
         dataset = dataset.relabelled(**choice)
         for every in dataset.tasks:
             data.split(dataset.definite(every, choice["unsure"]).table, every, folds=2, seed=settings.seed)
@@ -175,7 +183,7 @@ def resolution(settings):
     """Return sentences on what the images of a run, of the first seed, can resolve and what they cut off."""
     from temlib import data
 
-    names = ["particles", "task", "count", "scale", "pixel_nm", "input_size"]
+    names = ["particles", "task", "count", "scale", "pixel_nm", "input_size", "classes", *TABLE]
     seed = next(_given(settings, ["seed"]))["seed"]
     found = (data.resolution(**values, seed=seed) for values in _given(settings, names))
     return list(dict.fromkeys(sentence for sentences in found for sentence in sentences))
@@ -204,8 +212,10 @@ def plan(settings, *, only=()):
     steps = []
     for name in sorted(set(chosen)):
         read = READS.get(name)
-        for combination in settings.combinations({*declared[name], *declared.get(read, ())}):
-            given = notebook.with_paths(settings.values | combination, settings.path.parent)
+        first = {key: values[0] for key, values in settings.matrix.items()}
+        once = ONCE.get(name, set())
+        for combination in settings.combinations({*declared[name], *declared.get(read, ())} - once):
+            given = notebook.with_paths(settings.values | first | combination, settings.path.parent)
             combination = {key: parameters.written(value) for key, value in combination.items()}
             folder = Path(settings.run, *itertools.starmap(_folder, combination.items()))
             values = {key: value for key, value in given.items() if key in declared[name]}
@@ -324,7 +334,8 @@ def fingerprint(step, folder):
     seen.update(step.source.read_bytes())
     seen.update(json.dumps(step.values, sort_keys=True).encode())
     source = Path(step.values.get("particles", "simulated"))
-    paths = sorted((source.parent if source.is_file() else source).rglob("*"))
+    folders = [source.parent if source.is_file() else source, *filter(None, [step.values.get("data_folder")])]
+    paths = [path for folder in folders for path in sorted(Path(folder).rglob("*"))]
     if step.values.get("predictions"):
         paths.insert(0, Path(step.values["predictions"]))
     for path in paths:

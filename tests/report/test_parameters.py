@@ -13,6 +13,7 @@ rate: float = 0.1  # step (0, 1]
 size: int = 0  # pixels, 0 chooses them [12, 512]
 how: str = "none"  # balance {none|oversample}
 models: list = ["a"]  # what to train
+names: dict = {}  # names such as {1: uni} of classes
 merge: dict = {}  # classes under a new name, such as {both: [one, other]}
 task: str = "a"  # what is asked
 keep: bool = False  # whether models are kept
@@ -44,6 +45,8 @@ def test_parse_reads_meaning_limits_and_choices():
     [
         ("epoch: 3", "the nearest is 'epochs'"),
         ("epochs: three", "whole number"),
+        ("names: uni", "should be names for classes"),
+        ("names: {1: [uni]}", "should be names for classes"),
         ("epochs: true", "whole number"),
         ("epochs: 0", r"\[1, 100\]"),
         ("rate: 0", r"\(0, 1\]"),
@@ -176,6 +179,15 @@ def test_combinations_follow_the_declared_axes(tmp_path, declared):
     assert len(settings.combinations({"epochs", "how"})) == 4
     assert settings.combinations({"how"}) == [{"how": "none"}, {"how": "oversample"}]
     assert settings.combinations(set()) == [{}]
+
+
+def test_keys_of_a_mapping_are_text(tmp_path, declared):
+    """YAML makes numbers of 1 and 2, which are names of classes; the last word of the comment is no list of choices."""
+    assert parameters.read(written(tmp_path, "names: {1: uni, 2: multi}"), declared).values["names"] == {
+        "1": "uni",
+        "2": "multi",
+    }
+    assert declared["3_train"]["names"].limits == ""
 
 
 # What stands where none belongs.

@@ -337,6 +337,16 @@ def test_force_runs_again_and_a_foreign_folder_is_refused(tiny):
         report.execute(settings)
 
 
+def test_notebook_1_is_run_once_for_all_tasks(tiny):
+    """The first task is the declared one there; the others run for each."""
+    steps = runner.plan(tiny({"1_explore": "", "3_train": ""}, task=["b", "a"]))
+    assert [(step.label, step.values["task"]) for step in steps] == [
+        ("1_explore", "b"),
+        ("3_train task=b", "b"),
+        ("3_train task=a", "a"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
