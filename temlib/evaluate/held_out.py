@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from temlib.files import InputError
+from temlib.files import InputError, natural
 
 # A float32 softmax over tens of classes, written with six digits, sums to 1 within this.
 SUM_TOLERANCE = 1e-3
@@ -113,7 +113,7 @@ def classes_of(table):
     named = [column[2:] for column in table.columns if column.startswith("p_")]
     truth = table["truth"][~_has_role(table, "unsure")]
     labels = set(truth.dropna().unique()) | set(table["predicted"].dropna().unique())
-    return named + sorted(str(label) for label in labels if str(label) not in named and str(label) != "")
+    return named + sorted({str(label) for label in labels} - {*named, ""}, key=natural)
 
 
 def by_model(table, classes, *, role="test"):

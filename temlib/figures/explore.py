@@ -13,6 +13,7 @@ from scipy.stats import sem
 from temlib import explore, simulate
 from temlib.data import is_definite
 from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
+from temlib.files import natural
 
 SHOWN = 6  # micrographs that are named in a picture
 _NOT_SIMULATED = "These particles were not simulated, so there is nothing to show about how they were made."
@@ -50,6 +51,7 @@ def micrograph_counts(table, task):
 
     def draw(axis, frame):
         wide = frame.pivot(index="micrograph", columns=task, values="particles").fillna(0)
+        wide = wide[sorted(wide, key=natural)]
         below = wide.cumsum(axis=1) - wide
         for name in wide:
             axis.bar(range(1, len(wide) + 1), wide[name], 0.9, below[name], label=name)
@@ -70,7 +72,7 @@ def micrograph_counts(table, task):
 def gallery(data, task, *, each=8, seed=0):
     """Show a random sample of particles of each class, at most `each`."""
     rng, labels = np.random.default_rng(seed), data.table[task]
-    classes = sorted(labels.dropna().unique())
+    classes = sorted(labels.dropna().unique(), key=natural)
     rows = [(name, i) for name in classes for i in rng.permutation(np.flatnonzero(labels == name))[:each]]
     frame = pd.DataFrame(rows, columns=["class", "row"])
     where = f"{data.pixel_nm:g} nm/pixel" if np.isfinite(data.pixel_nm) else "pixel size unknown"
@@ -100,7 +102,9 @@ def radial_profiles(data, task):
     unit = "nm" if np.isfinite(data.pixel_nm) else "pixels"
     radius = (np.arange(size // 2) + 0.5) * (data.pixel_nm if unit == "nm" else 1.0)
     parts = []
-    for name, index in data.table.groupby(task).indices.items():
+    indices = data.table.groupby(task).indices
+    for name in sorted(indices, key=natural):
+        index = indices[name]
         part = {"class": name, "n": len(index), "radius": radius, "mean": profile[index].mean(0)}
         parts.append(pd.DataFrame(part | {"error": sem(profile[index], ddof=0)}))
 
@@ -172,7 +176,7 @@ def descriptor_map(data, tasks, placed):
             axis.figure.colorbar(axis.collections[0], ax=axis, label="micrograph, in order of name")
         else:
             hue = part["name"] + " (" + part.groupby("name")["name"].transform("size").astype(str) + ")"
-            sns.scatterplot(part, hue=hue, hue_order=sorted(hue.dropna().unique()), **look)
+            sns.scatterplot(part, hue=hue, hue_order=sorted(hue.dropna().unique(), key=natural), **look)
             axis.legend(fontsize=7, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
     plot = on_axes(draw, "by", width=3.6, height=3.9, share=True, xlabel=first, ylabel=second)

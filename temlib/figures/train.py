@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from temlib import train
 from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
+from temlib.files import natural
 
 # What is drawn of a network: layers that hold kernels, and its pooling.
 _DRAWN = {"Conv": ("convolution", "C0"), "Pool": ("pooling", "C4"), "Dense": ("dense", "C2")}
@@ -56,7 +57,7 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
     profiles are means over at most 50 of each class.
     """
     labels = np.asarray(labels)
-    by_class = {name: np.flatnonzero(labels == name)[:50] for name in sorted(set(labels))}
+    by_class = {name: np.flatnonzero(labels == name)[:50] for name in sorted(set(labels), key=natural)}
     shown = np.concatenate([rows[: max(1, most // len(by_class))] for rows in by_class.values()])
     parts, share = [], np.linspace(0, train.REACH, train.POINTS)
     for name, rows in by_class.items():

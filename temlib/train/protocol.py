@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from temlib.data import is_definite, split
-from temlib.files import InputError, nearest
+from temlib.files import InputError, natural, nearest
 from temlib.train import bundle, fitting, networks, svm
 
 # Two interruptions within this many seconds end all training.
@@ -375,7 +375,7 @@ def _divided(table, task, settings):
             f"the class '{counts.idxmin()}' of '{labels.name}' has {counts.min()} particles, fewer than the {folds} folds; "
             "lower 'folds', join it with another by 'merge', or label more of it."
         )
-    return fold_of, sorted(counts.index)
+    return fold_of, sorted(counts.index, key=natural)
 
 
 def _reason(name, error):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temlib.evaluate.held_out import HeldOut, by_model
+from temlib.evaluate.held_out import HeldOut, by_model, classes_of
 from temlib.files import InputError
 
 
@@ -62,3 +62,10 @@ def test_particle_in_two_micrographs_is_refused():
     rows = pd.concat([_rows(micrograph="m1"), _rows(micrograph="m2")])
     with pytest.raises(InputError, match="'x' has two values of 'micrograph'"):
         by_model(rows, ["a", "b"])
+
+
+def test_classes_that_are_numbers_stand_in_natural_order():
+    """2 before 10, and c2 before c10; each name is a class of its own, as it was written."""
+    names = ["10", "2", "01", "1", "c10", "c2", "c2b"]
+    table = pd.DataFrame({"particle": names, "model": "m", "truth": names, "predicted": names})
+    assert classes_of(table) == ["01", "1", "2", "10", "c2", "c2b", "c10"]

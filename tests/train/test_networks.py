@@ -76,7 +76,9 @@ def test_maps_are_normalised_over_batch_pixels_and_orientations(orientations):
 
     layer = layers.MapBatchNormalization(orientations=orientations, momentum=0.0)
     rng = np.random.default_rng(0)
-    maps = (rng.normal(size=(50, 6, 7, 16)) * rng.uniform(0.5, 2, 16) + rng.normal(size=16)).astype(np.float32)
+    maps = (rng.normal(size=(50, 6, 7, 16)) * rng.uniform(0.5, 2, 16) + rng.normal(size=16)).astype(
+        np.float32
+    )
     features = 16 // orientations
     layer.build(maps.shape)
     layer.gamma.assign(gamma := rng.uniform(0.5, 2, features).astype(np.float32))
