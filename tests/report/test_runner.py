@@ -1,4 +1,4 @@
-"""The steps of a run: trainings one at a time, the rest beside them, and what is kept of an earlier call."""
+"""The steps of a run: which trainings run side by side, the rest beside them, and what is kept of an earlier call."""
 
 import errno
 import json
@@ -45,8 +45,9 @@ def test_a_kernel_that_dies_is_a_failed_notebook_and_no_other(tiny):
     assert dies.error in page and "stopped with an error" in page and not kernels()
 
 
-def test_trainings_run_one_by_one_and_the_rest_beside_them(tiny):
-    """Exploring and training wait for each other; each evaluation follows its training, and comparing is last."""
+def test_trainings_run_one_by_one_and_the_rest_beside_them(tiny, monkeypatch, tmp_path):
+    """On an accelerator exploring and training wait for each other; each evaluation follows its training, comparing is last."""
+    monkeypatch.setattr(runner, "ACCELERATOR", tmp_path)
     cells = {
         "1_explore": begun("explore", meets="traina"),
         "3_train": begun("train", meets="explorea"),
@@ -63,6 +64,17 @@ def test_trainings_run_one_by_one_and_the_rest_beside_them(tiny):
     assert log.index(("3_train task=a", "done")) < log.index(("3_train task=b", "running"))
     compared = [i for i, (label, _) in enumerate(log) if label.startswith("5_compare")]
     assert min(compared) == len(log) - len(compared) and not kernels()
+
+
+def test_two_trainings_share_the_cores(tiny, monkeypatch, tmp_path):
+    """Without an accelerator each waits for the other to have begun, and has its part of four cores."""
+    monkeypatch.setattr(runner, "ACCELERATOR", tmp_path / "none")
+    monkeypatch.setattr(runner.os, "cpu_count", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cell = begun("train", meets="trainb") + begun("train", meets="traina")
+    cell += "\nimport os; assert os.environ['OMP_NUM_THREADS'] == '2'"
+    steps = report.execute(tiny({"3_train": cell}, task=["a", "b"]))
+    assert [(step.status, step.error) for step in steps] == [("done", "")] * 2
 
 
 def test_a_failed_training_skips_its_evaluation_and_no_other(tiny):
