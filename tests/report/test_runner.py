@@ -205,17 +205,17 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_links_work_whatever_runs_and_tasks_are_called(tiny, name):
     """From the index over all runs to each page and table, as a browser follows them; each value has a folder of its own."""
-    settings = replace(tiny({"1_explore": ""}, task=[name, f"{name}/../x", "a"]), path=Path(f"{name}.yaml"))
+    settings = replace(tiny({"2_augment": ""}, task=[name, f"{name}/../x", "a"]), path=Path(f"{name}.yaml"))
     steps, reports = report.plan(settings), report.reports_folder()
     assert len({step.folder for step in steps}) == 3 and all(
         step.folder.parent == Path(name) for step in steps
     )
     rows = []
     for step in steps:
-        write_text(reports / step.folder / "1_explore.html", "<title>One – temlib</title>")
+        write_text(reports / step.folder / "2_augment.html", "<title>One – temlib</title>")
         write_csv(reports / step.folder / "measures.csv", pd.DataFrame({"task": [step.combination["task"]]}))
         row = {
-            "notebook": "1_explore",
+            "notebook": "2_augment",
             "combination": step.combination,
             "status": "done",
             "error": "",
@@ -240,7 +240,7 @@ def test_links_work_whatever_runs_and_tasks_are_called(tiny, name):
 def test_a_run_of_any_name_is_executed(tiny):
     """Papermill takes braces for parameters, and a notebook must find its folder again."""
     settings = tiny(
-        {"1_explore": "from pathlib import Path\nassert Path(run).parts == ('{x} a#b?%', 'task=%2F{run}')"},
+        {"2_augment": "from pathlib import Path\nassert Path(run).parts == ('{x} a#b?%', 'task=%2F{run}')"},
         task=["/{run}"],
     )
     (step,) = report.execute(replace(settings, path=Path("{x} a#b?%.yaml")))
@@ -275,7 +275,7 @@ def test_data_sets_of_a_matrix_are_found_beside_the_file(study, monkeypatch, tmp
 def test_a_value_too_long_for_a_folder_is_cut(tiny):
     """Two that begin alike have different folders."""
     folders = [
-        step.folder for step in report.plan(tiny({"1_explore": ""}, task=[300 * "ä" + end for end in "xy"]))
+        step.folder for step in report.plan(tiny({"2_augment": ""}, task=[300 * "ä" + end for end in "xy"]))
     ]
     assert len(set(folders)) == 2 and all(len(folder.name.encode()) < 130 for folder in folders)
 
