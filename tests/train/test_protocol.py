@@ -187,7 +187,7 @@ def test_a_network_with_sizes_tells_apart_what_only_its_size_tells(tmp_path):
     labels = np.tile(["small", "large"], 60)
     data = made(rng.normal(size=(120, 16, 16)), labels, np.repeat([f"m{k}" for k in range(12)], 10))
     data.table["pixel_size_nm"], data.table["box_px"] = 2.0, np.where(labels == "small", 50.0, 100.0)
-    chosen, options = ["dihedral", "dihedral+size"], settings(epochs=8, learning_rate=0.02)
+    chosen, options = ["dihedral", "dihedral+size"], settings(epochs=12, learning_rate=0.02)
     trained = train.cross_validate(data, "content", chosen, options, keep=tmp_path)
     test = held_out(trained)
     right = (test["truth"] == test["predicted"]).groupby(test["model"]).mean()
