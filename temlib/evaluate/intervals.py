@@ -31,7 +31,7 @@ FLIPS_AT_ONCE = 1000
 
 def quoted(name):
     """Return a class as the column `class` of a table of measures calls it: in quotes where it has the name of several."""
-    return f'"{name}"' if str(name).strip('"') in (ALL, *AVERAGES) else name
+    return f'"{name}"' if name.strip('"') in (ALL, *AVERAGES) else name
 
 
 def wilson(successes, n):

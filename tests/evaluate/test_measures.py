@@ -429,8 +429,8 @@ def _random_matrices(number, seed=0):
 
 
 def _values(counts):
-    """Return {(measure, position of the class or average): value} of a confusion matrix."""
-    labels = measures.call_labels(range(len(counts)))
+    """Return {(measure, position of the class as text, or average): value} of a confusion matrix."""
+    labels = measures.call_labels([str(k) for k in range(len(counts))])
     return dict(zip(labels, measures.call_values(counts.astype(float))))
 
 
@@ -447,7 +447,7 @@ def _of_libraries(counts):
         rows = np.repeat(truth, weight), np.repeat(calls, weight)
         rates = [*rates, specificity_score(*rows, labels=labels, average=average)]
         for name, value in zip(("PPV", "TPR", "F1", "TNR"), rates):
-            of_labels = {(name, c): v for c, v in enumerate(np.atleast_1d(value))}
+            of_labels = {(name, str(c)): v for c, v in enumerate(np.atleast_1d(value))}
             found |= of_labels if average is None else {(name, average): value}
     found["accuracy", "all"] = metrics.accuracy_score(truth, calls, sample_weight=weight)
     found["balanced accuracy", "all"] = metrics.balanced_accuracy_score(truth, calls, sample_weight=weight)
@@ -481,13 +481,13 @@ def test_every_measure_equals_the_libraries_where_it_is_defined(matrices, number
 def test_npv_is_the_ppv_of_the_other_class():
     """In two classes the NPV of one is the PPV of the other."""
     values = _values(np.array([[5, 3], [2, 9]]))
-    assert values["NPV", 0] == values["PPV", 1] == 9 / 12
+    assert values["NPV", "0"] == values["PPV", "1"] == 9 / 12
 
 
 def test_harmonic_mean_of_tpr_and_tnr_is_that():
     """The quantity that the slides call F1 is 2 TPR TNR / (TPR + TNR)."""
     values = _values(np.array([[8, 2], [5, 5]]))
-    assert values["harmonic mean of TPR and TNR", 0] == pytest.approx(2 * 0.8 * 0.5 / 1.3)
+    assert values["harmonic mean of TPR and TNR", "0"] == pytest.approx(2 * 0.8 * 0.5 / 1.3)
 
 
 def test_undefined_is_nan_exactly_where_a_denominator_is_0(matrices):
@@ -497,7 +497,7 @@ def test_undefined_is_nan_exactly_where_a_denominator_is_0(matrices):
         for c in range(len(counts)):
             truly, called, n = counts[c].sum(), counts[:, c].sum(), counts.sum()
             zero = {"TPR": truly, "PPV": called, "F1": truly + called, "TNR": n - truly, "NPV": n - called}
-            assert {m for m in zero if np.isnan(values[m, c])} == {m for m, d in zero.items() if d == 0}
+            assert {m for m in zero if np.isnan(values[m, str(c)])} == {m for m, d in zero.items() if d == 0}
 
 
 def _of_one_unit(counts, classes):
