@@ -36,8 +36,9 @@ def measure(data, task, model, settings):
     called = {}
     for fold in sorted(set(fold_of)):
         parts = protocol.split_fold(table, task, fold_of, fold, settings)
-        test = parts.pop("test")
-        network.fit(inputs, codes, micrographs, **parts, fold=fold)
+        test = parts["test"]
+        roles = {role: parts[role] for role in ("train", "validation")}
+        network.fit(inputs, codes, micrographs, **roles, fold=fold)
         found = {"as trained": network.probabilities(inputs, test)}
         for prior in PRIORS:
             with mock.patch.object(adaptation, "PRIOR", prior):
@@ -69,17 +70,17 @@ def main():
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in options.sets:
-        task, size, epochs = SETS[name]
-        data = open_data(options.data / name / "manifest.csv", scale="fill", input_size=size).labelled(task)
-        contrast = "either" if name.startswith("supported") else "kept"
+        task = SETS[name]
+        data, contrast, _ = open_data(options.data / name / "manifest.csv").labelled(task).aligned()
         settings = train.Settings(
             **RECIPE,
-            epochs=options.epochs or epochs,
+            epochs=options.epochs or 0,
             seed=options.seed,
             contrast=contrast,
             labels=options.labels,
             labels_from=options.labels_from,
         )
+        settings, _ = train.schedule(settings, data, task)
         called = measure(data, task, options.model, settings)
         labels = f"{options.labels:g} of {options.labels_from}"
         for way, rows in called.items():
