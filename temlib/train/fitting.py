@@ -71,16 +71,21 @@ class Network:
 
     def inputs(self, data):
         """Return what the network takes of all particles."""
+        sizes = self.sizes(data)  # before the images, since it may refuse
         images = resampled(data.images, networks.side_of(self.name, data.images.shape[-1]))
+        return [images] if sizes is None else [images, sizes]
+
+    def sizes(self, data):
+        """Return the sizes (n, 1) of all particles in nm, None where the network takes none, or refuse that none is known."""
         if not networks.split(self.name).sized:
-            return [images]
+            return None
         sizes = (data.table["box_px"] * data.table["pixel_size_nm"]).to_numpy(np.float32)
         if np.isnan(sizes).all():
             raise InputError(
                 f"{self.name} takes the particle's size, but no pixel size is known; add a column 'pixel_size_nm' or "
                 f"take '{self.name.replace(networks.SIZED, '')}'."
             )
-        return [images, sizes[:, None]]
+        return sizes[:, None]
 
     def fit(self, inputs, labels, groups, *, train, validation, fold, passes=1, report=None):
         """Train on the rows `train` and leave the weights of the epoch that is best on the rows `validation` in the model.

@@ -156,7 +156,7 @@ def check_folds(data, task, models, settings):
         if set(models) & set(svm.names()):
             svm.check(table[task].to_numpy()[train], table["micrograph"].to_numpy()[train], fold)
     for name in set(models) - set(svm.names()):
-        fitting.Network(name, classes, settings).inputs(data)
+        fitting.Network(name, classes, settings).sizes(data)
     return fold_of
 
 
@@ -304,18 +304,17 @@ class _Run:
         asked = np.sort(np.concatenate([test, rows["unsure"]]))
         tested = model.predict(inputs, groups, asked)
         times.append(time.perf_counter())
-        found = {"test": tested, "validation": (validated, predicted), "unsure": tested}
-        seen = {"test": asked, "validation": validation, "unsure": asked}
-        tables = []
-        for role in filter(lambda role: len(rows[role]), found):
-            values = (values[np.isin(seen[role], rows[role])] for values in found[role])
-            tables.append(self._rows(rows[role], *values).assign(**about, role=role))
+        held_out, tables = (asked, *tested), []
+        found = {"test": held_out, "validation": (validation, validated, predicted), "unsure": held_out}
+        for role, (seen, values, called) in found.items():
+            own = np.isin(seen, rows[role])
+            if own.any():
+                part = self._rows(seen[own], values[own], called[own])
+                tables.append(part.assign(**about, role=role))
         fitted, _, refitted, predicting = np.diff(times)
         costs = {"training_s": fitted + refitted + each * len(train), "weights": model.weights}
-        costs |= {
-            "prediction_ms_per_particle": 1e3 * (predicting / len(asked) + each),
-            "labelled": len(labelled),
-        }
+        each_ms = 1e3 * (predicting / len(asked) + each)
+        costs |= {"prediction_ms_per_particle": each_ms, "labelled": len(labelled)}
         return result | {"predictions": pd.concat(tables), "costs": pd.DataFrame([about | costs])}
 
     def _passes(self, train, test):
