@@ -95,8 +95,10 @@ class Particles:
     def relabelled(self, *, unsure=(), classes=(), merge=None):
         """Return all particles, with the labels chosen as `labelled` does in each task that has all classes that are named.
 
-        Other tasks stay as they are; where there is no such task, the choice is refused.
+        Other tasks stay as they are; where there is no such task, the choice is refused, and so are particles without any.
         """
+        if not self.tasks:
+            _has_column(self.table, self.task, self.source)
         found, faults, choice = self, [], {"unsure": unsure, "classes": classes, "merge": merge}
         for task in self.tasks:
             try:

@@ -31,7 +31,7 @@ READS = {"4_evaluate": "3_train"}
 TRAIN = ("3_train",)
 # What describes the user's table, beside its path.
 TABLE = ("data_folder", "micrograph", "names")
-# What is shown once for a run, whatever tasks it has: the first is the declared one there.
+# What is shown once for a run, with every task: of those in the matrix the first is the declared one there.
 ONCE = {"1_explore": {"task"}}
 # So many of them train side by side where there is no accelerator, with the cores divided among them: on two cores two
 # trainings of one thread each take about two thirds of the time that they take one after the other. Each needs about 1 GB.
@@ -43,8 +43,6 @@ ON_REQUEST = ("5_compare", "6_assay")
 # Tables that the combinations write and that are joined in the run's own folder.
 JOINED = ("measures.csv", "comparisons.csv", "predictions.csv", "history.csv", "costs.csv", "label_audit.csv")
 LONGEST = 120  # bytes of a folder's name for a value
-# These split the particles of every task in two.
-SPLIT_EVERY = ("1_explore",)
 # What decides whether the data can be read, and whether the folds can be made: what `check` asks before a run.
 FOLDS = ("folds", "seed", "labels", "labels_from", "unsure")
 ASKED = (
@@ -141,7 +139,7 @@ def check(files, *, changes=(), only=(), output=None):
         for step in steps:
             names = [name for name in declared[step.notebook] if name in ASKED]
             values = {name: step.values.get(name, defaults[name]) for name in names}
-            values["every"] = step.notebook in SPLIT_EVERY
+            values["every"] = step.notebook in ONCE
             if values not in asked:
                 asked.append(values)
                 _ask(values, settings.path, opened)
@@ -172,8 +170,6 @@ def _ask(values, where, opened):
         train.check_models(models, values["primary"], input_size=dataset.images.shape[-1], where=where)
         train.check_folds(dataset.labelled(task, folds=settings.folds, **choice), task, models, settings)
     if values["every"]:
-        if not dataset.tasks:
-            data.check_task(dataset.table, task)
         dataset = dataset.relabelled(**choice)
         for every in dataset.tasks:
             data.split(dataset.definite(every, choice["unsure"]).table, every, folds=2, seed=settings.seed)

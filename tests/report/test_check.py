@@ -84,7 +84,7 @@ def accepted(folder, seeds):
             assert str(error).isprintable() and str(error).endswith("."), (seed, error)
             continue
         count += 1
-        dataset = data.open(folder / "t.csv", **USUAL)
+        dataset = data.open(folder / "t.csv", task="kind", **USUAL)
         settings = train.Settings(**given)
         again = {"seed": settings.seed, "unsure": settings.unsure}
         for task in dataset.relabelled(unsure=settings.unsure).tasks:
