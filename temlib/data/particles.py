@@ -25,7 +25,7 @@ FEWEST = 5  # particles of a micrograph, and micrographs, from which the directi
 SURE, CLEAR = 4.0, 2.0
 # Largest share of the particles whose direction is unknown where the others are aligned.
 UNTOLD = 0.1
-TABLED = 10_000  # simulated particles whose table is made in seconds
+BOXED = 10_000  # simulated particles whose boxes are drawn in seconds
 
 
 @dataclass(frozen=True)
@@ -370,22 +370,22 @@ def check_task(table, task, *, folds=2, where="particles", unsure=()):
         raise InputError(f"{where}: {fault}, {cure}.")
 
 
-def resolution(*, particles, task, count, seed, scale, pixel_nm, input_size, **table):
-    """Return what `Particles.resolution` will say of `task`; see `open` for the others.
+def resolution(tasks, *, particles, count, seed, scale, pixel_nm, input_size, **table):
+    """Return what `Particles.resolution` will say of `tasks`; see `open` for the others.
 
-    Of simulated particles only the table is made, and of many of them not even that.
+    Of simulated particles only the boxes are drawn, and of many of them not even these.
     """
     if particles != "simulated":
         size = {"scale": scale, "pixel_nm": pixel_nm, "input_size": input_size}
-        return open(particles, task=task, **size, **table).resolution([task])
-    if count > TABLED:
+        return open(particles, task=tasks[0], **size, **table).resolution(tasks)
+    if count > BOXED:
         return []
     from temlib import simulate
 
-    table = simulate.study(count, seed=seed).table
-    boxes, own = table[["box_px", "pixel_size_nm"]].to_numpy(float).T
+    table = simulate.study(count, seed=seed).boxes
+    boxes, own = table.to_numpy(float).T
     pixel_nm, input_size, _ = prepare.chosen(boxes.take, own, scale, pixel_nm, input_size)
-    return prepare.resolution(table, [task], scale=scale, pixel_nm=pixel_nm, input_size=input_size)
+    return prepare.resolution(table, tasks, scale=scale, pixel_nm=pixel_nm, input_size=input_size)
 
 
 def check_simulated(task, *, unsure, classes, merge):

@@ -179,9 +179,10 @@ def resolution(settings):
     """Return sentences on what the images of a run, of the first seed, can resolve and what they cut off."""
     from temlib import data
 
-    names = ["particles", "task", "count", "scale", "pixel_nm", "input_size", "classes", *TABLE]
+    names = ["particles", "count", "scale", "pixel_nm", "input_size", "classes", *TABLE]
     seed = next(_given(settings, ["seed"]))["seed"]
-    found = (data.resolution(**values, seed=seed) for values in _given(settings, names))
+    tasks = [values["task"] for values in _given(settings, ["task"])]
+    found = (data.resolution(tasks, **values, seed=seed) for values in _given(settings, names))
     return list(dict.fromkeys(sentence for sentences in found for sentence in sentences))
 
 

@@ -88,6 +88,12 @@ class Study:
         """One row per particle: the label of each annotator, in columns `<task>@a1` and so on."""
         return self._tables[1]
 
+    @property
+    def boxes(self):
+        """One row per particle, `box_px, pixel_size_nm`, drawn without the rest of `table`."""
+        sides = np.concatenate([self.scene(i).boxes[:, 2] for i in range(len(self.counts))])
+        return pd.DataFrame({"box_px": sides, "pixel_size_nm": self.settings.microscope.binned_nm})
+
     def micrograph(self, index):
         """Return the finished micrograph `index`."""  # (rows, columns) float32
         gains = _gains(self, self.sessions[index]) if self.settings.noise else None

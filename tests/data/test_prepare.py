@@ -216,9 +216,8 @@ def test_boxes_come_from_the_table_or_from_the_images(tmp_path):
 
 
 def test_simulated_particles_are_spoken_of_as_they_will_be_opened():
-    """Their table is enough for it."""
+    """Their boxes are enough for it."""
     usual = {"count": 60, "seed": 3, "scale": "physical", "pixel_nm": 0.0, "input_size": 0}
     opened = data.open("simulated", **usual)
-    assert data.resolution(particles="simulated", task="lamellarity", **usual) == opened.resolution(
-        ["lamellarity"]
-    )
+    for tasks in (["lamellarity"], ["lamellarity", "encapsulation"]):
+        assert data.resolution(tasks, particles="simulated", **usual) == opened.resolution(tasks)
