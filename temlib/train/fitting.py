@@ -62,6 +62,8 @@ class Network:
     validated, a poor judge of the epoch, and one of few to learn from, so `refit` is better.
     """
 
+    divided = False  # it has no inner folds, which an SVM may have within a micrograph
+
     def __init__(self, name, classes, settings):
         self.name, self.classes, self.settings = name, classes, settings
         self.recipe = RECIPES[settings.recipe]

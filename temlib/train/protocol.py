@@ -270,12 +270,15 @@ class _Run:
                 self.notes.append(f"{name}: {text}")
                 if self.interrupted_twice():
                     raise KeyboardInterrupt
-        again = [str(fold) for fold, result in enumerate(results, start=1) if result.get("refitted")]
-        if again:
-            where = f"fold{'s' * (len(again) > 1)} {', '.join(again)}"
+        if where := _folds_that(results, "refitted"):
             self.notes.append(
                 f"{name}: a single micrograph was left for validation in {where}, too few to choose an epoch by; after its use "
                 "for calibration the network was refitted on all labelled micrographs."
+            )
+        if where := _folds_that(results, "divided"):
+            self.notes.append(
+                f"{name}: a class to train on lay in one micrograph only in {where}, so C, gamma and calibration rest on inner "
+                "folds that divide micrographs: its probabilities may be too sure. Held-out micrographs are whole all the same."
             )
         self.results += results
 
@@ -288,7 +291,7 @@ class _Run:
         model.fit(inputs, labels, groups, **roles, passes=self._passes(train, test), **options)
         times.append(time.perf_counter())
         validated, predicted = model.predict(inputs, groups, validation)
-        result = {}
+        result = {"divided": model.divided}
         if model.history:
             final = fitting.balanced_accuracy(validated.argmax(axis=1), labels[validation])
             check = about | model.check(inputs, labels, validation) | {"final": final}
@@ -411,6 +414,12 @@ def split_fold(table, task, fold_of, fold, settings):
     train, validation = divisions[0]
     roles = {"train": rest[train], "validation": rest[validation], "test": test}
     return roles | {"unsure": np.flatnonzero(~known & held)}
+
+
+def _folds_that(results, what):
+    """Return the folds of which `what` is true, such as "folds 1, 3", empty where there is none."""
+    found = [str(fold) for fold, result in enumerate(results, start=1) if result.get(what)]
+    return f"fold{'s' * (len(found) > 1)} {', '.join(found)}" if found else ""
 
 
 def _labelled_share(table, task, rest, settings, rng):

@@ -52,7 +52,7 @@ def note(particles):
 class Svm:
     """An SVM baseline as an estimator of the protocol; its inputs are the descriptors of all particles."""
 
-    history, interrupted, lone, weights = None, False, False, np.nan
+    history, interrupted, lone, weights, divided = None, False, False, np.nan, False
 
     def __init__(self, name, classes, settings):
         self.name, self.classes, self.settings = name, classes, settings
@@ -66,6 +66,7 @@ class Svm:
         if report:
             report(0, f"{self.name} fold {fold}")
         self.fold, self.training = fold, inputs.iloc[train]
+        self.divided = divides(labels[train], groups[train])
         self.fitted = _fit(self.training.to_numpy(), labels[train], groups[train], fold)
         return self
 
@@ -158,13 +159,24 @@ def _some_groups(labels, groups, seed):
 
 
 def _inner_folds(labels, groups, seed):
-    """Return three inner folds, or two, in each of which every class is trained on."""
+    """Return three inner folds, or two, in each of which every class is trained on.
+
+    Where a class lies in one micrograph only, they divide micrographs; see `divides`.
+    """
     # With a rare class most shuffles leave it out of some training part; a few more tries find one that does not.
     for count in (3, 2):
         for attempt in range(20 if len(set(groups)) >= count else 0):
             folds = grouped_divisions(labels, groups, count, seed + attempt)
             if len(folds) == count:
                 return folds
+    fewest = np.unique(labels, return_counts=True)[1].min()
+    if divides(labels, groups) and fewest > 1:
+        return grouped_divisions(labels, np.arange(len(labels)), min(3, fewest), seed)
     raise InputError(
-        "svm: a class to train on lies in one micrograph only; add micrographs of it, or compare networks only."
+        "svm: too few particles of a class are left to tune it on; add some, or compare networks only."
     )
+
+
+def divides(labels, groups):
+    """Return whether a class lies in one micrograph only, so that inner folds can train on it by dividing it alone."""
+    return any(len(set(groups[labels == label])) == 1 for label in set(labels))

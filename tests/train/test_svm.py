@@ -119,11 +119,15 @@ def test_above_a_number_of_particles_the_kernel_is_approximated_and_that_is_said
     assert "Nyström approximation" in train.svm_note(900) and "exact" in train.svm_note(800)
 
 
-def test_a_class_in_one_micrograph_is_refused():
-    """It cannot be both trained on and tested; the sentence says so."""
-    table, _, groups = _drawn()
-    with pytest.raises(InputError, match="lies in one micrograph only"):
-        _fitted(table, np.where(groups == "3", "rare", "common"), groups)
+def test_a_class_in_one_micrograph_is_tuned_within_it():
+    """No whole micrograph can be left out then; a single particle of a class cannot be divided and is refused."""
+    table, labels, groups = _drawn()
+    rare = np.where((groups == "3") & (labels == "a"), "rare", "common")
+    machine, codes = _fitted(table, rare, groups)
+    assert machine.divided and machine.predict(table, groups, np.arange(len(codes)))[0].shape == (240, 2)
+    assert not _fitted(table, labels, groups)[0].divided
+    with pytest.raises(InputError, match="too few particles of a class"):
+        _fitted(table, np.where(np.arange(len(table)) == 7, "rare", "common"), groups)
 
 
 def test_importance_finds_the_descriptors_that_decide():
