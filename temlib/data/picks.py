@@ -56,7 +56,7 @@ def _of_numbers(path):
 
 def _read_cs(path, folder):
     """Read particles of cryoSPARC."""
-    data, uid = {}, None
+    data, uid, notes = {}, None, []
     others = [other for other in sorted(path.parent.glob("*passthrough*.cs")) if other != path]
     for file in (path, *others):
         array = _structured(file)
@@ -65,7 +65,10 @@ def _read_cs(path, folder):
         else:
             rows = pd.Index(_field(file, array, "uid", "ui"))
             if rows.has_duplicates or (rows := rows.get_indexer(uid)).min(initial=0) < 0:
-                continue  # the passthrough of other particles
+                notes.append(
+                    f"{shown(file.name)} does not list all of these particles once, by uid, and is left out."
+                )
+                continue
         data |= {name: (file, array, rows) for name in array.dtype.names if name not in data}
 
     def column(name, kinds="uif", width=1):
@@ -73,7 +76,7 @@ def _read_cs(path, folder):
         return _field(file, array, name, kinds, width)[rows]
 
     index = pd.RangeIndex(1, len(uid) + 1, name="particle row")
-    place, notes = {f"location/{name}" for name in PLACE} <= set(data), []
+    place = {f"location/{name}" for name in PLACE} <= set(data)
     if named := "location/micrograph_path" in data:
         micrograph = pd.Series(column("location/micrograph_path", "SU"), index)
     if "blob/path" in data and "blob/idx" in data:

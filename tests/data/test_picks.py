@@ -104,6 +104,8 @@ def test_particles_of_cryosparc_in_stacks_and_a_passthrough(folder):
         assert found.table["index"].tolist() == [2, 0] and found.table["class"].tolist() == ["3", "4"]
         assert found.table["pixel_size_nm"].eq(2).all() and found.table["row"].round(4).tolist() == [20, 30]
         assert found.table["micrograph"].tolist() == ["J2/motioncorrected/a.mrc"] * 2
+        left = [note for note in found.notes if "is left out" in note]
+        assert len(left) == 1 and left[0].startswith("passthrough_of_others.cs")
 
 
 def test_the_likeliest_of_several_volumes_is_the_class(folder):
