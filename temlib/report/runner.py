@@ -179,7 +179,8 @@ def resolution(settings):
     """Return sentences on what the images of a run, of the first seed, can resolve and what they cut off."""
     from temlib import data
 
-    names = ["particles", "task", "count", "scale", "pixel_nm", "input_size", "classes", *TABLE]
+    names = ["particles", "task", "count", "scale", "pixel_nm", "input_size"]
+    names += ["unsure", "classes", "merge", *TABLE]
     seed = next(_given(settings, ["seed"]))["seed"]
     found = (data.resolution(**values, seed=seed) for values in _given(settings, names))
     return list(dict.fromkeys(sentence for sentences in found for sentence in sentences))
