@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.data import cache, crops, labels, prepare, sources
+from temlib.data import cache, crops, labels, micrographs, prepare, sources
 from temlib.data.sources import tasks_of
-from temlib.files import InputError, listed
+from temlib.files import InputError, inside, listed
 
 BLOCK = 1000  # images that are looked at together
 FEWEST = 5  # particles of a micrograph, and micrographs, from which the direction of contrast is judged
@@ -50,6 +50,8 @@ class Particles:
         None where the particles were read from disk.
     task : str
         The column that was declared to be the question; empty where none was.
+    folder : Path, optional
+        Where the images of `table` lie, of which particles were cut out; None where crops were given, or simulated.
     """
 
     table: pd.DataFrame
@@ -61,6 +63,7 @@ class Particles:
     simulated: bool
     study: object = field(default=None, repr=False)
     task: str = ""
+    folder: Path | None = None
 
     def __len__(self):
         return len(self.table)
@@ -168,6 +171,24 @@ class Particles:
         found = crops.masks(self.study, self.table.iloc[positions], size, self.pixel_nm)
         return dict(zip(map(int, positions), found))
 
+    @property
+    def cut_from(self):
+        """The name of the micrograph that each particle was cut out of, a Series; NaN where its crop was given."""
+        if self.study is not None:
+            return self.table["micrograph"]
+        if self.folder is None or "row" not in self.table:
+            return pd.Series(np.nan, self.table.index, dtype=object)
+        given = self.table["row"].isna()
+        if "index" in self.table:
+            given |= self.table["index"].notna()
+        return self.table["image"].mask(given)
+
+    def micrograph(self, name):
+        """Read, or simulate, a micrograph that `cut_from` names: (rows, columns), in which `row` and `column` are places."""
+        if self.study is not None:
+            return self.study.micrograph(self.study.names.index(name))
+        return micrographs.read(inside(self.folder, name)).image
+
     def agreement(self, task):
         """Return how well the annotators of `task` agree (`labels.Agreement`), None where fewer than two are known."""
         if len(labels.annotators(self.table, task)) < 2:
@@ -263,6 +284,7 @@ def _opened(found, source, task, scale, pixel_nm, input_size):
         simulated=any(name.startswith("truth_") for name in table),
         study=getattr(found, "study", None),
         task=task,
+        folder=None if getattr(found, "whole", True) else found.folder,
     )
     _check_identical(data, facts["identical"], found)
     return data
