@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.data import cache, micrographs, positions
+from temlib.data import cache, micrographs, positions, tables
 from temlib.data.conventions import SQUARE_TOLERANCE
 from temlib.data.positions import PLACES
 from temlib.files import InputError, inside, read_csv, shown, write_csv, write_json
@@ -44,7 +44,7 @@ class Found:
 
     def place(self, i):
         """Return where row `i` is written."""
-        return f"{shown(self.path)}, {self.table.index.name} {self.table.index[i]}"
+        return tables.place(self.path, self.table, i)
 
     def state(self):
         """Return all that decides the pixels: names, sizes and times of the files, places, boxes, pixel sizes."""
