@@ -128,9 +128,10 @@ def check(files, *, changes=(), only=(), output=None):
     declared = declarations()
     defaults = {key: p.default for cell in declared.values() for key, p in cell.items()}
     checked = [parameters.read(path, declared, changes=changes) for path in files]
-    for settings in checked:
-        if sum(other.run == settings.run for other in checked) > 1:
-            same = "two of the files have this name, and a run is named after its file"
+    runs = [parameters.folded(settings.run) for settings in checked]
+    for settings, run in zip(checked, runs):
+        if runs.count(run) > 1:
+            same = "two of the files have this name, whatever its capitals, and a run is named after its file"
             raise InputError(f"{settings.run}: {same}; rename one.")
         settings.values.update(notebook.with_paths(settings.values, settings.path.parent))
         steps = plan(settings, only=only)

@@ -179,3 +179,15 @@ def test_sizes_backends_and_predictions_are_asked_for(folder, monkeypatch):
         report.check([path])
     path.write_text(f"{text}notebooks: [1_explore]")
     assert report.check([path])
+
+
+def test_files_whose_names_differ_by_capitals_would_share_a_folder(folder):
+    """On disks that do not know capitals; also é of one letter and of two."""
+    for first, second in (("Mine", "mine"), ("é", "e\u0301")):
+        (folder / "other").mkdir(exist_ok=True)
+        paths = [folder / f"{first}.yaml", folder / "other" / f"{second}.yaml"]
+        for path in paths:
+            path.write_text("count: 60\nnotebooks: [1_explore]\n")
+        with pytest.raises(InputError, match="two of the files have this name, whatever its capitals"):
+            report.check(paths)
+        assert report.check(paths[:1])
