@@ -168,10 +168,17 @@ def test_sizes_backends_and_predictions_are_asked_for(folder, monkeypatch):
     with pytest.raises(InputError, match="no pixel size is known"):
         report.check([path])
     text += "models: [residual]\nprimary: residual\n"
-    (folder / "theirs.csv").write_text("particle,predicted,p_x\na,x,none\n")
     path.write_text(f"{text}predictions: theirs.csv\n")
-    with pytest.raises(InputError, match="p_x, line 2: 'none' is not a finite number"):
-        report.check([path])
+    for theirs, fault in (
+        ("particle,predicted,p_x\na,x,none\n", "p_x, line 2: 'none' is not a finite number"),
+        (
+            "particle,prediction\na,x\n",
+            "theirs.csv: there is no column 'predicted'; the nearest is 'prediction'",
+        ),
+    ):
+        (folder / "theirs.csv").write_text(theirs)
+        with pytest.raises(InputError, match=fault):
+            report.check([path])
     path.write_text(text)
     assert report.check([path])
     monkeypatch.setenv("KERAS_BACKEND", "theano")
