@@ -13,6 +13,7 @@ from temlib.figures.explore import (
     histogram,
     leakage,
     micrograph_counts,
+    micrographs,
     odd_micrographs,
     pairs,
     power_spectra,
@@ -33,8 +34,15 @@ from temlib.figures.train import (
 
 __all__ = ["COLOURS", "Explorer", "Note", "Picture", "Table", "set_style"]
 __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
-__all__ += ["micrograph_counts", "odd_micrographs", "pairs", "power_spectra", "radial_profiles", "sizes"]
-__all__ += ["stages", "thon_rings"]
+__all__ += [
+    "micrograph_counts",
+    "micrographs",
+    "odd_micrographs",
+    "pairs",
+    "power_spectra",
+    "radial_profiles",
+]
+__all__ += ["sizes", "stages", "thon_rings"]
 __all__ += ["detail", "drawn", "each_transform", "interpolations", "mosaic", "noise", "spectra"]
 __all__ += ["architectures", "descriptors", "learning_curves", "micrograph_scores", "outlines", "pareto"]
 __all__ += ["attention", "cases", "confusions", "curves", "estimates", "reliability", "risk"]

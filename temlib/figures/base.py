@@ -188,17 +188,22 @@ def grid(cells, across, *, side=1.5, pixel_nm=np.nan, bars="row", align="center"
         axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         axis.set_title(title, fontsize=8 if max(lines) < 2 else 7, loc=align, linespacing=1.05)
         if np.isfinite(pixel_nm) and (bars == "all" or k % across == 0):
-            _scale_bar(axis, len(image), pixel_nm)
+            scale_bar(axis, image.shape, pixel_nm)
     for axis, words in zip(axes[::across], rows):
         axis.set_ylabel(words, fontsize=8)
     return figure, axes
 
 
-def _scale_bar(axis, size, pixel_nm):
-    """Draw a bar of a round length in nm at the lower left."""
-    length = next((nm for nm in (200, 100, 50, 20, 10, 5, 2, 1) if nm / pixel_nm <= size * 0.45), 1)
-    place = [2, 2 + length / pixel_nm], [size - 3, size - 3]
+def scale_bar(axis, shape, pixel, unit="nm", *, most=0.45):
+    """Draw a bar of a round length, `most` of an image of (rows, columns), at its lower left; a pixel has `pixel` units."""
+    rows, columns = shape
+    lengths = [digit * 10**power for power in (4, 3, 2, 1, 0) for digit in (5, 2, 1)]
+    length = next((length for length in lengths if length / pixel <= columns * most), 1)
+    edge = max(2, min(shape) / 40)
+    place = [edge, edge + length / pixel], [rows - 1 - edge] * 2
     axis.plot(*place, color="white", lw=4, solid_capstyle="butt")
     axis.plot(*place, color="black", lw=2, solid_capstyle="butt")
     box = {"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0}
-    axis.text(2, size - 5, f"{length} nm", color="white", fontsize=7, va="bottom", bbox=box)
+    axis.text(
+        edge, rows - 1 - 2 * edge, f"{length:,} {unit}", color="white", fontsize=7, va="bottom", bbox=box
+    )

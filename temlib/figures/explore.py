@@ -7,15 +7,21 @@ columns, and `seed` that of a random sample.
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from scipy import ndimage
 from scipy.stats import sem
 
 from temlib import explore, simulate
 from temlib.data import is_definite
-from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
+from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes, scale_bar
 from temlib.files import natural
 
 SHOWN = 6  # micrographs that are named in a picture
+SIDE_PX = 900  # pixels of a micrograph as it is shown, at most
 _NOT_SIMULATED = "These particles were not simulated, so there is nothing to show about how they were made."
 
 
@@ -67,6 +73,95 @@ def micrograph_counts(table, task):
         f"Particles per micrograph by {task}: {per.min()} to {per.max()}, median {per.median():g}; n = {per.sum():,} in {len(per)} "
         "micrographs.",
     )
+
+
+def micrographs(data, task, *, most=3, seed=0):
+    """Show micrographs with the box of each particle, as far as particles were cut out of any.
+
+    Micrographs are drawn at random, one of many particles more likely than one of few.
+    """
+    origin, rng, images = data.cut_from, np.random.default_rng(seed), {}
+    counts = origin.value_counts().sort_index()
+    chosen = (
+        rng.choice(counts.index, min(most, len(counts)), False, counts / counts.sum()) if len(counts) else []
+    )
+    table = data.table.assign(micrograph=origin, label=data.table[task].astype(object).fillna(""))
+    for name in chosen:
+        image = data.micrograph(name)
+        # A table may say of a crop, too, where it came from.
+        if image.shape != (table.loc[origin == name, "box_px"].max(),) * 2:
+            images[name] = (*_reduced(image), image.shape)
+    if not images:
+        return Note(["Particles came as crops, so there is no micrograph to show them in."], kind="")
+    columns = ["micrograph", "particle", "label", "row", "column", "box_px", "pixel_size_nm"]
+    frame = pd.concat([table.loc[origin == name, columns] for name in images], ignore_index=True)
+    names = sorted(data.table[task].dropna().unique(), key=natural)
+    held = [f"{name}: {_counted(part['label'])}" for name, part in frame.groupby("micrograph", sort=False)]
+    return Picture(
+        frame,
+        lambda frame: _boxed(frame, images, names),
+        f"Micrographs with a square around each particle, in the colour of its class. {'; '.join(held)}.",
+        f"{len(images)} of {len(counts):,} micrographs, drawn at random, with the boxes of their n = {len(frame):,} particles by {task}; "
+        f"averaged to at most {SIDE_PX} pixels a side, grey from the 1st to the 99th percentile.",
+    )
+
+
+def _counted(labels):
+    """Return how many particles have each label, in words."""
+    return ", ".join(f"{name or 'no label'} {n}" for name, n in labels.value_counts().items())
+
+
+def _reduced(image):
+    """Return an image averaged over squares of whole pixels, at most `SIDE_PX` a side, and the side of these squares."""
+    step = min(-(-max(image.shape) // SIDE_PX), min(image.shape))
+    rows, columns = (side // step for side in image.shape)
+    squares = image[: rows * step, : columns * step].reshape(rows, step, columns, step)
+    return squares.mean(axis=(1, 3), dtype=np.float32), step
+
+
+def _boxed(frame, images, names):
+    """Draw micrographs, in their own pixels, with the boxes of `frame` in the colours of the labels `names`."""
+    across = min(2, len(images))
+    down, side = -(-len(images) // across), 9.6 / across  # inches
+    figure = Figure(layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    looks = {name: {"color": f"C{k}", "ls": ("-", "--", ":")[k // 7 % 3]} for k, name in enumerate(names)}
+    looks |= {"": {"color": "0.4", "ls": "-"}}  # no label
+    grey = colormaps["gray"].resampled(32)  # as noise needs no more, in half the bytes
+    halo = {"lw": 1.2, "path_effects": [withStroke(linewidth=2.2, foreground="white")]}
+    for axis, (name, (image, step, shape)) in zip(axes, images.items()):
+        part = frame[frame["micrograph"] == name]
+        low, high = np.nanpercentile(image, (1, 99))
+        extent = -0.5, step * image.shape[1] - 0.5, step * image.shape[0] - 0.5, -0.5
+        axis.imshow(image, cmap=grey, vmin=low, vmax=high, extent=extent, interpolation_stage="data")
+        for label, row, column, box in part[["label", "row", "column", "box_px"]].itertuples(index=False):
+            # The centre is pixel box // 2 of the crop, as it is cut.
+            corner = [np.floor(at + 0.5) - box // 2 - 0.5 for at in (column, row)]
+            axis.add_patch(Rectangle(corner, box, box, fill=False, **looks[label], **halo))
+        pixel = part["pixel_size_nm"].iloc[0]
+        scale = (pixel, "nm") if np.isfinite(pixel) else (1.0, "px")
+        scale_bar(axis, shape, *scale, most=0.3)
+        axis.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5))
+        axis.set_title(name[-60:], fontsize=8)
+    for axis in axes:
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    counts = frame["label"].value_counts()
+    lines = [
+        Line2D([], [], label=f"{name[:40] or 'no label'} ({counts[name]:,})", **looks[name])
+        for name in looks
+        if name in counts
+    ]
+    free = len(axes) > len(images)  # room for the legend beside the last one
+    ncols = 1 if free else max(1, 110 // (8 + max(len(line.get_label()) for line in lines)))
+    if free:
+        axes[-1].legend(handles=lines, loc="center", fontsize="medium")
+    else:
+        figure.legend(handles=lines, loc="outside lower center", ncols=ncols)
+    ratios = [rows / columns for *_, (rows, columns) in images.values()]
+    tall = sum(max(ratios[k * across : (k + 1) * across]) for k in range(down))
+    below = 0 if free else 0.2 * -(-len(lines) // ncols) + 0.1
+    figure.set_size_inches(side * across, side * tall + 0.3 * down + below)
+    return figure
 
 
 def gallery(data, task, *, each=8, seed=0):

@@ -2,11 +2,12 @@
 
 import dataclasses
 
+import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
 
-from temlib import explore, figures
+from temlib import data, explore, figures
 from tests.figures.conftest import EACH, MICROGRAPHS, check, sentence, study
 
 
@@ -49,6 +50,137 @@ def test_micrographs_are_stacked_from_the_first_class_up(particles):
         if bar.get_facecolor()[:3] == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
     ]
     assert {bar.get_y() for bar in empty} == {0}
+
+
+PLACES = [(20, 31), (25, 150), (60, 100), (95, 20), (90.4, 170.5)]
+STAR = """data_particles
+
+loop_
+_rlnMicrographName #1
+_rlnCoordinateX #2
+_rlnCoordinateY #3
+"""
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Positions in three micrographs of 120 × 200 pixels of 2 nm, with a bright square on each of `PLACES`."""
+    folder, rng = tmp_path_factory.mktemp("planted"), np.random.default_rng(0)
+    rows = []
+    for k, name in enumerate(("one", "two", "three")):
+        image = rng.normal(0, 1, (120, 200)).astype(np.float32)
+        for row, column in PLACES:
+            row, column = int(np.floor(row + 0.5)), int(np.floor(column + 0.5))
+            image[row - 3 : row + 4, column - 3 : column + 4] += 20
+        with mrcfile.new(folder / f"{name}.mrc") as file:
+            file.set_data(image)
+            file.voxel_size = 20.0
+        rows += [(f"{name}.mrc", *place, ("full", "empty")[i % 2]) for i, place in enumerate(PLACES[k:])]
+    table = pd.DataFrame(rows, columns=["image", "row", "column", "content"])
+    table.assign(box_px=9).to_csv(folder / "m.csv", index=False)
+    table.assign(row=119 - table["row"], box_px=9).to_csv(folder / "flipped.csv", index=False)
+    given = table.assign(number=table.groupby("image").cumcount() + 1, micrograph=table["image"], box_px=9)
+    given.drop(columns=["image", "row", "column"]).to_csv(folder / "p.csv", index=False)
+    lines = table[["image", "column", "row"]].astype(str).agg(" ".join, axis=1)
+    (folder / "p.star").write_text(STAR + "\n".join(lines) + "\n")
+    return folder
+
+
+def on_particles(figure):
+    """Return for each box, as it is drawn, the share of its middle that is bright in the picture."""
+    found = []
+    for axis in figure.axes:
+        image = axis.images[0] if axis.images else None
+        for box in axis.patches if image else ():
+            left, right, bottom, top = image.get_extent()
+            pixels, (x, y) = image.get_array(), box.get_xy()
+            step = (right - left) / pixels.shape[1]
+            assert bottom > top and axis.get_ylim() == (bottom, top) and box.get_width() == box.get_height()
+            place = [round((start + 1 - edge) / step) for start, edge in ((y, top), (x, left))]
+            side = round((box.get_width() - 2) / step)
+            found.append((pixels[place[0] : place[0] + side, place[1] : place[1] + side] > 10).mean())
+    return np.array(found)
+
+
+@pytest.mark.parametrize("source", ["m.csv", "p.star"])
+def test_boxes_lie_on_the_particles_of_their_micrographs(planted, source):
+    """Each covers the square that was planted, in the colour of its class, with name and scale bar."""
+    found = data.open(planted / source, task="content")
+    picture = figures.micrographs(found, "content", seed=1)
+    columns = ["micrograph", "particle", "label", "row", "column", "box_px", "pixel_size_nm"]
+    figure = check(picture, columns, n=12, panels=3)
+    assert len(on_particles(figure)) == 12 and on_particles(figure).min() == 1
+    assert sorted(axis.get_title() for axis in figure.axes)[1:] == ["one.mrc", "three.mrc", "two.mrc"]
+    assert [axis.texts[0].get_text() for axis in figure.axes[:3]] == ["100 nm"] * 3
+    legend = figure.axes[3].get_legend()
+    told = {text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.get_lines())}
+    assert told == {"empty (5)": "C0", "full (7)": "C1"}
+    patches = [box for axis in figure.axes for box in axis.patches]
+    colours = [tuple(np.round(box.get_edgecolor()[:3], 3)) for box in patches]
+    expected = {"empty": (0, 0.447, 0.698), "full": (0.835, 0.369, 0)}
+    assert colours == [expected[label] for label in picture.frame()["label"]]
+    assert "empty" in picture.alt and "one.mrc: full 3, empty 2" in picture.alt
+
+
+def test_positions_counted_from_the_other_end_miss_the_particles(planted):
+    """A flipped axis is seen: no box but one in the middle holds its particle."""
+    found = data.open(planted / "flipped.csv", task="content")
+    assert (on_particles(figures.micrographs(found, "content").plot()) < 0.5).sum() >= 8
+
+
+def test_large_micrographs_are_averaged_and_chosen_by_seed(planted, monkeypatch):
+    """Two pixels to one here: the boxes stay where they are; particles without a label have a box too."""
+    monkeypatch.setattr("temlib.figures.explore.SIDE_PX", 100)
+    found = data.open(planted / "m.csv", task="content", data_folder=str(planted))
+    found = dataclasses.replace(
+        found, table=found.table.assign(content=found.table["content"].replace("empty", np.nan))
+    )
+    picture = figures.micrographs(found, "content", most=2)
+    figure = picture.plot()
+    assert figure.axes[0].images[0].get_array().shape == (60, 100) and on_particles(figure).min() > 0.6
+    full = (picture.frame()["label"] == "full").sum()
+    assert [text.get_text()[:8] for text in figure.legends[0].texts] == [f"full ({full})", "no label"]
+    chosen = {
+        tuple(figures.micrographs(found, "content", most=1, seed=seed).frame()["micrograph"].unique())
+        for seed in range(9)
+    }
+    assert len(chosen) > 1
+
+
+def test_simulated_micrographs_are_shown():
+    """With the true places of their particles, which are darker than what is around them."""
+    found = data.open("simulated", count=60, seed=3)
+    picture = figures.micrographs(found, "lamellarity", most=1)
+    (axis,) = picture.plot().axes
+    image, boxes = axis.images[0].get_array(), picture.frame()[["row", "column", "box_px"]]
+    step = found.micrograph(picture.frame()["micrograph"].iloc[0]).shape[0] // image.shape[0]
+    inside = np.zeros(image.shape, bool)
+    for row, column, box in boxes.to_numpy(int) // step:
+        inside[row - box // 4 : row + box // 4, column - box // 4 : column + box // 4] = True
+    assert len(axis.patches) == len(boxes) > 5 and axis.texts[0].get_text().endswith(" nm")
+    assert image[inside].mean() < image[~inside].mean()
+
+
+def test_twelve_long_names_find_room(planted):
+    """One column of names, cut to 40 letters, each with colour and line of its own."""
+    found = data.open(planted / "m.csv", task="content")
+    names = [f"{k} {'very long name of a class ' * 3}" for k in range(12)]
+    found = dataclasses.replace(found, table=found.table.assign(content=names))
+    figure = figures.micrographs(found, "content").plot()
+    figure.draw_without_rendering()
+    legend = figure.axes[3].get_legend()
+    looks = {(line.get_color(), line.get_linestyle()) for line in legend.get_lines()}
+    assert len(looks) == 12 and max(len(text.get_text()) for text in legend.texts) < 50
+    room = legend.get_window_extent()
+    assert room.x0 > 0 and room.x1 < figure.bbox.width and room.y0 > 0
+
+
+def test_crops_alone_have_no_micrograph(study, particles):
+    """A sentence stands instead, also where a table says where the crops came from."""
+    assert "came as crops" in sentence(figures.micrographs(particles, "label"))
+    table = pd.read_csv(study).assign(row=900, column=range(48), box_px=24)
+    table.to_csv(study, index=False)
+    assert "came as crops" in sentence(figures.micrographs(data.open(study, task="content"), "content"))
 
 
 def test_the_gallery_has_a_row_a_class(particles):
