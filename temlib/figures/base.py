@@ -195,7 +195,7 @@ def grid(cells, across, *, side=1.5, pixel_nm=np.nan, bars="row", align="center"
 
 
 def scale_bar(axis, shape, pixel, unit="nm", *, most=0.45):
-    """Draw a bar of a round length, `most` of an image of (rows, columns), at its lower left; a pixel has `pixel` units."""
+    """Draw a bar of a round length, at `most` that share of an image of (rows, columns); a pixel has `pixel` units."""
     rows, columns = shape
     lengths = [digit * 10**power for power in (4, 3, 2, 1, 0) for digit in (5, 2, 1)]
     length = next((length for length in lengths if length / pixel <= columns * most), 1)
