@@ -144,11 +144,12 @@ def _rows(path, separator, found):
             lines.append(begin)
     if len(rows) < 2:
         raise refusal(path, "has a header and no row below it; a table needs at least one row.")
-    for row, line in zip(rows, lines):
-        if len(row) != len(rows[0]):
-            cells = f"{len(row)} cells where the header has {len(rows[0])}"
-            cure = f"(separator: {SEPARATORS[separator]}); put cells that contain the separator in quotes"
-            raise InputError(f"{shown(path)}, line {line}: {cells} {cure}.")
+    wrong = [k for k, row in enumerate(rows) if len(row) != len(rows[0])]
+    if wrong:
+        at = places("line", [lines[k] for k in wrong])
+        cells = f"{len(rows[wrong[0]])} cells where the header has {len(rows[0])}"
+        cure = f"(separator: {SEPARATORS[separator]}); put cells that contain the separator in quotes"
+        raise InputError(f"{shown(path)}, {at}: {cells} {cure}.")
     return [name.strip() for name in rows[0]], rows[1:], lines[1:]
 
 
@@ -170,11 +171,17 @@ def _columns(path, names, rows):
 
 
 def refuse(path, table, wrong, fault):
-    """Refuse a table with a row marked in `wrong`, the first of which a `fault` that is a function describes."""
+    """Refuse a table with rows marked in `wrong`, the first of which a `fault` that is a function describes."""
     if np.any(wrong):
-        at = np.flatnonzero(wrong)[0]
-        fault = fault if isinstance(fault, str) else fault(table.iloc[at])
-        raise InputError(f"{shown(path)}, {table.index.name} {table.index[at]}: {fault}")
+        at = np.flatnonzero(wrong)
+        fault = fault if isinstance(fault, str) else fault(table.iloc[at[0]])
+        raise InputError(f"{shown(path)}, {places(table.index.name, table.index[at])}: {fault}")
+
+
+def places(name, where):
+    """Return where something is written, such as `line 7 (likewise 9, 12 and 5 more: 8 in all)`."""
+    others = f" (likewise {listed(where[1:], 2)}: {len(where):,} in all)" if len(where) > 1 else ""
+    return f"{name} {where[0]}{others}"
 
 
 def numbers(series, *, decimal=None):
@@ -191,7 +198,7 @@ def numbers(series, *, decimal=None):
     """
     decimal = decimal or series.attrs.get("decimal", ".")
     pattern = COMMA if decimal == "," else POINT
-    values = {}
+    values, wrong = {}, {}
     for cell in series.unique():  # sizes repeat from row to row
         text = str(cell).strip()
         if text.casefold() in EMPTY:
@@ -199,8 +206,10 @@ def numbers(series, *, decimal=None):
         elif pattern.fullmatch(text) and math.isfinite(value := float(text.replace(",", "."))):
             values[cell] = value
         else:
-            line = series.index[series == cell][0]
-            raise InputError(f"{listed([series.name])}, line {line}: {_no_number(text, decimal)}")
+            wrong.setdefault(_no_number(text, decimal), []).append(cell)
+    for fault, cells in wrong.items():
+        at = places("line", series.index[series.isin(cells)])
+        raise InputError(f"{listed([series.name])}, {at}: {str(cells[0]).strip()[:40]!r} {fault}.")
     return series.map(values).astype(float)
 
 
@@ -209,7 +218,5 @@ def _no_number(cell, decimal):
     other = {",": POINT, ".": COMMA}[decimal].fullmatch(cell) and ("," in cell or "." in cell)
     if other or THOUSANDS.fullmatch(cell):
         sign = {",": "comma", ".": "point"}[decimal]
-        fault = f"is not clear where the decimal sign is a {sign}; write it so, thousands unseparated"
-    else:
-        fault = "is not a finite number; correct it or leave the cell empty"
-    return f"{cell[:40]!r} {fault}."
+        return f"is not clear where the decimal sign is a {sign}; write it so, thousands unseparated"
+    return "is not a finite number; correct it or leave the cell empty"
