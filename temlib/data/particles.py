@@ -50,6 +50,8 @@ class Particles:
         None where the particles were read from disk.
     task : str
         The column that was declared to be the question; empty where none was.
+    skipped : DataFrame
+        Particles that were left out: `particle, micrograph, image`, the `place` where they are written, and the `reason`.
     """
 
     table: pd.DataFrame
@@ -61,6 +63,7 @@ class Particles:
     simulated: bool
     study: object = field(default=None, repr=False)
     task: str = ""
+    skipped: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     def __len__(self):
         return len(self.table)
@@ -193,6 +196,7 @@ def open(
     data_folder="",
     micrograph="",
     names=None,
+    skip_bad=0.0,
 ):
     r"""Open a data set and bring it to one scale.
 
@@ -219,27 +223,32 @@ def open(
         Pattern that finds the micrograph in an image's name by its one group, such as ``(.*)_\d+``.
     names : dict
         Names of classes of `task` that are given as numbers or codes.
+    skip_bad : float
+        Share of the particles, in [0, 0.5], up to which those whose image is missing, unreadable, constant, saturated or not finite,
+        or whose place is outside its micrograph, are left out; with them those whose window reaches beyond the border, if
+        all together are no more than that.
 
     Raises
     ------
     InputError
-        For what `sources.read` refuses; an image that is missing, unreadable, constant, saturated or not finite; a place
-        outside its micrograph; pixel sizes known for some particles only; one image under two labels.
+        For what `sources.read` refuses; more particles that cannot be used than `skip_bad` allows, or all of a class; pixel
+        sizes known for some particles only; one image under two labels.
     """
     source = str(source)
     if source == "simulated":
         found = crops.Simulated(count, seed)
     else:
         found = sources.read(Path(source), sources.Asked(task, data_folder, micrograph, names or {}, classes))
-    return _opened(found, source, task, scale, pixel_nm, input_size)
+    return _opened(found, source, task, classes, (scale, pixel_nm, input_size, skip_bad))
 
 
-def _opened(found, source, task, scale, pixel_nm, input_size):
-    """Return what is found as it was prepared before, or is prepared now."""
-    key = cache.key("particles", *found.state(), scale, pixel_nm, input_size)
-    size = 4 * len(found.table) * (input_size or max(prepare.PHYSICAL_PX)) ** 2
-    folder = cache.get_or_make(key, partial(prepare.make, found, scale, pixel_nm, input_size), size=size)
+def _opened(found, source, task, classes, how):
+    """Return what is found as it was prepared before, or is prepared now; `how` are arguments of `prepare.make`."""
+    size = 4 * len(found.table) * (how[2] or max(prepare.PHYSICAL_PX)) ** 2
+    key = cache.key("particles", *found.state(), *how)
+    folder = cache.get_or_make(key, partial(prepare.make, found, *how), size=size)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    found, skipped = _without(found, facts["skipped"], task, classes)
     table = found.table.reset_index(drop=True)
     table["box_px"], table["pixel_size_nm"] = np.load(folder / "measures.npy").T
     places = table.columns.intersection(["index", "row", "column", "box_nm"])
@@ -256,23 +265,44 @@ def _opened(found, source, task, scale, pixel_nm, input_size):
         simulated=any(name.startswith("truth_") for name in table),
         study=getattr(found, "study", None),
         task=task,
+        skipped=skipped,
     )
     _check_identical(data, facts["identical"], found)
     return data
 
 
+def _without(found, skipped, task, classes):
+    """Return `found` without the particles that were skipped, pairs (row, reason), and a table of these; refuse it where a class is gone."""
+    rows = [row for row, _ in skipped]
+    kept = np.delete(np.arange(len(found.table)), np.array(rows, int))
+    gone, table = found.table.iloc[rows], found.table.iloc[kept]
+    for name in table.columns.intersection(sources.named_tasks(table, task)) if rows else ():
+        lost = labels.is_definite(gone[name], [labels.UNSURE]) & ~gone[name].isin(table[name])
+        lost &= gone[name].isin(classes or gone[name])
+        if lost.any():
+            where = found.place(np.array(rows)[lost])
+            fault = f"no particle of the class {gone[name][lost].iloc[0]!r} of {name!r} is left when skip_bad leaves these out"
+            raise InputError(f"{where}: {fault}; mend them or lower 'skip_bad'.")
+    listed = gone.reindex(columns=["particle", "micrograph", "image"]).reset_index(drop=True)
+    listed["place"] = [found.place([row]) for row in rows]
+    listed["reason"] = [reason for _, reason in skipped]
+    return (replace(found, table=table) if rows else found), listed
+
+
 def _check_identical(data, groups, found):
     """Refuse equal images with different labels: at least one label is wrong, and nobody can tell which."""
-    for rows in groups:
-        for task in sources.named_tasks(data.table, data.task):
-            if task not in data.table:
-                continue
+    for task in sources.named_tasks(data.table, data.task):
+        differ = {}
+        for rows in groups if task in data.table else ():
             given = data.table[task].iloc[rows].dropna()
             if given.nunique() > 1:
-                first, second = given.index[0], given.index[(given != given.iloc[0]).to_numpy()][0]
-                equal = f"this image equals that of {found.table.index.name} {found.table.index[first]}"
-                fault = f"{equal}, but {task!r} is {given[second]!r} here and {given[first]!r} there"
-                raise InputError(f"{found.place(second)}: {fault}; correct the label or take one out.")
+                differ |= dict.fromkeys(given.index[(given != given.iloc[0]).to_numpy()], given.index[0])
+        if differ:
+            second, first = next(iter(differ.items()))
+            label = data.table[task]
+            equal = f"this image equals that of {found.table.index.name} {found.table.index[first]}"
+            fault = f"{equal}, but {task!r} is {label[second]!r} here and {label[first]!r} there"
+            raise InputError(f"{found.place(list(differ))}: {fault}; correct the label or take one out.")
 
 
 def signed(images):
