@@ -2,8 +2,8 @@
 
 `Found` and `Simulated` have one form: `table`, `notes`, `said` (what the files turned out to be, as (format, type, note)),
 `place(rows)` for messages, `state()` that decides the pixels, `groups()` of rows that are read together, `part(rows)` for one
-worker, `pixel_sizes()`, `boxes(sizes)`, and `load(rows, …)`. What cannot be read or cut is no error there: the others of the rows are
-read, and the fault is told in its place.
+worker, `pixel_sizes()`, `boxes(sizes)`, and `load(rows, …)`. What cannot be read or cut stops none of them, since all that
+cannot be used are counted before they are refused or left out.
 """
 
 import contextlib
@@ -32,6 +32,7 @@ KEPT_CROPS = 4 * 2**30
 # Share of the largest projected potential above which a pixel is membrane or payload: of a membrane, the rim.
 RIM = 0.5
 MOST_SKIPPED = 0.5  # largest share of particles that may be left out
+
 
 Row = namedtuple("Row", ("image", "index", *PLACES))
 
@@ -94,7 +95,7 @@ class Found:
         return found
 
     def pixel_sizes(self):
-        """Return the pixel size of each row's image in nm: the table's, else the file's, NaN where it states none, 0 where it cannot be read."""
+        """Return the pixel size of each row's image in nm: the table's, else the file's, else NaN; 0 where it cannot be read."""
         told, failed = {}, set()
         for i in np.flatnonzero(self.table["pixel_size_nm"].isna()).tolist():
             name, index = self._rows[i][:2]
@@ -114,11 +115,10 @@ class Found:
         sides = table["box_px"].fillna(table["box_nm"] / sizes).to_numpy(float, copy=True)
         own = table["index"].notna().to_numpy() | table["row"].isna().to_numpy() | self.whole
         for group in self.groups():
-            sides[rows := [i for i in group if own[i]]] = np.nan
-            for i in rows:
-                with contextlib.suppress(InputError):
-                    sides[rows] = sum(self._read(i).image.shape) / 2
-                    break
+            rows = [i for i in group if own[i]]
+            images = (self._image(i) for i in rows)
+            shape = next((image.shape for image in images if not isinstance(image, InputError)), (np.nan,))
+            sides[rows] = sum(shape) / 2
         return sides
 
     def load(self, rows, sizes, window_nm):
@@ -144,16 +144,14 @@ class Found:
             yield from ((i, image, False) for i, image in zip(rows, self._stack(found, rows)))
             return
         for i in rows:
-            row = self._rows[i]
+            row, crop, edge = self._rows[i], found.image, False
             try:
                 box = None if self.whole or not np.isfinite(row.row) else self._box(i, sizes[i], window_nm)
-                cropped = box is None or found.image.shape == (box, box)  # it was cut out already
-                cut = (
-                    (found.image, False) if cropped else positions.cut(found.image, row.row, row.column, box)
-                )
+                if box is not None and crop.shape != (box, box):  # else it was cut out already
+                    crop, edge = positions.cut(crop, row.row, row.column, box)
             except InputError as error:
-                cut = error, False
-            yield i, *cut
+                crop = error
+            yield i, crop, edge
 
     def _stack(self, found, rows):
         """Return the images of rows of one stack, of which `found` is the first."""
@@ -182,9 +180,8 @@ class Found:
         most = skip_bad * len(self.table) + 1e-9
         if len(faults) > most:
             raise self._refusal(faults)
-        cut = dict.fromkeys(
-            np.flatnonzero(edge).tolist(), "its window reaches beyond the micrograph's border."
-        )
+        why = "its window reaches beyond the micrograph's border."
+        cut = dict.fromkeys(np.flatnonzero(edge).tolist(), why)
         return faults | cut if len(faults) + len(cut) <= most else faults
 
     def note(self, faults, skip_bad):
@@ -206,10 +203,8 @@ class Found:
         """Return the InputError that counts the particles that cannot be used, by kind, and names three of each of three kinds."""
         parts, kinds, index = [], self._kinds(faults), self.table.index
         for rows in kinds[:3]:
-            images, fault = (
-                list(dict.fromkeys(self._rows[i].image for i in rows)),
-                faults[rows[0]].rstrip("."),
-            )
+            images = list(dict.fromkeys(self._rows[i].image for i in rows))
+            fault = faults[rows[0]].rstrip(".")
             which = "" if len(images) == 1 and shown(images[0]) in fault else f", {listed(images, 3)}"
             parts.append(f"{places(index.name, index[rows])}{which}: {_cause(fault) if parts else fault}")
         if others := sum(map(len, kinds[3:])):
@@ -218,9 +213,8 @@ class Found:
         enough = math.ceil(1000 * share - 1e-9) / 1000
         cure = f", or set 'skip_bad' to at least {enough:g}" if enough <= MOST_SKIPPED else ""
         if share < 1:
-            parts.append(
-                f"{len(faults):,} of {len(self.table):,} particles ({share:.1%}) cannot be used: mend them{cure}"
-            )
+            count = f"{len(faults):,} of {len(self.table):,} particles ({share:.1%})"
+            parts.append(f"{count} cannot be used: mend them{cure}")
         return InputError(f"{shown(self.path)}, {'; '.join(parts)}.")
 
     def _box(self, i, pixel_nm, window_nm):
@@ -230,9 +224,8 @@ class Found:
             return max(1, round(row.box_px))
         side = (row.box_nm if np.isfinite(row.box_nm) else window_nm) / pixel_nm
         if not np.isfinite(side):
-            raise InputError(
-                "how large is the particle's window? Give 'box_px', or 'box_nm' and a pixel size."
-            )
+            cure = "Give 'box_px', or 'box_nm' and a pixel size."
+            raise InputError(f"how large is the particle's window? {cure}")
         return max(1, int(np.ceil(side)))
 
 

@@ -224,9 +224,9 @@ def open(
     names : dict
         Names of classes of `task` that are given as numbers or codes.
     skip_bad : float
-        Share of the particles, in [0, 0.5], up to which those whose image is missing, unreadable, constant, saturated or not finite,
-        or whose place is outside its micrograph, are left out; with them those whose window reaches beyond the border, if
-        all together are no more than that.
+        Largest share of the particles, in [0, 0.5], that are left out since their image is missing, unreadable, constant,
+        saturated or not finite, or their place outside its micrograph; those whose window reaches beyond the border go
+        too, if all together are no more than that, else they are padded.
 
     Raises
     ------
@@ -272,21 +272,23 @@ def _opened(found, source, task, classes, how):
 
 
 def _without(found, skipped, task, classes):
-    """Return `found` without the particles that were skipped, pairs (row, reason), and a table of these; refuse it where a class is gone."""
-    rows = [row for row, _ in skipped]
-    kept = np.delete(np.arange(len(found.table)), np.array(rows, int))
-    gone, table = found.table.iloc[rows], found.table.iloc[kept]
-    for name in table.columns.intersection(sources.named_tasks(table, task)) if rows else ():
-        lost = labels.is_definite(gone[name], [labels.UNSURE]) & ~gone[name].isin(table[name])
-        lost &= gone[name].isin(classes or gone[name])
-        if lost.any():
-            where = found.place(np.array(rows)[lost])
-            fault = f"no particle of the class {gone[name][lost].iloc[0]!r} of {name!r} is left when skip_bad leaves these out"
+    """Return `found` without the particles that were skipped, given as (row, reason), and a table of these; no class may be gone."""
+    rows = np.array([row for row, _ in skipped], int)
+    gone = found.table.iloc[rows]
+    told = gone.reindex(columns=["particle", "micrograph", "image"]).reset_index(drop=True)
+    told["place"] = [found.place([row]) for row in rows]
+    told["reason"] = [reason for _, reason in skipped]
+    if not skipped:
+        return found, told
+    kept = replace(found, table=found.table.iloc[np.delete(np.arange(len(found.table)), rows)])
+    for name in kept.table.columns.intersection(sources.named_tasks(gone, task)):
+        lost = gone[name].isin(classes or gone[name]) & ~gone[name].isin(kept.table[name])
+        lost = gone[name][lost & labels.is_definite(gone[name], [labels.UNSURE])]
+        if len(lost):
+            where = found.place(rows[gone[name] == lost.iloc[0]])
+            fault = f"without these, which cannot be used, {name!r} has no particle of {lost.iloc[0]!r} left"
             raise InputError(f"{where}: {fault}; mend them or lower 'skip_bad'.")
-    listed = gone.reindex(columns=["particle", "micrograph", "image"]).reset_index(drop=True)
-    listed["place"] = [found.place([row]) for row in rows]
-    listed["reason"] = [reason for _, reason in skipped]
-    return (replace(found, table=table) if rows else found), listed
+    return kept, told
 
 
 def _check_identical(data, groups, found):

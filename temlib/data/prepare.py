@@ -259,7 +259,7 @@ def _task(work, part, *arguments):
 
 
 def prepare_part(part, path, rows, sizes, pixel_nm):
-    """Prepare a part of the rows, write it into the stack at `path`, and return its `FACTS`, and why some cannot be used, {row: sentence}."""
+    """Prepare a part of the rows, write it into the stack at `path`, and return `FACTS`, and {row: why it cannot be used}."""
     stack = np.load(path, mmap_mode="r+")
     size = stack.shape[1]
     window = size * pixel_nm if pixel_nm else np.nan
@@ -268,9 +268,10 @@ def prepare_part(part, path, rows, sizes, pixel_nm):
     for group in part.groups():
         for i, crop, edge in part.load(group, sizes, window):
             ratio = sizes[i] / pixel_nm if pixel_nm else None
+            if isinstance(crop, InputError):
+                faults[i] = str(crop)
+                continue
             try:
-                if isinstance(crop, InputError):
-                    raise crop
                 ready[i], bright, masked = _prepared(np.asarray(crop, np.float32), size, ratio)
             except InputError as error:
                 faults[i] = str(error)
