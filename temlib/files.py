@@ -139,10 +139,11 @@ def shown(path):
     return text if text.isprintable() else ascii(text)
 
 
-def listed(names):
-    """Return names from a file as a list for a message, each on one line and short, ten at the most."""
-    names = [shown(str(name)[:40]) for name in names]
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+def listed(names, most=10):
+    """Return names from a file as a list for a message, each on one line and short, `most` of them at the most."""
+    names = list(names)
+    text = ", ".join(shown(str(name)[:40]) for name in names[:most])
+    return text + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def reason(fault):

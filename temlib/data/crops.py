@@ -1,13 +1,17 @@
 """The pixels of particles, read when they are prepared, from files or from the simulator, and their true masks.
 
 `Found` and `Simulated` have one form: `table`, `notes`, `said` (what the files turned out to be, as (format, type, note)),
-`place(i)` for messages, `state()` that decides the pixels, `groups()` of rows that are read together, `part(rows)` for one
-worker, `pixel_sizes()`, `boxes(sizes)`, and `load(rows, …)`.
+`place(rows)` for messages, `state()` that decides the pixels, `groups()` of rows that are read together, `part(rows)` for one
+worker, `pixel_sizes()`, `boxes(sizes)`, and `load(rows, …)`. What cannot be read or cut stops none of them, since all that
+cannot be used are counted before they are refused or left out.
 """
 
+import contextlib
 import copy
 import json
+import math
 import os
+import re
 from collections import namedtuple
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,16 +20,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.data import cache, micrographs, positions, tables
+from temlib.data import cache, micrographs, positions
 from temlib.data.conventions import SQUARE_TOLERANCE
 from temlib.data.positions import PLACES
-from temlib.files import InputError, inside, read_csv, shown, write_csv, write_json
+from temlib.data.tables import place, places
+from temlib.files import InputError, inside, listed, read_csv, shown, write_csv, write_json
 
 TOGETHER = 64  # images of a stack that are read at once
 # Bytes of simulated crops up to which they are kept; beyond it, a study is simulated again for another input size.
 KEPT_CROPS = 4 * 2**30
 # Share of the largest projected potential above which a pixel is membrane or payload: of a membrane, the rim.
 RIM = 0.5
+MOST_SKIPPED = 0.5  # largest share of particles that may be left out
 
 
 Row = namedtuple("Row", ("image", "index", *PLACES))
@@ -42,21 +48,18 @@ class Found:
     notes: list  # what was found and assumed
     said: set = field(default_factory=set)
 
-    def place(self, i):
-        """Return where row `i` is written."""
-        return tables.place(self.path, self.table, i)
+    def place(self, rows):
+        """Return where some rows are written."""
+        return place(self.path, self.table.index.name, self.table.index[rows])
 
     def state(self):
         """Return all that decides the pixels: names, sizes and times of the files, places, boxes, pixel sizes."""
         names = self.table["image"].tolist()
         files, folder = dict.fromkeys(names), f"{self.folder}{os.sep}"
         for name in files:
-            try:
+            with contextlib.suppress(OSError, ValueError):
                 state = os.stat(folder + name)
-            except (OSError, ValueError):
-                self._read(names.index(name))  # says why
-                raise
-            files[name] = (state.st_size, state.st_mtime_ns)
+                files[name] = (state.st_size, state.st_mtime_ns)
         numbers = self.table[["index", *PLACES]].astype(float).to_numpy()
         return [str(self.folder), self.whole, files, "\0".join(names), numbers]
 
@@ -86,20 +89,24 @@ class Found:
             path = inside(self.folder, row.image)
             found = micrographs.read(path, None if row.index is pd.NA else row.index)
         except InputError as error:
-            fault = str(error).removeprefix(f"{shown(self.folder)}{os.sep}")
-            raise InputError(f"{self.place(i)}: {fault}") from None
+            raise InputError(str(error).removeprefix(f"{shown(self.folder)}{os.sep}")) from None
         self.said.add((found.form, found.image.dtype.name, ""))
         self.said.update((found.form, "", note) for note in found.notes)
         return found
 
     def pixel_sizes(self):
-        """Return the pixel size of each row's image in nm: the table's, else the file's, else NaN."""
-        told = {}
+        """Return the pixel size of each row's image in nm: the table's, else the file's, else NaN; 0 where it cannot be read."""
+        told, failed = {}, set()
         for i in np.flatnonzero(self.table["pixel_size_nm"].isna()).tolist():
-            name = self._rows[i].image
-            if name not in told:
+            name, index = self._rows[i][:2]
+            if name in told or (name, index) in failed:
+                continue
+            try:
                 picture = micrographs.format_of(name) in ("PNG", "JPEG")  # which state none
                 told[name] = np.nan if picture else self._read(i).pixel_nm
+            except InputError:
+                failed.add((name, index))  # another image of a stack may be there
+        told = {name: 0.0 for name, _ in failed} | told
         return self.table["pixel_size_nm"].fillna(self.table["image"].map(told)).to_numpy(float)
 
     def boxes(self, sizes):
@@ -108,16 +115,27 @@ class Found:
         sides = table["box_px"].fillna(table["box_nm"] / sizes).to_numpy(float, copy=True)
         own = table["index"].notna().to_numpy() | table["row"].isna().to_numpy() | self.whole
         for group in self.groups():
-            if rows := [i for i in group if own[i]]:
-                sides[rows] = max(self._read(rows[0]).image.shape)
+            rows = [i for i in group if own[i]]
+            images = (self._image(i) for i in rows)
+            shape = next((image.shape for image in images if not isinstance(image, InputError)), (np.nan,))
+            sides[rows] = max(shape)
         return sides
 
     def load(self, rows, sizes, window_nm):
         """Yield number, crop, and whether it reaches beyond the micrograph's border, of the rows of one group.
 
-        `sizes` are the pixel sizes of all rows in nm; `window_nm` is the side of a box that no one stated, or NaN.
+        An InputError stands for a crop that cannot be had. `sizes` are the pixel sizes of all rows in nm; `window_nm` is the
+        side of a box that no one stated, or NaN.
         """
-        found = self._read(rows[0])
+        try:
+            found = self._read(rows[0])
+        except InputError as error:
+            # Of a stack another image may be there.
+            lost = len(rows) if self._rows[rows[0]].index is pd.NA else 1
+            yield from ((i, error, False) for i in rows[:lost])
+            if rows[lost:]:
+                yield from self.load(rows[lost:], sizes, window_nm)
+            return
         stated = found.pixel_nm
         if abs(stated - sizes[rows[0]]) > SQUARE_TOLERANCE * stated:  # false where one is unknown
             note = "The files state a different pixel size from the table; the table's is used, so check its unit."
@@ -126,15 +144,14 @@ class Found:
             yield from ((i, image, False) for i, image in zip(rows, self._stack(found, rows)))
             return
         for i in rows:
-            row = self._rows[i]
-            box = None if self.whole or not np.isfinite(row.row) else self._box(i, sizes[i], window_nm)
-            if box is None or found.image.shape == (box, box):  # it was cut out already
-                yield i, found.image, False
-                continue
+            row, crop, edge = self._rows[i], found.image, False
             try:
-                yield i, *positions.cut(found.image, row.row, row.column, box)
+                box = None if self.whole or not np.isfinite(row.row) else self._box(i, sizes[i], window_nm)
+                if box is not None and crop.shape != (box, box):  # else it was cut out already
+                    crop, edge = positions.cut(crop, row.row, row.column, box)
             except InputError as error:
-                raise InputError(f"{self.place(i)}, {shown(row.image)}: {error}") from None
+                crop = error
+            yield i, crop, edge
 
     def _stack(self, found, rows):
         """Return the images of rows of one stack, of which `found` is the first."""
@@ -146,7 +163,61 @@ class Found:
             if start + count * step <= os.stat(image.filename).st_size:
                 mapped = np.memmap(image.filename, image.dtype, "r", start, (int(count), *image.shape))
                 return mapped[index - low]
-        return (image if i == rows[0] else self._read(i).image for i in rows)
+        return (image if i == rows[0] else self._image(i) for i in rows)
+
+    def _image(self, i):
+        """Return the image of row `i`, or the InputError that says why there is none."""
+        try:
+            return self._read(i).image
+        except InputError as error:
+            return error
+
+    def left_out(self, faults, edge, skip_bad):
+        """Return which particles are left out, {row: sentence}: those with `faults`, which are refused where they are too many.
+
+        With them go those whose window reaches beyond the border, `edge` (n,), where the share `skip_bad` allows it.
+        """
+        most = skip_bad * len(self.table) + 1e-9
+        if len(faults) > most:
+            raise self._refusal(faults)
+        why = "its window reaches beyond the micrograph's border."
+        cut = dict.fromkeys(np.flatnonzero(edge).tolist(), why)
+        return faults | cut if len(faults) + len(cut) <= most else faults
+
+    def note(self, faults, skip_bad):
+        """Return a sentence that counts the particles that are left out, by kind."""
+        count = f"{len(faults):,} of {len(self.table):,}"
+        kinds = [f"{len(rows):,}: {_cause(faults[rows[0]])}" for rows in self._kinds(faults)]
+        named = "; ".join(kinds[:5] + [f"{len(kinds) - 5} more kinds"] * (len(kinds) > 5))
+        return f"Particles left out (skip_bad: {skip_bad:g}) and listed in skipped.csv: {count} ({named})."
+
+    def _kinds(self, faults):
+        """Return the rows of each kind of fault, the most frequent first: their sentences differ in names and numbers only."""
+        kinds = {}
+        for i, fault in sorted(faults.items()):
+            same = fault.replace(shown(self._rows[i].image)[:200], "")
+            kinds.setdefault(re.sub(r"\S*\d\S*", "", same), []).append(i)
+        return sorted(kinds.values(), key=len, reverse=True)
+
+    def _refusal(self, faults):
+        """Return the InputError that counts the particles that cannot be used, by kind, and names three of each of three kinds."""
+        parts, kinds, index = [], self._kinds(faults), self.table.index
+        for rows in kinds[:3]:
+            images = list(dict.fromkeys(self._rows[i].image for i in rows))
+            fault = faults[rows[0]].rstrip(".")
+            named = index.name == "file" or (len(images) == 1 and shown(images[0]) in fault)
+            which = "" if named else f", {listed(images, 3)}"
+            at = places(index.name, index[rows]) if parts else self.place(rows)
+            parts.append(f"{at}{which}: {_cause(fault) if parts else fault}")
+        if others := sum(map(len, kinds[3:])):
+            parts.append(f"{others:,} more of other kinds")
+        share = len(faults) / len(self.table)
+        enough = math.ceil(1000 * share - 1e-9) / 1000
+        cure = f", or set 'skip_bad' to at least {enough:g}" if enough <= MOST_SKIPPED else ""
+        if share < 1:
+            count = f"{len(faults):,} of {len(self.table):,} particles ({share:.1%})"
+            parts.append(f"{count} cannot be used: mend them{cure}")
+        return InputError(f"{'; '.join(parts)}.")
 
     def _box(self, i, pixel_nm, window_nm):
         """Return the side of the window in pixels: stated in pixels, stated in nm, or that of the prepared image."""
@@ -156,8 +227,13 @@ class Found:
         side = (row.box_nm if np.isfinite(row.box_nm) else window_nm) / pixel_nm
         if not np.isfinite(side):
             cure = "Give 'box_px', or 'box_nm' and a pixel size."
-            raise InputError(f"{self.place(i)}: how large is the particle's window? {cure}")
+            raise InputError(f"how large is the particle's window? {cure}")
         return max(1, int(np.ceil(side)))
+
+
+def _cause(fault):
+    """Return a sentence without its cure."""
+    return fault.rstrip(".").partition("; ")[0]
 
 
 class Simulated:

@@ -28,12 +28,14 @@ def checked(table, tasks, meant=()):
         column = table[task].astype(str).str.strip()
         counts = Counter(column.tolist())
         del counts[""]  # not labelled
-        for wrong, right in _typos(counts):
-            if wrong in meant and right in meant:
-                continue
+        typos = [pair for pair in _typos(counts) if not {*pair} <= {*meant}]
+        if typos:
+            wrong, right = typos[0]
             at = f"{table.index.name or 'line'} {column.index[np.flatnonzero(column == wrong)[0]]}"
             times = f" ({counts[wrong]} times)" if counts[wrong] > 1 else ""
+            others = listed((f"{rare!r} of {common!r}" for rare, common in typos[1:]), 2)
             fault = f"{wrong[:40]!r}{times} looks like a typing error of {right[:40]!r}"
+            fault += f" (likewise {others}: {len(typos)} in all)" if others else ""
             raise InputError(f"{task}, {at}: {fault}; correct it, or name both in 'classes'.")
         result[task] = column
     return result

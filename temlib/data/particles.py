@@ -52,6 +52,8 @@ class Particles:
         The column that was declared to be the question; empty where none was.
     folder : Path, optional
         Where the images of `table` lie, of which particles were cut out; None where crops were given, or simulated.
+    skipped : DataFrame
+        Particles that were left out: `particle, micrograph, image`, the `place` where they are written, and the `reason`.
     """
 
     table: pd.DataFrame
@@ -64,6 +66,7 @@ class Particles:
     study: object = field(default=None, repr=False)
     task: str = ""
     folder: Path | None = None
+    skipped: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     def __len__(self):
         return len(self.table)
@@ -217,6 +220,7 @@ def open(
     data_folder="",
     micrograph="",
     names=None,
+    skip_bad=0.0,
 ):
     r"""Open a data set and bring it to one scale.
 
@@ -244,27 +248,32 @@ def open(
         Pattern that finds the micrograph in an image's name by its one group, such as ``(.*)_\d+``.
     names : dict
         Names of classes of `task` that are given as numbers or codes.
+    skip_bad : float
+        Largest share of the particles, in [0, 0.5], that are left out since their image is missing, unreadable, constant,
+        saturated or not finite, or their place outside its micrograph; those whose window reaches beyond the border go
+        too, if all together are no more than that, else they are padded.
 
     Raises
     ------
     InputError
-        For what `sources.read` refuses; an image that is missing, unreadable, constant, saturated or not finite; a place
-        outside its micrograph; pixel sizes known for some particles only; one image under two labels.
+        For what `sources.read` refuses; more particles that cannot be used than `skip_bad` allows, or all of a class; pixel
+        sizes known for some particles only; one image under two labels.
     """
     source = str(source)
     if source == "simulated":
         found = crops.Simulated(count, seed)
     else:
         found = sources.read(Path(source), sources.Asked(task, data_folder, micrograph, names or {}, classes))
-    return _opened(found, source, task, scale, pixel_nm, input_size)
+    return _opened(found, source, task, classes, (scale, pixel_nm, input_size, skip_bad))
 
 
-def _opened(found, source, task, scale, pixel_nm, input_size):
-    """Return what is found as it was prepared before, or is prepared now."""
-    key = cache.key("particles", *found.state(), scale, pixel_nm, input_size)
-    size = 4 * len(found.table) * (input_size or max(prepare.PHYSICAL_PX)) ** 2
-    folder = cache.get_or_make(key, partial(prepare.make, found, scale, pixel_nm, input_size), size=size)
+def _opened(found, source, task, classes, how):
+    """Return what is found as it was prepared before, or is prepared now; `how` are arguments of `prepare.make`."""
+    size = 4 * len(found.table) * (how[2] or max(prepare.PHYSICAL_PX)) ** 2
+    key = cache.key("particles", *found.state(), *how)
+    folder = cache.get_or_make(key, partial(prepare.make, found, *how), size=size)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    found, skipped = _without(found, facts["skipped"], task, classes)
     table = found.table.reset_index(drop=True)
     rows, columns, table["pixel_size_nm"] = np.load(folder / "measures.npy").T
     table["box_px"] = np.maximum(rows, columns)
@@ -285,23 +294,46 @@ def _opened(found, source, task, scale, pixel_nm, input_size):
         study=getattr(found, "study", None),
         task=task,
         folder=None if getattr(found, "whole", True) else found.folder,
+        skipped=skipped,
     )
     _check_identical(data, facts["identical"], found)
     return data
 
 
+def _without(found, skipped, task, classes):
+    """Return `found` without the particles that were skipped, given as (row, reason), and a table of these; no class may be gone."""
+    rows = np.array([row for row, _ in skipped], int)
+    gone = found.table.iloc[rows]
+    told = gone.reindex(columns=["particle", "micrograph", "image"]).reset_index(drop=True)
+    told["place"] = [found.place([row]) for row in rows]
+    told["reason"] = [reason for _, reason in skipped]
+    if not skipped:
+        return found, told
+    kept = replace(found, table=found.table.iloc[np.delete(np.arange(len(found.table)), rows)])
+    for name in kept.table.columns.intersection(sources.named_tasks(gone, task)):
+        lost = gone[name].isin(classes or gone[name]) & ~gone[name].isin(kept.table[name])
+        lost = gone[name][lost & labels.is_definite(gone[name], [labels.UNSURE])]
+        if len(lost):
+            where = found.place(rows[gone[name] == lost.iloc[0]])
+            fault = f"without these, which cannot be used, {name!r} has no particle of {lost.iloc[0]!r} left"
+            raise InputError(f"{where}: {fault}; mend them or lower 'skip_bad'.")
+    return kept, told
+
+
 def _check_identical(data, groups, found):
     """Refuse equal images with different labels: at least one label is wrong, and nobody can tell which."""
-    for rows in groups:
-        for task in sources.named_tasks(data.table, data.task):
-            if task not in data.table:
-                continue
+    for task in sources.named_tasks(data.table, data.task):
+        differ = {}
+        for rows in groups if task in data.table else ():
             given = data.table[task].iloc[rows].dropna()
             if given.nunique() > 1:
-                first, second = given.index[0], given.index[(given != given.iloc[0]).to_numpy()][0]
-                equal = f"this image equals that of {found.table.index.name} {found.table.index[first]}"
-                fault = f"{equal}, but {task!r} is {given[second]!r} here and {given[first]!r} there"
-                raise InputError(f"{found.place(second)}: {fault}; correct the label or take one out.")
+                differ |= dict.fromkeys(given.index[(given != given.iloc[0]).to_numpy()], given.index[0])
+        if differ:
+            second, first = next(iter(differ.items()))
+            label = data.table[task]
+            equal = f"this image equals that of {found.table.index.name} {found.table.index[first]}"
+            fault = f"{equal}, but {task!r} is {label[second]!r} here and {label[first]!r} there"
+            raise InputError(f"{found.place(list(differ))}: {fault}; correct the label or take one out.")
 
 
 def signed(images):

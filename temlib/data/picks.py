@@ -42,8 +42,7 @@ def kind(path):
 
 def read(path, data_folder=""):
     """Return the positions in a file as `positions.read` does, of any program."""
-    readers = READERS | ({".txt": _read_xy} if kind(path) == ".txt" else {})
-    return positions.read(path, readers, data_folder)
+    return positions.read(path, READERS | {".txt": _read_xy}, data_folder)
 
 
 def _of_numbers(path):
@@ -172,13 +171,15 @@ def _content(path):
 def _read_eman(path, folder):
     """Read the boxes of EMAN2: x and y of the centre, and how it was picked."""
     content = _content(path)
-    boxes = content.get("boxes")
+    boxes = content.get("boxes", [])
     flat = isinstance(boxes, list) and not content.get("boxes_3d")
     if content.get("boxes_3d") or (flat and any(_number(b[2:3]) for b in boxes if isinstance(b, list))):
         fault = "holds boxes in a tomogram, and temlib sorts 2-D images"
         raise refusal(path, f"{fault}; give boxes in micrographs.")
-    if not flat or not boxes:
-        raise refusal(path, "holds no boxes of EMAN2; pick some or leave it out.")
+    if not flat:
+        raise refusal(path, "holds no list of boxes of EMAN2; export it again.")
+    if not boxes:
+        return pd.DataFrame(), []
     table = pd.DataFrame({"box": boxes}, pd.RangeIndex(1, len(boxes) + 1, name="box"))
     wrong = [not isinstance(box, list) or not _number(box[:2], 2) for box in boxes]
     refuse(path, table, wrong, "it is not [x, y, how picked]; correct it.")
@@ -198,7 +199,7 @@ def _number(values, count=1):
 
 def _read_xy(path, folder):
     """Read lines of x and y, to which further numbers may be added."""
-    rows = {}
+    rows, wrong = {}, []
     for line, content in enumerate(tables.read_text(path)[0].splitlines(), 1):
         words = content.replace(",", " ").split()
         try:
@@ -208,14 +209,18 @@ def _read_xy(path, folder):
         if not words or (not rows and not any(letter.isdigit() for letter in content)):  # a header
             continue
         if not _number(values[:2], 2):
-            raise InputError(f"{shown(path)}, line {line}: not x and y in numbers; correct it.")
+            wrong.append(line)
+            continue
         if len(values) >= 4 and values[2] == values[3] > 1:
             fault = "has four columns: if they are a corner and a size, name the file .box"
             raise refusal(path, f"{fault}; else leave x and y.")
         rows[line] = values[:2]
     table = pd.DataFrame(rows, ["column", "row"]).T.rename_axis("line")
+    if wrong:
+        at = f"{shown(path)}, {tables.places('line', wrong)}"
+        raise InputError(f"{at}: not x and y in numbers; correct it.")
     if not len(table):
-        raise refusal(path, "holds no particles; pick some or leave it out.")
+        return table, []
     note = "In .coord and .txt files x and y are taken to be the centre of a particle, in pixels of the micrograph."
     return pd.concat([in_micrographs(path, folder, table.index), table], axis=1), [note]
 

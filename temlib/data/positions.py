@@ -21,8 +21,8 @@ import pandas as pd
 from temlib.data import tables
 from temlib.data.micrographs import SUFFIXES, format_of
 from temlib.data.names import located, one_form
-from temlib.data.tables import refuse
-from temlib.files import InputError, inside, listed, refusal, shown
+from temlib.data.tables import places, refuse
+from temlib.files import InputError, listed, refusal, shown
 
 STAR_STACK, STAR_MICROGRAPH = "rlnImageName", "rlnMicrographName"
 # What only particles of tomograms have.
@@ -30,6 +30,7 @@ TOMOGRAM = ("rlnTomoName", "rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
 CORNER = ["x", "y", "width", "height"]
 ANGSTROMS_PER_NM = 10.0
 LARGEST_CUT = 2**30  # bytes of one crop
+BLANK = 2**12  # bytes up to which a file may be nothing but blanks
 # Where a particle is, in numbers.
 PLACES = ("row", "column", "box_px", "box_nm", "pixel_size_nm")
 # What picking programs add to a micrograph's name.
@@ -55,7 +56,7 @@ def _values(line):
 
 def _blocks(path):
     """Return the data blocks of a STAR file as DataFrames of text or numbers."""
-    blocks, names, rows, loop, blank = {}, [], [], False, True
+    blocks, names, rows, loop, blank, wrong = {}, [], [], False, True, {}
     for number, line in enumerate(io.StringIO(tables.read_text(path)[0], newline=None), 1):
         values = _values(line)
         label = bool(values) and values[0].startswith("_")
@@ -73,12 +74,14 @@ def _blocks(path):
             rows.append(values)
             if len(values) != len(names):
                 fault = "a value is missing" if len(values) < len(names) else "there is a value too many"
-                cure = "a name with a space in it, or a # before it, stands in quotes"
-                raise InputError(f"{shown(path)}, line {number}: {fault} for {len(names)} columns; {cure}.")
+                wrong.setdefault(f"{fault} for {len(names)} columns", []).append(number)
         elif blocks and label and len(values) == 2:  # without a loop
             names.append(values[0][1:])
             rows[:] = [[*(rows[0] if rows else []), values[1]]]
         blank = not values
+    for fault, lines in wrong.items():
+        cure = "a name with a space in it, or a # before it, stands in quotes"
+        raise InputError(f"{shown(path)}, {places('line', lines)}: {fault}; {cure}.")
     return {name: _typed(path, *block) for name, block in blocks.items()}
 
 
@@ -119,6 +122,8 @@ def _read_star(path, folder):
     data = next((b for b in blocks.values() if STAR_STACK in b or "rlnCoordinateX" in b), None)
     if data is None:
         raise refusal(path, "has neither _rlnImageName nor _rlnCoordinateX; give the STAR of particles.")
+    if not len(data):
+        return data, []
     data = data.copy()
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
     if optics is not None:
@@ -222,19 +227,20 @@ def in_micrographs(path, folder, index, names=None):
 
 def _read_box(path, folder):
     """Read EMAN's .box: lower left corner, width, height, and perhaps a mode."""
-    rows = {}
+    rows, wrong = {}, {}
     for line, content in enumerate(tables.read_text(path)[0].splitlines(), 1):
         if not content.strip():
             continue
         try:
             x, y, width, height, *mode = map(float, content.split()[:5])
-        except ValueError as fault:
-            at = f"{shown(path)}, line {line}"
-            raise InputError(f"{at}: not x, y, width, height in numbers; correct it.") from fault
+        except ValueError:
+            wrong.setdefault("not x, y, width, height in numbers; correct it", []).append(line)
+            continue
         if mode in ([-1], [-2]):
-            fault = "the end of a filament, not a particle; export single boxes"
-            raise InputError(f"{shown(path)}, line {line}: {fault}.")
+            wrong.setdefault("the end of a filament, not a particle; export single boxes", []).append(line)
         rows[line] = x, y, width, height
+    for fault, lines in wrong.items():
+        raise InputError(f"{shown(path)}, {places('line', lines)}: {fault}.")
     return _corners(path, folder, pd.DataFrame(rows, CORNER).T.rename_axis("line")), []
 
 
@@ -246,6 +252,8 @@ def _read_cbox(path, folder):
     data = blocks["cryolo"].copy()
     names = ["CoordinateX", "CoordinateY", "Width", "Height"]
     _columns(path, data, *names)
+    if not len(data):
+        return data, []
     data.index = pd.RangeIndex(1, len(data) + 1, name="particle row")
     if _number(data, "CoordinateZ").notna().any():
         fault = "holds positions in a tomogram (CoordinateZ), and temlib sorts 2-D images"
@@ -260,7 +268,7 @@ def _read_cbox(path, folder):
 def _corners(path, folder, data):
     """Return the table of particles from `CORNER`s and sizes in one micrograph."""
     if not len(data):
-        raise refusal(path, "holds no particles; pick some or leave it out.")
+        return data
     wrong = ~((data["width"] > 0) & (data["width"] == data["height"]) & np.isfinite(data).all(axis=1))
     refuse(path, data, wrong, "the box is not a square of positive size; correct it.")
     table = in_micrographs(path, folder, data.index)
@@ -284,7 +292,8 @@ def read(path, readers=READERS, data_folder=""):
     Columns: `particle` (unique text), `image` (path relative to ``attrs["folder"]``), `index` (0-based place in a stack,
     <NA> for a micrograph), `micrograph` (text, absent if unknown), `row`, `column`, `box_px`, `box_nm`, `pixel_size_nm`
     of the image (NaN = the file does not say), then the file's other columns. ``attrs`` hold `folder` and `notes`
-    (sentences about assumptions). The index says in which line, or row of a STAR file, a particle is written.
+    (sentences about assumptions). The index says in which line, or row of a STAR file, a particle is written. Where
+    nothing was picked there are neither rows nor columns.
 
     * ``.star`` of RELION (3.0, 3.1 and later) or cryoSPARC: with `rlnImageName` the crops of the stacks are the particles,
       else `rlnCoordinateX/Y` in `rlnMicrographName`. The pixel size is `rlnImagePixelSize` (stack) or
@@ -304,12 +313,17 @@ def read(path, readers=READERS, data_folder=""):
     path = Path(path)
     folder = Path(data_folder) if data_folder else _project(path)
     reader = next(reader for end, reader in readers.items() if path.name.lower().endswith(end))
-    table, notes = reader(path, folder)
+    # Programs leave a file of nothing, or of a header, where nothing was picked.
+    table, notes = (pd.DataFrame(), []) if is_blank(path) else reader(path, folder)
+    if not len(table):
+        return pd.DataFrame()
     loose = bool(data_folder) or path.suffix.lower() == ".cs"
     table["image"], found = located(folder, table["image"], loose=loose)
     notes += found
     table = finish(path, table)
-    _check_images(path, folder, table)
+    other = f"{{}} is not an image that can be read; known are {' '.join(SUFFIXES)}."
+    wrong = table["image"].map(format_of).isna()
+    refuse(path, table, wrong, lambda row: other.format(listed([row["image"]])))
     table.attrs = {"folder": str(folder), "notes": notes}
     return table
 
@@ -339,17 +353,11 @@ def finish(path, table, *, whole=False):
     return table[first + [name for name in table if name not in first]]
 
 
-def _check_images(path, folder, table):
-    """Refuse an image that is missing, outside the folder, or of no readable kind."""
-    for line, name in table["image"].drop_duplicates().items():
-        try:
-            inside(folder, name)
-            if format_of(name) is None:
-                raise InputError(
-                    f"{listed([name])} is not an image that can be read; known are {' '.join(SUFFIXES)}."
-                )
-        except InputError as error:
-            raise InputError(f"{shown(path)}, {table.index.name} {line}: {error}") from None
+def is_blank(path):
+    """Return whether a file holds no more than blanks."""
+    return (
+        path.is_file() and path.stat().st_size < BLANK and not path.read_bytes().strip(b" \t\r\n\xef\xbb\xbf")
+    )
 
 
 def cut(image, row, column, box_px):

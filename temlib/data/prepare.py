@@ -162,11 +162,12 @@ def _inner(length, size):
     return slice(edge, size - edge) if 2 * edge < size else slice(size // 2, size // 2 + 1)
 
 
-def make(found, scale, pixel_nm, input_size, folder):
-    """Prepare all particles of `found` (see `crops`) and write them into `folder`.
+def make(found, scale, pixel_nm, input_size, skip_bad, folder):
+    """Prepare all particles of `found` (see `crops`) and write them into `folder`, but for a share `skip_bad` that cannot be used.
 
     `images.npy` holds the images; `measures.npy`, for each, the rows and columns of its crop and the size of its pixel in
-    nm; `facts.json` the `scale` that was possible, its `pixel_nm`, `notes`, and groups of `identical` rows.
+    nm; `facts.json` the `scale` that was possible, its `pixel_nm`, `notes`, groups of `identical` rows, and which of the
+    particles were `skipped`, and why.
     """
     count, chunks, path = len(found.table), list(_chunks(found)), folder / "images.npy"
     sizes = found.table["pixel_size_nm"].to_numpy(float).copy()
@@ -178,17 +179,28 @@ def make(found, scale, pixel_nm, input_size, folder):
     pixel_nm, input_size, told = chosen(
         lambda rows: found.part(rows).boxes(sizes[rows]), sizes, scale, pixel_nm, input_size
     )
-    notes += [*told, *_shown(found, sizes, pixel_nm, input_size)] if scale == "physical" else told
+    notes += [*told, *_shown(found, sizes[sizes > 0], pixel_nm, input_size)] if scale == "physical" else told
     pixel = pixel_nm if scale == "physical" else None
     np.lib.format.open_memmap(path, "w+", np.float32, (count, input_size, input_size)).flush()
     many = isinstance(found, Found) and len(chunks) >= WORTH and _cores() > 1
     tasks = ((prepare_part, found.part(rows), path, rows, sizes[rows], pixel) for rows in chunks)
-    facts = np.empty(count, FACTS)
-    for part, rows in zip(_done(found, tasks, "loky" if many else "threading"), chunks):
+    facts, skipped = np.empty(count, FACTS), {}
+    for (part, faults), rows in zip(_done(found, tasks, "loky" if many else "threading"), chunks):
         facts[rows] = part
+        skipped |= {int(rows[i]): fault for i, fault in faults.items()}
     notes = [*_contents(found), *notes]
+    if skipped or facts["edge"].any():
+        skipped = found.left_out(skipped, facts["edge"], skip_bad)
+    if skipped:
+        notes.append(found.note(skipped, skip_bad))
+        kept = np.delete(np.arange(count), list(skipped))
+        facts, sizes = facts[kept], sizes[kept]
+        _keep(path, kept)
     if edge := facts["edge"].sum():
-        notes.append(f"Particles so close to the border that part of their window was filled: {edge:,}.")
+        stay = ", and kept since they are more than skip_bad may leave out" if skip_bad else ""
+        notes.append(
+            f"Particles so close to the border that part of their window was filled{stay}: {edge:,}."
+        )
     if saturated := facts["saturated"].sum():
         which = f"Particles with more than {100 * SATURATED:g} % of their pixels at their largest value"
         why = "from a saturated detector or an export that clipped the grey levels"
@@ -202,7 +214,19 @@ def make(found, scale, pixel_nm, input_size, folder):
     np.save(folder / "measures.npy", np.column_stack([facts["shape"], sizes]))
     identical = _identical(facts["digest"])
     shown = {"scale": scale, "pixel_nm": pixel}
-    write_json(folder / "facts.json", {**shown, "notes": notes, "identical": identical})
+    shown |= {"notes": notes, "identical": identical, "skipped": sorted(skipped.items())}
+    write_json(folder / "facts.json", shown)
+
+
+def _keep(path, rows):
+    """Leave only some rows in the stack at `path`."""
+    whole, part = np.load(path, mmap_mode="r"), path.with_name("kept.npy")
+    kept = np.lib.format.open_memmap(part, "w+", whole.dtype, (len(rows), *whole.shape[1:]))
+    for start in range(0, len(rows), TOGETHER):
+        kept[start : start + TOGETHER] = whole[rows[start : start + TOGETHER]]
+    kept.flush()
+    del whole, kept  # some systems replace no file that is mapped
+    part.replace(path)
 
 
 def _chunks(found):
@@ -247,28 +271,33 @@ def _task(work, part, *arguments):
 
 
 def prepare_part(part, path, rows, sizes, pixel_nm):
-    """Prepare a part of the rows, write it into the stack at `path`, and return its `FACTS`."""
+    """Prepare a part of the rows, write it into the stack at `path`, and return `FACTS`, and {row: why it cannot be used}."""
     stack = np.load(path, mmap_mode="r+")
     size = stack.shape[1]
     window = size * pixel_nm if pixel_nm else np.nan
-    ready, facts = np.empty((len(sizes), size, size), np.float32), np.empty(len(sizes), FACTS)
+    ready, facts = np.zeros((len(sizes), size, size), np.float32), np.zeros(len(sizes), FACTS)
+    faults = {}
     for group in part.groups():
         for i, crop, edge in part.load(group, sizes, window):
             ratio = sizes[i] / pixel_nm if pixel_nm else None
+            if isinstance(crop, InputError):
+                faults[i] = str(crop)
+                continue
             try:
                 ready[i], bright, masked = _prepared(np.asarray(crop, np.float32), size, ratio)
             except InputError as error:
-                raise InputError(f"{part.place(i)}: {error}") from None
+                faults[i] = str(error)
+                continue
             digest = hashlib.blake2b(ready[i], digest_size=8).digest()
             facts[i] = int.from_bytes(digest, "big"), crop.shape, edge, bright > SATURATED, masked
     stack[rows] = ready
-    return facts
+    return facts, faults
 
 
 def _scale(found, sizes, scale):
     """Return the scale that what is known of pixel sizes allows, and sentences about it where each box fills the image."""
     unknown = np.isnan(sizes)
-    known = sizes[~unknown]
+    known = sizes[sizes > 0]
     spread = f"{known.min():.4g} to {known.max():.4g}" if known.size and np.ptp(known) > 0 else ""
     if scale == "fill":
         notes = ["Each particle's box fills the image (scale: fill), so its size is lost."]
@@ -283,7 +312,7 @@ def _scale(found, sizes, scale):
         lack = f"{unknown.sum():,} of {len(sizes):,} particles lack it"
         fault = f"the pixel size is unknown here and known elsewhere ({lack})"
         cure = "add it as 'pixel_size_nm', or choose scale: fill"
-        raise InputError(f"{found.place(unknown.argmax())}: {fault}; {cure}.")
+        raise InputError(f"{found.place(np.flatnonzero(unknown))}: {fault}; {cure}.")
     return "physical", []
 
 
@@ -307,7 +336,8 @@ def chosen(boxes_px, pixel_sizes, scale, pixel_nm, input_size):
         return pixel_nm, input_size, []
     rows = np.unique(np.linspace(0, len(pixel_sizes) - 1, SAMPLED).astype(int))
     boxes, pixel_sizes = boxes_px(rows), pixel_sizes[rows]
-    boxes, pixel_sizes = (values[np.isfinite(boxes)] for values in (boxes, pixel_sizes))
+    known = np.isfinite(boxes) & (pixel_sizes != 0)  # 0: the image cannot be read
+    boxes, pixel_sizes = boxes[known], pixel_sizes[known]
     names = [name for name, value in (("pixel_nm", pixel_nm), ("input_size", input_size)) if not value]
     if not len(boxes):
         pixel_nm, input_size = pixel_nm or UNSTATED[0], input_size or UNSTATED[1]

@@ -20,7 +20,7 @@ from temlib.data.crops import Found
 from temlib.data.micrographs import SUFFIXES, format_of, stacked
 from temlib.data.names import located, one_form
 from temlib.data.positions import PLACES, numbered
-from temlib.data.tables import refuse
+from temlib.data.tables import places, refuse
 from temlib.files import InputError, inside, listed, natural, refusal, shown
 
 TABLES = (".csv", ".tsv", ".txt", ".xlsx")
@@ -117,6 +117,8 @@ def _folder(folder, asked):
         return read(folder / "manifest.csv", asked)
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     picked = [path for path in files if picks.kind(path)]
+    if any(picks.kind(path) == ".txt" for path in picked):
+        picked += [path for path in files if path.suffix.lower() == ".txt" and positions.is_blank(path)]
     found = [path for path in files if path.suffix.lower() in TABLES and path not in picked]
     if picked:
         # A job of cryoSPARC leaves the particles and what passes through it, which joins them.
@@ -228,15 +230,15 @@ def _manifest(path, table, asked, notes):
 
 def _check_scale(folder, names):
     """Refuse positions of ImageJ in images with a scale, since they are then in its unit and not in pixels."""
+    scaled = []
     for name in names:
-        if np.isfinite(micrographs.read(inside(folder, name)).pixel_nm):
-            fault = (
-                f"{shown(name)} has a scale, in whose unit ImageJ gives X, Y, BX and BY, and not in pixels"
-            )
-            cure = (
-                "click Analyze > Set Scale > Click to Remove Scale and measure again, or give row and column"
-            )
-            raise InputError(f"{fault}; {cure}.")
+        with contextlib.suppress(InputError):  # what cannot be read is told with all others
+            if np.isfinite(micrographs.read(inside(folder, name)).pixel_nm):
+                scaled.append(name)
+    if scaled:
+        fault = "has a scale, in whose unit ImageJ gives X, Y, BX and BY, and not in pixels"
+        cure = "click Analyze > Set Scale > Click to Remove Scale and measure again, or give row and column"
+        raise InputError(f"{places('image', scaled)} {fault}; {cure}.")
 
 
 def _same(table):
@@ -313,20 +315,22 @@ def _check_places(path, table, whole):
 def _positions(paths, labelled, asked):
     """Read the positions of one or several files, and a table of labels."""
     path = paths[0] if len(paths) == 1 else paths[0].parent
-    kinds = {picks.kind(path) for path in paths}
+    kinds = {picks.kind(path) or path.suffix.lower() for path in paths}
     if len(kinds) > 1:
         kinds = " ".join(sorted(kinds))
         raise InputError(f"{shown(path)}: positions of several kinds lie here ({kinds}); keep one kind.")
-    parts = [picks.read(path, asked.data_folder) for path in paths]
-    folders = {part.attrs["folder"] for part in parts}
+    parts = _picked(path, paths, asked.data_folder)
+    folders = {part.attrs["folder"] for part in parts.values()}
     if len(folders) > 1:
         raise InputError(f"{shown(path)}: positions of several RELION projects lie here; keep one.")
-    notes = [f"Positions from {listed(path.name for path in paths)}: {sum(map(len, parts)):,} particles."]
-    notes += dict.fromkeys(note for part in parts for note in part.attrs["notes"])
-    table = parts[0]
-    if len(parts) > 1:
-        lines = [f"{file.name} {line}" for file, part in zip(paths, parts) for line in part.index]
-        table = pd.concat(parts).set_axis(pd.Index(lines, name="row"))
+    table = pd.concat(parts.values()) if len(parts) > 1 else next(iter(parts.values()))
+    notes = [f"Positions from {listed(file.name for file in parts)}: {len(table):,} particles."]
+    notes += dict.fromkeys(note for part in parts.values() for note in part.attrs["notes"])
+    if empty := [file.name for file in paths if file not in parts]:
+        notes.append(f"Micrographs without picks: {len(empty):,} ({listed(empty, 3)}).")
+    if len(paths) > 1:
+        lines = [f"{file.name} {line}" for file, part in parts.items() for line in part.index]
+        table = table.set_axis(pd.Index(lines, name="row"))
     if labelled is not None:
         table = _joined(table, labelled, notes, asked.task)
     if table["index"].isna().any():
@@ -334,6 +338,25 @@ def _positions(paths, labelled, asked):
         rule = "pixels of a window beyond the border take the median of those within"
         notes.append(f"Crops are cut out of the micrographs; {rule}.")
     return _finish(path, Path(folders.pop()), table, notes, asked, whole=False)
+
+
+def _picked(path, files, data_folder):
+    """Return the positions in each file in which something was picked; those that cannot be read are counted."""
+    parts, faults = {}, {}
+    for file in files:
+        try:
+            parts[file] = picks.read(file, data_folder)
+        except InputError as error:
+            faults[file.name] = str(error)
+    if faults:
+        first = next(iter(faults.values())).rstrip(".")
+        several = f" ({len(faults):,} of {len(files):,} files cannot be read: {listed(faults, 3)})"
+        raise InputError(f"{first}{several if len(faults) > 1 else ''}.")
+    parts = {file: part for file, part in parts.items() if len(part)}
+    if not parts:
+        where = f" in {len(files):,} files of positions" if len(files) > 1 else ""
+        raise refusal(path, f"holds no particles{where}; pick some, or copy it again from where it came.")
+    return parts
 
 
 def _joined(table, path, notes, task):

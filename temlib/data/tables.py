@@ -144,11 +144,12 @@ def _rows(path, separator, found):
             lines.append(begin)
     if len(rows) < 2:
         raise refusal(path, "has a header and no row below it; a table needs at least one row.")
-    for row, line in zip(rows, lines):
-        if len(row) != len(rows[0]):
-            cells = f"{len(row)} cells where the header has {len(rows[0])}"
-            cure = f"(separator: {SEPARATORS[separator]}); put cells that contain the separator in quotes"
-            raise InputError(f"{shown(path)}, line {line}: {cells} {cure}.")
+    wrong = [k for k, row in enumerate(rows) if len(row) != len(rows[0])]
+    if wrong:
+        at = places("line", [lines[k] for k in wrong])
+        cells = f"{len(rows[wrong[0]])} cells where the header has {len(rows[0])}"
+        cure = f"(separator: {SEPARATORS[separator]}); put cells that contain the separator in quotes"
+        raise InputError(f"{shown(path)}, {at}: {cells} {cure}.")
     return [name.strip() for name in rows[0]], rows[1:], lines[1:]
 
 
@@ -169,18 +170,24 @@ def _columns(path, names, rows):
     return keep
 
 
-def place(path, table, i):
-    """Return where row `i` of a table stands: in a line of a file, or as a file of a folder, as its index is named."""
-    name, at = table.index.name, table.index[i]
-    return shown(Path(path, at)) if name == "file" else f"{shown(path)}, {name} {at}"
+def place(path, name, where):
+    """Return where something is written in a file, or as files of a folder, as `name`, that of an index, says; see `places`."""
+    text = places(name, where)
+    return shown(Path(path, text.removeprefix("file "))) if name == "file" else f"{shown(path)}, {text}"
+
+
+def places(name, where):
+    """Return where something is written, such as `line 7 (likewise 9, 12 and 5 more: 8 in all)`."""
+    others = f" (likewise {listed(where[1:], 2)}: {len(where):,} in all)" if len(where) > 1 else ""
+    return f"{name} {where[0]}{others}"
 
 
 def refuse(path, table, wrong, fault):
-    """Refuse a table with a row marked in `wrong`, the first of which a `fault` that is a function describes."""
+    """Refuse a table with rows marked in `wrong`, the first of which a `fault` that is a function describes."""
     if np.any(wrong):
-        at = np.flatnonzero(wrong)[0]
-        fault = fault if isinstance(fault, str) else fault(table.iloc[at])
-        raise InputError(f"{place(path, table, at)}: {fault}")
+        at = np.flatnonzero(wrong)
+        fault = fault if isinstance(fault, str) else fault(table.iloc[at[0]])
+        raise InputError(f"{place(path, table.index.name, table.index[at])}: {fault}")
 
 
 def numbers(series, *, decimal=None):
@@ -197,7 +204,7 @@ def numbers(series, *, decimal=None):
     """
     decimal = decimal or series.attrs.get("decimal", ".")
     pattern = COMMA if decimal == "," else POINT
-    values = {}
+    values, wrong = {}, {}
     for cell in series.unique():  # sizes repeat from row to row
         text = str(cell).strip()
         if text.casefold() in EMPTY:
@@ -205,9 +212,10 @@ def numbers(series, *, decimal=None):
         elif pattern.fullmatch(text) and math.isfinite(value := float(text.replace(",", "."))):
             values[cell] = value
         else:
-            line = series.index[series == cell][0]
-            where = f"{series.index.name or 'line'} {line}"
-            raise InputError(f"{listed([series.name])}, {where}: {_no_number(text, decimal)}")
+            wrong.setdefault(_no_number(text, decimal), []).append(cell)
+    for fault, cells in wrong.items():
+        at = places(series.index.name or "line", series.index[series.isin(cells)])
+        raise InputError(f"{listed([series.name])}, {at}: {str(cells[0]).strip()[:40]!r} {fault}.")
     return series.map(values).astype(float)
 
 
@@ -216,7 +224,5 @@ def _no_number(cell, decimal):
     other = {",": POINT, ".": COMMA}[decimal].fullmatch(cell) and ("," in cell or "." in cell)
     if other or THOUSANDS.fullmatch(cell):
         sign = {",": "comma", ".": "point"}[decimal]
-        fault = f"is not clear where the decimal sign is a {sign}; write it so, thousands unseparated"
-    else:
-        fault = "is not a finite number; correct it or leave the cell empty"
-    return f"{cell[:40]!r} {fault}."
+        return f"is not clear where the decimal sign is a {sign}; write it so, thousands unseparated"
+    return "is not a finite number; correct it or leave the cell empty"

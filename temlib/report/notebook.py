@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from temlib.files import InputError, nearest, read_csv, reason, shown, write_text, writing
+from temlib.files import InputError, nearest, read_csv, reason, shown, write_csv, write_text, writing
 from temlib.report import parameters
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -86,6 +86,13 @@ class Notebook:
             cure = f"run the notebook {first} first, with the same value of 'run'"
             raise InputError(f"{path.name} is missing from the run '{self.values['run']}'; {cure}.")
         return read_csv(path)
+
+    def list_skipped(self, table):
+        """Write the particles that were left out as `skipped.csv`; without any, remove that of an earlier run."""
+        if len(table):
+            write_csv(self.path("skipped.csv"), table)
+        else:
+            self.path("skipped.csv").unlink(missing_ok=True)
 
     def wrote(self, *names):
         """Return which files of the run this notebook has written, as a table with sizes."""

@@ -29,8 +29,8 @@ from temlib.report import html, notebook, parameters
 READS = {"4_evaluate": "3_train"}
 # These take all cores, or the accelerator where there is one. The others run beside them.
 TRAIN = ("3_train",)
-# What describes the user's table, beside its path.
-TABLE = ("data_folder", "micrograph", "names")
+# How the user's table is read, beside its path.
+TABLE = ("data_folder", "micrograph", "names", "skip_bad")
 # What is shown once for a run, with every task: of those in the matrix the first is the declared one there.
 ONCE = {"1_explore": {"task"}}
 # So many of them train side by side where there is no accelerator, with the cores divided among them: on two cores two

@@ -64,8 +64,9 @@ _Confidence #6
 
 
 def refused(match, call, *arguments, **options):
-    """Assert that a call is refused in one sentence."""
+    """Assert that a call is refused in one sentence, and return it."""
     with pytest.raises(InputError, match=match) as caught:
         call(*arguments, **options)
     text = str(caught.value)
     assert text.isprintable() and text.endswith((".", "?")) and len(text) < 700
+    return text

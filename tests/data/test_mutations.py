@@ -326,9 +326,9 @@ def check_table(path):
 def check_positions(path):
     """Read mutated positions; what is read must be finite, unique and inside the folder."""
     found = guarded(lambda: picks.read(path))
-    if found is None:
+    if found is None or found.empty:
         return
-    assert len(found) and found["particle"].is_unique
+    assert found["particle"].is_unique
     assert np.isfinite(found.loc[found["index"].isna(), ["row", "column"]]).all(axis=None)
     assert all(
         (path.parent / name).resolve().is_relative_to(path.parent.resolve()) for name in found["image"]

@@ -64,7 +64,8 @@ def test_a_window_that_no_one_states_is_that_of_the_prepared_image(folder):
     data = opened(folder, "m.csv", "image,row,column\na.mrc,20,10\n", input_size=4, pixel_nm=4.0)
     np.testing.assert_allclose(data.images[0], prepare.prepare(IMAGE[16:24, 6:14], 4, ratio=0.5), atol=1e-6)
     text = "image,row,column\na.mrc,20,10\na.mrc,9,9\n"
-    refused("line 2: how large is the particle's window", opened, folder, "n.csv", text, scale="fill")
+    fault = "line 2 .likewise 3: 2 in all., a.mrc: how large is the particle's window"
+    refused(fault, opened, folder, "n.csv", text, scale="fill")
 
 
 def test_a_crop_that_names_its_place_is_not_cut_again(folder):
@@ -177,7 +178,7 @@ def test_star_of_a_stack_takes_its_own_pixel_size(folder):
         ("image,row,column\nm.csv,1,2\n", "line 2: 'm.csv' is not an image"),
         ("image,row,column\nsub.mrc,1,2\n", "not a regular file"),
         ("image,row,column,box_px\nc.mrc,9,9,4\n", "line 2: 'c.mrc' is not in"),
-        ('image,row,column,box_px\n"c\n.mrc",9,9,4\n', "line 2: .*is not in"),
+        ('image,row,column,box_px\n"c\n.mrc",9,9,4\n', "line 2, .*is not in"),
         ("image,row,column,box_px\na.mrc,9,60,4\n", "line 2, a.mrc: .* column at 60, outside the micrograph"),
         (
             "image,row,column,box_px\na.mrc,9,9,4\na.mrc,9,9,4\n",

@@ -124,6 +124,7 @@ def test_numbers_follow_the_table_s_decimal_sign(tmp_path, text, decimal, values
         ('a,b\n"1,5",x\n', "a, line 2: '1,5' is not clear"),
         ("a;b\n1.234,5;0,5\n", "line 2: '1.234,5' is not a finite number|not clear"),
         ("a;b\n1;x\n2 nm;y\n", "a, line 3: '2 nm' is not a finite number"),
+        ("a;b\n2 nm;x\n1,5;y\n4 nm;y\n", "a, line 2 .likewise 4: 2 in all.: '2 nm' is not a finite number"),
         ("a;b\ninf;x\n", "not a finite number"),
         ("a;b\n1e999;x\n", "not a finite number"),
         ("a;b\n٣;x\n", "not a finite number"),
@@ -156,6 +157,14 @@ def test_typing_error_is_refused_with_the_suggestion(wrong, right):
     """Case, spaces, and one letter put in, left out, exchanged or swapped."""
     table = pd.DataFrame({"l": [right] * 8 + ["multilamellar"] * 5 + [wrong]}, index=range(2, 16))
     refused(f"l, line 15: '{wrong}' looks like a typing error of '{right}'", labels.checked, table, ["l"])
+
+
+def test_typing_errors_are_counted():
+    """The first with its line, two more with what was meant."""
+    given = ["Unilamellar", "multi-lamellar", "unilamelar", "Multilamellar"]
+    table = pd.DataFrame({"l": ["unilamellar", "multilamellar"] * 8 + given})
+    fault = "'Unilamellar' looks like a typing error of 'unilamellar' .likewise 'unilamelar' of 'unilamellar', .* in all.; correct"
+    refused(fault, labels.checked, table, ["l"])
 
 
 @pytest.mark.parametrize("classes", [["type1", "type2"], ["a", "b"], ["full", "empty"], ["gold", "bold"]])

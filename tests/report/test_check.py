@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from temlib import data, report, train
-from temlib.files import InputError
+from temlib.files import InputError, read_csv
+from temlib.report import notebook
 from temlib.train import protocol
 
 NAMES = [
@@ -198,3 +199,48 @@ def test_files_whose_names_differ_by_capitals_would_share_a_folder(folder):
         with pytest.raises(InputError, match="two of the files have this name, whatever its capitals"):
             report.check(paths)
         assert report.check(paths[:1])
+
+
+def test_what_is_left_out_is_asked_before_and_listed_after(study, tmp_path):
+    """`check` and the notebook ask for one share; the run lists what was left out, and forgets it when it is mended."""
+    kept = {name: (tmp_path / name).read_bytes() for name in ("03.png", "05.png", "30.png")}
+    (tmp_path / "03.png").write_bytes(kept["03.png"][:60])
+    (tmp_path / "05.png").write_bytes(b"")
+    (tmp_path / "30.png").unlink()
+    path, run = tmp_path / "mine.yaml", tmp_path / "out" / "mine"
+    text = "particles: manifest.csv\ntask: content\ninput_size: 12\nnotebooks: [1_explore]\nskip_bad: "
+    for share, bad in ((0, "3 of 48"), (0.062, "3 of 48"), (0.6, "lie in .0, 0.5.")):
+        path.write_text(f"{text}{share}")
+        with pytest.raises(InputError, match=bad):
+            report.check([path], output=run.parent)
+    path.write_text(f"{text}0.063")
+    (settings,) = report.check([path], output=run.parent)
+    (step,) = report.execute(settings, output=run.parent)
+    assert step.status == "done", step.error
+    table, page = read_csv(run / "skipped.csv"), (run / "1_explore.html").read_text(encoding="utf-8")
+    assert table["image"].tolist() == ["03.png", "05.png", "30.png"]
+    assert table["place"].str.endswith(("line 5", "line 7", "line 32")).all() and len(table.columns) == 5
+    assert "listed in skipped.csv: 3 of 48" in page and "Particles that were left out (3 rows)" in page
+    for name, content in kept.items():
+        (tmp_path / name).write_bytes(content)
+    here = notebook.Notebook({}, run)
+    here.list_skipped(data.open(study, input_size=12, skip_bad=0.063).skipped)
+    assert not (run / "skipped.csv").exists()
+
+
+def test_a_class_that_would_be_left_out_is_asked_for_before(study, tmp_path):
+    """By the column of the task, or of each task of a sweep."""
+    table = pd.read_csv(study)
+    table.loc[[0, 1], "content"] = "rare"
+    table.assign(other=["a", "b"] * 24).to_csv(study, index=False)
+    for name in ("00.png", "01.png"):
+        (tmp_path / name).unlink()
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "particles: manifest.csv\ninput_size: 28\nskip_bad: 0.1\nmatrix: {task: [other, content]}\n"
+    )
+    with pytest.raises(
+        InputError,
+        match="line 2 .likewise 3: 2 in all.: without these.* 'content' has no particle of 'rare' left",
+    ):
+        report.check([path], output=tmp_path / "out")
