@@ -301,17 +301,25 @@ def warnings(measured):
     """
     found_in = {}  # what is noted, of which models: models that rest on the same particles share a sentence
     for (task, model), rows in measured.groupby(["task", "model"], sort=False):
-        micrographs = rows["micrographs"].max()
-        if micrographs < FEW_MICROGRAPHS:
-            note = f"{micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, so intervals are unreliable."
+        for note in few(rows):
             found_in.setdefault((task, note), []).append(model)
-        found = rows[(rows["measure"] == "TPR") & ~rows["class"].isin(AVERAGES)]
-        for label, n in zip(found["class"], found["n"]):
-            if n < FEW_POSITIVES:
-                note = f"{n} particles are truly {label}, fewer than {FEW_POSITIVES}, so results that rest on them are unreliable."
-                found_in.setdefault((task, note), []).append(model)
-    few = [f"{', '.join(models)} on {task}: {note}" for (task, note), models in found_in.items()]
-    return [*measured.attrs.get("notes", []), *few]
+    found = [f"{', '.join(models)} on {task}: {note}" for (task, note), models in found_in.items()]
+    return [*measured.attrs.get("notes", []), *found]
+
+
+def few(rows):
+    """Return sentences on where one model's rows of `Predictions.measures` rest on too few micrographs or particles."""
+    notes, micrographs = [], rows["micrographs"].max()
+    if micrographs < FEW_MICROGRAPHS:
+        notes.append(
+            f"{micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, so intervals are unreliable."
+        )
+    found = rows[(rows["measure"] == "TPR") & ~rows["class"].isin(AVERAGES)]
+    return notes + [
+        f"{n} particles are truly {label}, fewer than {FEW_POSITIVES}, so results that rest on them are unreliable."
+        for label, n in zip(found["class"], found["n"])
+        if n < FEW_POSITIVES
+    ]
 
 
 def worked(held):

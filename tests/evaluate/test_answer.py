@@ -74,16 +74,18 @@ def test_the_declared_model_stays_the_headline_when_it_becomes_the_worse_one(tmp
         {row["model"]: (row["value"], row["interval"]) for row in answer["headline"]} for answer in found
     ]
     assert values[0]["alpha"] == values[1]["gamma"] != values[1]["alpha"] == values[0]["gamma"]
-    assert all("alpha (declared primary)" in answer["sentences"][0] for answer in found)
-    assert ["optimistic" in " ".join(answer["sentences"]) for answer in found] == [False, True]
+    assert [answer["case"] for answer in found] == ["primary", "opponent"]
+    assert [answer["answer_model"] for answer in found] == ["alpha", "gamma"]
+    assert "gamma tells" in found[1]["verdict"][0] and "better than alpha" in found[1]["verdict"][0]
 
 
 def test_numbers_in_the_sentences_are_those_of_the_tables(tmp_path, monkeypatch):
-    """The headline and each class's sentence carry the value and interval of measures.csv."""
+    """The verdict and each class's sentence carry the value and interval of measures.csv."""
     predictions, particles = drawn(["alpha", "svm_texture"])
     write(tmp_path / "r", predictions, particles)
     shown(tmp_path, monkeypatch, run="r", task="content", primary="alpha")
-    said = json.loads((tmp_path / "r" / "answer.json").read_text(encoding="utf-8"))["sentences"]
+    answer = json.loads((tmp_path / "r" / "answer.json").read_text(encoding="utf-8"))
+    said = [" ".join(answer["verdict"]), *answer["sentences"]]
     table = pd.read_csv(tmp_path / "r" / "measures.csv").set_index(["model", "measure", "class"])
     pairs = pd.read_csv(tmp_path / "r" / "comparisons.csv")
     pairs = pairs.set_index(["model_a", "model_b", "measure", "class"])
@@ -94,7 +96,7 @@ def test_numbers_in_the_sentences_are_those_of_the_tables(tmp_path, monkeypatch)
             assert f"{100 * row['value']:.0f} % ({100 * row['low']:.0f}–{100 * row['high']:.0f})" in sentence
         row = pairs.loc[("alpha", "svm_texture", measure, label)]
         value, low, high = (f"{100 * row[k]:z.0f}".replace("-", "−") for k in ("difference", "low", "high"))
-        assert re.search(rf"difference {value} points? \({low} to {high}\)", sentence)
+        assert re.search(rf"ifference (is )?{value} points? \({low} to {high}\)", sentence)
 
 
 def test_notebook_4_imports_no_tensorflow_and_trains_nothing(tmp_path):
