@@ -1,7 +1,7 @@
 """Predictions become measures with intervals, comparisons, calibration, decisions and sentences."""
 
 from temlib.evaluate.answer import cost_table, side_by_side
-from temlib.evaluate.examples import annotator_ceiling, audit_precision
+from temlib.evaluate.examples import annotator_ceiling, audit_precision, found_labels
 from temlib.evaluate.examples import load as load_examples
 from temlib.evaluate.intervals import AVERAGES
 from temlib.evaluate.measures import PRIMARY_MEASURE, warnings
@@ -18,6 +18,7 @@ __all__ = [
     "axes",
     "comparison",
     "cost_table",
+    "found_labels",
     "labels_needed",
     "learning",
     "load_examples",

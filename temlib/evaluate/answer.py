@@ -80,6 +80,23 @@ def classes_of(measures):
     return [name for name in names if name not in AVERAGES]
 
 
+def on_risk(table, errors):
+    """Return how much one model can call with at most a share of `errors`, by its rows of `Predictions.risk`."""
+    wrong = table.assign(value=table["risk"])
+    every, fits = wrong.iloc[-1], wrong[wrong["risk"] <= errors]
+    said = f"Of all {int(every['n']):,} particles {every['model']} calls {written_share(every)} wrongly"
+    if every["risk"] <= errors:
+        return f"{said}: to stay below {percent(errors)} it need refuse none."
+    if fits.empty:
+        least = wrong.iloc[0]
+        return f"{said}, and even of the {int(least['n']):,} of which it is surest {written_share(least)}."
+    kept = fits.iloc[-1]
+    return (
+        f"{said}; if it may refuse those of which it is least sure, it calls {percent(kept['coverage'])} of them, "
+        f"{int(kept['n']):,} particles, at {written_share(kept)} errors (the limit was chosen on these particles)."
+    )
+
+
 def on_unsure(table, labels):
     """Return the sentence on one model's rows of `Predictions.unsure`; `labels` are those of the particles in question."""
     definite, aside = table.to_dict("records")

@@ -62,14 +62,18 @@ def summary(measures, compared, *, task, primary, simulated, unsure=(), particle
     row = paired(compared, PRIMARY_MEASURE, "all", primary, other) if other else None
     case = _case(rows, row, primary)
     names = classes_of(measures)
-    what = _what(names, task)
+    what, further = _what(names, task), []
     if case == "none":
         said = _none(rows, primary)
     elif case == "alone":
         said = _alone(measures, rows, what, primary)
     else:
-        said = _compared(case, rows, row, what) + _contradiction(measures, compared, case, primary, other)
-    further = _further(measures, compared, rows, primary, other, case) if primary in rows.index else []
+        reasons = _at_chance(rows, names, case, primary, other)
+        reasons += _contradiction(measures, compared, case, primary, other)
+        said = _compared(case, rows, row, what) + reasons[:1]
+        further = reasons[1:]
+    if primary in rows.index:
+        further += _further(measures, compared, rows, primary, other, case)
     further += [
         f"Set aside, neither learnt nor scored: {count:,} particles labelled {label}, which people could not tell."
         for label, count in dict(unsure).items()
@@ -116,30 +120,35 @@ def _compared(case, rows, row, what):
     first, second = (two, one) if case == "opponent" else (one, two)
     score = {name: written_share(rows.loc[name]) for name in (one, two)}
     finds = f"on average it finds {score[first]} of each class, {second} {score[second]}"
-    on = f"{int(row['n']):,} held-out particles of {int(row['micrographs'])} micrographs; brackets hold 95 % intervals"
-    difference = written_difference(row)
-    sure = (
-        " and may be chance" if pd.notna(row["low"]) else ", and without an interval nothing follows from it"
-    )
+    on = f"on {int(row['n']):,} held-out particles of {int(row['micrographs'])} micrographs (in brackets 95 % intervals)"
+    difference = f"{written_difference(row)} {on}"
+    sure = "may be chance" if pd.notna(row["low"]) else "proves nothing without an interval"
     return {
-        "primary": [
-            f"{one} tells {what} better than {two}: {finds}.",
-            f"The difference is {difference}, on {on}.",
-        ],
+        "primary": [f"{one} tells {what} better than {two}: {finds}.", f"The difference is {difference}."],
         "opponent": [
             f"{two} tells {what} better than {one}, the model declared primary: {finds}.",
-            f"So the answer is {two}; {one} minus {two} is {difference}, on {on}.",
+            f"So the answer is {two}; {one} minus {two} is {difference}.",
         ],
         "equivalent": [
             f"{one} tells {what} as well as {two}: {finds}.",
-            f"Their difference, {difference}, lies within the {100 * MARGIN:.0f} points that are taken here for equally good; {on}.",
+            f"Their difference, {difference}, lies within the {100 * MARGIN:.0f} points that count as equally good here.",
         ],
         "undecided": [
             f"Neither {one} nor {two} is shown to tell {what} better: on average {one} finds {score[one]} of each class, "
             f"{two} {score[two]}.",
-            f"The difference is {difference}{sure}; {on}.",
+            f"The difference, {difference}, {sure}.",
         ],
     }[case]
+
+
+def _at_chance(rows, names, case, one, two):
+    """Return a sentence on those of the two models that are not shown to be better than guessing, or nothing."""
+    guess = 1 / len(names)
+    found = [name for name in (one, two) if not rows.loc[name, "low"] > guess]
+    if not found or (case in ("primary", "opponent") and len(found) < 2):
+        return []
+    subject = f"{found[0]} is not" if len(found) < 2 else f"Neither {one} nor {two} is"
+    return [f"{subject} shown to be better than guessing, which finds {percent(guess)}."]
 
 
 def _none(rows, primary):

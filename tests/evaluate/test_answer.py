@@ -1,5 +1,6 @@
 """The answer in words, and notebook 4 as a whole: run cell by cell on tables made here, and what it shows is read."""
 
+import ast
 import json
 import re
 import subprocess
@@ -163,3 +164,33 @@ def test_comparator_is_of_the_other_kind_whatever_the_results():
     assert answer.comparator(["lipnet4", "residual", "svm_texture"], "svm_texture") == "lipnet4"
     assert answer.comparator(["a", "b"], "b") == "a"
     assert answer.comparator(["a"], "a") is None
+
+
+def test_notebook_4_says_no_more_than_can_be_read():
+    """At most 700 words of prose, those of sentences in its code included."""
+    cells = json.loads((notebook.NOTEBOOKS / "4_evaluate.ipynb").read_text(encoding="utf-8"))["cells"]
+    words = 0
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            words += len(source.split())
+        elif "parameters" not in cell["metadata"].get("tags", []):
+            texts = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+            words += sum(
+                len(text.split()) for text in texts if isinstance(text, str) and len(text.split()) > 3
+            )
+    assert 300 < words <= 700
+
+
+def test_sections_that_have_nothing_to_say_are_not_there(tmp_path, monkeypatch):
+    """One annotator, no simulator, two models, nothing unsure: no heading of these; they come with their cause."""
+    predictions, particles = drawn(["alpha", "svm_texture"])
+    headings = ("How well people agree", "All pairs of models", "What people could not tell")
+    write(tmp_path / "r", predictions, particles)
+    page = "\n".join(shown(tmp_path, monkeypatch, run="r", task="content", primary="alpha"))
+    assert not [heading for heading in headings if heading in page]
+    predictions, particles = drawn(["alpha", "beta", "svm_texture"])
+    particles["truth_content"] = particles["content"]
+    write(tmp_path / "s", predictions, particles)
+    page = "\n".join(shown(tmp_path, monkeypatch, run="s", task="content", primary="alpha"))
+    assert all(heading in page for heading in headings[:2])
