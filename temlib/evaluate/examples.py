@@ -101,7 +101,10 @@ def audit_precision(audit, particles, task):
     share = f"{100 * wrong.mean():.1f} %"
     known = f"Of {len(checked):,} definite labels the simulator knows {all_wrong} to be wrong ({share})."
     if not found:
-        return [f"{known} None of them is among the {number} suspected ones, so there is nothing to show."]
+        suspects = (
+            f"The {number} suspected ones are right, so none is shown." if number else "None is suspected."
+        )
+        return [f"{known} {suspects}"]
     low, high = intervals.wilson(found, number)
     return [
         f"{known} Of the {number} suspected labels {found} are wrong: a precision of {100 * found / number:.0f} % "

@@ -63,7 +63,7 @@ def test_label_audit_finds_planted_errors():
     assert evaluate.found_labels(suspected, innocent, "content").empty
     assert len(evaluate.found_labels(suspected, particles[["particle"]], "content")) == len(suspected)
     (none,) = evaluate.audit_precision(audit, innocent, "content")
-    assert "knows 0 to be wrong" in none and f"None of them is among the {len(suspected)} suspected" in none
+    assert "knows 0 to be wrong" in none and f"The {len(suspected)} suspected ones are right" in none
     said = evaluate.audit_precision(audit, particles, "content")
     assert f"the simulator knows {len(wrong)} to be wrong (5.0 %)" in said[0]
 
