@@ -8,6 +8,9 @@ Dirichlet distribution with intra-class correlation ICC (0: they do not vary), s
 negatives. TPR and TNR of the first are the value, hence so are PPV, F1 and balanced accuracy; the second is
 0.1 worse. The intervals and tests are those of temlib, called on counts per micrograph. Beside them stands
 what takes particles for independent: the percentile bootstrap of particles, McNemar's test, DeLong's test.
+
+The part "edge" has shares near 1, and beside temlib's intervals those of the rule that it had before: t intervals on the
+logit scale (plain ones of differences), and Wilson's only where no error, or no disagreement, was seen.
 """
 
 import argparse
@@ -16,7 +19,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy import special
+from scipy import special, stats
 
 from temlib import evaluate
 from temlib.evaluate import decisions, held_out, intervals, measures, scores
@@ -119,6 +122,71 @@ def print_coverage(rng, replicates, quick):
     print(f"\nSmallest coverage: {least} from 40 micrographs and 15 positives on, {elsewhere} elsewhere.")
     limits = "93-97 % (40 micrographs and 15 positives on) or below 91 % (elsewhere)"
     print(f"Cells outside {limits}: {failed or 'none'}")
+
+
+EDGE = [0, 3]  # TPR and balanced accuracy among the shown measures
+
+
+def switched(counts):
+    """Return what `temlib_intervals` returns, by the rule that switches where no error is seen."""
+    pair = [measures.call_estimates(c, np.ones(len(c)), False, CLASSES) for c in counts]
+    one, difference = pair[0], pair[0].minus(pair[1])
+    held = one.support[:, COLUMNS]
+    size = (held**2).sum(axis=0) / held.sum(axis=0)
+    least = np.array([held[:, 0].sum(), *[counts[0].sum(axis=(0, 2)).min()] * 3])
+    n = least / np.maximum(1, 1 + (size - 1) * intervals.ASSUMED_ICC)
+    value, half, room = one.value[COLUMNS], np.full(4, np.nan), intervals.wilson(0, n)[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = stats.t.isf(0.025, one.df) * np.sqrt(one.variance)
+        half = half[COLUMNS] / (value * (1 - value))
+        odds = value / (1 - value)
+        limits = np.array([special.expit(np.log(odds) - half), special.expit(np.log(odds) + half)])
+    limits = np.where(one.variance[COLUMNS] > 1e-18, limits, intervals.wilson(value * n, n))
+    spread = (stats.t.isf(0.025, difference.df) * np.sqrt(difference.variance))[COLUMNS]
+    spread = np.where(difference.variance[COLUMNS] > 1e-18, spread, room)
+    return np.array([limits, difference.value[COLUMNS] + spread * np.array([[-1], [1]])])
+
+
+def edge_cell(rng, replicates, micrographs, positives, icc, value):
+    """Return coverage in percent and mean width in points, (2, rules) x (value, difference) x (TPR, balanced accuracy)."""
+    wrong = 1 - value
+    shares = [[value - 2 / 3 * wrong, 2 / 3 * wrong, wrong / 3, 2 / 3 * wrong]] * 2
+    truth = np.array([value, wrong / 3])[:, None]
+    found = np.zeros((2, 2, 2, 2))
+    for _ in range(replicates):
+        counts = confusions_of(*drawn_sample(rng, micrographs, positives, icc, shares))
+        for k, rule in enumerate((switched, temlib_intervals)):
+            low, high = np.swapaxes(rule(counts), 0, 1)[..., EDGE]
+            found[0, k] += (low <= truth + 1e-9) & (high >= truth - 1e-9)
+            found[1, k] += high - low
+    return 100 * found / replicates
+
+
+def print_edge(rng, replicates, quick):
+    """Print coverage and width of shares near 1, by the rule before and by today's, in half of the replicates."""
+    replicates //= 2
+    title = (
+        f"Shares near 1, {replicates} replicates a cell: coverage in % (mean width in points), before → now."
+    )
+    heading(
+        title, "micrographs", "positives each", "ICC", "value", "TPR", "bal. acc.", "Δ TPR", "Δ bal. acc."
+    )
+    grid, least = list(product((20, 40), (2, 15), (0, 0.3), (0.7, 0.9, 0.97, 0.98, 0.99, 1))), [100.0, 100.0]
+    for micrographs, positives, icc, value in grid[:: 7 if quick else 1]:
+        if value == 1 and icc:
+            continue  # where nothing is wrong nothing varies
+        (covered, width) = edge_cell(rng, replicates, micrographs, positives, icc, value).reshape(2, 2, 4)
+        cells = zip(*covered, *width)
+        row(
+            micrographs,
+            positives,
+            icc,
+            value,
+            *(f"{a:.1f} ({v:.1f}) → {b:.1f} ({w:.1f})" for a, b, v, w in cells),
+        )
+        if micrographs >= 40:
+            least = [min(x, y) for x, y in zip(least, covered.min(axis=1))]
+    print(f"\nSmallest coverage from 40 micrographs on: {least[0]:.1f} before, {least[1]:.1f} now.")
 
 
 def print_call_tests(rng, replicates, quick):
@@ -293,6 +361,7 @@ def print_curves(rng, replicates, quick):
 
 PARTS = {
     "intervals": print_coverage,
+    "edge": print_edge,
     "calls": print_call_tests,
     "scores": print_score_tests,
     "sets": print_conformal,

@@ -110,8 +110,8 @@ def agreement(*agreements):
         interval = "" if np.isnan(found.low) else f" ({found.low:.2f} to {found.high:.2f})"
         notes += [
             f"{found.task}: the annotators {names} agree with kappa = {found.kappa:.2f}{interval}.",
-            f"They differ on {len(found.disagreements):,} particles (kappa: {found.method}). No classifier can be shown to agree "
-            "with the labels better than people agree with each other.",
+            f"They differ on {len(found.disagreements):,} particles (kappa: {found.method}). Where people differ, a "
+            "classifier's difference from the label need not be an error.",
         ]
     return notes
 

@@ -1,12 +1,13 @@
 """Predictions become measures with intervals, comparisons, calibration, decisions and sentences."""
 
-from temlib.evaluate.answer import cost_table, side_by_side, summary
-from temlib.evaluate.examples import annotator_ceiling, audit_precision
+from temlib.evaluate.answer import cost_table, side_by_side
+from temlib.evaluate.examples import annotator_ceiling, audit_precision, found_labels
 from temlib.evaluate.examples import load as load_examples
 from temlib.evaluate.intervals import AVERAGES
 from temlib.evaluate.measures import PRIMARY_MEASURE, warnings
 from temlib.evaluate.predictions import Predictions, check_external
 from temlib.evaluate.sweeps import axes, comparison, labels_needed, learning, rarest, sweep, with_labels
+from temlib.evaluate.verdict import summary
 
 __all__ = [
     "AVERAGES",
@@ -18,6 +19,7 @@ __all__ = [
     "check_external",
     "comparison",
     "cost_table",
+    "found_labels",
     "labels_needed",
     "learning",
     "load_examples",

@@ -15,6 +15,9 @@ from temlib.evaluate.answer import two_digits
 from temlib.evaluate.measures import balanced_accuracy
 from temlib.files import InputError
 
+# Errors are said to gather in a micrograph that has this share of them.
+GATHERED = 0.2
+
 
 def per_particle(rows):
     """Return one row per particle, as `Predictions.per_particle`."""
@@ -90,17 +93,18 @@ def audit_precision(audit, particles, task):
     There is none where `particles` have no column `truth_<task>`, as simulated ones do. Only labels that the truth can
     contradict count: "uncertain" is a statement about the annotators, not the particle.
     """
-    truth = particles.set_index("particle").get(f"truth_{task}")
-    if truth is None or audit.empty:
+    checked = _checked(audit, particles, task)
+    if checked.empty:
         return []
-    checked = audit.assign(truth=truth.reindex(audit["particle"]).to_numpy())
-    checked = checked[checked["label"].isin(set(truth.dropna()))]
     wrong, suspected = checked["label"] != checked["truth"], checked["suspected"].astype(bool)
     found, all_wrong, number = int((wrong & suspected).sum()), int(wrong.sum()), int(suspected.sum())
     share = f"{100 * wrong.mean():.1f} %"
     known = f"Of {len(checked):,} definite labels the simulator knows {all_wrong} to be wrong ({share})."
-    if not number:
-        return [f"{known} No label is suspected."]
+    if not found:
+        suspects = (
+            f"The {number} suspected ones are right, so none is shown." if number else "None is suspected."
+        )
+        return [f"{known} {suspects}"]
     low, high = intervals.wilson(found, number)
     return [
         f"{known} Of the {number} suspected labels {found} are wrong: a precision of {100 * found / number:.0f} % "
@@ -108,8 +112,21 @@ def audit_precision(audit, particles, task):
     ]
 
 
+def _checked(audit, particles, task):
+    """Return the rows of `Predictions.label_audit` whose label a simulated truth can contradict, with that `truth`."""
+    truth = particles.set_index("particle").get(f"truth_{task}", pd.Series(dtype=object))
+    checked = audit.assign(truth=truth.reindex(audit["particle"]).to_numpy())
+    return checked[checked["label"].isin(set(truth.dropna()))]
+
+
+def found_labels(suspected, particles, task):
+    """Return the rows of `Predictions.suspected_labels`, none where the simulated truth says that none of them is wrong."""
+    checked = _checked(suspected, particles, task)
+    return suspected[:0] if len(checked) and (checked["label"] == checked["truth"]).all() else suspected
+
+
 def annotator_ceiling(particles, task, classes=None):
-    """Return how well people agree with the labels: what no classifier can be shown to exceed on them.
+    """Return how well people agree: a measure of how much of a classifier's disagreement may be the labels'.
 
     Particles that are not labelled as one of `classes` (all, where there are none), and such answers, do not count.
 
@@ -165,10 +182,12 @@ def worst_micrograph(model, rows):
     worst, total = rows.loc[wrong.idxmax()], wrong.sum()
     if total < 0.5:
         return f"{model} predicts every particle correctly."
+    if wrong.max() < GATHERED * total:
+        return f"{model}: errors are spread over the micrographs; none has more than {wrong.max() / total:.0%} of them."
     return (
-        f"{model}: the most errors are in micrograph {worst['micrograph']}, where it predicts {worst['right']:.0%} of "
-        f"{worst['particles']} particles correctly; it has {wrong.max() / total:.0%} of all errors and "
-        f"{worst['particles'] / rows['particles'].sum():.0%} of the particles."
+        f"{model}: micrograph {worst['micrograph']} has {wrong.max() / total:.0%} of all errors and "
+        f"{worst['particles'] / rows['particles'].sum():.0%} of the particles; of these {worst['particles']} it predicts "
+        f"{worst['right']:.0%} correctly."
     )
 
 

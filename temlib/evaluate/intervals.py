@@ -10,16 +10,21 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 
 # All intervals are 95 % intervals; what lies beyond each end.
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
 # Step of the complex-step derivative: without a subtraction it can be far below the rounding of a float.
 STEP = 1e-30
-# Assumed where the value is the same in all units, so that no design effect can be estimated: the upper end of the
-# intra-class correlations (0.1 to 0.3) for which coverage was simulated, not a measured fact.
+# Assumed where the predictions say nothing or little of how errors gather in micrographs: the upper end of the intra-class
+# correlations (0.1 to 0.3) for which coverage was simulated, not a measured fact.
 ASSUMED_ICC = 0.3
+# An interval never reaches nearer to the end of the range than without any error, less this part of the share of errors,
+# so that a score without an error is the surest.
+FALL = 0.25
+# The assumed variance of a difference weighs as much as so many micrographs in which the models differ.
+ASSUMED_UNITS = 1
 # What an interval is said to be made from where no micrograph moves the value.
 CONSTANT = "no variation seen"
 # Labels of measures that stand for several classes.
@@ -66,21 +71,16 @@ def effective_units(sizes, weights):
     return np.divide((weights @ sizes) ** 2, square, out=np.zeros_like(square), where=square > 0)
 
 
-def logit_t(value, variance, df, *, lower=0.0, upper=1.0):
-    """Return the ends (K,), (K,) of intervals symmetric with t quantiles on the logit scale from `lower` to `upper`.
+def effective_particles(sizes, weights, independent):
+    """Return the particles (K,) of units of `sizes` (units, K) over the design effect 1 + (m - 1) `ASSUMED_ICC`.
 
-    Where `upper` is infinite the logarithm takes the logit's place; values must lie strictly inside.
+    m is the size of the unit that the mean particle is in.
     """
-    value, lower, upper = np.broadcast_arrays(value, lower, upper)
-    with np.errstate(all="ignore"):
-        from_low, to_high = value - lower, upper - value
-        bounded = np.isfinite(upper)
-        slope = np.where(bounded, 1 / from_low + 1 / to_high, 1 / from_low)
-        half = stats.t.isf(TAIL, df) * slope * np.sqrt(variance)
-        odds = np.where(bounded, from_low / to_high, from_low)
-        ends = odds * np.exp(-half), odds * np.exp(half)
-        inside = [lower + (upper - lower) * special.expit(np.log(end)) for end in ends]
-        return tuple(np.where(bounded, logit, lower + end) for logit, end in zip(inside, ends))
+    total = weights @ sizes
+    if independent:
+        return total
+    size = np.divide(weights @ sizes**2, total, out=np.ones_like(total), where=total > 0)
+    return total / np.maximum(1, 1 + (size - 1) * ASSUMED_ICC)
 
 
 def auc_influences(scores, positive):
@@ -191,13 +191,15 @@ class Estimate:
     label: str  # a class, one of `AVERAGES`, or "all"
     support: np.ndarray  # (units,) particles of each unit that the value rests on
     information: np.ndarray  # (units,) the unit's share of the information, up to a factor
-    min_count: float  # the smallest number of particles behind any part of the value
+    effective: float  # the fewest `effective_particles` behind any part of the value
     reason: str = ""  # why the value is undefined
     value: float = np.nan
     influence: np.ndarray | None = None  # (units,)
     lower: float = 0.0  # the range of the measure
     upper: float = 1.0
-    proportion: bool = False  # a count out of `min_count` particles: Wilson's interval holds
+    least_variance: float = 0.0  # were all particles independent
+    proportion: bool = False  # a count out of particles: Wilson's interval holds
+    calls: bool = False  # of predicted classes, in which an error is a whole particle
     mean_of: str = ""  # the measure of single classes of which it is the mean
 
 
@@ -235,15 +237,6 @@ class Estimates(Estimate):
             return np.full(len(self.value), np.inf)
         return np.maximum(effective_units(self.information, self.weights) - 1, 1)
 
-    @property
-    def effective_count(self):
-        """The smallest number of particles (K,) over the design effect 1 + (m - 1) ICC, with m the mean unit's size."""
-        if self.independent:
-            return self.min_count
-        total = self.weights @ self.support
-        size = np.divide(self.weights @ self.support**2, total, out=np.ones_like(total), where=total > 0)
-        return self.min_count / np.maximum(1, 1 + (size - 1) * ASSUMED_ICC)
-
     def described(self, scale):
         """Return how each interval is made (K,): by which units, on which scale (K,), with which quantile."""
         units = "particles independent" if self.independent else "linearised by micrograph"
@@ -258,7 +251,7 @@ class Estimates(Estimate):
             influence=self.influence - other.influence,
             support=np.maximum(self.support, other.support),
             information=(self.information + other.information) / 2,
-            min_count=np.minimum(self.min_count, other.min_count),
+            effective=np.minimum(self.effective, other.effective),
             lower=self.lower - other.upper,
             upper=self.upper - other.lower,
             reason=np.where(self.reason == "", other.reason, self.reason),
@@ -290,24 +283,44 @@ def small_sample_factor(units):
 
 
 def of_values(estimates):
-    """Return the `Estimates.frame` of values with their intervals; `method` says how each was made."""
-    e = estimates
-    low, high = logit_t(e.value, e.variance, e.df, lower=e.lower, upper=e.upper)
-    method = e.described(np.where(np.isfinite(e.upper), "logit scale, ", "log scale, "))
-    at_end = (e.value <= e.lower) | (e.value >= e.upper) | (e.variance <= (1e-9 * (1 + abs(e.value))) ** 2)
-    endless = at_end & ~np.isfinite(e.upper)
-    at_end &= ~endless
-    counted = e.proportion & e.independent
-    width = np.where(np.isfinite(e.upper), e.upper - e.lower, 1)
-    share = (e.value - e.lower) / width
-    ends = wilson(share * e.effective_count, e.effective_count)
-    low, high = (np.where(at_end | counted, e.lower + w * width, t) for w, t in zip(ends, (low, high)))
-    words = "Wilson" if e.independent else f"Wilson, design effect for ICC {ASSUMED_ICC} assumed"
-    method[at_end] = [f"{CONSTANT}: {words}, n {n:.1f}" for n in e.effective_count[at_end]]
-    method[counted] = "particles independent, Wilson"
-    method[endless] = f"no interval: {CONSTANT}"
-    frame = e.frame(np.where(endless, np.nan, low), np.where(endless, np.nan, high), method)
-    return _with_constant_means(e, frame)
+    """Return the `Estimates.frame` of values with their intervals; `method` says how each was made.
+
+    A value's variance makes it as sure as a share of some number of particles, of which Wilson's interval is taken, with a t
+    quantile. That number is at most the one with which the interval reaches as near to the end of the range as without any
+    error (see `FALL`): of few errors it cannot be seen whether they gather in micrographs. E. L. Korn, B. I. Graubard, Surv.
+    Methodol. 24 (1998) 193-201, have the same kind of interval for shares.
+    """
+    e, z2 = estimates, stats.norm.isf(TAIL) ** 2
+    bounded = np.isfinite(e.upper)
+    width = np.where(bounded, e.upper - e.lower, 1)
+    share, t = (e.value - e.lower) / width, stats.t.isf(TAIL, e.df)
+    variance = np.maximum(e.variance, e.least_variance)
+    constant = ~(variance > (1e-9 * (1 + abs(e.value))) ** 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        seen = np.where(
+            e.proportion & e.independent, e.effective, share * (1 - share) * width**2 / variance * z2 / t**2
+        )
+        near = np.maximum(share, 1 - share)
+        limit = e.effective / (e.effective + z2) - FALL * (1 - near)
+        most = np.where(near > limit, z2 * limit * (1 - limit) / (near - limit) ** 2, np.inf)
+        n = np.where(constant, e.effective, np.minimum(seen, most))
+        half = t * np.sqrt(e.variance) / e.value
+        logarithmic = e.value * np.exp(-half), e.value * np.exp(half)
+    ends = (
+        np.where(bounded, e.lower + end * width, log) for end, log in zip(wilson(share * n, n), logarithmic)
+    )
+    low, high = (np.where(constant & ~bounded, np.nan, end) for end in ends)
+    method = e.described(np.where(bounded, "Wilson, ", "log scale, "))
+    assumed = (
+        "" if e.independent else f", design effect of an intra-class correlation of {ASSUMED_ICC} assumed"
+    )
+    few = bounded & ~constant & (most < seen)
+    method[few] = [
+        f"few errors: {words}; at most as sure as without errors{assumed}" for words in method[few]
+    ]
+    method[constant] = [f"{CONSTANT}: Wilson with n {n:.1f}{assumed}" for n in e.effective[constant]]
+    method[constant & ~bounded] = f"no interval: {CONSTANT}"
+    return _with_constant_means(e, e.frame(low, high, method))
 
 
 def _with_constant_means(e, frame):
@@ -328,15 +341,34 @@ def _with_constant_means(e, frame):
 
 
 def of_differences(estimates):
-    """Return the `Estimates.frame` of paired differences (`Estimates.minus`) with their intervals."""
+    """Return the `Estimates.frame` of paired differences (`Estimates.minus`) with their intervals.
+
+    Where two models call every particle alike, the difference is within what Wilson's upper limit for no such particle
+    leaves. The variance that this stands for keeps the weight of `ASSUMED_UNITS` micrographs among those that differ.
+    """
     e = estimates
-    half = stats.t.isf(TAIL, e.df) * np.sqrt(e.variance)
+    room = wilson(0, e.effective)[1] * (e.upper - e.lower) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        differing = np.nan_to_num(e.variance**2 / (e.weights @ e.influence**4))  # micrographs, effectively
+    same = ~(e.variance > 1e-18)
+    differing[same] = 0
+    weight = np.where(e.calls | same, ASSUMED_UNITS / (ASSUMED_UNITS + differing), 0)
+    assumed = np.where(weight > 0, room / stats.norm.isf(TAIL), 0)
+    t = np.where(same, stats.norm.isf(TAIL), stats.t.isf(TAIL, e.df))
+    half = t * np.sqrt(weight * assumed**2 + (1 - weight) * e.variance)
     method = "paired, " + e.described([""] * len(e.value))
-    same = e.variance <= 1e-18
-    # No disagreement in n particles leaves room for the share that Wilson's upper limit allows, in either direction.
-    room = wilson(0, e.effective_count)[1] * (e.upper - e.lower) / 2
-    half = np.where(same, room, half)
-    method[same] = [f"no disagreement seen: Wilson, n {n:.1f}" for n in e.effective_count[same]]
+    words = (
+        "" if e.independent else f" (design effect of an intra-class correlation of {ASSUMED_ICC} assumed)"
+    )
+    found = [
+        f"no disagreement seen: Wilson's limit for 0 of n {n:.1f}{words}, either way" for n in e.effective
+    ]
+    method[same] = np.array(found, dtype=object)[same]
+    few = e.calls & ~same & (weight > 0.1)
+    method[few] = [
+        f"{m}; few disagree: the variance of none{words} weighs {w:.0%}"
+        for m, w in zip(method[few], weight[few])
+    ]
     unbounded = same & ~np.isfinite(e.upper)
     method[unbounded] = "no interval: no disagreement seen"
     half[unbounded] = np.nan
@@ -355,9 +387,14 @@ def of_shares(hits, sizes, *, independent):
     with np.errstate(invalid="ignore", divide="ignore"):
         influence = (hits - value * sizes) / total * small_sample_factor(np.sum(sizes > 0, axis=0))
     why = "undefined: no particle"
+    one = np.ones(len(sizes))
+    effective = effective_particles(sizes, one, independent)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        least = value * (1 - value) / total
+    about = zip(sizes.T, effective, value, influence.T, least)
     rows = [
-        Estimate("share", "", size, size, n, why, v, i, proportion=True)
-        for size, n, v, i in zip(sizes.T, total, value, influence.T)
+        Estimate("share", "", size, size, n, why, v, i, least_variance=binomial, proportion=True)
+        for size, n, v, i, binomial in about
     ]
-    estimates = Estimates.of(rows, np.ones(len(sizes)), independent)
+    estimates = Estimates.of(rows, one, independent)
     return of_values(estimates).drop(columns=["class", "measure"])

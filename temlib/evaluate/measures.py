@@ -122,23 +122,27 @@ def call_values(counts):
     return np.concatenate([*columns, _ratio(right, n), balanced_accuracy(counts), mcc, kappa], axis=-1)
 
 
-def _described(counts, total, classes):
-    """Yield an `Estimate` of each measure in the order of `call_values`, without value and influence."""
+def _described(counts, total, classes, effective):
+    """Yield an `Estimate` of each measure in the order of `call_values`, without value and influence.
+
+    `effective` returns the effective numbers of particles (K,) of particles per unit (units, K).
+    """
     parts, sums = one_vs_rest(counts), one_vs_rest(total)
-    n, all_n, truly = counts.sum((-2, -1)), total.sum(), total.sum(-1)
+    n, truly = counts.sum((-2, -1)), total.sum(-1)
+    all_n = effective(n[:, None])[0]
     for name, rate in RATES.items():
         each, of = rate.support(*parts), rate.support(*sums)  # (units, classes), (classes,)
         whys = [f"undefined: {rate.undefined.format(label)}" for label in classes]
-        share = name in PROPORTIONS
-        for label, own, number, why in zip(classes, each.T, of, whys):
+        share, numbers = name in PROPORTIONS, effective(each)
+        for label, own, number, why in zip(classes, each.T, numbers, whys):
             yield Estimate(name, quoted(label), own, own, number, why, proportion=share)
         why = next((w for w, undefined in zip(whys, np.isnan(_ratio(*rate.ratio(*sums)))) if undefined), "")
-        yield Estimate(name, "macro", n, _information(each, of), of.min(), why, mean_of=name)
+        yield Estimate(name, "macro", n, _information(each, of), numbers.min(), why, mean_of=name)
         zero = f"undefined: {name} of the summed counts has denominator 0"
         for label, reason in (("micro", zero), ("weighted", why)):
             yield Estimate(name, label, n, n, all_n, reason, proportion=(name, label) in ACCURACIES)
     accuracy, balanced, *others = (f"undefined: {why}" for why in OVERALL.values())
-    information, rarest = _information(counts.sum(-1), truly), truly[truly > 0].min()
+    information, rarest = _information(counts.sum(-1), truly), effective(counts.sum(-1))[truly > 0].min()
     yield Estimate("accuracy", "all", n, n, all_n, accuracy, proportion=True)
     yield Estimate("balanced accuracy", "all", n, information, rarest, balanced, mean_of="TPR")
     for name, why in zip(("MCC", "kappa"), others):
@@ -155,12 +159,19 @@ def _information(each, of):
 
 def call_estimates(counts, weights, independent, classes):
     """Return the `Estimates` of every measure of predicted classes, of the counts (units, classes, classes) of units."""
-    total = np.tensordot(weights, counts, axes=1)
+    total, size = np.tensordot(weights, counts, axes=1), len(classes)
     values, influences = call_values(total), intervals.linearised(call_values, counts, weights)
+    # What a single particle of each truth and prediction adds, as if it were alone.
+    alone = intervals.linearised(call_values, np.eye(size**2).reshape(-1, size, size), total.ravel())
+    least = total.ravel() @ alone**2
+    described = _described(
+        counts, total, classes, lambda s: intervals.effective_particles(s, weights, independent)
+    )
     rows = []
-    for row, value, influence in zip(_described(counts, total, classes), values, influences.T):
+    for row, value, influence, variance in zip(described, values, influences.T, least):
         factor = intervals.small_sample_factor(weights @ (row.support > 0))
-        rows.append(replace(row, value=value, influence=influence * factor))
+        about = {"value": value, "influence": influence * factor, "least_variance": variance, "calls": True}
+        rows.append(replace(row, **about))
     return intervals.Estimates.of(rows, weights, independent)
 
 
@@ -301,17 +312,25 @@ def warnings(measured):
     """
     found_in = {}  # what is noted, of which models: models that rest on the same particles share a sentence
     for (task, model), rows in measured.groupby(["task", "model"], sort=False):
-        micrographs = rows["micrographs"].max()
-        if micrographs < FEW_MICROGRAPHS:
-            note = f"{micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, so intervals are unreliable."
+        for note in few(rows):
             found_in.setdefault((task, note), []).append(model)
-        found = rows[(rows["measure"] == "TPR") & ~rows["class"].isin(AVERAGES)]
-        for label, n in zip(found["class"], found["n"]):
-            if n < FEW_POSITIVES:
-                note = f"{n} particles are truly {label}, fewer than {FEW_POSITIVES}, so results that rest on them are unreliable."
-                found_in.setdefault((task, note), []).append(model)
-    few = [f"{', '.join(models)} on {task}: {note}" for (task, note), models in found_in.items()]
-    return [*measured.attrs.get("notes", []), *few]
+    found = [f"{', '.join(models)} on {task}: {note}" for (task, note), models in found_in.items()]
+    return [*measured.attrs.get("notes", []), *found]
+
+
+def few(rows):
+    """Return sentences on where one model's rows of `Predictions.measures` rest on too few micrographs or particles."""
+    notes, micrographs = [], rows["micrographs"].max()
+    if micrographs < FEW_MICROGRAPHS:
+        notes.append(
+            f"{micrographs} micrographs are fewer than {FEW_MICROGRAPHS}, so intervals are unreliable."
+        )
+    found = rows[(rows["measure"] == "TPR") & ~rows["class"].isin(AVERAGES)]
+    return notes + [
+        f"{n} particles are truly {label}, fewer than {FEW_POSITIVES}, so results that rest on them are unreliable."
+        for label, n in zip(found["class"], found["n"])
+        if n < FEW_POSITIVES
+    ]
 
 
 def worked(held):

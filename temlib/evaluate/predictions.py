@@ -99,7 +99,7 @@ class Predictions:
         """Return paired differences of every measure for every pair of models, on the particles of both.
 
         Columns task, model_a, model_b, class, measure, difference (a - b), low, high, p_value, p_holm (NaN for all but
-        the primary measure), n, micrographs, method. `primary` is the one measure, declared beforehand, whose p values
+        the primary measure), n, micrographs, method. `primary` is the one measure whose p values
         are adjusted over all pairs (Holm); of a one-vs-rest measure the macro average. `flips` are random exchanges of
         the sign-flip test.
         """
@@ -203,6 +203,15 @@ class Predictions:
         them that is wrong), low, high, n, micrographs, method. After Y. Geifman, R. El-Yaniv, arXiv:1705.08500.
         """
         return decisions.risk(self._rows.models)
+
+    def risk_words(self, model, *, errors=0.05):
+        """Return a sentence (list of str) on how much a model can call if at most a share `errors` may be wrong.
+
+        It reads `risk` of calibrated probabilities; none where the model has no probabilities.
+        """
+        table = self._calibrated.risk()
+        own = table[table["model"] == model]
+        return [answer.on_risk(own, errors)] if len(own) else []
 
     def unsure(self):
         """Return how particles that people could not tell were predicted, beside the definite ones.

@@ -24,7 +24,12 @@ def score_estimates(held):
     particles = intervals.Estimates.of(rows, np.ones(len(truth)), held.independent)
     names = ("influence", "support", "information")
     summed = {name: held.sums(getattr(particles, name)) for name in names}
-    return replace(particles, **summed, weights=np.ones(held.units))
+    return replace(particles, **summed, weights=np.ones(held.units), least_variance=particles.variance)
+
+
+def _effective(held, kinds):
+    """Return the fewest effective particles of any of the kinds, columns (n, K) of 0 and 1; 0 where one has none."""
+    return intervals.effective_particles(held.sums(kinds * 1.0), np.ones(held.units), held.independent).min()
 
 
 def _ranked(name, held, truth, unusable):
@@ -37,36 +42,39 @@ def _ranked(name, held, truth, unusable):
     ]
     each = intervals.Estimates.of(one, everyone, held.independent)
     why, information = next(filter(None, each.reason), ""), each.information.sum(axis=1)
-    least, *of_mean = each.min_count.min(), each.value.mean(), each.influence.mean(axis=1)
+    least, *of_mean = each.effective.min(), each.value.mean(), each.influence.mean(axis=1)
+    all_particles = _effective(held, everyone[:, None])
     macro = Estimate(name, "macro", everyone, information, least, why, *of_mean, mean_of=name)
     value, pooled = np.nan, np.full(truth.shape, np.nan)
     if not unusable:
         value, pooled = RANKED[name](held.probabilities.ravel(), truth.ravel())
     pooled = pooled.reshape(truth.shape).sum(axis=1) * factor
-    micro = Estimate(name, "micro", everyone, everyone, n, unusable, value, pooled)
+    micro = Estimate(name, "micro", everyone, everyone, all_particles, unusable, value, pooled)
     weights = truth.sum(axis=0) / n
     present = weights > 0
     value = each.value[present] @ weights[present]
     change = (each.value[held.truth] - value) / n * factor
     influence = each.influence[:, present] @ weights[present] + change
     why = next(filter(None, each.reason[present]), "")
-    return [*one, macro, micro, Estimate(name, "weighted", everyone, everyone, n, why, value, influence)]
+    weighted = Estimate(name, "weighted", everyone, everyone, all_particles, why, value, influence)
+    return [*one, macro, micro, weighted]
 
 
 def _one_ranked(name, held, positive, label, score, unusable):
     """Return the `Estimate`, by particle, of a measure of order of one class against the rest."""
     n, m = len(positive), positive.sum()
     information = np.where(positive, 1 / max(m, 1) ** 2, 1 / max(n - m, 1) ** 2)
-    row = Estimate(name, quoted(label), np.ones(n), information, min(m, n - m) if name == "AUC" else m)
+    kinds = np.column_stack([positive, ~positive])
+    effective = _effective(held, kinds if name == "AUC" else kinds[:, :1])
+    row = Estimate(name, quoted(label), np.ones(n), information, effective)
     one_sided = "no" if m == 0 else "every" if m == n and name == "AUC" else ""
     if unusable or one_sided:
         reason = unusable or f"undefined: {one_sided} particle is truly {label}"
         return replace(row, reason=reason, influence=np.full(n, np.nan))
     value, influence = RANKED[name](score, positive)
     # Positives and negatives have their own numbers of micrographs.
-    kinds = np.column_stack([~positive, positive]).astype(float)
-    factor = intervals.small_sample_factor(np.count_nonzero(held.sums(kinds), axis=0))
-    return replace(row, value=value, influence=influence * factor[positive.astype(int)])
+    factor = intervals.small_sample_factor(np.count_nonzero(held.sums(kinds * 1.0), axis=0))
+    return replace(row, value=value, influence=influence * np.where(positive, *factor))
 
 
 def _losses(held, truth, unusable):
@@ -88,12 +96,13 @@ def _losses(held, truth, unusable):
         reasons[-1] = f"undefined: {zero} of {n} particles have probability 0 of their true class"
     losses[:, reasons != ""] = np.nan
     value, one = losses.mean(axis=0), np.ones(n)
+    effective = _effective(held, one[:, None])
     influences = (losses - value) / n * intervals.small_sample_factor(held.units)
     named = [*map(quoted, held.classes), ALL]
     labels = [("Brier score", label) for label in named] + [("log loss", ALL)]
     upper = [1] * size + [2 / halved, np.inf]
     return [
-        Estimate(*label, one, one, n, why, v, influence, upper=u)
+        Estimate(*label, one, one, effective, why, v, influence, upper=u)
         for label, why, v, influence, u in zip(labels, reasons, value, influences.T, upper)
     ]
 

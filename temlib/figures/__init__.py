@@ -1,7 +1,7 @@
 """Every picture, its numbers, its drawing and its words; and the controls seen in JupyterLab."""
 
 from temlib.figures.augment import detail, drawn, each_transform, interpolations, mosaic, noise, spectra
-from temlib.figures.base import COLOURS, Note, Picture, Table, set_style
+from temlib.figures.base import COLOURS, Note, Picture, Section, Table, set_style
 from temlib.figures.compare import label_curve, learning, sweep
 from temlib.figures.controls import Explorer
 from temlib.figures.evaluate import attention, cases, confusions, curves, estimates, reliability, risk
@@ -32,7 +32,7 @@ from temlib.figures.train import (
     pareto,
 )
 
-__all__ = ["COLOURS", "Explorer", "Note", "Picture", "Table", "set_style"]
+__all__ = ["COLOURS", "Explorer", "Note", "Picture", "Section", "Table", "set_style"]
 __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
 __all__ += [
     "micrograph_counts",

@@ -44,6 +44,20 @@ class Note:
         return "".join(f'<div class="{self.kind}">{text}</div>' if self.kind else text for text in lines)
 
 
+class Section:
+    """A heading of a notebook with its words and what belongs to it; where nothing of that shows anything, all of it is left out.
+
+    `shown` are figures of this module.
+    """
+
+    def __init__(self, title, words, *shown):
+        self.title, self.words, self.shown = title, words, shown
+
+    def _repr_html_(self):
+        body = "".join(thing._repr_html_() for thing in self.shown)
+        return f"<h3>{html.escape(self.title)}</h3><p>{html.escape(self.words)}</p>{body}" if body else ""
+
+
 class Table:
     """A table as a report shows it: without row numbers, a dash where there is nothing.
 

@@ -67,22 +67,27 @@ class Svm:
             report(0, f"{self.name} fold {fold}")
         self.fold, self.training = fold, inputs.iloc[train]
         self.divided = divides(labels[train], groups[train])
+        self.counts = np.bincount(labels[train], minlength=len(self.classes))
         self.fitted = _fit(self.training.to_numpy(), labels[train], groups[train], fold)
         return self
 
     def predict(self, inputs, groups, rows):
-        """Return class probabilities (m, classes) and predicted classes (m,) of some particles.
+        """Return class probabilities (m, classes) and predicted classes (m,), the most probable ones, of some particles.
 
-        The kernel machine is balanced by class weights; calibrated probabilities follow the classes' shares again, and their
-        largest is nearly always the common class. Predicted classes are therefore the machine's own.
+        The probabilities are those of classes that are equally frequent, as the machine's class weights make them: those
+        calibrated on the training particles are divided by the classes' shares there. M. Saerens et al., Neural Comput. 14
+        (2002) 21-41, doi:10.1162/089976602753284446.
         """
         seen = inputs.iloc[rows]
         if self.settings.adapts:
             seen = adaptation.adapted(seen, groups[rows], self.training)
-        return self.fitted.predict_proba(seen.to_numpy()), self._predicted(seen)
+        p = self._probabilities(seen)
+        return p, p.argmax(axis=1)
 
-    def _predicted(self, seen):
-        return self.fitted.calibrated_classifiers_[0].estimator.predict(seen.to_numpy())
+    def _probabilities(self, seen):
+        """Return class probabilities (m, classes) of descriptors as they are."""
+        p = self.fitted.predict_proba(seen.to_numpy()) / self.counts
+        return p / p.sum(axis=1, keepdims=True)
 
     def importance(self, inputs, labels, rows, *, seed):
         """Return how much balanced accuracy is lost when a group of descriptors is permuted among held-out particles.
@@ -92,13 +97,14 @@ class Svm:
         """
         rng, table, labels = np.random.default_rng(seed), inputs.iloc[rows], labels[rows]
         groups = pd.Series([descriptors.group_of(name) for name in table.columns])
-        whole, found = balanced_accuracy(self._predicted(table), labels), []
+        whole, found = balanced_accuracy(self._probabilities(table).argmax(axis=1), labels), []
         for group in groups.unique():
             columns, losses = np.flatnonzero(groups == group), []
             for _ in range(PERMUTATIONS):
                 changed = table.copy()
                 changed.iloc[:, columns] = table.iloc[rng.permutation(len(table)), columns].to_numpy()
-                losses.append(whole - balanced_accuracy(self._predicted(changed), labels))
+                called = self._probabilities(changed).argmax(axis=1)
+                losses.append(whole - balanced_accuracy(called, labels))
             found.append((group, descriptors.GROUPS[group][0], float(np.mean(losses))))
         return pd.DataFrame(found, columns=["descriptor", "unit", "loss"])
 

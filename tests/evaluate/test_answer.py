@@ -1,5 +1,6 @@
 """The answer in words, and notebook 4 as a whole: run cell by cell on tables made here, and what it shows is read."""
 
+import ast
 import json
 import re
 import subprocess
@@ -74,16 +75,18 @@ def test_the_declared_model_stays_the_headline_when_it_becomes_the_worse_one(tmp
         {row["model"]: (row["value"], row["interval"]) for row in answer["headline"]} for answer in found
     ]
     assert values[0]["alpha"] == values[1]["gamma"] != values[1]["alpha"] == values[0]["gamma"]
-    assert all("alpha (declared primary)" in answer["sentences"][0] for answer in found)
-    assert ["optimistic" in " ".join(answer["sentences"]) for answer in found] == [False, True]
+    assert [answer["case"] for answer in found] == ["primary", "opponent"]
+    assert [answer["answer_model"] for answer in found] == ["alpha", "gamma"]
+    assert "gamma tells" in found[1]["verdict"][0] and "better than alpha" in found[1]["verdict"][0]
 
 
 def test_numbers_in_the_sentences_are_those_of_the_tables(tmp_path, monkeypatch):
-    """The headline and each class's sentence carry the value and interval of measures.csv."""
+    """The verdict and each class's sentence carry the value and interval of measures.csv."""
     predictions, particles = drawn(["alpha", "svm_texture"])
     write(tmp_path / "r", predictions, particles)
     shown(tmp_path, monkeypatch, run="r", task="content", primary="alpha")
-    said = json.loads((tmp_path / "r" / "answer.json").read_text(encoding="utf-8"))["sentences"]
+    answer = json.loads((tmp_path / "r" / "answer.json").read_text(encoding="utf-8"))
+    said = [" ".join(answer["verdict"]), *answer["sentences"]]
     table = pd.read_csv(tmp_path / "r" / "measures.csv").set_index(["model", "measure", "class"])
     pairs = pd.read_csv(tmp_path / "r" / "comparisons.csv")
     pairs = pairs.set_index(["model_a", "model_b", "measure", "class"])
@@ -94,7 +97,7 @@ def test_numbers_in_the_sentences_are_those_of_the_tables(tmp_path, monkeypatch)
             assert f"{100 * row['value']:.0f} % ({100 * row['low']:.0f}–{100 * row['high']:.0f})" in sentence
         row = pairs.loc[("alpha", "svm_texture", measure, label)]
         value, low, high = (f"{100 * row[k]:z.0f}".replace("-", "−") for k in ("difference", "low", "high"))
-        assert re.search(rf"difference {value} points? \({low} to {high}\)", sentence)
+        assert re.search(rf"ifference (is )?{value} points? \({low} to {high}\)", sentence)
 
 
 def test_notebook_4_imports_no_tensorflow_and_trains_nothing(tmp_path):
@@ -161,3 +164,33 @@ def test_comparator_is_of_the_other_kind_whatever_the_results():
     assert answer.comparator(["lipnet4", "residual", "svm_texture"], "svm_texture") == "lipnet4"
     assert answer.comparator(["a", "b"], "b") == "a"
     assert answer.comparator(["a"], "a") is None
+
+
+def test_notebook_4_says_no_more_than_can_be_read():
+    """At most 700 words of prose, those of sentences in its code included."""
+    cells = json.loads((notebook.NOTEBOOKS / "4_evaluate.ipynb").read_text(encoding="utf-8"))["cells"]
+    words = 0
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            words += len(source.split())
+        elif "parameters" not in cell["metadata"].get("tags", []):
+            texts = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+            words += sum(
+                len(text.split()) for text in texts if isinstance(text, str) and len(text.split()) > 3
+            )
+    assert 300 < words <= 700
+
+
+def test_sections_that_have_nothing_to_say_are_not_there(tmp_path, monkeypatch):
+    """One annotator, no simulator, two models, nothing unsure: no heading of these; they come with their cause."""
+    predictions, particles = drawn(["alpha", "svm_texture"])
+    headings = ("How well people agree", "All pairs of models", "What people could not tell")
+    write(tmp_path / "r", predictions, particles)
+    page = "\n".join(shown(tmp_path, monkeypatch, run="r", task="content", primary="alpha"))
+    assert not [heading for heading in headings if heading in page]
+    predictions, particles = drawn(["alpha", "beta", "svm_texture"])
+    particles["truth_content"] = particles["content"]
+    write(tmp_path / "s", predictions, particles)
+    page = "\n".join(shown(tmp_path, monkeypatch, run="s", task="content", primary="alpha"))
+    assert all(heading in page for heading in headings[:2])

@@ -58,6 +58,12 @@ def test_label_audit_finds_planted_errors():
     assert audit["particle"].is_unique and len(audit) == 2000
     assert suspected["particle"].isin(wrong).mean() > 0.6 and suspected["particle"].isin(wrong).sum() > 60
     assert audit["particle"].head(50).isin(wrong).mean() > 0.8
+    assert len(evaluate.found_labels(suspected, particles, "content")) == len(suspected)
+    innocent = particles.assign(truth_content=predictions.drop_duplicates("particle")["truth"].to_numpy())
+    assert evaluate.found_labels(suspected, innocent, "content").empty
+    assert len(evaluate.found_labels(suspected, particles[["particle"]], "content")) == len(suspected)
+    (none,) = evaluate.audit_precision(audit, innocent, "content")
+    assert "knows 0 to be wrong" in none and f"The {len(suspected)} suspected ones are right" in none
     said = evaluate.audit_precision(audit, particles, "content")
     assert f"the simulator knows {len(wrong)} to be wrong (5.0 %)" in said[0]
 
@@ -89,4 +95,10 @@ def test_the_worst_micrograph_is_named_with_its_share_of_the_errors():
     held = Predictions(rows.assign(model="net", role="test"))
     scores, (sentence,) = held.by_micrograph(), held.worst_micrographs()
     assert scores["micrograph"].tolist() == ["m0", "m1"] and scores["right"].tolist() == [0.5, 1.0]
-    assert "m0" in sentence and "100%" in sentence
+    assert "micrograph m0 has 100%" in sentence
+    # Ten micrographs with an error each: none stands out, and no place is named.
+    spread = pd.DataFrame({"particle": range(40), "micrograph": [f"m{k % 10}" for k in range(40)]})
+    spread = spread.assign(truth=["a", "b"] * 20, model="net", role="test")
+    spread["predicted"] = spread["truth"].where(spread.index >= 10, "c")
+    (sentence,) = Predictions(spread).worst_micrographs()
+    assert sentence == "net: errors are spread over the micrographs; none has more than 10% of them."

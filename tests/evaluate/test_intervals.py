@@ -11,7 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from temlib.evaluate import intervals
+from temlib.evaluate import intervals, measures
 from temlib.evaluate.measures import call_values
 
 
@@ -66,18 +66,73 @@ def test_effective_units_of_equal_sizes_is_their_number():
     np.testing.assert_allclose(intervals.effective_units(sizes, np.ones(3)), [3, 1])
 
 
-def test_logit_interval_is_symmetric_on_the_logit_scale():
-    """Half-width on that scale is t se / (p (1 - p))."""
-    low, high = intervals.logit_t(np.array([0.8]), np.array([0.0016]), np.array([10.0]))
-    half = stats.t.isf(0.025, 10) * 0.04 / (0.8 * 0.2)
-    expected = 1 / (1 + np.exp(-(np.log(4) + np.array([-half, half]))))
-    np.testing.assert_allclose([low[0], high[0]], expected)
+def _values(influences, value, lower=0.0, upper=1.0, effective=1e6):
+    """Return low and high of one value whose interval nothing at the end of the range limits."""
+    n = len(influences)
+    ten, column = np.full(n, 10.0), np.array(influences, float)
+    row = intervals.Estimate("m", "all", ten, ten, effective, "", value, column, lower, upper)
+    found = intervals.of_values(intervals.Estimates.of([row], np.ones(n), False))
+    return found[["low", "high"]].to_numpy()[0]
+
+
+def test_an_interval_is_wilsons_of_the_particles_that_the_variance_is_worth():
+    """Both ends are where the value is t standard errors away, with the variance that a share has there."""
+    influences = np.array([0.02, -0.02, 0.03, -0.03])
+    worth = 0.8 * 0.2 / np.sum(influences**2)
+    t = stats.t.isf(0.025, 3)
+    for end in _values(influences, 0.8):
+        assert abs(0.8 - end) == pytest.approx(t * np.sqrt(end * (1 - end) / worth))
+    np.testing.assert_allclose(_values(2 * influences, 0.6, -1, 1), 2 * _values(influences, 0.8) - 1)
 
 
 def test_log_interval_serves_values_without_an_upper_end():
     """The log loss has only 0 as its end."""
-    low, high = intervals.logit_t(np.array([0.5]), np.array([0.01]), np.array([np.inf]), upper=np.inf)
-    np.testing.assert_allclose([low[0], high[0]], 0.5 * np.exp([-1.95996398 * 0.2, 1.95996398 * 0.2]))
+    half = stats.t.isf(0.025, 3) * np.sqrt(0.0026) / 0.5
+    found = _values([0.02, -0.02, 0.03, -0.03], 0.5, 0, np.inf)
+    np.testing.assert_allclose(found, 0.5 * np.exp([-half, half]))
+
+
+# Micrographs, and particles in each.
+GRID = list(product((2, 3, 5, 8, 20, 40), (1, 2, 5, 12, 30)))
+
+
+def _with_errors(micrographs, each, errors):
+    """Return value, low, high and method where errors are spread evenly."""
+    wrong = np.bincount(np.arange(errors) % micrographs, minlength=micrographs)
+    return [column[0] for column in _shares(each - wrong, [each] * micrographs)]
+
+
+@pytest.mark.parametrize(("micrographs", "each"), GRID)
+def test_more_right_particles_never_lower_an_end(micrographs, each):
+    """From none to all of N, errors spread evenly; and a score without an error is the surest, or as sure as with one."""
+    n = micrographs * each
+    found = np.array([_with_errors(micrographs, each, k)[:3] for k in range(0, n + 1, max(1, n // 40))])
+    assert (np.diff(found[::-1], axis=0) >= -1e-9).all()
+    none, one = (_with_errors(micrographs, each, k) for k in (0, 1))
+    assert none[1] >= one[1] and none[2] - none[1] <= one[2] - one[1]
+
+
+@pytest.mark.parametrize("classes", [(10, 2), (15, 15), (1, 1)])
+def test_a_balanced_accuracy_without_an_error_is_the_surest(classes):
+    """Errors in the rarer class, one after the other; F1, MCC and kappa alike."""
+    found = []
+    for errors in range(6):
+        counts = np.zeros((20, 2, 2))
+        counts[:, 0, 0], counts[:, 1, 1] = classes
+        counts[:errors, 1] += [1, -1]
+        estimates = measures.call_estimates(counts, np.ones(20), False, ["a", "b"])
+        rows = intervals.of_values(estimates).set_index(["measure", "class"])
+        found.append(
+            rows["low"].loc[[("balanced accuracy", "all"), ("MCC", "all"), ("kappa", "all"), ("F1", "macro")]]
+        )
+    assert (np.diff(found, axis=0) <= 1e-9).all()
+
+
+def test_few_errors_are_at_most_as_sure_as_none_and_the_method_says_so():
+    """The assumed correlation stands in words; many errors need no assumption."""
+    assert all("intra-class correlation of 0.3 assumed" in _with_errors(40, 15, k)[3] for k in (0, 1, 3))
+    assert "few errors" in _with_errors(40, 15, 1)[3]
+    assert "assumed" not in _with_errors(40, 15, 100)[3]
 
 
 def test_clustering_widens_the_interval():
@@ -94,7 +149,7 @@ def test_all_alike_never_gives_an_interval_of_no_width(hits):
     value, low, high, method = _shares([hits] * 20, [10] * 20)
     plain = intervals.wilson(20 * hits, 200)
     assert low <= value <= high and high - low > plain[1] - plain[0]
-    assert f"ICC {intervals.ASSUMED_ICC} assumed" in method[0]
+    assert f"intra-class correlation of {intervals.ASSUMED_ICC} assumed" in method[0]
     expected = intervals.wilson(20 * hits / 3.7, 200 / 3.7)  # 1 + (10 - 1) .3
     np.testing.assert_allclose([low[0], high[0]], expected)
 
@@ -230,11 +285,13 @@ def test_exchange_is_the_same_by_seed():
     np.testing.assert_array_equal(*runs)
 
 
-def _estimates(influences, value=0.0, lower=-1.0, upper=1.0):
+def _estimates(influences, value=0.0, lower=-1.0, upper=1.0, calls=False):
     """Return one estimate on units of ten particles."""
     n = len(influences)
     ten, column = np.full(n, 10.0), np.array(influences, float)
-    row = intervals.Estimate("share", "all", ten, ten, 10.0 * n, "", value, column, lower, upper)
+    row = intervals.Estimate(
+        "share", "all", ten, ten, 10.0 * n / 3.7, "", value, column, lower, upper, calls=calls
+    )
     return intervals.Estimates.of([row], np.ones(n), False)
 
 
@@ -258,7 +315,21 @@ def test_no_disagreement_still_leaves_room():
     low, high, method = _of_differences(estimates)
     room = intervals.wilson(0, 100 / 3.7)[1]
     np.testing.assert_allclose([low[0], high[0]], [-room, room])
-    assert "no disagreement seen" in method[0]
+    assert "no disagreement seen" in method[0] and "intra-class correlation of 0.3 assumed" in method[0]
+
+
+def test_the_first_disagreements_change_an_interval_little_and_many_leave_it_as_seen():
+    """Of calls, the assumed variance weighs as one micrograph beside those that differ."""
+    none = _of_differences(_estimates([0.0] * 40, calls=True))[1][0]
+    half = []
+    for differing in (2, 4, 10, 40):
+        influences = np.where(np.arange(40) < differing, 0.002, 0) * (-1.0) ** np.arange(40)
+        low, high, method = _of_differences(_estimates(influences, calls=True))
+        plain = stats.t.isf(0.025, 39) * np.sqrt((influences**2).sum())
+        half.append(high[0])
+        assert plain < high[0] < none and high[0] == -low[0]
+        assert ("few disagree" in method[0]) == (differing < 9)
+    assert half[3] / plain < 1.25 < half[0] / (plain / np.sqrt(20))
 
 
 def test_no_disagreement_without_a_range_has_no_interval():

@@ -142,5 +142,5 @@ def test_notebook_4_takes_classes_of_any_name(tmp_path, monkeypatch, classes):
     text = html.unescape("\n".join(shown(tmp_path, monkeypatch, **named)))
     for name in classes:
         name = f'"{name}"' if name in ("all", "macro", "micro") else name.replace('"all"', '""all""')
-        assert f"truly {name} particles, residual finds" in text
+        assert f"truly {name} particles residual finds" in text
     assert all(f"{name} (theirs)" in text for name in ("truth", "class", "p residual", "always all"))

@@ -93,6 +93,22 @@ def test_a_sentence_says_how_they_were_predicted():
     assert held.unsure_words("net") == [] and held.unsure().empty and held.unsure_labels == {}
 
 
+def test_a_model_that_may_refuse_says_how_much_it_calls():
+    """The largest share that keeps the errors, as in the table of risk; no refusal where none is needed."""
+    held = Predictions(both()[1])
+    table = held.calibrated().risk().query("model == 'net'")
+    kept = table[table["risk"] <= 0.1].iloc[-1]
+    (said,) = held.risk_words("net", errors=0.1)
+    assert (
+        f"calls {100 * kept['coverage']:.0f} % of them, {kept['n']:.0f} particles, at {100 * kept['risk']:.0f} %"
+        in said
+    )
+    assert "need refuse none" in held.risk_words("net", errors=0.99)[0]
+    assert "even of the" in held.risk_words("net", errors=-1)[0]
+    bare = both()[1].drop(columns=["p_empty", "p_full", "p_odd"])
+    assert Predictions(bare).risk_words("net") == []
+
+
 def test_the_answer_says_how_many_are_set_aside():
     """Once for each label, at its end."""
     held = Predictions(both()[1])

@@ -32,6 +32,15 @@ def test_a_note_is_large_or_boxed_or_plain(note, page):
     assert note._repr_html_() == page
 
 
+def test_a_section_without_anything_to_show_is_left_out():
+    """Its heading and words come with what it shows, and go with it."""
+    page = figures.Section(
+        "A & B", "Words.", Note([], kind=""), Table(pd.DataFrame({"x": [1]}))
+    )._repr_html_()
+    assert page.startswith("<h3>A &amp; B</h3><p>Words.</p><table")
+    assert figures.Section("A", "Words.", Table(None), Note([], kind=""))._repr_html_() == ""
+
+
 def test_a_table_has_headers_with_scope_and_a_dash_for_nothing():
     """No row numbers; numbers keep the digits that their column needs; text is escaped."""
     page = Table(pd.DataFrame({"name": ["<b>", "c"], "n": [3, 4], "value": [0.12345, np.nan]}))._repr_html_()

@@ -80,9 +80,23 @@ def test_a_fitted_baseline_predicts_classes_and_probabilities(name):
     """Scaling is part of what is fitted; probabilities sum to 1; classes are told apart."""
     table, labels, groups = _drawn()
     machine, codes = _fitted(table * 1000 + 5, labels, groups, name)
-    probabilities, _ = machine.predict(table * 1000 + 5, groups, np.arange(len(codes)))
+    probabilities, called = machine.predict(table * 1000 + 5, groups, np.arange(len(codes)))
     assert probabilities.shape == (240, 3) and np.allclose(probabilities.sum(axis=1), 1)
+    assert (called == probabilities.argmax(axis=1)).all()
     assert _right(machine, table * 1000 + 5, codes, groups) > 0.8
+
+
+def test_a_rare_class_is_called_where_it_is_likely_among_equally_frequent_ones():
+    """Two overlapping classes, one of them a tenth: both are found about as often, and probabilities say so."""
+    rng = np.random.default_rng(0)
+    rare = rng.random(600) < 0.1
+    table = pd.DataFrame(rng.normal(size=(600, 3)) + np.where(rare, 0.8, -0.8)[:, None] * [1, 0, 0])
+    groups = np.repeat(np.arange(30), 20)
+    machine, codes = _fitted(table, np.where(rare, "rare", "usual"), groups)
+    p, called = machine.predict(table, groups, np.arange(600))
+    found = [(called == codes)[codes == k].mean() for k in (0, 1)]
+    assert min(found) > 0.6 and abs(found[0] - found[1]) < 0.2
+    assert p[codes == 0, 0].mean() > 0.6
 
 
 def test_inner_folds_keep_micrographs_whole_and_train_on_every_class(monkeypatch):
