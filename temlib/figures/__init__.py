@@ -25,6 +25,7 @@ from temlib.figures.software import backends, popularity, stars
 from temlib.figures.train import (
     architectures,
     descriptors,
+    edge_profiles,
     learning_curves,
     micrograph_scores,
     outlines,
@@ -36,6 +37,14 @@ __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histo
 __all__ += ["micrograph_counts", "odd_micrographs", "pairs", "power_spectra", "radial_profiles", "sizes"]
 __all__ += ["stages", "thon_rings"]
 __all__ += ["detail", "drawn", "each_transform", "interpolations", "mosaic", "noise", "spectra"]
-__all__ += ["architectures", "descriptors", "learning_curves", "micrograph_scores", "outlines", "pareto"]
+__all__ += [
+    "architectures",
+    "descriptors",
+    "edge_profiles",
+    "learning_curves",
+    "micrograph_scores",
+    "outlines",
+    "pareto",
+]
 __all__ += ["attention", "cases", "confusions", "curves", "estimates", "reliability", "risk"]
 __all__ += ["backends", "label_curve", "learning", "popularity", "stars", "sweep"]

@@ -1,10 +1,12 @@
 """Pictures of what stands out before anything is learnt."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from temlib import explore, figures
 from tests.figures.conftest import EACH, MICROGRAPHS, check, sentence, study
@@ -40,15 +42,12 @@ def test_micrographs_are_stacked_from_the_first_class_up(particles):
     figure = check(
         figures.micrograph_counts(particles.table, "label"), ["micrograph", "label", "particles"], n=240
     )
-    bars = [(bar.get_x(), bar.get_y(), bar.get_height()) for bar in figure.axes[0].patches]
-    assert len(bars) == 2 * MICROGRAPHS and all(height == EACH / 2 for *_, height in bars)
-    assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["empty", "full"]
-    empty = [
-        bar
-        for bar in figure.axes[0].patches
-        if bar.get_facecolor()[:3] == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
-    ]
-    assert {bar.get_y() for bar in empty} == {0}
+    steps = {patch.get_label(): patch.get_data() for patch in figure.axes[0].patches}
+    assert list(steps) == ["empty", "full"]
+    assert steps["empty"].values.tolist() == [EACH / 2] * MICROGRAPHS and not np.any(steps["empty"].baseline)
+    assert steps["full"].values.tolist() == [EACH] * MICROGRAPHS
+    assert np.array_equal(steps["full"].baseline, steps["empty"].values)
+    assert to_hex(figure.axes[0].patches[0].get_facecolor()) == figures.COLOURS[0].lower()
 
 
 def test_the_gallery_has_a_row_a_class(particles):
@@ -80,7 +79,7 @@ def test_a_histogram_leaves_out_what_is_missing():
     figure = check(
         figures.histogram([1, 2, 2, np.nan], label="length (nm)", what="length"), ["length (nm)"], n=3
     )
-    assert sum(bar.get_height() for bar in figure.axes[0].patches) == 3
+    assert figure.axes[0].patches[0].get_data().values.sum() == 3
     assert figure.axes[0].get_xlabel() == "length (nm)"
 
 
@@ -99,17 +98,17 @@ def test_power_spectra_name_the_micrographs_that_differ(odd, particles):
     picture = figures.power_spectra(*odd)
     figure = check(picture, ["micrograph", "frequency", "power"], n=240)
     assert picture.frame()["frequency"].max() == 0.25
-    assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["m03"] and "m03" in picture.alt
+    assert [text.get_text() for text in figure.legends[0].texts] == ["m03 (differs)"] and "m03" in picture.alt
     plain = figures.power_spectra(particles, explore.per_micrograph(particles))
-    assert "none stands out" in plain.alt and plain.plot().axes[0].get_legend() is None
+    assert "none stands out" in plain.alt and not plain.plot().legends
 
 
 def test_the_map_is_coloured_by_task_and_micrograph(particles):
     """A panel each and a scale of the micrographs, each class with its number."""
     picture = figures.descriptor_map(particles, ["label"], explore.principal(particles))
     figure = check(picture, ["row", "first", "second", "label", "micrograph"], n=240, panels=3)
-    assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["empty (120)", "full (120)"]
-    assert "% of variance" in figure.get_supxlabel()
+    assert [text.get_text() for text in figure.legends[0].texts] == ["empty (120)", "full (120)"]
+    assert "% of variance" in figure.axes[0].get_xlabel()
 
 
 def test_odd_micrographs_are_shown_below_usual_ones(odd, particles):
@@ -123,11 +122,11 @@ def test_odd_micrographs_are_shown_below_usual_ones(odd, particles):
     )
 
 
-def test_pairs_stand_one_above_the_other(particles):
-    """Above each its micrograph; a sentence where there is none."""
+def test_pairs_stand_beside_each_other(particles):
+    """Below each its micrograph; a sentence where there is none."""
     pairs = pd.DataFrame({"first": ["p0", "p1"], "second": ["p30", "p41"], "correlation": [0.99, 0.985]})
-    figure = check(figures.pairs(particles, pairs), list(pairs), n=2, panels=4)
-    assert [axis.get_title() for axis in figure.axes] == ["m00", "m00", "m01", "m02"]
+    page = check(figures.pairs(particles, pairs), list(pairs), n=2, panels=4)
+    assert re.findall(r"(m\d\d)</span>", page) == ["m00", "m01", "m00", "m02"]
     assert "no pair" in sentence(figures.pairs(particles, pairs.head(0)))
 
 
@@ -137,10 +136,9 @@ def test_disagreements_show_who_says_what(odd):
     assert len(found.disagreements) == (odd[0].table["label@a"] != odd[0].table["label@b"]).sum()
     assert f"kappa = {found.kappa:.2f}" in explore.agreement(found)[0]
     picture = figures.disagreements(odd[0], found, most=4)
-    figure = check(picture, list(found.disagreements), n=len(found.disagreements), panels=4)
+    page = check(picture, list(found.disagreements), n=len(found.disagreements), panels=4)
     first = found.disagreements.iloc[0]
-    title = f"a: {first['label@a']}\nb: {first['label@b']}"
-    assert figure.axes[0].get_title(loc="left") == title
+    assert f"</svg>a: {first['label@a']}\nb: {first['label@b']}</span>" in page
     assert "One label per particle" in sentence(figures.disagreements(odd[0], None))
     agreed = dataclasses.replace(found, disagreements=found.disagreements.head(0))
     assert "agree on every particle" in sentence(figures.disagreements(odd[0], agreed))
@@ -169,4 +167,4 @@ def test_thon_rings_are_drawn_with_their_error(particles):
     picture = figures.thon_rings(dataclasses.replace(particles, simulated=True))
     figure = check(picture, list(picture.frame()), n=1)
     assert picture.frame()["relative_error"].abs().max() < 0.01
-    assert len(figure.axes[0].collections[0].get_segments()) == 3 and "0.4 nm/pixel" in picture.caption
+    assert len(figure.axes[0].lines) == 4 and "0.4 nm/pixel" in picture.caption
