@@ -59,7 +59,7 @@ def mosaic(images, *, what="augmented particles"):
 def drawn(transforms):
     """Show how often each value of each transform was drawn, by `Augmentation.draw`."""
     down, aside = transforms[["flip_rows", "flip_columns"]].mean()
-    names = {c.replace("zoom", "zoom_rows"): f"{name}, {unit}" for c, (name, unit, *_) in TRANSFORMS.items()}
+    names = {c.replace("zoom", "zoom_rows"): f"{name}\n{unit}" for c, (name, unit, *_) in TRANSFORMS.items()}
     frame = transforms[list(names)].melt(var_name="transform", value_name="value")
 
     def draw(axis, part):

@@ -29,28 +29,28 @@ from skimage.measure import block_reduce
 
 from temlib.files import natural
 
-# Okabe & Ito's palette, told apart by people of any colour vision (https://jfly.uni-koeln.de/color/).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe & Ito's palette, told apart by people of any colour vision (https://jfly.uni-koeln.de/color/), with a brown for its black.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B")
 # After Paul Tol's muted palette (https://personal.sron.nl/~pault/), none like those of classes that come first.
 MODELS = ("#332288", "#8A8A22", "#AA4499", "#117733", "#882255", "#44AA99", "#666666")
 LIMIT = 3.0  # robust units shown as black and white
 MOST = 128  # rows and columns of an image in a page, so that a report can be mailed
 WIDE = 3.75  # inches, the width of a panel: that of a phone
 # What stands in a page for the colours of matplotlib, so that dark is dark.
-_COLOURS = {code.lower(): f"var(--c{k},{code})" for k, code in enumerate(COLOURS[:-1])}
+_COLOURS = {code.lower(): f"var(--c{k},{code})" for k, code in enumerate(COLOURS)}
 _COLOURS |= {code.lower(): f"var(--m{k},{code})" for k, code in enumerate(MODELS)}
 _COLOURS |= dict.fromkeys(["#000000", "#262626"], "currentColor")
 _COLOURS |= {"#cccccc": "var(--grid,#8884)", "#ffffff": "var(--paper,#fff)"}
 _SIGNS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "-": "━", "--": "╍", ":": "┅", "-.": "┅"}
 # With every picture, so that it looks the same in JupyterLab and in a page.
 _STYLE = (
-    "<style>figure.picture{position:relative}.picture .panels{display:flex;flex-wrap:wrap;gap:.6rem 1.2rem;align-items:flex-start}"
+    "<style>figure.picture{position:relative}.picture .drawing{display:flex;flex-wrap:wrap;gap:.6rem 1.2rem;align-items:flex-start}"
     ".picture svg{max-width:100%;height:auto}.picture svg text{font-family:system-ui,sans-serif}"
     ".picture .images{display:flex;flex-wrap:wrap;gap:.3rem;font-size:.75rem;line-height:1.25}"
     ".picture .images>b{flex-basis:100%;overflow-wrap:anywhere}.picture .images>span{overflow-wrap:anywhere;white-space:pre-line}"
     ".picture .images svg{display:block;image-rendering:pixelated}"
     ".picture .key{flex-basis:100%;display:flex;flex-wrap:wrap;gap:0 1.1rem;font-size:.85rem;overflow-wrap:anywhere}"
-    ".picture .enlarge{display:none}.picture td small{display:block}</style>"
+    ".picture .key>span{display:flex;gap:.3rem}.picture .enlarge{display:none}.picture td small{display:block}</style>"
 )
 
 
@@ -167,7 +167,7 @@ class Picture:
     def _repr_html_(self):
         drawn, alt = self.plot(), html.escape(self.alt)
         role, body = ("group", drawn) if isinstance(drawn, str) else ("img", _panels(drawn))
-        body = f'<span class="panels" role="{role}" aria-label="{alt}">{body}</span>'
+        body = f'<span class="drawing" role="{role}" aria-label="{alt}">{body}</span>'
         if "<svg" in body:
             check = '<input class="enlarge" type="checkbox" aria-label="Enlarge the picture">'
             body = f"<label>{check}{body}</label>"
@@ -216,7 +216,7 @@ def _key(panel):
         code = to_hex(colours[0])
         sign = next((_SIGNS[one] for one in style if one in _SIGNS), "■")
         sign = f'<span style="color:{_COLOURS.get(code, code)}" aria-hidden="true">{sign}</span>'
-        entries.append(f"<span>{sign} {html.escape(name)}</span>")
+        entries.append(f"<span>{sign}<span>{html.escape(name)}</span></span>")
     return f'<span class="key">{"".join(entries)}</span>' if entries else ""
 
 
@@ -260,8 +260,11 @@ def set_style():
 
 
 def wrapped(name, width=36, lines=3):
-    """Return a name of any length on lines of so many letters, its end left out beyond so many lines."""
-    return "\n".join(textwrap.wrap(str(name), width, max_lines=lines, placeholder=" …"))
+    """Return a name of any length on lines of so many letters; the middle of each of its own lines is left out if longer."""
+    most = int(0.75 * width * lines)
+    parts = str(name).split("\n")
+    parts = [part if len(part) <= most else f"{part[: most // 2]}…{part[-most // 2 :]}" for part in parts]
+    return "\n".join(textwrap.fill(part, width) for part in parts)
 
 
 def on_axes(draw, by="", *, height=2.5, width=WIDE, share=False, **words):
@@ -280,7 +283,7 @@ def on_axes(draw, by="", *, height=2.5, width=WIDE, share=False, **words):
         axes = [panel.subplots() for panel in panels]
         for axis, (name, part) in zip(axes, parts):
             draw(axis, part)
-            axis.set(title=wrapped(name), **words)
+            axis.set(title=wrapped(name, int(9.5 * width)), **words)
             if axis.get_yscale() == "log":
                 axis.yaxis.set_major_formatter("{x:g}")
         for axis in axes[len(parts) :]:
@@ -376,8 +379,8 @@ def grid(groups, *, side=104, pixel_nm=np.nan, bars="first"):
     """Return the HTML of images in groups, which wrap at the edge of a page.
 
     `groups` are pairs of a heading and its cells; a cell is an image, (rows, columns) in robust units or bytes, the words
-    below it, and perhaps the SVG of what is drawn on it; `side` is in CSS pixels; a scale bar stands on the `first` image of
-    each group or on `all`.
+    below it, and perhaps the SVG of what is drawn on it, in pixels of the image as it is shown; `side` is in CSS pixels; a
+    scale bar stands on the `first` image of each group or on `all`.
     """
     parts = []
     for heading, cells in groups:

@@ -58,7 +58,7 @@ def learning(curves, swept, axis):
 def label_curve(curve, needed, *, target):
     """Draw the score of `evaluate.with_labels`, if any, and the power laws of `evaluate.labels_needed` for a `target`."""
     if curve is None or curve.empty:
-        return Note(["This run does not sweep labels."], kind="")
+        return Note([], absent="This run does not sweep labels.")
     models = list(curve["model"].unique())
 
     def draw(panel, part):

@@ -26,29 +26,44 @@ def confusions(matrices):
     frame = frame.rename("particles").reset_index()[["truth", "predicted", "particles", "model"]]
     return Picture(
         frame,
-        lambda frame: "".join(_confusion(name, matrix) for name, matrix in matrices.items()),
+        lambda frame: (
+            _names(matrices) + "".join(_confusion(name, matrix) for name, matrix in matrices.items())
+        ),
         f"Confusion matrices of {', '.join(matrices)}, truth in rows, prediction in columns.",
         f"Held-out particles: count, and share of the true class, also as shade; n = {frame['particles'].sum() // len(matrices):,} for each "
         "model.",
     )
 
 
+def _are_short(matrix):
+    """Return whether the names of the classes can head columns; else they are numbered."""
+    return len(matrix) * max(len(str(name)) for name in matrix) < 40
+
+
+def _names(matrices):
+    """Return the HTML of the names of the classes with their numbers, where they are numbered."""
+    matrix = next(iter(matrices.values()))
+    rows = [f"<span>{k} {html.escape(str(name))}</span>" for k, name in enumerate(matrix, 1)]
+    return "" if _are_short(matrix) else f'<span class="key">{"".join(rows)}</span>'
+
+
 def _confusion(model, matrix):
-    """Return a confusion matrix as an HTML table; columns are numbered where their names are many or long."""
-    names = [html.escape(str(name)) for name in matrix.columns]
-    short = len(names) * max(map(len, names)) < 40
-    heads = names if short else [f'<abbr title="{name}">{k}</abbr>' for k, name in enumerate(names, 1)]
-    rows = ["<tr><th>truth</th>" + "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr>"]
-    share = matrix.div(matrix.sum(axis=1).replace(0, np.nan), axis=0).fillna(0)
-    for k, name in enumerate(names):
-        cells = [f'<th scope="row">{name if short else f"{k + 1} {name}"}</th>']
-        for count, part in zip(matrix.iloc[k], share.iloc[k]):
+    """Return a confusion matrix as an HTML table."""
+    names = [html.escape(str(name)) for name in matrix]
+    if not _are_short(matrix):
+        names = [f'<abbr title="{name}">{k}</abbr>' for k, name in enumerate(names, 1)]
+    heads = "".join(f'<th scope="col">{name}</th>' for name in names)
+    share, rows = matrix.div(matrix.sum(axis=1).replace(0, np.nan), axis=0).fillna(0), []
+    for name, counts, parts in zip(names, matrix.to_numpy(), share.to_numpy()):
+        cells = [f'<th scope="row">{name}</th>']
+        for count, part in zip(counts, parts):
             # At most so dark that both black and white words can be read on it.
             shade = f' style="background:rgba(0,114,178,{0.55 * part:.2f})"'
             cells.append(f"<td{shade}>{count:,}<small>{part:.0%}</small></td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     caption = f"<caption>{html.escape(model)}: columns are the prediction</caption>"
-    return f'<table class="confusion">{caption}<thead>{rows[0]}</thead><tbody>{"".join(rows[1:])}</tbody></table>'
+    head = f'<thead><tr><th scope="col">truth</th>{heads}</tr></thead>'
+    return f'<table class="confusion">{caption}{head}<tbody>{"".join(rows)}</tbody></table>'
 
 
 def estimates(measures, measure, *, lines=()):
@@ -87,16 +102,9 @@ def curves(table):
         axis.plot([0, 1], chance, color="black", lw=1, ls="--")
         axis.set(**_AXES[curve])
 
-    titles = (
-        table["class"].astype(str)
-        + " ("
-        + table["positives"].astype(str)
-        + " of "
-        + table["n"].astype(str)
-        + ")"
-    )
-    titles = table["curve"].astype(str) + ", " + titles
-    plot = on_axes(draw, "panel", width=2.5, height=2.4, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+    counts = "(" + table["positives"].astype(str) + " of " + table["n"].astype(str) + ")"
+    titles = table["curve"] + "\n" + table["class"].astype(str) + "\n" + counts
+    plot = on_axes(draw, "panel", width=2.5, height=2.7, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     micrographs = int(table["micrographs"].max())
     return Picture(
         table,
@@ -120,7 +128,7 @@ def reliability(before, after):
         )
         axis.plot([0, 1], [0, 1], color="black", lw=1, ls="--")
 
-    label = {"xlabel": "mean probability of the predicted class", "ylabel": "share predicted correctly"}
+    label = {"xlabel": "mean probability\nof the predicted class", "ylabel": "share predicted correctly"}
     n = int(after.groupby("model")["n"].sum().max())
     return Picture(
         frame,
@@ -172,7 +180,7 @@ def attention(examples, model, truths, *, most=6):
     rows = examples.table[examples.table["model"] == model]
     if rows.empty:
         why = "no attention maps were kept (an SVM has none; a network leaves them when notebook 3 trains it)"
-        return Note([f"{model}: {why}."], kind="notice")
+        return Note([], absent=f"{model}: {why}.")
     rows = rows.assign(truth=rows["particle"].map(truths)).sort_values("truth", kind="stable")
     chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
     kinds = {"gradcam": "Grad-CAM", "occlusion": "occlusion", "shuffled": "shuffled weights"}

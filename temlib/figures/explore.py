@@ -14,6 +14,7 @@ from temlib.data import is_definite
 from temlib.figures.base import COLOURS, Note, Picture, bands, colours, dots, grey, grid, named, on_axes, tall
 from temlib.files import natural
 
+_ASIDE = " (set aside)"
 SHOWN = 6  # micrographs that are named in a picture
 _NOT_SIMULATED = "These particles were not simulated, so there is nothing to show about how they were made."
 
@@ -24,15 +25,13 @@ def class_counts(table, tasks, *, unsure=()):
     for task in tasks:
         count = table[task].value_counts()
         learnt = is_definite(pd.Series(count.index), unsure)
-        rows += [
-            (task, name if sure else f"{name} (set aside)", n)
-            for (name, n), sure in zip(count.items(), learnt)
-        ]
+        rows += [(task, name if sure else name + _ASIDE, n) for (name, n), sure in zip(count.items(), learnt)]
     counts = pd.DataFrame(rows, columns=["task", "class", "particles"])
     words = [f"{t}: " + ", ".join(f"{name} {n}" for task, name, n in rows if task == t) for t in tasks]
 
     def draw(axis, part):
-        bars = axis.barh(range(len(part)), part["particles"], 0.7, color="0.6", lw=0)
+        told = colours(part["class"], set(part["class"][part["class"].str.endswith(_ASIDE)]))
+        bars = axis.barh(range(len(part)), part["particles"], 0.7, color=part["class"].map(told), lw=0)
         axis.bar_label(bars, map("{:,}".format, part["particles"]), padding=2)
         axis.set_xlim(0, 1.2 * part["particles"].max())
         named(axis, part["class"])
@@ -173,7 +172,9 @@ def descriptor_map(data, tasks, placed, *, unsure=()):
         if part["by"].iloc[0] == "micrograph":
             order = pd.factorize(part["name"], sort=True)[0] + 1
             points = axis.scatter(part["first"], part["second"], c=order, cmap="viridis", **look)
-            axis.figure.colorbar(points, ax=axis, label="micrograph, in order of name")
+            points.set_clim(1, max(2, order.max()))
+            ticks = np.unique(np.linspace(1, order.max(), 5).astype(int))
+            axis.figure.colorbar(points, ax=axis, label="micrograph, in order of name", ticks=ticks)
             return
         for name, colour in colours(part["name"].dropna(), unsure).items():
             of = part[part["name"] == name]

@@ -33,7 +33,7 @@ _COSTS = {
 def architectures(described):
     """Draw networks from their `train.describe`: one box per layer, as high as its map, as wide as its channels."""
     if not described:
-        return Note(["No network is compared."], kind="")
+        return Note([], absent="No network is compared.")
     table = pd.concat(described, names=["network"]).reset_index("network")
     table = table[table["kind"].str.contains("|".join(_DRAWN))].reset_index(drop=True)
     shapes = [shape if len(shape) == 3 else (1, 1, shape[-1]) for shape in table["output_shape"]]
@@ -126,7 +126,7 @@ def edge_profiles(images, labels):
 def learning_curves(history):
     """Draw training and validation loss against epochs, the mean over folds with a band from the lowest to the highest."""
     if history.empty:
-        return Note(["No network was trained."], kind="")
+        return Note([], absent="No network was trained.")
     frame = history.melt(["model", "fold", "epoch"], ["loss", "validation_loss"], "kind", "value").dropna()
     # One early epoch with a loss of 3 would flatten all that matters.
     highest = min(1.05 * frame["value"].max(), 2 * np.log(3))
@@ -152,7 +152,7 @@ def learning_curves(history):
 def descriptors(table):
     """Draw which groups of descriptors an SVM rests on: `model, fold, descriptor, loss` of balanced accuracy."""
     if table.empty:
-        return Note(["No SVM was trained."], kind="notice")
+        return Note([], absent="No SVM was trained.")
     means = table.groupby(["model", "descriptor"], sort=False)["loss"].mean()
 
     def draw(axis, part):

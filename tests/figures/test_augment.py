@@ -53,7 +53,7 @@ def test_draws_are_counted_with_their_units():
     figure = check(figures.drawn(SLIDES.draw(50, 1)), ["transform", "value"], n=50, panels=5)
     drawn = [axis.patches[0].get_data().values.sum() for axis in figure.axes[:5]]
     assert drawn == [50] * 5
-    assert figure.axes[0].get_title() == "rotation, degrees"
+    assert figure.axes[0].get_title() == "rotation\ndegrees"
 
 
 def test_detail_and_spectra_are_lines_over_frequency():
