@@ -1,6 +1,15 @@
 """Every picture, its numbers, its drawing and its words; and the controls seen in JupyterLab."""
 
-from temlib.figures.augment import detail, drawn, each_transform, interpolations, mosaic, noise, spectra
+from temlib.figures.augment import (
+    detail,
+    drawn,
+    each_transform,
+    interpolations,
+    mosaic,
+    noise,
+    settings,
+    spectra,
+)
 from temlib.figures.base import COLOURS, Note, Picture, Table, set_style
 from temlib.figures.compare import label_curve, learning, sweep
 from temlib.figures.controls import Explorer
@@ -36,7 +45,7 @@ __all__ = ["COLOURS", "Explorer", "Note", "Picture", "Table", "set_style"]
 __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
 __all__ += ["micrograph_counts", "odd_micrographs", "pairs", "power_spectra", "radial_profiles", "sizes"]
 __all__ += ["stages", "thon_rings"]
-__all__ += ["detail", "drawn", "each_transform", "interpolations", "mosaic", "noise", "spectra"]
+__all__ += ["detail", "drawn", "each_transform", "interpolations", "mosaic", "noise", "settings", "spectra"]
 __all__ += [
     "architectures",
     "descriptors",

@@ -19,6 +19,25 @@ TRANSFORMS = {
 }
 
 
+ORDERS = {"nearest pixel": 0, "linear": 1, "cubic spline": 3}
+
+
+def settings(augmentation):
+    """Return what an `Augmentation` may do, as a table of `transform, lowest, highest, unit`, and how it resamples."""
+    rows = []
+    for column, (name, unit, *_) in TRANSFORMS.items():
+        low, high = getattr(augmentation, column.removesuffix("_deg").removesuffix("_rad"))
+        rows.append((name, f"{low:g}".replace("-", "−"), f"{high:g}", unit))
+    for column, name in {"flip_rows": "upside down", "flip_columns": "left and right"}.items():
+        rows.append(
+            (name, "never", "in half of the images" if getattr(augmentation, column) else "never", "")
+        )
+    order = next(name for name, order in ORDERS.items() if order == augmentation.order)
+    border = {"mirror": "mirrored", "nearest": "continued by its last pixel"}[augmentation.fill]
+    rows += [("interpolation", order, "", ""), ("border", border, "", "")]
+    return pd.DataFrame(rows, columns=["transform", "lowest", "highest", "unit"])
+
+
 def still(count, *, zoom=1.0, **values):
     """Return a table of `count` transforms that change nothing but what `values` say."""
     return pd.DataFrame(NEUTRAL | {"zoom_rows": zoom, "zoom_columns": zoom} | values, index=range(count))

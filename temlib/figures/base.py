@@ -47,7 +47,7 @@ _STYLE = (
     "<style>figure.picture{position:relative}.picture .drawing{display:flex;flex-wrap:wrap;gap:.6rem 1.2rem;align-items:flex-start}"
     ".picture svg{max-width:100%;height:auto}.picture svg text{font-family:system-ui,sans-serif}"
     ".picture .images{display:flex;flex-wrap:wrap;gap:.3rem;font-size:.75rem;line-height:1.25}"
-    ".picture .images>b{flex-basis:100%;overflow-wrap:anywhere}.picture .images>span{overflow-wrap:anywhere;white-space:pre-line}"
+    ".picture .images>b{width:0;min-width:100%;overflow-wrap:anywhere}.picture .images>span{overflow-wrap:anywhere;white-space:pre-line}"
     ".picture .images svg{display:block;image-rendering:pixelated}"
     ".picture .key{flex-basis:100%;display:flex;flex-wrap:wrap;gap:0 1.1rem;font-size:.85rem;overflow-wrap:anywhere}"
     ".picture .key>span{display:flex;gap:.3rem}.picture .enlarge{display:none}.picture td small{display:block}</style>"
@@ -116,11 +116,20 @@ class Table:
 
 # What the ends of temlib's names of columns mean.
 _UNITS = {"_nm": "nm", "_px": "px", "_s": "s", "_deg": "°", "_rad": "rad", "_ms_per_particle": "ms/particle"}
+# What other names of temlib's columns mean.
+_PLAIN = {"multiply_adds": "multiplications", "p_value": "p", "p_holm": "p, after Holm"}
+_PLAIN |= {
+    "shift_rows": "shift down",
+    "shift_columns": "shift right",
+    "zoom_rows": "zoom down",
+    "zoom_columns": "zoom across",
+}
+_PLAIN |= {"flip_rows": "upside down", "flip_columns": "left and right"}
 
 
 def _heading(name):
     """Return the name of a column in plain words: `pixel_size_nm` is `pixel size, nm`; names of models stay as they are."""
-    name = str(name)
+    name = _PLAIN.get(name, str(name))
     unit = next((end for end in _UNITS if re.search(rf"[a-z]{end}$", name)), "")
     words = re.sub(r"^truth_", "true ", name.removesuffix(unit)).replace("@", " by ")
     words = words if words == name else words.replace("_", " ")

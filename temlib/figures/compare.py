@@ -46,7 +46,7 @@ def learning(curves, swept, axis):
             place = {"transform": panel.transAxes, "ha": "right", "va": "top", "fontsize": 8.5}
             panel.text(0.97, 0.97 - 0.1 * k, words, color=f"C{k}", **place)
 
-    look = {"width": 2.5, "height": 2.2, "ylim": (0, highest)}
+    look = {"width": 2.4, "height": 2.2, "ylim": (0, highest)}
     return Picture(
         curves,
         on_axes(draw, axis, xlabel="epoch", ylabel="loss", **look),

@@ -15,12 +15,11 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from temlib.figures.augment import TRANSFORMS, still
+from temlib.figures.augment import ORDERS, TRANSFORMS, still
 from temlib.figures.base import LIMIT, encoded, grey, reduced
 
 # What the flips are called: of the rows, of the columns.
 FLIPS = {"as it is": (0, 0), "left and right": (0, 1), "upside down": (1, 0), "both": (1, 1)}
-ORDERS = {"nearest pixel": 0, "linear": 1, "cubic spline": 3}
 _marks = itertools.count()
 
 

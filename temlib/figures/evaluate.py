@@ -104,7 +104,7 @@ def curves(table):
 
     counts = "(" + table["positives"].astype(str) + " of " + table["n"].astype(str) + ")"
     titles = table["curve"] + "\n" + table["class"].astype(str) + "\n" + counts
-    plot = on_axes(draw, "panel", width=2.5, height=2.7, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+    plot = on_axes(draw, "panel", width=2.4, height=2.7, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     micrographs = int(table["micrographs"].max())
     return Picture(
         table,
@@ -132,7 +132,7 @@ def reliability(before, after):
     n = int(after.groupby("model")["n"].sum().max())
     return Picture(
         frame,
-        on_axes(draw, "model", width=2.5, height=2.6, xlim=(0, 1.02), ylim=(-0.02, 1.04), **label),
+        on_axes(draw, "model", width=2.4, height=2.6, xlim=(0, 1.02), ylim=(-0.02, 1.04), **label),
         f"Share of correct predictions against the stated probability for {', '.join(frame['model'].unique())}.",
         f"Ten bins, 95 % intervals by micrograph; n = {n:,} for each model. Below the dashed diagonal a model is overconfident.",
     )

@@ -41,6 +41,16 @@ def test_the_spread_is_compared_before_and_after_the_cure():
     assert table.loc["ratio", "conditioned"] > table.loc["ratio", "untreated"] + 0.1
 
 
+def test_settings_are_words():
+    """What is switched off is said."""
+    table = figures.settings(Augmentation.preset("slides-flip_rows")).set_index("transform")
+    assert table.loc["rotation"].tolist() == ["−180", "180", "degrees"]
+    assert (
+        table.loc["upside down", "highest"] == "never"
+        and table.loc["interpolation", "lowest"] == "cubic spline"
+    )
+
+
 @pytest.mark.parametrize("count", [3, 12])
 def test_a_mosaic_holds_every_image(count):
     """Each with its own pixels, in their order."""

@@ -1,6 +1,7 @@
 """Pictures in a browser: names of any length, two to ten classes, no error and one micrograph, at the width of a desk and of a phone."""
 
 import dataclasses
+import re
 import types
 
 import numpy as np
@@ -96,18 +97,19 @@ def test_nothing_is_small_or_cut_off_or_on_something_else(chromium, tmp_path, cl
         f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>{STYLE}</style><main>{body}</main></html>',
         encoding="utf-8",
     )
-    assert "NaN" not in body and "http" not in body and len(body) < 1.5e6
+    words = re.sub(r"base64,[^\"]+", "", body)
+    assert "NaN" not in words and "http" not in words and len(body) < 1e6
     context = chromium.new_context(java_script_enabled=True, offline=True)
     page = context.new_page()
     page.goto((tmp_path / "page.html").as_uri())
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(FAULTS) == [], width
-    # A click enlarges a picture over the whole screen, and another one puts it back.
+    # A click enlarges a picture over the whole screen, and another one, or a key, puts it back.
     drawing = page.locator(".picture .drawing:has(> svg)").first
     small = drawing.bounding_box()["width"]
     drawing.click()
     assert drawing.bounding_box()["width"] == 390 > small
-    drawing.click()
+    page.keyboard.press("Space")
     assert drawing.bounding_box()["width"] == small
     context.close()

@@ -6,11 +6,13 @@
   function drawing(figure) {
     const box = figure.querySelector(".drawing"), frame = box.getBoundingClientRect(), range = document.createRange();
     const plain = text => text.replace(/var\(--[\w-]+,\s*([^)]+)\)/g, "$1").replace(/#8884/g, "#ddd").replaceAll("currentColor", "#000");
-    let parts = "";
+    const family = getComputedStyle(box).fontFamily.replaceAll('"', "'");
+    let parts = "", width = 0;
     for (const svg of box.querySelectorAll("svg")) {
       const place = svg.getBoundingClientRect(), copy = svg.cloneNode(true);
       for (const [name, value] of [["x", place.x - frame.x], ["y", place.y - frame.y], ["width", place.width], ["height", place.height]]) copy.setAttribute(name, value);
       parts += plain(new XMLSerializer().serializeToString(copy));
+      width = Math.max(width, place.right - frame.x);
     }
     const words = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
     for (let node; (node = words.nextNode()); ) {
@@ -22,9 +24,10 @@
         Object.entries({ x: place.x - frame.x, y: place.bottom - frame.y - place.height / 4, "font-size": look.fontSize, "font-weight": look.fontWeight, fill: colour }).forEach(pair => text.setAttribute(...pair));
         text.textContent = word[0];
         parts += new XMLSerializer().serializeToString(text);
+        width = Math.max(width, place.right - frame.x);
       }
     }
-    return { width: frame.width, height: frame.height, text: `<svg xmlns="http://www.w3.org/2000/svg" width="${frame.width}" height="${frame.height}" font-family="sans-serif"><rect width="100%" height="100%" fill="#fff"/><g style="image-rendering:pixelated">${parts}</g></svg>` };
+    return { width, height: frame.height, text: `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${frame.height}" font-family="${family}"><rect width="100%" height="100%" fill="#fff"/><g style="image-rendering:pixelated">${parts}</g></svg>` };
   }
   const save = (address, name) => Object.assign(document.createElement("a"), { href: address, download: name }).click();
   const address = text => "data:image/svg+xml;charset=utf-8," + encodeURIComponent(text);
