@@ -143,6 +143,7 @@ def _numbers(column, digits):
     needed = [len(f"{value:.{digits}f}".rstrip("0").partition(".")[2]) for value in finite]
     size = int(np.log10(max(1, finite.abs().max()))) if len(finite) else 0  # a large number needs fewer
     places = max(0, min(max(needed, default=0), digits - max(0, size - 1)))
+    values = values.round(places) + 0.0  # without the sign of a zero
     return ["–" if np.isnan(value) else f"{value:,.{places}f}".replace("-", "−") for value in values]
 
 
@@ -157,7 +158,7 @@ def _words(column):
 class Picture:
     """A picture with its numbers (`table`), its drawing and its words.
 
-    `draw` makes of the table a Figure, or the HTML of `images` or of a table.
+    `draw` makes of the table a Figure with a panel for each axis, as `on_axes` does, or the HTML of images (`grid`) or tables.
     """
 
     table: pd.DataFrame
@@ -186,6 +187,7 @@ class Picture:
         return f'{_STYLE}<figure class="picture">{body}<figcaption>{html.escape(self.caption)}</figcaption>{link}</figure>'
 
 
+# What may stand in an address as it is.
 _SAFE = " ,;:/()[]=+*@!$?'|"
 
 
@@ -201,15 +203,15 @@ def _panels(figure):
     _, *groups = re.split(r'<g id="panel-\d+">', _tidy(buffer.getvalue().decode()))
     groups[-1], shared = groups[-1].removesuffix("</svg>").rsplit("</g>", 1)
     keys = [_key(panel) for panel in figure.subfigs]
-    alike, parts = len({key for key in keys if key}) < 2, []
-    for panel, group, key in zip(figure.subfigs, groups, keys):
+    alike, parts = len({*filter(None, keys)}) < 2, []
+    for panel, group, names in zip(figure.subfigs, groups, keys):
         if not panel.axes[0].axison:
             break  # the rest of the last row is empty
         box = panel.bbox.transformed(figure.dpi_scale_trans.inverted())
         x, y, wide, high = 72 * np.array([box.x0, figure.get_figheight() - box.y1, box.width, box.height])
         size = f'width="{wide / 0.75:.0f}" height="{high / 0.75:.0f}"'  # CSS pixels
         svg = f'<svg {size} viewBox="{x:.2f} {y:.2f} {wide:.2f} {high:.2f}" aria-hidden="true">{shared}<g>{group}</svg>'
-        parts.append(svg if alike else f"<span>{svg}{key}</span>")
+        parts.append(svg if alike else f"<span>{svg}{names}</span>")
         shared = ""  # clipping paths, which all panels use
     return max(keys) * alike + "".join(parts)
 
@@ -221,12 +223,23 @@ def _key(panel):
         artist = handle[0] if isinstance(handle, Container) else handle
         line = hasattr(artist, "get_linestyle") and hasattr(artist, "get_marker")
         style = [artist.get_linestyle(), artist.get_marker()] if line else ["s"]
-        colours = to_rgba_array(artist.get_color() if line else artist.get_facecolor())
-        code = to_hex(colours[0])
-        sign = next((_SIGNS[one] for one in style if one in _SIGNS), "■")
-        sign = f'<span style="color:{_COLOURS.get(code, code)}" aria-hidden="true">{sign}</span>'
-        entries.append(f"<span>{sign}<span>{html.escape(name)}</span></span>")
-    return f'<span class="key">{"".join(entries)}</span>' if entries else ""
+        colour = to_rgba_array(artist.get_color() if line else artist.get_facecolor())[0]
+        entries.append((next((_SIGNS[one] for one in style if one in _SIGNS), "■"), colour, name))
+    return key(entries)
+
+
+def key(entries):
+    """Return the HTML of a legend of signs, their colours, and names of any length; nothing where there is none."""
+    parts = []
+    for sign, colour, name in entries:
+        sign = f'<span style="color:{css(colour)}" aria-hidden="true">{sign}</span>'
+        parts.append(f"<span>{sign}<span>{html.escape(name)}</span></span>")
+    return f'<span class="key">{"".join(parts)}</span>' if parts else ""
+
+
+def css(colour):
+    """Return what stands in a page for a colour of matplotlib, such as C0."""
+    return _COLOURS.get(to_hex(colour), to_hex(colour))
 
 
 def _tidy(svg):
@@ -251,10 +264,9 @@ def set_style():
     """Set the look that all pictures share, whatever the user's matplotlibrc says."""
     matplotlib.rcdefaults()
     # At 0.75 points a pixel no text is smaller than 11 pixels.
-    look = {f"{name}.labelsize": 8.5 for name in ("xtick", "ytick")} | {
-        "legend.fontsize": 8.5,
-        "legend.title_fontsize": 8.5,
-    }
+    look = dict.fromkeys(
+        ["xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"], 8.5
+    )
     look |= {
         "font.size": 9,
         "axes.titlesize": 9.5,
@@ -377,25 +389,25 @@ def encoded(image):
     return f"data:image/{kind};base64,{base64.b64encode(files[kind].getvalue()).decode()}"
 
 
-def reduced(images):
-    """Average blocks of pixels where images, (..., rows, columns), have more than `MOST`; return them and the factor."""
-    factor = -(-max(images.shape[-2:]) // MOST)
+def reduced(images, most=MOST):
+    """Average blocks of pixels where images, (..., rows, columns), have more than `most`; return them and the factor."""
+    factor = -(-max(images.shape[-2:]) // most)
     blocks = (1,) * (images.ndim - 2) + (factor, factor)
     return (block_reduce(images, blocks, np.mean).astype(images.dtype), factor) if factor > 1 else (images, 1)
 
 
-def grid(groups, *, side=104, pixel_nm=np.nan, bars="first"):
+def grid(groups, *, side=104, most=MOST, pixel_nm=np.nan, bars="first"):
     """Return the HTML of images in groups, which wrap at the edge of a page.
 
     `groups` are pairs of a heading and its cells; a cell is an image, (rows, columns) in robust units or bytes, the words
-    below it, and perhaps the SVG of what is drawn on it, in pixels of the image as it is shown; `side` is in CSS pixels; a
-    scale bar stands on the `first` image of each group or on `all`.
+    below it, and perhaps the SVG of what is drawn on it, in pixels of the image as it is shown, `most` at most; `side` is in
+    CSS pixels; a scale bar stands on the `first` image of each group or on `all`.
     """
     parts = []
     for heading, cells in groups:
         parts.append(f'<span class="images">{f"<b>{html.escape(heading)}</b>" if heading else ""}')
         for k, (image, words, *drawn) in enumerate(cells):
-            image, factor = reduced(image) if image.ndim == 2 else (image, 1)
+            image, factor = reduced(image, most) if image.ndim == 2 else (image, 1)
             down, across = image.shape[:2]
             if np.isfinite(pixel_nm) and (bars == "all" or not k):
                 drawn.append(_scale_bar(down, across, pixel_nm * factor, 11.5 * across / side))
@@ -411,11 +423,12 @@ def grid(groups, *, side=104, pixel_nm=np.nan, bars="first"):
 
 def _scale_bar(down, across, pixel_nm, letters):
     """Return the SVG of a bar of a round length in nm at the lower left, under its length in letters of a height."""
-    length = next((nm for nm in (500, 200, 100, 50, 20, 10, 5, 2, 1) if nm / pixel_nm <= across * 0.45), 1)
+    lengths = [digit * 10**power for power in (4, 3, 2, 1, 0) for digit in (5, 2, 1)]
+    length = next((nm for nm in lengths if nm / pixel_nm <= across * 0.45), 1)
     thick, left, low = letters / 6, letters / 4, down - letters / 3
     bar = f'd="M{left:.2f} {low:.2f}h{length / pixel_nm:.2f}"'
     look = f'fill="#fff" stroke="#000" stroke-width="{letters / 4:.2f}" paint-order="stroke" font-size="{letters:.2f}"'
     return (
         f'<path {bar} stroke="#000" stroke-width="{2 * thick:.2f}"/><path {bar} stroke="#fff" stroke-width="{thick:.2f}"/>'
-        f'<text x="{left:.2f}" y="{low - letters / 3:.2f}" {look}>{length} nm</text>'
+        f'<text x="{left:.2f}" y="{low - letters / 3:.2f}" {look}>{length:,} nm</text>'
     )

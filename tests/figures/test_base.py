@@ -56,7 +56,7 @@ def test_a_table_has_headers_with_scope_and_a_dash_for_nothing():
         ([True, False], ["yes", "no"]),
         ([(1, 2), ["a"]], ["1, 2", "a"]),
         ([1, "", None], ["1", "–", "–"]),
-        ([0.0001, 2], ["0", "2"]),
+        ([-0.0001, 2.5], ["0.0", "2.5"]),
     ],
 )
 def test_cells_are_written_for_people(values, cells):

@@ -3,13 +3,15 @@
 import dataclasses
 import re
 import types
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from temlib import explore, figures
-from temlib.report.html import STYLE
+from temlib.report.html import STYLE, TEMPLATES
 from tests.figures.conftest import study
 
 LONG = "a class whose name goes on and on, such as unilamellar_with_a_payload_that_has_a_name $x$ <{}>"
@@ -112,4 +114,47 @@ def test_nothing_is_small_or_cut_off_or_on_something_else(chromium, tmp_path, cl
     assert drawing.bounding_box()["width"] == 390 > small
     page.keyboard.press("Space")
     assert drawing.bounding_box()["width"] == small
+    context.close()
+
+
+@pytest.mark.browser
+def test_a_script_saves_pictures_and_sorts_and_searches_long_tables(chromium, tmp_path):
+    """Twenty rows are sorted as numbers by a click and found by a word; a picture is saved as it stands; without a script nothing is offered."""
+    rows = pd.DataFrame(
+        {"name": [f"m{k}" for k in range(20)], "particles": [(7 * k) % 20 * 100 - 500 for k in range(20)]}
+    )
+    short = figures.Table(rows.head(3))._repr_html_()
+    body = (
+        figures.Table(rows)._repr_html_()
+        + short
+        + figures.histogram([1, 2, 2], label="size (nm)", what="size")._repr_html_()
+    )
+    script = (TEMPLATES / "pictures.js").read_text(encoding="utf-8")
+    (tmp_path / "page.html").write_text(
+        f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><main>{body}</main><script>{script}</script></html>',
+        encoding="utf-8",
+    )
+    counts = []
+    for allowed in (False, True):
+        context = chromium.new_context(java_script_enabled=allowed, offline=True)
+        page = context.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        counts.append((page.locator("button").count(), page.get_by_role("searchbox").count()))
+    assert counts == [(0, 0), (4, 1)]
+    numbers = page.locator("table >> nth=0").locator("td:nth-child(2)")
+    for expected in (sorted(rows["particles"]), sorted(rows["particles"], reverse=True)):
+        page.get_by_role("button", name="particles").click()
+        assert numbers.all_inner_texts() == [f"{value:,}".replace("-", "−") for value in expected]
+    page.get_by_role("searchbox").fill("m13")
+    assert numbers.locator("visible=true").all_inner_texts() == ["600"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="SVG").click()
+    saved = ElementTree.parse(download.value.path())
+    words = {text.text for text in saved.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"size (nm)", "particles"} <= words and "var(" not in download.value.path().read_text(
+        encoding="utf-8"
+    )
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG").click()
+    assert np.asarray(Image.open(download.value.path()).convert("L")).std() > 5
     context.close()
