@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "train": {"files", "provenance", "augment", "data"},
     "explore": {"files", "provenance", "data", "evaluate", "train", "augment"},
     "figures": {"files", "provenance", "simulate", "augment", "evaluate", "data", "train", "explore"},
-    "report": {"files", "provenance", "data", "train", "figures"},
+    "report": {"files", "provenance", "data", "train", "evaluate", "figures"},
     "__main__": {"files", "provenance", "simulate", "report"},
 }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.data import cache, micrographs, positions
+from temlib.data import cache, micrographs, positions, tables
 from temlib.data.conventions import SQUARE_TOLERANCE
 from temlib.data.positions import PLACES
 from temlib.files import InputError, inside, read_csv, shown, write_csv, write_json
@@ -44,7 +44,7 @@ class Found:
 
     def place(self, i):
         """Return where row `i` is written."""
-        return f"{shown(self.path)}, {self.table.index.name} {self.table.index[i]}"
+        return tables.place(self.path, self.table, i)
 
     def state(self):
         """Return all that decides the pixels: names, sizes and times of the files, places, boxes, pixel sizes."""
@@ -103,13 +103,13 @@ class Found:
         return self.table["pixel_size_nm"].fillna(self.table["image"].map(told)).to_numpy(float)
 
     def boxes(self, sizes):
-        """Return the side of each row's box in pixels, NaN where no one states it; images that are crops are read."""
+        """Return the (longer) side of each row's box in pixels, NaN where no one states it; images that are crops are read."""
         table = self.table
         sides = table["box_px"].fillna(table["box_nm"] / sizes).to_numpy(float, copy=True)
         own = table["index"].notna().to_numpy() | table["row"].isna().to_numpy() | self.whole
         for group in self.groups():
             if rows := [i for i in group if own[i]]:
-                sides[rows] = sum(self._read(rows[0]).image.shape) / 2
+                sides[rows] = max(self._read(rows[0]).image.shape)
         return sides
 
     def load(self, rows, sizes, window_nm):
@@ -251,7 +251,7 @@ def _as_prepared(mask, size, ratio):
     from scipy import ndimage
 
     # Both are centred; a prepared pixel is 1 / ratio pixels of the crop, or a share of it where the crop fills the image.
-    steps = [1 / ratio if ratio else length / size for length in mask.shape]
+    steps = 2 * [1 / ratio if ratio else max(mask.shape) / size]
     places = [(n - 1) / 2 + (np.arange(size) - (size - 1) / 2) * step for n, step in zip(mask.shape, steps)]
     widths = [max(1, round(step)) for step in steps]
     share = ndimage.uniform_filter(mask.astype(np.float32), widths, mode="constant")

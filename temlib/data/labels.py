@@ -31,10 +31,10 @@ def checked(table, tasks, meant=()):
         for wrong, right in _typos(counts):
             if wrong in meant and right in meant:
                 continue
-            line = column.index[np.flatnonzero(column == wrong)[0]]
+            at = f"{table.index.name or 'line'} {column.index[np.flatnonzero(column == wrong)[0]]}"
             times = f" ({counts[wrong]} times)" if counts[wrong] > 1 else ""
             fault = f"{wrong[:40]!r}{times} looks like a typing error of {right[:40]!r}"
-            raise InputError(f"{task}, line {line}: {fault}; correct it, or name both in 'classes'.")
+            raise InputError(f"{task}, {at}: {fault}; correct it, or name both in 'classes'.")
         result[task] = column
     return result
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.data import cache, crops, labels, prepare, sources
+from temlib.data import cache, crops, labels, micrographs, prepare, sources
 from temlib.data.sources import tasks_of
-from temlib.files import InputError, listed
+from temlib.files import InputError, inside, listed
 
 BLOCK = 1000  # images that are looked at together
 FEWEST = 5  # particles of a micrograph, and micrographs, from which the direction of contrast is judged
@@ -50,6 +50,8 @@ class Particles:
         None where the particles were read from disk.
     task : str
         The column that was declared to be the question; empty where none was.
+    folder : Path, optional
+        Where the images of `table` lie, of which particles were cut out; None where crops were given, or simulated.
     """
 
     table: pd.DataFrame
@@ -61,6 +63,7 @@ class Particles:
     simulated: bool
     study: object = field(default=None, repr=False)
     task: str = ""
+    folder: Path | None = None
 
     def __len__(self):
         return len(self.table)
@@ -152,10 +155,13 @@ class Particles:
         for start in range(0, len(self), BLOCK):
             yield np.asarray(self.images[start : start + BLOCK])
 
-    def resolution(self, tasks):
-        """Return sentences on what the images can resolve for `tasks` and what they cut off, each with its cure."""
+    def resolution(self, tasks, *, unsure=()):
+        """Return sentences on what the images can resolve for `tasks`, what they cut off and what gives classes away.
+
+        Each names its cure. Labels in `unsure` are no classes.
+        """
         shown = {"scale": self.scale, "pixel_nm": self.pixel_nm, "input_size": self.images.shape[-1]}
-        return prepare.resolution(self.table, tasks, **shown)
+        return prepare.resolution(self.table, tasks, unsure, **shown)
 
     def masks(self, positions):
         """Return {position: (membrane, payload)}, true masks at the geometry of `images`; {} where nothing was simulated."""
@@ -164,6 +170,24 @@ class Particles:
         size = self.images.shape[-1]
         found = crops.masks(self.study, self.table.iloc[positions], size, self.pixel_nm)
         return dict(zip(map(int, positions), found))
+
+    @property
+    def cut_from(self):
+        """The name of the micrograph that each particle was cut out of, a Series; NaN where its crop was given."""
+        if self.study is not None:
+            return self.table["micrograph"]
+        if self.folder is None or "row" not in self.table:
+            return pd.Series(np.nan, self.table.index, dtype=object)
+        given = self.table["row"].isna()
+        if "index" in self.table:
+            given |= self.table["index"].notna()
+        return self.table["image"].mask(given)
+
+    def micrograph(self, name):
+        """Read, or simulate, a micrograph that `cut_from` names: (rows, columns), in which `row` and `column` are places."""
+        if self.study is not None:
+            return self.study.micrograph(self.study.names.index(name))
+        return micrographs.read(inside(self.folder, name)).image
 
     def agreement(self, task):
         """Return how well the annotators of `task` agree (`labels.Agreement`), None where fewer than two are known."""
@@ -204,7 +228,8 @@ def open(
         Of simulated particles.
     scale : {"physical", "fill"}
         `physical`: every crop at `pixel_nm`, padded with its median or cut to `input_size`; used where all pixel
-        sizes are known. `fill`: the whole box resized to `input_size`, so that size is lost.
+        sizes are known. `fill`: the whole box resized to `input_size`, so that size is lost; one that is not square is
+        padded to a square with its median.
     pixel_nm : float
         Size of a prepared pixel, in nm; 0 chooses it from the boxes.
     input_size : int
@@ -241,7 +266,10 @@ def _opened(found, source, task, scale, pixel_nm, input_size):
     folder = cache.get_or_make(key, partial(prepare.make, found, scale, pixel_nm, input_size), size=size)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     table = found.table.reset_index(drop=True)
-    table["box_px"], table["pixel_size_nm"] = np.load(folder / "measures.npy").T
+    rows, columns, table["pixel_size_nm"] = np.load(folder / "measures.npy").T
+    table["box_px"] = np.maximum(rows, columns)
+    if (rows != columns).any():
+        table["box_rows"], table["box_columns"] = rows, columns
     places = table.columns.intersection(["index", "row", "column", "box_nm"])
     table = table.drop(columns=[name for name in places if table[name].isna().all()])
     table.attrs = {}
@@ -256,6 +284,7 @@ def _opened(found, source, task, scale, pixel_nm, input_size):
         simulated=any(name.startswith("truth_") for name in table),
         study=getattr(found, "study", None),
         task=task,
+        folder=None if getattr(found, "whole", True) else found.folder,
     )
     _check_identical(data, facts["identical"], found)
     return data
@@ -370,22 +399,25 @@ def check_task(table, task, *, folds=2, where="particles", unsure=()):
         raise InputError(f"{where}: {fault}, {cure}.")
 
 
-def resolution(*, particles, task, count, seed, scale, pixel_nm, input_size, **table):
+def resolution(
+    *, particles, task, count, seed, scale, pixel_nm, input_size, unsure=(), classes=(), merge=None, **table
+):
     """Return what `Particles.resolution` will say of `task`; see `open` for the others.
 
     Of simulated particles only the table is made, and of many of them not even that.
     """
+    size = {"scale": scale, "pixel_nm": pixel_nm, "input_size": input_size}
     if particles != "simulated":
-        size = {"scale": scale, "pixel_nm": pixel_nm, "input_size": input_size}
-        return open(particles, task=task, **size, **table).resolution([task])
+        found = open(particles, task=task, classes=classes, **size, **table)
+        return found.relabelled(unsure=unsure, classes=classes, merge=merge).resolution([task], unsure=unsure)
     if count > TABLED:
         return []
     from temlib import simulate
 
     table = simulate.study(count, seed=seed).table
     boxes, own = table[["box_px", "pixel_size_nm"]].to_numpy(float).T
-    pixel_nm, input_size, _ = prepare.chosen(boxes.take, own, scale, pixel_nm, input_size)
-    return prepare.resolution(table, [task], scale=scale, pixel_nm=pixel_nm, input_size=input_size)
+    size["pixel_nm"], size["input_size"], _ = prepare.chosen(boxes.take, own, **size)
+    return prepare.resolution(table, [task], unsure, **size)
 
 
 def check_simulated(task, *, unsure, classes, merge):

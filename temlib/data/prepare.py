@@ -10,11 +10,13 @@ import os
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from temlib.data import micrographs
 from temlib.data.crops import Found
-from temlib.files import InputError, write_json
+from temlib.data.labels import is_definite
+from temlib.files import InputError, natural, shown, write_json
 
 # Robust units beyond which a pixel is a defect of the detector rather than a thing in the ice.
 CLIP = 8.0
@@ -37,17 +39,20 @@ SAMPLED = 400  # boxes that are looked at, evenly
 FEWEST_PX, LARGEST_PX = 12, 512  # pixels a side of a prepared image; a particle on fewer is a blot
 PADDED = 0.5  # share of padding from which a smaller window is advised
 MOST = 0.9  # share of the boxes that a window should hold
+# Share of pairs of particles, and standard errors of chance, from which a class is said to be told from the rest.
+TOLD, CLEAR = 0.75, 2.5
 BOX_NM = (3.0, 5000.0)  # no particle is smaller, and hardly a field of view larger
 # What is found of each particle on the way.
-FACTS = np.dtype([("digest", "u8"), ("side_px", "f8"), ("edge", "?"), ("saturated", "?"), ("masked", "?")])
+FACTS = np.dtype([("digest", "u8"), ("shape", "i4", 2), ("edge", "?"), ("saturated", "?"), ("masked", "?")])
 
 
 def prepare(crop, input_size, *, ratio=None):
     """Return a crop, (M, N), at the size and the intensities that a network sees, (input_size, input_size).
 
-    `ratio` is the size of a crop's pixel over that of a prepared pixel; None resizes the whole crop. The result has zero
-    median, unit robust spread (half the distance between the 16th and 84th percentile), and is clipped at ±8; a background
-    that was masked to one value becomes zero and does not count. A crop that is constant, nearly so, or not finite raises
+    `ratio` is the size of a crop's pixel over that of a prepared pixel; None resizes the whole crop, so that its longer side
+    fills the image. What the crop does not fill is padded with its median. The result has zero median, unit robust spread
+    (half the distance between the 16th and 84th percentile), and is clipped at ±8; padding does not count, nor a
+    background that was masked to one value, which becomes zero. A crop that is constant, nearly so, or not finite raises
     `InputError`.
     """
     return _prepared(np.asarray(crop, np.float32), input_size, ratio)[0]
@@ -61,21 +66,24 @@ def _prepared(crop, size, ratio):
     if mask is not None:
         fill = _quantiles(rest, (0.5,))[0]
         crop = np.where(mask, np.float32(fill), crop)
-    inside, box, pad = ..., (0, 0, crop.shape[1], crop.shape[0]), 0
+    if ratio is None and crop.shape[0] != crop.shape[1]:
+        ratio = size / max(crop.shape)
+    inside, box, pad = ..., (0, 0, crop.shape[1], crop.shape[0]), (0, 0)
     if ratio is not None:
         # The window in source pixels, centred on the crop; whole pixels of padding keep the resampling exact.
         side = size / ratio
         inside = tuple(_inner(length * ratio, size) for length in crop.shape)
-        left, top = (crop.shape[1] - side) / 2, (crop.shape[0] - side) / 2
-        pad = max(0, math.ceil(-min(left, top)))
-        crop = _padded(crop, pad) if pad else crop
-        box = (left + pad, top + pad, left + pad + side, top + pad + side)
+        top, left = ((length - side) / 2 for length in crop.shape)
+        pad = tuple(max(0, math.ceil(-edge)) for edge in (top, left))
+        crop = _padded(crop, *pad) if any(pad) else crop
+        top, left = top + pad[0], left + pad[1]
+        box = (left, top, left + side, top + side)
     if crop.shape != (size, size) or box != (0, 0, size, size):
         crop = _resized(crop, size, box)
     # Padding has no noise; counted in, it would make a small particle look loud.
     counted = crop[inside]
     if mask is not None:
-        mask = np.pad(np.uint8(~mask), pad)
+        mask = np.pad(np.uint8(~mask), [(n, n) for n in pad])
         mask = Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST, box=box)
         counted = counted[np.asarray(mask)[inside] > 0]
         if not counted.size:
@@ -129,11 +137,12 @@ def _checked(crop):
     return bright
 
 
-def _padded(crop, pad):
+def _padded(crop, above, beside):
     """Return a crop with a border of its median, as np.pad does in ten times the time."""
     rows, columns = crop.shape
-    large = np.full((rows + 2 * pad, columns + 2 * pad), _quantiles(crop, (0.5,))[0], np.float32)
-    large[pad:-pad, pad:-pad] = crop
+    shape = rows + 2 * above, columns + 2 * beside
+    large = np.full(shape, _quantiles(crop, (0.5,))[0], np.float32)
+    large[above : above + rows, beside : beside + columns] = crop
     return large
 
 
@@ -156,8 +165,8 @@ def _inner(length, size):
 def make(found, scale, pixel_nm, input_size, folder):
     """Prepare all particles of `found` (see `crops`) and write them into `folder`.
 
-    `images.npy` holds the images; `measures.npy`, for each, the side of its crop in pixels (the mean of both) and the size
-    of its pixel in nm; `facts.json` the `scale` that was possible, its `pixel_nm`, `notes`, and groups of `identical` rows.
+    `images.npy` holds the images; `measures.npy`, for each, the rows and columns of its crop and the size of its pixel in
+    nm; `facts.json` the `scale` that was possible, its `pixel_nm`, `notes`, and groups of `identical` rows.
     """
     count, chunks, path = len(found.table), list(_chunks(found)), folder / "images.npy"
     sizes = found.table["pixel_size_nm"].to_numpy(float).copy()
@@ -187,7 +196,10 @@ def make(found, scale, pixel_nm, input_size, folder):
     if masked := facts["masked"].sum():
         which = "Particles whose background has one value, as a mask leaves it"
         notes.append(f"{which}; it counts neither for their median nor for their spread: {masked:,}.")
-    np.save(folder / "measures.npy", np.column_stack([facts["side_px"], sizes]))
+    if oblong := (facts["shape"][:, 0] != facts["shape"][:, 1]).sum():
+        kept = "shapes are kept: the shorter side is padded with the median, which counts neither for median nor spread"
+        notes.append(f"Crops that are not square, whose {kept}: {oblong:,} of {count:,}.")
+    np.save(folder / "measures.npy", np.column_stack([facts["shape"], sizes]))
     identical = _identical(facts["digest"])
     shown = {"scale": scale, "pixel_nm": pixel}
     write_json(folder / "facts.json", {**shown, "notes": notes, "identical": identical})
@@ -248,7 +260,7 @@ def prepare_part(part, path, rows, sizes, pixel_nm):
             except InputError as error:
                 raise InputError(f"{part.place(i)}: {error}") from None
             digest = hashlib.blake2b(ready[i], digest_size=8).digest()
-            facts[i] = int.from_bytes(digest, "big"), sum(crop.shape) / 2, edge, bright > SATURATED, masked
+            facts[i] = int.from_bytes(digest, "big"), crop.shape, edge, bright > SATURATED, masked
     stack[rows] = ready
     return facts
 
@@ -392,11 +404,57 @@ class Resampled:
         return found
 
 
-def resolution(table, tasks, *, scale, pixel_nm, input_size):
-    """Return sentences on what prepared images can resolve and what their window cuts off, each with its cure.
+def resolution(table, tasks, unsure=(), *, scale, pixel_nm, input_size):
+    """Return sentences on what prepared images resolve, what their window cuts off and what gives classes away.
 
-    `table` holds `box_px` and `pixel_size_nm` of each particle; `scale`, `pixel_nm` and `input_size` are as prepared.
+    `table` holds `box_px` and `pixel_size_nm` of each particle, and `box_rows` and `box_columns` where some crops are not
+    square; `scale`, `pixel_nm` and `input_size` are as prepared, labels in `unsure` are no classes.
     """
+    window = input_size * pixel_nm if scale == "physical" else np.nan
+    sides = (_sides(table, task, unsure, window) for task in tasks if task in table)
+    return [*_seen(table, tasks, scale, pixel_nm, input_size), *filter(None, sides)]
+
+
+def _sides(table, task, unsure, window):
+    """Return a sentence where the classes of a task could be told by the sides of their crops, else "".
+
+    A crop that is not square is padded, and one that fills the image (`window` is NaN) is the more enlarged the smaller it
+    is. What counts is how many pairs of a particle of a class and another are put in order by that alone, half of them
+    by chance: the area under the ROC curve.
+    """
+    table = table[is_definite(table[task], unsure)]
+    sides = [table.get(name, table["box_px"]) for name in ("box_rows", "box_columns")]
+    # What a window cuts off shows nothing.
+    rows, columns = (
+        side.clip(upper=window / table["pixel_size_nm"]) if window > 0 else side for side in sides
+    )
+    long, short = np.maximum(rows, columns), np.minimum(rows, columns)
+    measures = [("the padding", short / long), ("how their padding lies", rows / columns)]
+    measures += [] if window > 0 else [("how far they are resized", long)]
+    found, names = [], sorted(table[task].unique(), key=natural)
+    for by, values in measures if len(names) > 1 else ():
+        ranks = values.rank()
+        for name in names:
+            own = table[task] == name
+            n, rest = own.sum(), (~own).sum()
+            share = (ranks[own].sum() - n * (n + 1) / 2) / (n * rest)
+            share, error = max(share, 1 - share), ranks.std() / math.sqrt(len(own) * n * rest)
+            if share >= TOLD and share - 0.5 >= CLEAR * error:
+                found.append((share, by, name))
+    if not found:
+        return ""
+    share, by, name = max(found, key=lambda entry: entry[0])
+    medians = pd.concat(sides, axis=1).groupby(table[task]).median()
+    each = ", ".join("{} {:g} × {:g}".format(shown(str(name)[:40]), *medians.loc[name]) for name in names)
+    differ = f"{task}: the classes differ in the rows × columns of their crops (median: {each} px)"
+    could = (
+        f"so a network could tell {shown(str(name)[:40])} from the rest by {by}, in {share:.0%} of the pairs"
+    )
+    return f"{differ}, {could}; cut all classes by one rule."
+
+
+def _seen(table, tasks, scale, pixel_nm, input_size):
+    """Return sentences on what prepared images can resolve and what their window cuts off, each with its cure."""
     boxes = table["box_px"] * table["pixel_size_nm"]
     if boxes.isna().any():
         return [_in_pixels(table["box_px"].median(), input_size)]

@@ -156,12 +156,12 @@ def _class_folders(folder):
 
 def _of_classes(folder, table, asked):
     """Read the images of class folders."""
-    table.index = pd.RangeIndex(1, len(table) + 1, name="image number")
     notes = [f"Read from the class folders of {shown(folder.name)}/; the task is called 'class'."]
     if "fold" in table:
         notes.append(f"Each of the folders {listed(table['fold'].unique())} is held out once, as a fold.")
+    table["particle"] = table["image"]
     table = _unstacked(folder, table, notes)
-    table["particle"] = table["image"] if table["image"].is_unique else numbered(table["image"])
+    table.index = pd.Index(table["particle"].map(shown), name="file")
     if not asked.micrograph:
         table["micrograph"] = table["particle"]
         unknown = "Class folders do not say which particles share a micrograph, so each counts as its own micrograph"

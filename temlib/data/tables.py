@@ -169,12 +169,18 @@ def _columns(path, names, rows):
     return keep
 
 
+def place(path, table, i):
+    """Return where row `i` of a table stands: in a line of a file, or as a file of a folder, as its index is named."""
+    name, at = table.index.name, table.index[i]
+    return shown(Path(path, at)) if name == "file" else f"{shown(path)}, {name} {at}"
+
+
 def refuse(path, table, wrong, fault):
     """Refuse a table with a row marked in `wrong`, the first of which a `fault` that is a function describes."""
     if np.any(wrong):
         at = np.flatnonzero(wrong)[0]
         fault = fault if isinstance(fault, str) else fault(table.iloc[at])
-        raise InputError(f"{shown(path)}, {table.index.name} {table.index[at]}: {fault}")
+        raise InputError(f"{place(path, table, at)}: {fault}")
 
 
 def numbers(series, *, decimal=None):
@@ -200,7 +206,8 @@ def numbers(series, *, decimal=None):
             values[cell] = value
         else:
             line = series.index[series == cell][0]
-            raise InputError(f"{listed([series.name])}, line {line}: {_no_number(text, decimal)}")
+            where = f"{series.index.name or 'line'} {line}"
+            raise InputError(f"{listed([series.name])}, {where}: {_no_number(text, decimal)}")
     return series.map(values).astype(float)
 
 

@@ -5,7 +5,7 @@ from temlib.evaluate.examples import annotator_ceiling, audit_precision
 from temlib.evaluate.examples import load as load_examples
 from temlib.evaluate.intervals import AVERAGES
 from temlib.evaluate.measures import PRIMARY_MEASURE, warnings
-from temlib.evaluate.predictions import Predictions
+from temlib.evaluate.predictions import Predictions, check_external
 from temlib.evaluate.sweeps import axes, comparison, labels_needed, learning, rarest, sweep, with_labels
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "annotator_ceiling",
     "audit_precision",
     "axes",
+    "check_external",
     "comparison",
     "cost_table",
     "labels_needed",

@@ -278,13 +278,19 @@ class Predictions:
         return [examples.worst_micrograph(model, rows) for model, rows in groups]
 
 
-def _joined(table, external):
-    """Return the table with other software's rows added, and sentences on what is wrong with them."""
-    classes, path = held_out.classes_of(table), Path(external.attrs.get("path", "external"))
+def check_external(external):
+    """Return the path of other software's predictions, which `data.read_table` gave, or refuse them for want of a column."""
+    path = Path(external.attrs.get("path", "external"))
     for column in ("particle", "predicted"):
         if column not in external:
             hint = nearest(column, list(external.columns)) or f"; it has {', '.join(external.columns)}"
             raise InputError(f"{path.name}: there is no column '{column}'{hint}.")
+    return path
+
+
+def _joined(table, external):
+    """Return the table with other software's rows added, and sentences on what is wrong with them."""
+    path, classes = check_external(external), held_out.classes_of(table)
     known = table[table["role"].isin(["test", "unsure"])].drop_duplicates("particle").set_index("particle")
     scored = known.index[known["role"] == "test"]
     rows = external.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)

@@ -22,6 +22,7 @@ from temlib.figures.explore import (
     histogram,
     leakage,
     micrograph_counts,
+    micrographs,
     odd_micrographs,
     pairs,
     power_spectra,
@@ -43,7 +44,15 @@ from temlib.figures.train import (
 
 __all__ = ["COLOURS", "Explorer", "Note", "Picture", "Table", "set_style"]
 __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
-__all__ += ["micrograph_counts", "odd_micrographs", "pairs", "power_spectra", "radial_profiles", "sizes"]
+__all__ += [
+    "micrograph_counts",
+    "micrographs",
+    "odd_micrographs",
+    "pairs",
+    "power_spectra",
+    "radial_profiles",
+    "sizes",
+]
 __all__ += ["stages", "thon_rings"]
 __all__ += ["detail", "drawn", "each_transform", "interpolations", "mosaic", "noise", "settings", "spectra"]
 __all__ += [

@@ -11,11 +11,26 @@ from scipy.stats import sem
 
 from temlib import explore, simulate
 from temlib.data import is_definite
-from temlib.figures.base import COLOURS, Note, Picture, bands, colours, dots, grey, grid, named, on_axes, tall
+from temlib.figures.base import (
+    COLOURS,
+    Note,
+    Picture,
+    bands,
+    colours,
+    css,
+    dots,
+    grey,
+    grid,
+    key,
+    named,
+    on_axes,
+    tall,
+)
 from temlib.files import natural
 
 _ASIDE = " (set aside)"
 SHOWN = 6  # micrographs that are named in a picture
+SIDE_PX = 900  # pixels of a micrograph as it is shown, at most
 _NOT_SIMULATED = "These particles were not simulated, so there is nothing to show about how they were made."
 
 
@@ -66,6 +81,78 @@ def micrograph_counts(table, task, *, unsure=()):
         f"Particles per micrograph by {task}: {per.min()} to {per.max()}, median {per.median():g}; n = {per.sum():,} in {len(per)} "
         "micrographs.",
     )
+
+
+def micrographs(data, task, *, most=3, seed=0):
+    """Show micrographs with the box of each particle, as far as particles were cut out of any.
+
+    Micrographs are drawn at random, one of many particles more likely than one of few.
+    """
+    origin, rng, images = data.cut_from, np.random.default_rng(seed), {}
+    counts = origin.value_counts().sort_index()
+    chosen = (
+        rng.choice(counts.index, min(most, len(counts)), False, counts / counts.sum()) if len(counts) else []
+    )
+    table = data.table.assign(micrograph=origin, label=data.table[task].astype(object).fillna(""))
+    for name in chosen:
+        image = data.micrograph(name)
+        # A table may say of a crop, too, where it came from.
+        if image.shape != (table.loc[origin == name, "box_px"].max(),) * 2:
+            images[name] = (*_reduced(image), image.shape)
+    if not images:
+        return Note([], absent="Particles came as crops, so there is no micrograph to show them in.")
+    columns = ["micrograph", "particle", "label", "row", "column", "box_px", "pixel_size_nm"]
+    frame = pd.concat([table.loc[origin == name, columns] for name in images], ignore_index=True)
+    names = sorted(data.table[task].dropna().unique(), key=natural)
+    held = [f"{name}: {_counted(part['label'])}" for name, part in frame.groupby("micrograph", sort=False)]
+    return Picture(
+        frame,
+        lambda frame: _boxed(frame, images, names),
+        f"Micrographs with a square around each particle, in the colour of its class. {'; '.join(held)}.",
+        f"{len(images)} of {len(counts):,} micrographs, drawn at random, with the boxes of their n = {len(frame):,} particles by {task}; "
+        f"averaged to at most {SIDE_PX} pixels a side, grey from the 1st to the 99th percentile.",
+    )
+
+
+def _counted(labels):
+    """Return how many particles have each label, in words."""
+    return ", ".join(f"{name or 'no label'} {n}" for name, n in labels.value_counts().items())
+
+
+def _reduced(image):
+    """Return an image averaged over squares of whole pixels, at most `SIDE_PX` a side, and the side of these squares."""
+    step = min(-(-max(image.shape) // SIDE_PX), min(image.shape))
+    rows, columns = (side // step for side in image.shape)
+    squares = image[: rows * step, : columns * step].reshape(rows, step, columns, step)
+    return squares.mean(axis=(1, 3), dtype=np.float32), step
+
+
+def _boxed(frame, images, names):
+    """Show micrographs, in their own pixels, with the boxes of `frame` in the colours of the labels `names`."""
+    told, counts = {**colours(names), "": "0.4"}, frame["label"].value_counts()
+    shown = [("□", told[name], f"{name or 'no label'} ({counts[name]:,})") for name in told if name in counts]
+    parts = [key(shown)]
+    for name, (image, step, _) in images.items():
+        part = frame[frame["micrograph"] == name]
+        shades = np.nanpercentile(image, (1, 99))
+        boxes = [("#fff", 3.2, part)]  # a rim in which no colour is lost
+        boxes += [(css(told[label]), 1.6, some) for label, some in part.groupby("label")]
+        drawn = "".join(_squares(some, step, colour, width) for colour, width, some in boxes)
+        pixel = step * part["pixel_size_nm"].iloc[0]
+        parts.append(
+            grid([(name, [(grey(image, *shades), "", drawn)])], side=344, most=SIDE_PX, pixel_nm=pixel)
+        )
+    return "".join(parts)
+
+
+def _squares(boxes, step, colour, width):
+    """Return the SVG of the boxes of particles in a micrograph of which a pixel is shown for `step` × `step`."""
+    path = ""
+    for row, column, box in boxes[["row", "column", "box_px"]].itertuples(index=False):
+        # The centre is pixel box // 2 of the crop, as it is cut.
+        y, x = (np.floor(at + 0.5) - box // 2 for at in (row, column))
+        path += f"M{x / step:g} {y / step:g}h{box / step:g}v{box / step:g}h{-box / step:g}z"
+    return f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}" vector-effect="non-scaling-stroke"/>'
 
 
 def gallery(data, task, *, each=8, seed=0):

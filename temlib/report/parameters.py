@@ -66,15 +66,17 @@ class Parameter:
         fits = _of_names(list(value.values()) if type(value) is dict and self.renames else value)
         if self.kind is bool and str(value).lower() in TRUTHS:
             value = TRUTHS[str(value).lower()]
+        numeric = self.limits and not self.choices
+        # A default outside, such as 0, leaves the choice to temlib.
+        chosen = f" or be {self.default:g}" if numeric and not self._in_range(self.default) else ""
         if type(value) is not self.kind or not fits:
-            example = "" if self.default in ([], {}) else f" such as {self.default!r}"
+            example = f" such as {self.default!r}" if self.default and self.kind is not bool else ""
+            example = f" in {self.limits}{chosen}" if numeric else example
             kind = "names for classes, such as {1: one}," if self.renames else KINDS[self.kind]
             should = f"be {kind}{example}{_cure(self.kind, value)}"
         elif self.choices and value not in self.choices:
             should = f"be one of {', '.join(self.choices)}"
-        elif not self.choices and self.limits and value != self.default and not self._in_range(value):
-            # A default outside, such as 0, leaves the choice to temlib.
-            chosen = "" if self._in_range(self.default) else f" or be {self.default:g}"
+        elif numeric and value != self.default and not self._in_range(value):
             should = f"lie in {self.limits}{chosen}"
         else:
             return value
@@ -103,6 +105,11 @@ def written(value):
     if isinstance(value, list):
         return "+".join(re.sub(r"[^\w.-]+", "_", name) for name in value) or "[]"
     return value
+
+
+def folded(name):
+    """Return a name without what many disks do not know in names of folders: capitals, and two forms of one letter."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _cure(kind, value):
@@ -313,8 +320,8 @@ def _axes(matrix, values, known, places):
         if not isinstance(given, list) or not given:
             raise InputError(f"{where}: 'matrix: {key}' should be a list of values, but is {short(given)}.")
         checked[key] = [known[key].check(value, where) for value in given]
-        # A folder is named after each, and many disks know neither capitals nor two forms of one letter.
-        names = {unicodedata.normalize("NFC", str(written(value))).casefold() for value in checked[key]}
+        # A folder is named after each.
+        names = {folded(str(written(value))) for value in checked[key]}
         if len(names) < len(given):
             raise InputError(f"{where}: 'matrix: {key}' names a value twice: {short(given)}; keep one.")
     return checked

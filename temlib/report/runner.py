@@ -128,9 +128,10 @@ def check(files, *, changes=(), only=(), output=None):
     declared = declarations()
     defaults = {key: p.default for cell in declared.values() for key, p in cell.items()}
     checked = [parameters.read(path, declared, changes=changes) for path in files]
-    for settings in checked:
-        if sum(other.run == settings.run for other in checked) > 1:
-            same = "two of the files have this name, and a run is named after its file"
+    runs = [parameters.folded(settings.run) for settings in checked]
+    for settings, run in zip(checked, runs):
+        if runs.count(run) > 1:
+            same = "two of the files have this name, whatever its capitals, and a run is named after its file"
             raise InputError(f"{settings.run}: {same}; rename one.")
         settings.values.update(notebook.with_paths(settings.values, settings.path.parent))
         steps = plan(settings, only=only)
@@ -148,7 +149,7 @@ def check(files, *, changes=(), only=(), output=None):
 
 def _ask(values, where, opened):
     """Ask what a notebook with these parameters asks first; `opened` opens each data set once, by its values as JSON."""
-    from temlib import data, train
+    from temlib import data, evaluate, train
 
     def given(*names):
         return {name: values[name] for name in names if name in values}
@@ -156,7 +157,7 @@ def _ask(values, where, opened):
     models, source, task = (values.get(name) for name in ("models", "particles", "task"))
     choice, settings = given("unsure", "classes", "merge"), train.Settings(**given(*FOLDS))
     if values.get("predictions"):
-        data.read_table(values["predictions"], numeric="p_")
+        evaluate.check_external(data.read_table(values["predictions"], numeric="p_"))
     if models:
         train.check_models(models, values["primary"], input_size=values["input_size"], where=where)
     if source == "simulated" and task is not None:
@@ -179,7 +180,8 @@ def resolution(settings):
     """Return sentences on what the images of a run, of the first seed, can resolve and what they cut off."""
     from temlib import data
 
-    names = ["particles", "task", "count", "scale", "pixel_nm", "input_size", "classes", *TABLE]
+    names = ["particles", "task", "count", "scale", "pixel_nm", "input_size"]
+    names += ["unsure", "classes", "merge", *TABLE]
     seed = next(_given(settings, ["seed"]))["seed"]
     found = (data.resolution(**values, seed=seed) for values in _given(settings, names))
     return list(dict.fromkeys(sentence for sentences in found for sentence in sentences))

@@ -9,6 +9,7 @@ import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 from scipy import ndimage
 
@@ -16,6 +17,7 @@ from temlib import data, explore, simulate
 from temlib.data import crops, micrographs, particles, prepare
 from temlib.data import open as open_data
 from temlib.files import InputError
+from tests.data.conftest import refused
 
 
 def changed(study, **columns):
@@ -108,6 +110,42 @@ def test_class_folders_open(study):
     data = open_data(study.parent, input_size=16)
     assert data.table["class"].value_counts().to_dict() == {"plain": 24, "bright": 24}
     assert any("do not say which particles share a micrograph" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda at: (at / "bright/03.png").write_bytes(b""), "{at}/bright/03.png: .*is empty"),
+        (
+            lambda at: (at / "bright/03.png").write_bytes((at / "plain/00.png").read_bytes()),
+            "{at}/plain/00.png: this image equals that of file bright/03.png, but 'class' is 'plain' here",
+        ),
+        (
+            lambda at: (at / "plain").rename(at / "Bright"),
+            "class, file bright/01.png: 'bright' .24 times. looks",
+        ),
+        (
+            lambda at: Image.fromarray(np.zeros((24, 24), np.uint8)).save(at / "plain/02.png"),
+            "{at}/plain/02.png: all pixels have the value 0",
+        ),
+        (
+            lambda at: tifffile.imwrite(
+                at / "plain/s.tif",
+                np.arange(3 * 576, dtype=np.uint16).reshape(3, 24, 24) * np.uint16([[[1]], [[0]], [[1]]]),
+                photometric="minisblack",
+            ),
+            "{at}/plain/s.tif:2: all pixels",
+        ),
+    ],
+)
+def test_faults_in_class_folders_name_the_file(study, change, fault):
+    """Not its number, which nobody counts; of a stack the image too."""
+    for i, name in enumerate(["plain", "bright"] * 24):
+        (study.parent / name).mkdir(exist_ok=True)
+        (study.parent / f"{i:02d}.png").rename(study.parent / name / f"{i:02d}.png")
+    study.unlink()
+    change(study.parent)
+    refused(fault.format(at=study.parent), open_data, study.parent, input_size=16, task="class")
 
 
 def test_prepared_images_have_median_0_and_spread_1():

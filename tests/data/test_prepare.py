@@ -222,3 +222,84 @@ def test_simulated_particles_are_spoken_of_as_they_will_be_opened():
     assert data.resolution(particles="simulated", task="lamellarity", **usual) == opened.resolution(
         ["lamellarity"]
     )
+
+
+def oblong(rows, columns, seed=0):
+    """Return noise with a dark ring of radius 10 in the middle, (rows, columns)."""
+    rng, places = np.random.default_rng(seed), np.indices((rows, columns))
+    radius = np.hypot(places[0] - (rows - 1) / 2, places[1] - (columns - 1) / 2)
+    return (rng.normal(100, 5, (rows, columns)) - 60 * np.exp(-((radius - 10) ** 2) / 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_crop_that_is_not_square_is_padded_and_keeps_its_shape(masked):
+    """The ring stays round; median and spread are those of the crop alone, lying or standing."""
+    crop = oblong(30, 90)
+    if masked:
+        crop[np.hypot(*(np.indices(crop.shape) - np.array([14.5, 44.5])[:, None, None])) > 14] = 7.0
+    shown = prepare.prepare(crop, 90)
+    inner = shown[30:60]
+    rest = inner[crop != 7.0]
+    assert not shown[:30].any() and not shown[60:].any() and (not masked or not inner[crop == 7.0].any())
+    assert np.median(rest) == pytest.approx(0, abs=1e-6)
+    assert np.diff(np.percentile(rest, (16, 84)))[0] == pytest.approx(2, abs=1e-5)
+    assert np.array_equal(prepare.prepare(crop.T, 90), shown.T)
+    small = prepare.prepare(crop, 45)
+    small = small < small.min() / 2
+    rows, columns = np.flatnonzero(small.any(axis=1)), np.flatnonzero(small.any(axis=0))
+    assert abs(np.ptp(rows) - np.ptp(columns)) <= 1 and np.ptp(rows) == pytest.approx(10, abs=2)
+
+
+@pytest.mark.parametrize("scale", ["fill", "physical"])
+def test_crops_that_are_not_square_are_counted_and_classes_told_by_them_are_named(tmp_path, scale):
+    """In the notes, and beside what the images resolve; labels that are no class do not count."""
+    rows = []
+    for i in range(12):
+        name, shape = [("filled", (60, 60)), ("empty", (60, 40)), ("uncertain", (20, 60))][i % 3]
+        Image.fromarray(oblong(*shape, seed=i)).save(tmp_path / f"{i}.tif")
+        rows.append((f"{i}.tif", name, f"m{i // 3}", 2.0))
+    table = pd.DataFrame(rows, columns=["image", "content", "micrograph", "pixel_size_nm"])
+    table.to_csv(tmp_path / "m.csv", index=False)
+    usual = {"scale": scale, "pixel_nm": 3.0, "input_size": 40}
+    found = data.open(tmp_path / "m.csv", task="content", **usual)
+    assert any("not square, whose shapes are kept" in note and "8 of 12" in note for note in found.notes)
+    assert found.table["box_px"].eq(60).all() and found.table["box_columns"].tolist()[:3] == [60, 40, 60]
+    told = found.resolution(["content"], unsure=["uncertain"])[-1]
+    assert "content: the classes differ in the rows × columns of their crops" in told
+    assert "(median: empty 60 × 40, filled 60 × 60 px)" in told and "by the padding, in 100% of" in told
+    assert "uncertain" not in told and "20" in found.resolution(["content"])[-1]
+    given = {"task": "content", "count": 60, "seed": 1, "unsure": ["uncertain"], **usual}
+    assert data.resolution(particles=str(tmp_path / "m.csv"), **given)[-1] == told
+
+
+@pytest.mark.parametrize(
+    ("sides", "window", "words"),
+    [
+        ([(60, 60), (80, 80)], None, "tell x from the rest by how far they are resized, in 100% of"),
+        ([(60, 40), (40, 60)], None, "(median: x 60 × 40, y 40 × 60 px)"),
+        ([(60, 60), (60, 50)], 60, "by the padding"),
+        ([(60, 60), (60, 50)], 50, ""),  # where it is cut off
+        ([(60, 60), (80, 80)], 90, ""),  # size that is meant to be seen
+        ([(60, 50), (60, 50)], None, ""),
+    ],
+)
+def test_classes_are_told_by_sides_where_a_network_sees_them(sides, window, words):
+    """By the padding, or where a box fills the image by how far it is resized."""
+    rows, columns = np.array(sides * 10, float).T
+    table = pd.DataFrame({"kind": ["x", "y"] * 10, "box_px": np.maximum(rows, columns), "pixel_size_nm": 1.0})
+    table = table.assign(box_rows=rows, box_columns=columns)
+    shown = {"scale": "physical" if window else "fill", "pixel_nm": 1.0, "input_size": window or 40}
+    found = [text for text in prepare.resolution(table, ["kind"], **shown) if "the classes differ" in text]
+    assert len(found) == bool(words) and all(words in text for text in found)
+
+
+def test_chance_tells_no_class_by_sides():
+    """Boxes drawn by hand, of 20 particles in two classes, are rarely spoken of."""
+    spoken = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        table = pd.DataFrame({"kind": rng.choice(["x", "y"], 20), "box_px": rng.normal(60, 9, 20)})
+        table = table.assign(box_rows=table["box_px"], box_columns=table["box_px"] * rng.uniform(0.6, 1, 20))
+        table["pixel_size_nm"] = np.nan
+        spoken += len(prepare.resolution(table, ["kind"], scale="fill", pixel_nm=np.nan, input_size=40)) > 1
+    assert spoken <= 6

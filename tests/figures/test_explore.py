@@ -1,14 +1,18 @@
 """Pictures of what stands out before anything is learnt."""
 
+import base64
 import dataclasses
+import io
 import re
 
+import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from PIL import Image
 
-from temlib import explore, figures
+from temlib import data, explore, figures
 from tests.figures.conftest import EACH, MICROGRAPHS, check, sentence, study
 
 
@@ -48,6 +52,146 @@ def test_micrographs_are_stacked_from_the_first_class_up(particles):
     assert steps["full"].values.tolist() == [EACH] * MICROGRAPHS
     assert np.array_equal(steps["full"].baseline, steps["empty"].values)
     assert to_hex(figure.axes[0].patches[0].get_facecolor()) == figures.COLOURS[0].lower()
+
+
+PLACES = [(20, 31), (25, 150), (60, 100), (95, 20), (90.4, 170.5)]
+STAR = """data_particles
+
+loop_
+_rlnMicrographName #1
+_rlnCoordinateX #2
+_rlnCoordinateY #3
+"""
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Positions in three micrographs of 120 × 200 pixels of 2 nm, with a bright square on each of `PLACES`."""
+    folder, rng = tmp_path_factory.mktemp("planted"), np.random.default_rng(0)
+    rows = []
+    for k, name in enumerate(("one", "two", "three")):
+        image = rng.normal(0, 1, (120, 200)).astype(np.float32)
+        for row, column in PLACES:
+            row, column = int(np.floor(row + 0.5)), int(np.floor(column + 0.5))
+            image[row - 3 : row + 4, column - 3 : column + 4] += 20
+        with mrcfile.new(folder / f"{name}.mrc") as file:
+            file.set_data(image)
+            file.voxel_size = 20.0
+        rows += [(f"{name}.mrc", *place, ("full", "empty")[i % 2]) for i, place in enumerate(PLACES[k:])]
+    table = pd.DataFrame(rows, columns=["image", "row", "column", "content"])
+    table.assign(box_px=9).to_csv(folder / "m.csv", index=False)
+    table.assign(row=119 - table["row"], box_px=9).to_csv(folder / "flipped.csv", index=False)
+    given = table.assign(number=table.groupby("image").cumcount() + 1, micrograph=table["image"], box_px=9)
+    given.drop(columns=["image", "row", "column"]).to_csv(folder / "p.csv", index=False)
+    lines = table[["image", "column", "row"]].astype(str).agg(" ".join, axis=1)
+    (folder / "p.star").write_text(STAR + "\n".join(lines) + "\n")
+    return folder
+
+
+def shown(page):
+    """Return what a page shows of each micrograph: its pixels, and the boxes on it by their colour, as row, column and side."""
+    found = []
+    for svg in re.findall("<svg.*?</svg>", page):
+        image = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", svg)[1])))
+        paths = re.findall(r'<path d="([^"]+)" fill="none" stroke="([^"]+)"', svg)
+        boxes = {colour: re.findall(r"M([\d.-]+) ([\d.-]+)h([\d.]+)", path) for path, colour in paths}
+        boxes = {c: np.array([(y, x, side) for x, y, side in some], float) for c, some in boxes.items()}
+        found.append((np.asarray(image.convert("L"), float), boxes))
+    return found
+
+
+def on_particles(page):
+    """Return for each box, as it is shown, the share of its middle that is bright in the picture."""
+    found = []
+    for image, boxes in shown(page):
+        for row, column, side in boxes["#fff"]:
+            edge = round(side / 9)
+            rows, columns = (slice(max(0, round(at) + edge), round(at + side) - edge) for at in (row, column))
+            found.append((image[rows, columns] > 200).mean())
+    return np.array(found)
+
+
+@pytest.mark.parametrize("source", ["m.csv", "p.star"])
+def test_boxes_lie_on_the_particles_of_their_micrographs(planted, source):
+    """Each covers the square that was planted, in the colour of its class, with name and scale bar."""
+    found = data.open(planted / source, task="content")
+    picture = figures.micrographs(found, "content", seed=1)
+    columns = ["micrograph", "particle", "label", "row", "column", "box_px", "pixel_size_nm"]
+    page = check(picture, columns, n=12, panels=3)
+    assert len(on_particles(page)) == 12 and on_particles(page).min() == 1
+    assert sorted(re.findall(r"<b>(.*?)</b>", page)) == ["one.mrc", "three.mrc", "two.mrc"]
+    assert page.count(">100 nm</text>") == 3
+    told = re.findall(r'color:([^"]+)" aria-hidden="true">□</span><span>([^<]+)</span>', page)
+    assert told == [("var(--c0,#0072B2)", "empty (5)"), ("var(--c1,#D55E00)", "full (7)")]
+    drawn = [
+        {colour: len(some) for colour, some in boxes.items() if colour != "#fff"} for _, boxes in shown(page)
+    ]
+    for label, (colour, _) in zip(("empty", "full"), told):
+        counts = [
+            (part["label"] == label).sum() for _, part in picture.frame().groupby("micrograph", sort=False)
+        ]
+        assert [some.get(colour, 0) for some in drawn] == counts
+    assert "empty" in picture.alt and "one.mrc: full 3, empty 2" in picture.alt
+
+
+def test_positions_counted_from_the_other_end_miss_the_particles(planted):
+    """A flipped axis is seen: no box but one in the middle holds its particle."""
+    found = data.open(planted / "flipped.csv", task="content")
+    assert (on_particles(figures.micrographs(found, "content").plot()) < 0.5).sum() >= 8
+
+
+def test_large_micrographs_are_averaged_and_chosen_by_seed(planted, monkeypatch):
+    """Two pixels to one here: the boxes stay where they are; particles without a label have a box too."""
+    monkeypatch.setattr("temlib.figures.explore.SIDE_PX", 100)
+    found = data.open(planted / "m.csv", task="content", data_folder=str(planted))
+    found = dataclasses.replace(
+        found, table=found.table.assign(content=found.table["content"].replace("empty", np.nan))
+    )
+    picture = figures.micrographs(found, "content", most=2)
+    page = picture.plot()
+    assert shown(page)[0][0].shape == (60, 100) and on_particles(page).min() > 0.5
+    full = (picture.frame()["label"] == "full").sum()
+    assert (
+        re.findall("<span>(full.*?|no label)[ <]", page)[0] == "full"
+        and f"full ({full})" in page
+        and "no label (" in page
+    )
+    chosen = {
+        tuple(figures.micrographs(found, "content", most=1, seed=seed).frame()["micrograph"].unique())
+        for seed in range(9)
+    }
+    assert len(chosen) > 1
+
+
+def test_simulated_micrographs_are_shown():
+    """With the true places of their particles, which are darker than what is around them."""
+    found = data.open("simulated", count=60, seed=3)
+    picture = figures.micrographs(found, "lamellarity", most=1)
+    ((image, drawn),) = shown(picture.plot())
+    boxes = picture.frame()[["row", "column", "box_px"]]
+    step = found.micrograph(picture.frame()["micrograph"].iloc[0]).shape[0] // image.shape[0]
+    inside = np.zeros(image.shape, bool)
+    for row, column, box in boxes.to_numpy(int) // step:
+        inside[row - box // 4 : row + box // 4, column - box // 4 : column + box // 4] = True
+    assert len(drawn["#fff"]) == len(boxes) > 5 and " nm</text>" in picture.plot()
+    assert image[inside].mean() < image[~inside].mean()
+
+
+def test_twelve_long_names_find_room(planted):
+    """Each is told, whole."""
+    found = data.open(planted / "m.csv", task="content")
+    names = [f"{k} {'very long name of a class ' * 3}" for k in range(12)]
+    found = dataclasses.replace(found, table=found.table.assign(content=names))
+    page = figures.micrographs(found, "content").plot()
+    assert len(re.findall("□</span><span>[^<]+</span>", page)) == found.table["content"].nunique()
+
+
+def test_crops_alone_have_no_micrograph(study, particles):
+    """A sentence stands instead, also where a table says where the crops came from."""
+    assert "came as crops" in sentence(figures.micrographs(particles, "label"))
+    table = pd.read_csv(study).assign(row=900, column=range(48), box_px=24)
+    table.to_csv(study, index=False)
+    assert "came as crops" in sentence(figures.micrographs(data.open(study, task="content"), "content"))
 
 
 def test_the_gallery_has_a_row_a_class(particles):

@@ -168,10 +168,17 @@ def test_sizes_backends_and_predictions_are_asked_for(folder, monkeypatch):
     with pytest.raises(InputError, match="no pixel size is known"):
         report.check([path])
     text += "models: [residual]\nprimary: residual\n"
-    (folder / "theirs.csv").write_text("particle,predicted,p_x\na,x,none\n")
     path.write_text(f"{text}predictions: theirs.csv\n")
-    with pytest.raises(InputError, match="p_x, line 2: 'none' is not a finite number"):
-        report.check([path])
+    for theirs, fault in (
+        ("particle,predicted,p_x\na,x,none\n", "p_x, line 2: 'none' is not a finite number"),
+        (
+            "particle,prediction\na,x\n",
+            "theirs.csv: there is no column 'predicted'; the nearest is 'prediction'",
+        ),
+    ):
+        (folder / "theirs.csv").write_text(theirs)
+        with pytest.raises(InputError, match=fault):
+            report.check([path])
     path.write_text(text)
     assert report.check([path])
     monkeypatch.setenv("KERAS_BACKEND", "theano")
@@ -179,3 +186,15 @@ def test_sizes_backends_and_predictions_are_asked_for(folder, monkeypatch):
         report.check([path])
     path.write_text(f"{text}notebooks: [1_explore]")
     assert report.check([path])
+
+
+def test_files_whose_names_differ_by_capitals_would_share_a_folder(folder):
+    """On disks that do not know capitals; also é of one letter and of two."""
+    for first, second in (("Mine", "mine"), ("é", "e\u0301")):
+        (folder / "other").mkdir(exist_ok=True)
+        paths = [folder / f"{first}.yaml", folder / "other" / f"{second}.yaml"]
+        for path in paths:
+            path.write_text("count: 60\nnotebooks: [1_explore]\n")
+        with pytest.raises(InputError, match="two of the files have this name, whatever its capitals"):
+            report.check(paths)
+        assert report.check(paths[:1])

@@ -44,7 +44,11 @@ def test_parse_reads_meaning_limits_and_choices():
     ("text", "message"),
     [
         ("epoch: 3", "the nearest is 'epochs'"),
-        ("epochs: three", "whole number"),
+        ("epochs: three", r"should be a whole number in \[1, 100\], but is 'three'"),
+        ("size: many", r"should be a whole number in \[12, 512\] or be 0, but is 'many'"),
+        ("rate: fast", r"should be a number in \(0, 1\], but is 'fast'"),
+        ("keep: 3", "should be true or false, but is 3"),
+        ("task: 3", "should be a text such as 'a', in quotes"),
         ("names: uni", "should be names for classes"),
         ("names: {1: [uni]}", "should be names for classes"),
         ("epochs: true", "whole number"),
