@@ -83,7 +83,7 @@ def micrograph_counts(table, task, *, unsure=()):
     )
 
 
-def micrographs(data, task, *, most=3, seed=0):
+def micrographs(data, task, *, unsure=(), most=3, seed=0):
     """Show micrographs with the box of each particle, as far as particles were cut out of any.
 
     Micrographs are drawn at random, one of many particles more likely than one of few.
@@ -107,7 +107,7 @@ def micrographs(data, task, *, most=3, seed=0):
     held = [f"{name}: {_counted(part['label'])}" for name, part in frame.groupby("micrograph", sort=False)]
     return Picture(
         frame,
-        lambda frame: _boxed(frame, images, names),
+        lambda frame: _boxed(frame, images, colours(names, unsure)),
         f"Micrographs with a square around each particle, in the colour of its class. {'; '.join(held)}.",
         f"{len(images)} of {len(counts):,} micrographs, drawn at random, with the boxes of their n = {len(frame):,} particles by {task}; "
         f"averaged to at most {SIDE_PX} pixels a side, grey from the 1st to the 99th percentile.",
@@ -127,9 +127,9 @@ def _reduced(image):
     return squares.mean(axis=(1, 3), dtype=np.float32), step
 
 
-def _boxed(frame, images, names):
-    """Show micrographs, in their own pixels, with the boxes of `frame` in the colours of the labels `names`."""
-    told, counts = {**colours(names), "": "0.4"}, frame["label"].value_counts()
+def _boxed(frame, images, told):
+    """Show micrographs, in their own pixels, with the boxes of `frame` in the colours `told` of their labels."""
+    told, counts = told | {"": "0.4"}, frame["label"].value_counts()
     shown = [("□", told[name], f"{name or 'no label'} ({counts[name]:,})") for name in told if name in counts]
     parts = [key(shown)]
     for name, (image, step, _) in images.items():
