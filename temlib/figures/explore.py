@@ -172,10 +172,8 @@ def gallery(data, task, *, each=8, seed=0):
 
 def _rows(data, rows, names):
     """Show particles by their rows of the table, those of a name beside each other, under the name."""
-    groups = rows.groupby(names, sort=False)
-    return grid(
-        [(name, [(data.images[i], "") for i in part]) for name, part in groups], pixel_nm=data.pixel_nm
-    )
+    groups = [(name, [(data.images[i], "") for i in part]) for name, part in rows.groupby(names, sort=False)]
+    return grid(groups, side=84, pixel_nm=data.pixel_nm)
 
 
 def radial_profiles(data, task):
