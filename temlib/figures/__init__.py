@@ -1,7 +1,16 @@
 """Every picture, its numbers, its drawing and its words; and the controls seen in JupyterLab."""
 
-from temlib.figures.augment import detail, drawn, each_transform, interpolations, mosaic, noise, spectra
-from temlib.figures.base import COLOURS, Note, Picture, Section, Table, set_style
+from temlib.figures.augment import (
+    detail,
+    drawn,
+    each_transform,
+    interpolations,
+    mosaic,
+    noise,
+    settings,
+    spectra,
+)
+from temlib.figures.base import COLOURS, Note, Picture, Table, set_style
 from temlib.figures.compare import label_curve, learning, sweep
 from temlib.figures.controls import Explorer
 from temlib.figures.evaluate import attention, cases, confusions, curves, estimates, reliability, risk
@@ -26,13 +35,14 @@ from temlib.figures.software import backends, popularity, stars
 from temlib.figures.train import (
     architectures,
     descriptors,
+    edge_profiles,
     learning_curves,
     micrograph_scores,
     outlines,
     pareto,
 )
 
-__all__ = ["COLOURS", "Explorer", "Note", "Picture", "Section", "Table", "set_style"]
+__all__ = ["COLOURS", "Explorer", "Note", "Picture", "Table", "set_style"]
 __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
 __all__ += [
     "micrograph_counts",
@@ -41,9 +51,18 @@ __all__ += [
     "pairs",
     "power_spectra",
     "radial_profiles",
+    "sizes",
 ]
-__all__ += ["sizes", "stages", "thon_rings"]
-__all__ += ["detail", "drawn", "each_transform", "interpolations", "mosaic", "noise", "spectra"]
-__all__ += ["architectures", "descriptors", "learning_curves", "micrograph_scores", "outlines", "pareto"]
+__all__ += ["stages", "thon_rings"]
+__all__ += ["detail", "drawn", "each_transform", "interpolations", "mosaic", "noise", "settings", "spectra"]
+__all__ += [
+    "architectures",
+    "descriptors",
+    "edge_profiles",
+    "learning_curves",
+    "micrograph_scores",
+    "outlines",
+    "pareto",
+]
 __all__ += ["attention", "cases", "confusions", "curves", "estimates", "reliability", "risk"]
 __all__ += ["backends", "label_curve", "learning", "popularity", "stars", "sweep"]

@@ -4,8 +4,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from skimage.util import montage
 
 from temlib.augment import NEUTRAL, resampled_ways
 from temlib.figures.base import Picture, grid, on_axes
@@ -21,6 +19,25 @@ TRANSFORMS = {
 }
 
 
+ORDERS = {"nearest pixel": 0, "linear": 1, "cubic spline": 3}
+
+
+def settings(augmentation):
+    """Return what an `Augmentation` may do, as a table of `transform, lowest, highest, unit`, and how it resamples."""
+    rows = []
+    for column, (name, unit, *_) in TRANSFORMS.items():
+        low, high = getattr(augmentation, column.removesuffix("_deg").removesuffix("_rad"))
+        rows.append((name, f"{low:g}".replace("-", "−"), f"{high:g}", unit))
+    for column, name in {"flip_rows": "upside down", "flip_columns": "left and right"}.items():
+        rows.append(
+            (name, "never", "in half of the images" if getattr(augmentation, column) else "never", "")
+        )
+    order = next(name for name, order in ORDERS.items() if order == augmentation.order)
+    border = {"mirror": "mirrored", "nearest": "continued by its last pixel"}[augmentation.fill]
+    rows += [("interpolation", order, "", ""), ("border", border, "", "")]
+    return pd.DataFrame(rows, columns=["transform", "lowest", "highest", "unit"])
+
+
 def still(count, *, zoom=1.0, **values):
     """Return a table of `count` transforms that change nothing but what `values` say."""
     return pd.DataFrame(NEUTRAL | {"zoom_rows": zoom, "zoom_columns": zoom} | values, index=range(count))
@@ -28,7 +45,7 @@ def still(count, *, zoom=1.0, **values):
 
 def each_transform(image, augmentation):
     """Show one particle under each transform alone, at seven values over its range."""
-    rows, cells = [], []
+    rows, groups = [], []
     for column in [*TRANSFORMS, "flip_rows", "flip_columns"]:
         name = column.removesuffix("_deg").removesuffix("_rad")
         given = getattr(augmentation, name)
@@ -37,32 +54,22 @@ def each_transform(image, augmentation):
         table = still(len(values), **{column: values})
         moved = augmentation.apply(np.repeat(image[None], len(values), 0), table)
         rows += [(name, float(value)) for value in values]
-        cells += zip(moved, ["as it is", "flipped"] if flips else [f"{value:.3g}" for value in values])
-        cells += [(None, "")] * (-len(cells) % 7)
+        words = ["as it is", "flipped"] if flips else [f"{value:.3g}".replace("-", "−") for value in values]
+        groups.append((name.replace("_", " "), [*zip(moved, words)]))
     frame = pd.DataFrame(rows, columns=["transform", "value"])
-    names = [name.replace("_", "\n") for name in frame["transform"].unique()]
     return Picture(
         frame,
-        lambda frame: grid(cells, 7, side=1.1, rows=names)[0],
+        lambda frame: grid(groups, side=80),
         "Seven rows of one particle, each row under one transform, from its lowest value to its highest.",
         "One particle (n = 1). Rotation in degrees, shear in radians, shifts in fractions of height and width, zoom as relative size.",
     )
 
 
-def mosaic(images, *, columns=10, what="augmented particles"):
+def mosaic(images, *, what="augmented particles"):
     """Show many images side by side, (n, rows, columns)."""
-    wide = min(columns, len(images))
-    down = -(-len(images) // wide)
-
-    def draw(axis, frame):
-        gap = max(1, images.shape[1] // 20)
-        sheet = montage(images[frame["image"]], fill=np.nan, padding_width=gap, grid_shape=(down, wide))
-        axis.imshow(sheet, cmap="gray", vmin=-3, vmax=3, interpolation="nearest")
-        axis.set_axis_off()
-
     return Picture(
         pd.DataFrame({"image": range(len(images))}),
-        on_axes(draw, width=0.8 * wide, height=0.82 * down),
+        lambda frame: grid([("", [(images[i], "") for i in frame["image"]])], side=68),
         f"A mosaic of {len(images)} {what}.",
         f"{len(images)} {what}.",
     )
@@ -71,15 +78,14 @@ def mosaic(images, *, columns=10, what="augmented particles"):
 def drawn(transforms):
     """Show how often each value of each transform was drawn, by `Augmentation.draw`."""
     down, aside = transforms[["flip_rows", "flip_columns"]].mean()
-    names = {c.replace("zoom", "zoom_rows"): f"{name}, {unit}" for c, (name, unit, *_) in TRANSFORMS.items()}
+    names = {c.replace("zoom", "zoom_rows"): f"{name}\n{unit}" for c, (name, unit, *_) in TRANSFORMS.items()}
     frame = transforms[list(names)].melt(var_name="transform", value_name="value")
 
     def draw(axis, part):
-        sns.histplot(part["value"], bins=12, color="C0", alpha=1, ax=axis)
-        axis.tick_params(labelsize=7)
+        axis.stairs(*np.histogram(part["value"], 12), fill=True, color="0.6")
+        axis.set_ylim(bottom=0)
 
-    size = {"across": len(names), "width": 1.9, "height": 1.9}
-    plot = on_axes(draw, "transform", share=True, ylabel="images", **size)
+    plot = on_axes(draw, "transform", share=True, ylabel="images", width=1.75, height=1.6)
     return Picture(
         frame,
         lambda frame: plot(frame.replace({"transform": names})),
@@ -97,7 +103,7 @@ def interpolations(image):
     frame = pd.DataFrame({"method": list(results), "spread": [result.std() for result in results.values()]})
     return Picture(
         frame,
-        lambda frame: grid([(results[name], name) for name in frame["method"]], len(frame))[0],
+        lambda frame: grid([("", [(results[name], name) for name in frame["method"]])]),
         "One particle six times: as it is, then rotated with each method; chained linear resampling blurs it the most.",
         "One particle (n = 1), rotated by 30°, sheared by 0.05 rad, zoomed to 0.97 and shifted by half a pixel: in one pass, or chained as "
         "flip, zoom, shear, rotation and shift, one after the other.",
@@ -106,8 +112,9 @@ def interpolations(image):
 
 def _lines(axis, table, y, by):
     """Draw lines over the frequency, those of chained resampling dashed."""
-    dashes = {name: (3, 1.5) if "chained" in name else "" for name in table[by].unique()}
-    sns.lineplot(table, x="frequency", y=y, hue=by, style=by, dashes=dashes, errorbar=None, ax=axis)
+    for k, (name, part) in enumerate(table.groupby(by, sort=False)):
+        means = part.groupby("frequency")[y].mean()
+        axis.plot(means, f"C{k}", ls="--" if "chained" in name else "-", label=name)
     axis.set_xlabel("frequency, cycles per pixel")
 
 
@@ -117,11 +124,11 @@ def detail(curves):
     def draw(axis, curves):
         _lines(axis, curves, "power_ratio", "method")
         axis.axvline(0.25, color="0.5", lw=0.8)
-        axis.text(0.253, 0.02, "half Nyquist", fontsize=8, color="0.4")
+        axis.text(0.253, 0.02, "half Nyquist")
 
     return Picture(
         curves,
-        on_axes(draw, legend="lower left", xlim=(0, 0.5), ylim=(0, 1.05), ylabel="share of the power kept"),
+        on_axes(draw, xlim=(0, 0.5), ylim=(0, 1.05), ylabel="share of the power kept"),
         "Curves that fall with frequency: one cubic pass stays highest, chained linear passes fall first.",
         f"Plane waves of random direction and phase, n = {curves.attrs['count']} for each frequency, compared with their exact transform.",
     )
@@ -132,7 +139,7 @@ def spectra(tables):
     draw, label = partial(_lines, y="power", by="images"), "power, squared robust units"
     return Picture(
         pd.concat(tables, names=["images"]).reset_index("images"),
-        on_axes(draw, legend="best", yscale="log", ylabel=label),
+        on_axes(draw, yscale="log", ylabel=label),
         "Power spectra on a log scale that agree at low frequency and fan out towards the Nyquist frequency.",
         "Radially averaged power of the particles: the higher on the right, the more detail, and noise, has been kept.",
     )
@@ -149,7 +156,7 @@ def noise(curves, *, count):
 
     return Picture(
         curves,
-        on_axes(draw, legend="best", ylim=(0.4, 1.4), ylabel="power, augmented / plain"),
+        on_axes(draw, ylim=(0.4, 1.4), ylabel="power, augmented / plain"),
         "Ratio of noise power against frequency: about 0.8 if untreated, closer to 1 if conditioned.",
         f"n = {count} images of white noise, the same draws for each; at 1, augmented and plain noise cannot be told apart by their spectra.",
     )

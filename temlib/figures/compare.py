@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from temlib.figures.base import Note, Picture, dots, on_axes
+from temlib.figures.base import MODELS, Note, Picture, dots, on_axes, tall
 
 
 def sweep(swept, axis, measure, *, log=False):
@@ -18,10 +18,11 @@ def sweep(swept, axis, measure, *, log=False):
             _logarithmic(panel, part[axis])
         dots(panel, part.assign(line=line), axis, "value", by="line", names=names, joined=joined)
 
-    look = {"across": 2, "width": 4.6, "height": 3.6, "share": True, "legend": "outside"}
+    words = {"xlabel": label, "ylabel": measure, "share": True} if joined else {"xlabel": measure}
+    height = 2.6 if joined else tall(swept[axis].unique(), 0.14 * len(names) + 0.1)
     return Picture(
         swept,
-        on_axes(draw, "task", xlabel=label, ylabel=measure, **look),
+        on_axes(draw, "task", height=height, **words),
         f"{measure} with intervals against {label} for each model.",
         _caption(swept),
     )
@@ -42,10 +43,10 @@ def learning(curves, swept, axis):
             score = scored[tuple(map(str, key))]
             words = ", ".join(f"{name} {word}" for name, word in zip(others, key[1:])) + ": " * bool(others)
             words += f"{score['value']:.2f} ({score['low']:.2f}–{score['high']:.2f})"
-            place = {"transform": panel.transAxes, "ha": "right", "va": "top", "fontsize": 7}
+            place = {"transform": panel.transAxes, "ha": "right", "va": "top", "fontsize": 8.5}
             panel.text(0.97, 0.97 - 0.1 * k, words, color=f"C{k}", **place)
 
-    look = {"across": 5, "width": 2.2, "height": 2.6, "share": True, "ylim": (0, highest)}
+    look = {"width": 2.4, "height": 2.2, "ylim": (0, highest)}
     return Picture(
         curves,
         on_axes(draw, axis, xlabel="epoch", ylabel="loss", **look),
@@ -57,7 +58,7 @@ def learning(curves, swept, axis):
 def label_curve(curve, needed, *, target):
     """Draw the score of `evaluate.with_labels`, if any, and the power laws of `evaluate.labels_needed` for a `target`."""
     if curve is None or curve.empty:
-        return Note(["This run does not sweep labels."], kind="")
+        return Note([], absent="This run does not sweep labels.")
     models = list(curve["model"].unique())
 
     def draw(panel, part):
@@ -68,14 +69,13 @@ def label_curve(curve, needed, *, target):
         for k, name in enumerate(models):
             if name in fits.index:
                 a, b = fits.loc[name, ["a", "b"]]
-                panel.plot(n, 1 - a * n**-b, f"C{k}--", lw=1)
+                panel.plot(n, 1 - a * n**-b, color=MODELS[k % 7], ls="--", lw=1)
         panel.axhline(target, color="black", lw=0.8, ls=":")
 
     label = {"xlabel": "labelled particles in training and validation", "ylabel": "balanced accuracy"}
-    look = {"across": 2, "width": 4.6, "height": 3.6, "share": True, "legend": "outside"}
     return Picture(
         curve,
-        on_axes(draw, "task", **label, **look),
+        on_axes(draw, "task", height=2.6, share=True, **label),
         f"Balanced accuracy against the number of labels with a fitted curve for each model, and a line at {target:g}.",
         f"{_caption(curve)} Dashed: 1 − a·labels^(−b), fitted to the points and extended to twice the labels.",
     )

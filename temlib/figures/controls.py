@@ -4,7 +4,6 @@ A widget's output holds both: a live front end shows the sliders, and everything
 viewer without a kernel) shows the frames, which a row of radio buttons moves without any script.
 """
 
-import base64
 import io
 import itertools
 from collections import namedtuple
@@ -15,15 +14,12 @@ import ipywidgets
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
-from skimage.measure import block_reduce
 
-from temlib.figures.augment import TRANSFORMS, still
+from temlib.figures.augment import ORDERS, TRANSFORMS, still
+from temlib.figures.base import LIMIT, encoded, grey, reduced
 
 # What the flips are called: of the rows, of the columns.
 FLIPS = {"as it is": (0, 0), "left and right": (0, 1), "upside down": (1, 0), "both": (1, 1)}
-ORDERS = {"nearest pixel": 0, "linear": 1, "cubic spline": 3}
-LIMIT = 3.0  # robust units shown as black and white
-MOST = 128  # rows and columns of a frame in HTML, so that a report can be mailed
 _marks = itertools.count()
 
 
@@ -68,7 +64,7 @@ class Explorer:
     def html(self):
         """Return the HTML twin, which works offline and without a script."""
         templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-        templates.filters["png"] = lambda frames: base64.b64encode(_png(np.hstack(_reduced(frames)))).decode()
+        templates.filters["address"] = lambda frames: encoded(np.hstack(reduced(frames)[0]))
         template = templates.get_template("films.html.j2")
         return template.render(films=list(self.films()), mark=f"film{next(_marks)}")
 
@@ -138,13 +134,6 @@ class Sliders(ipywidgets.HBox):
 
 def _png(image):
     """Return an image in robust units as the bytes of a grey PNG."""
-    grey = np.clip((image + LIMIT) * (255 / (2 * LIMIT)), 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "png")
+    Image.fromarray(grey(image)).save(buffer, "png")
     return buffer.getvalue()
-
-
-def _reduced(frames):
-    """Average blocks of pixels where frames have more than `MOST`."""
-    k = -(-max(frames.shape[1:]) // MOST)
-    return block_reduce(frames, (1, k, k), np.mean)

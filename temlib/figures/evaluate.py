@@ -4,14 +4,14 @@ Their tables are those of `evaluate`, with intervals in `low` and `high` and the
 `examples` are those of `evaluate.load_examples`.
 """
 
+import html
 from functools import partial
 
+import matplotlib
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
 
-from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
+from temlib.figures.base import Note, Picture, bands, dots, grey, grid, on_axes, tall
 
 _NO_PROBABILITIES = "No model gives probabilities that sum to 1 for every held-out particle."
 _AXES = {
@@ -21,44 +21,63 @@ _AXES = {
 
 
 def confusions(matrices):
-    """Draw truth × predicted counts of each model, a dict of DataFrames, coloured by the share of the true class."""
+    """Show truth × predicted counts of each model, a dict of DataFrames, shaded by the share of the true class."""
     frame = pd.concat(matrices, names=["model", "truth"]).rename_axis(columns="predicted").stack()
     frame = frame.rename("particles").reset_index()[["truth", "predicted", "particles", "model"]]
-    side = max(3.4, 1.2 + 0.55 * len(next(iter(matrices.values()))))
-
-    def draw(axis, part):
-        matrix = matrices[part["model"].iloc[0]]
-        share = matrix.div(matrix.sum(axis=1).replace(0, np.nan), axis=0).fillna(0)
-        words = matrix.astype(str) + "\n" + share.map("{:.0%}".format)
-        look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False, "annot_kws": {"fontsize": 8}}
-        sns.heatmap(share, annot=words, fmt="", square=True, ax=axis, **look)
-        # Seaborn would write white on the middle blues, too faint to read.
-        for text, value in zip(axis.texts, share.to_numpy().ravel()):
-            text.set_color("white" if value > 0.7 else "black")
-        axis.set_xticks(axis.get_xticks(), matrix.columns, rotation=25, ha="right", rotation_mode="anchor")
-        axis.tick_params("y", rotation=0)
-        axis.tick_params(labelsize=8)
-
-    look = {"across": 3, "width": side + 0.2, "height": side, "xlabel": "predicted", "ylabel": "truth"}
     return Picture(
         frame,
-        on_axes(draw, "model", **look),
-        f"Confusion matrices of {', '.join(matrices)} side by side, truth in rows, prediction in columns.",
-        f"Held-out particles: count, and share of the true class as colour; n = {frame['particles'].sum() // len(matrices):,} for each model.",
+        lambda frame: (
+            _names(matrices) + "".join(_confusion(name, matrix) for name, matrix in matrices.items())
+        ),
+        f"Confusion matrices of {', '.join(matrices)}, truth in rows, prediction in columns.",
+        f"Held-out particles: count, and share of the true class, also as shade; n = {frame['particles'].sum() // len(matrices):,} for each "
+        "model.",
     )
+
+
+def _are_short(matrix):
+    """Return whether the names of the classes can head columns; else they are numbered."""
+    return len(matrix) * max(len(str(name)) for name in matrix) < 40
+
+
+def _names(matrices):
+    """Return the HTML of the names of the classes with their numbers, where they are numbered."""
+    matrix = next(iter(matrices.values()))
+    rows = [f"<span>{k} {html.escape(str(name))}</span>" for k, name in enumerate(matrix, 1)]
+    return "" if _are_short(matrix) else f'<span class="key">{"".join(rows)}</span>'
+
+
+def _confusion(model, matrix):
+    """Return a confusion matrix as an HTML table."""
+    names = [html.escape(str(name)) for name in matrix]
+    if not _are_short(matrix):
+        names = [f'<abbr title="{name}">{k}</abbr>' for k, name in enumerate(names, 1)]
+    heads = "".join(f'<th scope="col">{name}</th>' for name in names)
+    share, rows = matrix.div(matrix.sum(axis=1).replace(0, np.nan), axis=0).fillna(0), []
+    for name, counts, parts in zip(names, matrix.to_numpy(), share.to_numpy()):
+        cells = [f'<th scope="row">{name}</th>']
+        for count, part in zip(counts, parts):
+            # At most so dark that both black and white words can be read on it.
+            shade = f' style="background:rgba(0,114,178,{0.55 * part:.2f})"'
+            cells.append(f"<td{shade}>{count:,}<small>{part:.0%}</small></td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    caption = f"<caption>{html.escape(model)}: columns are the prediction</caption>"
+    head = f'<thead><tr><th scope="col">truth</th>{heads}</tr></thead>'
+    return f'<table class="confusion">{caption}{head}<tbody>{"".join(rows)}</tbody></table>'
 
 
 def estimates(measures, measure, *, lines=()):
     """Draw one measure of every model and class of `Predictions.measures`; `lines` are values by the names of vertical lines."""
     frame = measures[measures["measure"] == measure].reset_index(drop=True)
+    models = list(frame["model"].unique())
 
     def draw(axis, frame):
-        dots(axis, frame, "class", "value", by="model", names=frame["model"].unique(), sideways=True)
+        dots(axis, frame, "class", "value", by="model", names=models)
         for k, name in enumerate(lines):
             label, style = f"{name} ({lines[name]:.2f})", ("--", ":", "-.")[k % 3]
             axis.axvline(lines[name], label=label, color="black", lw=1.2, ls=style)
 
-    look = {"height": max(2.3, 0.9 + 0.22 * len(frame)), "legend": "outside", "xlim": (-0.02, 1.02)}
+    look = {"height": tall(frame["class"].unique(), 0.14 * len(models) + 0.1), "xlim": (-0.02, 1.02)}
     rows = frame[["model", "class", "value"]].to_numpy()
     found = "; ".join(f"{model}, {label}: {value:.2f}" for model, label, value in rows)
     n, micrographs = (int(frame[column].max()) if len(frame) else 0 for column in ("n", "micrographs"))
@@ -76,26 +95,21 @@ def curves(table):
     if not models:
         return Note([_NO_PROBABILITIES], kind="notice")
 
-    def draw(table):
-        figure = Figure(figsize=(1 + 3.2 * len(classes), 6.4), layout="constrained")
-        axes = figure.subplots(2, len(classes), squeeze=False)
-        for row, (curve, words) in zip(axes, _AXES.items()):
-            for axis, label in zip(row, classes):
-                part = table[(table["curve"] == curve) & (table["class"] == label)]
-                bands(axis, part, "x", "value", by="model", names=models, lw=1.8)
-                positives, n = table.loc[table["class"] == label, ["positives", "n"]].iloc[0]
-                chance = [0, 1] if curve == "ROC" else [positives / n, positives / n]
-                axis.plot([0, 1], chance, color="black", lw=1, ls="--")
-                axis.set(**words, xlim=(0, 1), ylim=(0, 1.02))
-                axis.set_title(f"{label} ({positives} of {n})" if curve == "ROC" else "")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
-        return figure
+    def draw(axis, part):
+        curve, positives, n = part[["curve", "positives", "n"]].iloc[0]
+        bands(axis, part, "x", "value", by="model", names=models)
+        chance = [0, 1] if curve == "ROC" else [positives / n, positives / n]
+        axis.plot([0, 1], chance, color="black", lw=1, ls="--")
+        axis.set(**_AXES[curve])
 
+    counts = "(" + table["positives"].astype(str) + " of " + table["n"].astype(str) + ")"
+    titles = table["curve"] + "\n" + table["class"].astype(str) + "\n" + counts
+    plot = on_axes(draw, "panel", width=2.4, height=2.7, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     micrographs = int(table["micrographs"].max())
     return Picture(
         table,
-        draw,
-        f"ROC curves above precision–recall curves of {', '.join(models)} with bands; columns: {', '.join(classes)}.",
+        lambda table: plot(table.assign(panel=titles)),
+        f"ROC curves and precision–recall curves of {', '.join(models)} with bands, for {', '.join(classes)}.",
         f"Bands: about 95 % at each point by itself, {micrographs} micrographs resampled. Dashed: a prediction at random. In brackets: how "
         "many of all particles are truly positive.",
     )
@@ -109,15 +123,16 @@ def reliability(before, after):
         return Note([_NO_PROBABILITIES], kind="notice")
 
     def draw(axis, part):
-        dots(axis, part, "confidence", "right", by="probabilities", names=list(kinds))
+        dots(
+            axis, part, "confidence", "right", by="probabilities", names=list(kinds), palette=["0.6", "black"]
+        )
         axis.plot([0, 1], [0, 1], color="black", lw=1, ls="--")
 
-    label = {"xlabel": "mean probability of the predicted class", "ylabel": "share predicted correctly"}
-    look = {"width": 3.2, "height": 3.4, "share": True, "legend": "upper left"}
+    label = {"xlabel": "mean probability\nof the predicted class", "ylabel": "share predicted correctly"}
     n = int(after.groupby("model")["n"].sum().max())
     return Picture(
         frame,
-        on_axes(draw, "model", xlim=(0, 1), ylim=(0, 1.02), **label, **look),
+        on_axes(draw, "model", width=2.4, height=2.6, xlim=(0, 1.02), ylim=(-0.02, 1.04), **label),
         f"Share of correct predictions against the stated probability for {', '.join(frame['model'].unique())}.",
         f"Ten bins, 95 % intervals by micrograph; n = {n:,} for each model. Below the dashed diagonal a model is overconfident.",
     )
@@ -132,7 +147,7 @@ def risk(table):
     limits = {"xlim": (0, 1.02), "ylim": (0, max(0.05, 1.5 * table["risk"].max()))}
     return Picture(
         table,
-        on_axes(draw, legend="outside", **label, **limits),
+        on_axes(draw, **label, **limits),
         f"Share of errors against the share of particles predicted, for {', '.join(table['model'].unique())}.",
         f"Bands: 95 % at each point, by micrograph; n = {int(table['n'].max()):,}. At coverage 1 every particle is predicted.",
     )
@@ -147,7 +162,7 @@ def cases(examples, table, *, title, most=12):
 
     def draw(frame):
         cells = [(examples.images[row.particle], row.words) for row in frame.itertuples()]
-        return grid(cells, 6, side=1.6, pixel_nm=examples.pixel_nm, bars="all")[0]
+        return grid([("", cells)], pixel_nm=examples.pixel_nm, bars="all")
 
     return Picture(
         frame,
@@ -165,23 +180,21 @@ def attention(examples, model, truths, *, most=6):
     rows = examples.table[examples.table["model"] == model]
     if rows.empty:
         why = "no attention maps were kept (an SVM has none; a network leaves them when notebook 3 trains it)"
-        return Note([f"{model}: {why}."], kind="notice")
+        return Note([], absent=f"{model}: {why}.")
     rows = rows.assign(truth=rows["particle"].map(truths)).sort_values("truth", kind="stable")
     chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
     kinds = {"gradcam": "Grad-CAM", "occlusion": "occlusion", "shuffled": "shuffled weights"}
 
     def draw(frame):
-        images = [examples.images[name] for name in frame["particle"]]
-        right = np.where(frame["called"] == frame["truth"], "correct", "truly " + frame["truth"].astype(str))
-        titles = [f"predicted {name}\n{word}" for name, word in zip(frame["called"], right)]
-        cells = [*zip(images, titles), *[(image, "") for _ in kinds for image in images]]
-        names = ["particle", *kinds.values()]
-        figure, axes = grid(cells, len(images), side=1.6, pixel_nm=examples.pixel_nm, rows=names)
-        maps = [examples.maps[kind][i].astype(float) for kind in kinds for i in chosen.index]
-        for axis, heat in zip(axes[len(images) :], maps):
-            extent = axis.images[0].get_extent()
-            axis.imshow(heat, cmap="inferno", alpha=0.55, extent=extent, vmax=heat.max() or 1)
-        return figure
+        groups = []
+        for i, row in zip(chosen.index, frame.itertuples()):
+            heading = (
+                f"predicted {row.called}, {'correct' if row.called == row.truth else f'truly {row.truth}'}"
+            )
+            image = grey(examples.images[row.particle])
+            heated = [(_heated(image, examples.maps[kind][i]), words) for kind, words in kinds.items()]
+            groups.append((heading, [(image, "particle"), *heated]))
+        return grid(groups, side=84, pixel_nm=examples.pixel_nm)
 
     return Picture(
         chosen.reset_index(drop=True),
@@ -189,3 +202,12 @@ def attention(examples, model, truths, *, most=6):
         f"{len(chosen)} particles; below each, maps of where {model} looked, and where it looks with shuffled weights.",
         f"{model}, held-out particles of a fixed sample (n = {len(rows)}). Bright: evidence for the predicted class.",
     )
+
+
+def _heated(image, heat):
+    """Return grey bytes (rows, columns) under the colours of a map of as many pixels, as (rows, columns, 3) bytes."""
+    heat = np.asarray(heat, float)
+    rows, columns = (np.arange(n) * m // n for n, m in zip(image.shape, heat.shape))
+    heat = heat[np.ix_(rows, columns)] / (heat.max() or 1)
+    warm = matplotlib.colormaps["inferno"](heat.clip(0, 1))[..., :3] * 255
+    return (0.45 * image[..., None] + 0.55 * warm).astype(np.uint8)

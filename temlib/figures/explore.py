@@ -6,20 +6,29 @@ columns, and `seed` that of a random sample.
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import colormaps
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from scipy import ndimage
 from scipy.stats import sem
 
 from temlib import explore, simulate
 from temlib.data import is_definite
-from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes, scale_bar
+from temlib.figures.base import (
+    COLOURS,
+    Note,
+    Picture,
+    bands,
+    colours,
+    css,
+    dots,
+    grey,
+    grid,
+    key,
+    named,
+    on_axes,
+    tall,
+)
 from temlib.files import natural
 
+_ASIDE = " (set aside)"
 SHOWN = 6  # micrographs that are named in a picture
 SIDE_PX = 900  # pixels of a micrograph as it is shown, at most
 _NOT_SIMULATED = "These particles were not simulated, so there is nothing to show about how they were made."
@@ -31,51 +40,50 @@ def class_counts(table, tasks, *, unsure=()):
     for task in tasks:
         count = table[task].value_counts()
         learnt = is_definite(pd.Series(count.index), unsure)
-        rows += [
-            (task, name if sure else f"{name} (set aside)", n)
-            for (name, n), sure in zip(count.items(), learnt)
-        ]
+        rows += [(task, name if sure else name + _ASIDE, n) for (name, n), sure in zip(count.items(), learnt)]
     counts = pd.DataFrame(rows, columns=["task", "class", "particles"])
     words = [f"{t}: " + ", ".join(f"{name} {n}" for task, name, n in rows if task == t) for t in tasks]
 
     def draw(axis, part):
-        sns.barplot(part, x="particles", y="class", color="C0", saturation=1, ax=axis)
-        axis.bar_label(axis.containers[0], padding=2, fontsize=8)
-        axis.margins(x=0.15)
+        told = colours(part["class"], set(part["class"][part["class"].str.endswith(_ASIDE)]))
+        bars = axis.barh(range(len(part)), part["particles"], 0.7, color=part["class"].map(told), lw=0)
+        axis.bar_label(bars, map("{:,}".format, part["particles"]), padding=2)
+        axis.set_xlim(0, 1.2 * part["particles"].max())
+        named(axis, part["class"])
 
+    height = max(tall(part) for _, part in counts.groupby("task")["class"])
     return Picture(
         counts,
-        on_axes(draw, "task", height=2.8, xlabel="particles"),
+        on_axes(draw, "task", height=height, xlabel="particles"),
         f"Bars of the number of particles per class. {'; '.join(words)}.",
         f"Particles per class; n = {len(table):,} in {table['micrograph'].nunique()} micrographs.",
     )
 
 
-def micrograph_counts(table, task):
-    """Draw how many particles of each class each micrograph holds."""
+def micrograph_counts(table, task, *, unsure=()):
+    """Draw how many particles of each class each micrograph holds; labels in `unsure` are grey."""
     counts = table.groupby(["micrograph", task]).size().rename("particles").reset_index()
 
     def draw(axis, frame):
         wide = frame.pivot(index="micrograph", columns=task, values="particles").fillna(0)
-        wide = wide[sorted(wide, key=natural)]
-        below = wide.cumsum(axis=1) - wide
-        for name in wide:
-            axis.bar(range(1, len(wide) + 1), wide[name], 0.9, below[name], label=name)
-        axis.set_xlim(0.4, len(wide) + 0.6)
+        below, edges = 0, np.arange(len(wide) + 1) + 0.5
+        for name, colour in colours(wide, unsure).items():
+            axis.stairs(below + wide[name], edges, baseline=below, fill=True, color=colour, label=name)
+            below = below + wide[name]
+        axis.set(xlim=(0.4, max(6, len(wide)) + 0.6), ylim=(0, None))  # one micrograph is not a wall
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5)
 
     per = table.groupby("micrograph").size()
     return Picture(
         counts,
-        on_axes(draw, height=2.8, xlabel="micrograph, in order of name", ylabel="particles"),
+        on_axes(draw, xlabel="micrograph, in order of name", ylabel="particles"),
         f"Stacked bars, one per micrograph, of its particles by class of {task}.",
         f"Particles per micrograph by {task}: {per.min()} to {per.max()}, median {per.median():g}; n = {per.sum():,} in {len(per)} "
         "micrographs.",
     )
 
 
-def micrographs(data, task, *, most=3, seed=0):
+def micrographs(data, task, *, unsure=(), most=3, seed=0):
     """Show micrographs with the box of each particle, as far as particles were cut out of any.
 
     Micrographs are drawn at random, one of many particles more likely than one of few.
@@ -92,14 +100,14 @@ def micrographs(data, task, *, most=3, seed=0):
         if image.shape != (table.loc[origin == name, "box_px"].max(),) * 2:
             images[name] = (*_reduced(image), image.shape)
     if not images:
-        return Note(["Particles came as crops, so there is no micrograph to show them in."], kind="")
+        return Note([], absent="Particles came as crops, so there is no micrograph to show them in.")
     columns = ["micrograph", "particle", "label", "row", "column", "box_px", "pixel_size_nm"]
     frame = pd.concat([table.loc[origin == name, columns] for name in images], ignore_index=True)
     names = sorted(data.table[task].dropna().unique(), key=natural)
     held = [f"{name}: {_counted(part['label'])}" for name, part in frame.groupby("micrograph", sort=False)]
     return Picture(
         frame,
-        lambda frame: _boxed(frame, images, names),
+        lambda frame: _boxed(frame, images, colours(names, unsure)),
         f"Micrographs with a square around each particle, in the colour of its class. {'; '.join(held)}.",
         f"{len(images)} of {len(counts):,} micrographs, drawn at random, with the boxes of their n = {len(frame):,} particles by {task}; "
         f"averaged to at most {SIDE_PX} pixels a side, grey from the 1st to the 99th percentile.",
@@ -119,49 +127,32 @@ def _reduced(image):
     return squares.mean(axis=(1, 3), dtype=np.float32), step
 
 
-def _boxed(frame, images, names):
-    """Draw micrographs, in their own pixels, with the boxes of `frame` in the colours of the labels `names`."""
-    across = min(2, len(images))
-    down, side = -(-len(images) // across), 9.6 / across  # inches
-    figure = Figure(layout="constrained")
-    axes = figure.subplots(down, across, squeeze=False).ravel()
-    looks = {name: {"color": f"C{k}", "ls": ("-", "--", ":")[k // 7 % 3]} for k, name in enumerate(names)}
-    looks |= {"": {"color": "0.4", "ls": "-"}}  # no label
-    grey = colormaps["gray"].resampled(32)  # as noise needs no more, in half the bytes
-    halo = {"lw": 1.2, "path_effects": [withStroke(linewidth=2.2, foreground="white")]}
-    for axis, (name, (image, step, shape)) in zip(axes, images.items()):
+def _boxed(frame, images, told):
+    """Show micrographs, in their own pixels, with the boxes of `frame` in the colours `told` of their labels."""
+    told, counts = told | {"": "0.4"}, frame["label"].value_counts()
+    shown = [("□", told[name], f"{name or 'no label'} ({counts[name]:,})") for name in told if name in counts]
+    parts = [key(shown)]
+    for name, (image, step, _) in images.items():
         part = frame[frame["micrograph"] == name]
-        low, high = np.nanpercentile(image, (1, 99))
-        extent = -0.5, step * image.shape[1] - 0.5, step * image.shape[0] - 0.5, -0.5
-        axis.imshow(image, cmap=grey, vmin=low, vmax=high, extent=extent, interpolation_stage="data")
-        for label, row, column, box in part[["label", "row", "column", "box_px"]].itertuples(index=False):
-            # The centre is pixel box // 2 of the crop, as it is cut.
-            corner = [np.floor(at + 0.5) - box // 2 - 0.5 for at in (column, row)]
-            axis.add_patch(Rectangle(corner, box, box, fill=False, **looks[label], **halo))
-        pixel = part["pixel_size_nm"].iloc[0]
-        scale = (pixel, "nm") if np.isfinite(pixel) else (1.0, "px")
-        scale_bar(axis, shape, *scale, most=0.3)
-        axis.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5))
-        axis.set_title(name[-60:], fontsize=8)
-    for axis in axes:
-        axis.set(xticks=[], yticks=[], frame_on=False)
-    counts = frame["label"].value_counts()
-    lines = [
-        Line2D([], [], label=f"{name[:40] or 'no label'} ({counts[name]:,})", **looks[name])
-        for name in looks
-        if name in counts
-    ]
-    free = len(axes) > len(images)  # room for the legend beside the last one
-    ncols = 1 if free else max(1, 110 // (8 + max(len(line.get_label()) for line in lines)))
-    if free:
-        axes[-1].legend(handles=lines, loc="center", fontsize="medium")
-    else:
-        figure.legend(handles=lines, loc="outside lower center", ncols=ncols)
-    ratios = [rows / columns for *_, (rows, columns) in images.values()]
-    tall = sum(max(ratios[k * across : (k + 1) * across]) for k in range(down))
-    below = 0 if free else 0.2 * -(-len(lines) // ncols) + 0.1
-    figure.set_size_inches(side * across, side * tall + 0.3 * down + below)
-    return figure
+        shades = np.nanpercentile(image, (1, 99))
+        boxes = [("#fff", 3.2, part)]  # a rim in which no colour is lost
+        boxes += [(css(told[label]), 1.6, some) for label, some in part.groupby("label")]
+        drawn = "".join(_squares(some, step, colour, width) for colour, width, some in boxes)
+        pixel = step * part["pixel_size_nm"].iloc[0]
+        parts.append(
+            grid([(name, [(grey(image, *shades), "", drawn)])], side=344, most=SIDE_PX, pixel_nm=pixel)
+        )
+    return "".join(parts)
+
+
+def _squares(boxes, step, colour, width):
+    """Return the SVG of the boxes of particles in a micrograph of which a pixel is shown for `step` × `step`."""
+    path = ""
+    for row, column, box in boxes[["row", "column", "box_px"]].itertuples(index=False):
+        # The centre is pixel box // 2 of the crop, as it is cut.
+        y, x = (np.floor(at + 0.5) - box // 2 for at in (row, column))
+        path += f"M{x / step:g} {y / step:g}h{box / step:g}v{box / step:g}h{-box / step:g}z"
+    return f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{width}" vector-effect="non-scaling-stroke"/>'
 
 
 def gallery(data, task, *, each=8, seed=0):
@@ -173,19 +164,16 @@ def gallery(data, task, *, each=8, seed=0):
     where = f"{data.pixel_nm:g} nm/pixel" if np.isfinite(data.pixel_nm) else "pixel size unknown"
     return Picture(
         frame,
-        lambda frame: _rows(data, frame["row"], frame["class"], each),
+        lambda frame: _rows(data, frame["row"], frame["class"]),
         f"Rows of at most {each} particle images, one row for each class of {task}: {', '.join(classes)}.",
         f"Up to {each} random particles of each class of {task}, n = {len(frame)} of {len(data):,}; {where}; grey from −3 to 3 robust units.",
     )
 
 
-def _rows(data, rows, names, each):
-    """Draw particles by their rows of the table, those of a name beside each other, `each` at most, under the name."""
-    cells = []
-    for name, part in rows.groupby(names, sort=False):
-        images = [*data.images[part.to_numpy()], *[None] * (each - len(part))]
-        cells += zip(images, [name] + [""] * (each - 1))
-    return grid(cells, each, side=1.1, pixel_nm=data.pixel_nm, align="left")[0]
+def _rows(data, rows, names):
+    """Show particles by their rows of the table, those of a name beside each other, under the name."""
+    groups = [(name, [(data.images[i], "") for i in part]) for name, part in rows.groupby(names, sort=False)]
+    return grid(groups, side=84, pixel_nm=data.pixel_nm)
 
 
 def radial_profiles(data, task):
@@ -206,12 +194,12 @@ def radial_profiles(data, task):
     def draw(axis, frame):
         name = frame["class"].astype(str) + " (n = " + frame["n"].astype(str) + ")"
         low, high = frame["mean"] - frame["error"], frame["mean"] + frame["error"]
-        bands(axis, frame.assign(name=name, low=low, high=high), "radius", "mean", by="name")
+        bands(axis, frame.assign(name=name, low=low, high=high), "radius", "mean", by="name", palette=COLOURS)
 
     words = {"xlabel": f"distance from the centre ({unit})", "ylabel": "mean intensity\n(robust units)"}
     return Picture(
         pd.concat(parts, ignore_index=True),
-        on_axes(draw, height=3, legend="best", **words),
+        on_axes(draw, **words),
         f"Lines of mean intensity against distance from the centre for each class of {task}.",
         f"Mean radial profile of each class of {task}; bands: one standard error over particles; n = {len(data):,}.",
     )
@@ -222,11 +210,11 @@ def histogram(values, *, label, what):
     values = pd.Series(values, dtype=float).dropna()
 
     def draw(axis, frame):
-        sns.histplot(frame, x=label, bins=40, color="C0", alpha=1, ax=axis)
+        axis.stairs(*np.histogram(frame[label], 40), fill=True, color="0.6")
 
     return Picture(
         pd.DataFrame({label: values}),
-        on_axes(draw, height=2.4, xlabel=label, ylabel="particles"),
+        on_axes(draw, xlabel=label, ylabel="particles", ylim=(0, None)),
         f"Histogram of {what} over particles, from {values.min():.3g} to {values.max():.3g}.",
         f"{what.capitalize()}: median {values.median():.3g}; n = {len(values):,}.",
     )
@@ -242,10 +230,8 @@ def power_spectra(data, table):
     def draw(axis, frame):
         wide = frame.pivot(index="frequency", columns="micrograph", values="power")
         axis.plot(wide, color="0.6", lw=0.7)
-        for name in odd:
-            axis.plot(wide[name], lw=1.8, label=name)
-        if odd:
-            axis.legend(title="differ")
+        for k, name in enumerate(odd):
+            axis.plot(wide[name], f"C{k}", lw=1.8, label=f"{name} (differs)")
 
     words = f"{', '.join(odd)} stand out, in colour" if odd else "none stands out"
     label = {"xlabel": f"spatial frequency (cycles per {unit})", "ylabel": "power\n(robust units²)"}
@@ -258,23 +244,28 @@ def power_spectra(data, table):
     )
 
 
-def descriptor_map(data, tasks, placed):
-    """Draw particles where `explore.principal` places them, coloured by each task and by micrograph."""
+def descriptor_map(data, tasks, placed, *, unsure=()):
+    """Draw particles where `explore.principal` places them, coloured by each task, grey where `unsure`, and by micrograph."""
     frame = placed.join(data.table[[*tasks, "micrograph"]].iloc[placed["row"]].reset_index(drop=True))
     shares = enumerate(placed.attrs["explained"], 1)
     first, second = [f"component {k} ({share:.0%} of variance)" for k, share in shares]
 
-    def draw(axis, part):
-        look = {"x": "first", "y": "second", "s": 7, "alpha": 0.6, "lw": 0, "ax": axis}
-        if part["by"].iloc[0] == "micrograph":
-            sns.scatterplot(part, c=pd.factorize(part["name"], sort=True)[0] + 1, cmap="viridis", **look)
-            axis.figure.colorbar(axis.collections[0], ax=axis, label="micrograph, in order of name")
-        else:
-            hue = part["name"] + " (" + part.groupby("name")["name"].transform("size").astype(str) + ")"
-            sns.scatterplot(part, hue=hue, hue_order=sorted(hue.dropna().unique(), key=natural), **look)
-            axis.legend(fontsize=7, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
+    # Thousands of points are smaller, and drawn sooner, as pixels.
+    look = {"s": 9, "alpha": 0.6, "lw": 0, "rasterized": len(frame) > 200}
 
-    plot = on_axes(draw, "by", width=3.6, height=3.9, share=True, xlabel=first, ylabel=second)
+    def draw(axis, part):
+        if part["by"].iloc[0] == "micrograph":
+            order = pd.factorize(part["name"], sort=True)[0] + 1
+            points = axis.scatter(part["first"], part["second"], c=order, cmap="viridis", **look)
+            points.set_clim(1, max(2, order.max()))
+            ticks = np.unique(np.linspace(1, order.max(), 5).astype(int))
+            axis.figure.colorbar(points, ax=axis, label="micrograph, in order of name", ticks=ticks)
+            return
+        for name, colour in colours(part["name"].dropna(), unsure).items():
+            of = part[part["name"] == name]
+            axis.scatter(of["first"], of["second"], color=colour, label=f"{name} ({len(of):,})", **look)
+
+    plot = on_axes(draw, "by", height=3, share=True, xlabel=first, ylabel=second)
     return Picture(
         frame,
         lambda frame: plot(frame.melt(list(placed), var_name="by", value_name="name")),
@@ -294,12 +285,16 @@ def sizes(data):
     frame = pd.DataFrame(columns)
 
     def draw(axis, frame):
-        sns.histplot(frame, bins=np.linspace(0, frame.max().max(), 41), alpha=0.65, ax=axis)
+        edges = np.linspace(0, frame.max().max(), 41)
+        for k, name in enumerate(frame):
+            axis.stairs(
+                *np.histogram(frame[name].dropna(), edges), fill=True, color=f"C{k}", alpha=0.6, label=name
+            )
 
     words = [f"{name} {v.min():.4g} to {v.max():.4g}, median {v.median():.4g}" for name, v in frame.items()]
     return Picture(
         frame,
-        on_axes(draw, height=2.6, xlabel=f"size ({unit})", ylabel="particles", xlim=(0, None)),
+        on_axes(draw, xlabel=f"size ({unit})", ylabel="particles", xlim=(0, None)),
         f"Histogram of sizes over particles: {'; '.join(words)}.",
         f"Sizes in {unit}: {'; '.join(words)}; n = {len(frame):,}.",
     )
@@ -318,22 +313,24 @@ def odd_micrographs(data, table, *, each=6, seed=0):
     frame = pd.DataFrame(rows, columns=["micrograph", "why", "row"])
     return Picture(
         frame,
-        lambda frame: _rows(data, frame["row"], frame["micrograph"] + " (" + frame["why"] + ")", each),
+        lambda frame: _rows(data, frame["row"], frame["micrograph"] + " (" + frame["why"] + ")"),
         f"Rows of particles of {frame['micrograph'].nunique()} micrographs, the unusual ones below.",
         f"Random particles (n = {len(frame)}) of usual micrographs and of those that differ; grey from −3 to 3 robust units.",
     )
 
 
 def pairs(data, table, *, most=6):
-    """Show the first pairs of the table of `explore.near_duplicates`, one particle above the other."""
+    """Show the first pairs of the table of `explore.near_duplicates`, one particle beside the other."""
     if table.empty:
         return Note(["No two particles of different micrographs look alike, so no pair is shown."], kind="")
     frame = table.head(most)
 
     def draw(frame):
-        rows = pd.Index(data.table["particle"]).get_indexer([*frame["first"], *frame["second"]])
-        cells = [(data.images[i], data.table["micrograph"].iloc[i][-18:]) for i in rows]
-        return grid(cells, len(frame), side=1.4, pixel_nm=data.pixel_nm)[0]
+        groups = []
+        for pair in frame[["first", "second"]].to_numpy():
+            rows = pd.Index(data.table["particle"]).get_indexer(pair)
+            groups.append(("", [(data.images[i], data.table["micrograph"].iloc[i]) for i in rows]))
+        return grid(groups, pixel_nm=data.pixel_nm)
 
     return Picture(
         frame,
@@ -346,7 +343,7 @@ def pairs(data, table, *, most=6):
 def disagreements(data, found, *, most=12):
     """Show particles on which annotators differ, with the label of each; `found` is of `data.agreement`, or None."""
     if found is None:
-        return Note(["One label per particle: there is no disagreement to show."], kind="")
+        return Note([], absent="One label per particle: there is no disagreement to show.")
     if found.disagreements.empty:
         return Note([f"The annotators of {found.task} agree on every particle."], kind="")
     frame = found.disagreements.head(most)
@@ -355,8 +352,7 @@ def disagreements(data, found, *, most=12):
         images = data.images[pd.Index(data.table["particle"]).get_indexer(frame["particle"])]
         given = frame[[f"{found.task}@{name}" for name in found.annotators]].replace("", "–").to_numpy()
         titles = ["\n".join(map("{}: {}".format, found.annotators, labels)) for labels in given]
-        cells, look = [*zip(images, titles)], {"side": 1.45, "align": "left"}
-        return grid(cells, min(6, len(frame)), pixel_nm=data.pixel_nm, **look)[0]
+        return grid([("", [*zip(images, titles)])], pixel_nm=data.pixel_nm)
 
     return Picture(
         frame,
@@ -374,9 +370,9 @@ def leakage(predictions, task):
     scores, difference = explore.leaked(predictions, task)
 
     def draw(axis, scores):
-        dots(axis, scores.assign(all=""), "model", "value", by="all", names=[""], sideways=True)
+        dots(axis, scores.assign(all="_"), "model", "value", by="all", names=["_"])
         for place, value in enumerate(scores["value"]):
-            axis.text(value, place - 0.1, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
+            axis.text(value, place - 0.1, f"{value:.2f}", ha="center", va="bottom")
         axis.axvline(1 / predictions["truth"].nunique(), color="0.5", lw=0.8, ls="--")
 
     low, high = difference["low"], difference["high"]
@@ -387,7 +383,7 @@ def leakage(predictions, task):
     n, micrographs = scores.loc[0, ["n", "micrographs"]]
     return Picture(
         scores,
-        on_axes(draw, width=6, height=1.6, xlabel=f"balanced accuracy, {task} (dashed: chance)"),
+        on_axes(draw, height=1.6, xlabel=f"balanced accuracy, {task}\n(dashed: chance)"),
         f"Balanced accuracy of decision trees for two ways to hold out particles; at random minus whole micrographs: {by}.",
         f"Decision trees on texture and spectra; n = {n:,} in {micrographs} micrographs, 95 % intervals by micrograph. At random minus whole "
         f"micrographs: {by}. {says}",
@@ -397,18 +393,17 @@ def leakage(predictions, task):
 def stages(data, *, seed=1):
     """Show one particle at every stage of the simulation, or a sentence where `data` was not simulated."""
     if not data.simulated:
-        return Note([_NOT_SIMULATED], kind="")
+        return Note([], absent=_NOT_SIMULATED)
     steps, pixel_nm = simulate.stages(seed), simulate.PRESETS["talos200"].pixel_nm
 
     def draw(table):
-        limits = [np.percentile(step.image, (0.5, 99.5)) for step in steps]
-        titles = [f"{s.name}\n{low:,.4g} to {high:,.4g}\n{s.unit}" for s, (low, high) in zip(steps, limits)]
-        cells = [(step.image, title) for step, title in zip(steps, titles)]
-        figure, axes = grid(cells, 4, side=2.2, pixel_nm=pixel_nm, bars="all")
-        for axis, step, shades in zip(axes, steps, limits):
+        cells = []
+        for step in steps:
+            low, high = np.percentile(step.image, (0.5, 99.5))
             # Potential is drawn dark, as it will be seen.
-            axis.images[0].set(clim=shades, cmap="gray_r" if step.unit == "V nm" else "gray")
-        return figure
+            shades = (high, low) if step.unit == "V nm" else (low, high)
+            cells.append((grey(step.image, *shades), f"{step.name}\n{low:,.4g} to {high:,.4g}\n{step.unit}"))
+        return grid([("", cells)], side=168, pixel_nm=pixel_nm, bars="all")
 
     rows = [(step.name, step.sentence, step.unit, step.image.mean(), step.image.std()) for step in steps]
     return Picture(
@@ -423,18 +418,18 @@ def stages(data, *, seed=1):
 def thon_rings(data, *, seed=1):
     """Show the power spectrum of simulated ice with its theoretical zeros, or a sentence where not simulated."""
     if not data.simulated:
-        return Note([_NOT_SIMULATED], kind="")
+        return Note([], absent=_NOT_SIMULATED)
     zeros = simulate.thon_rings(seed=seed)
 
     def draw(axis, table):
         axis.plot("frequency_per_nm", "power", lw=1, data=zeros.attrs["spectrum"])
-        place = {"transform": axis.get_xaxis_transform(), "lw": 1, "ls": "--"}
-        axis.vlines(1 / table["theory_nm"], 0, 1, "C1", label="theoretical zeros", **place)
+        for k, zero in enumerate(1 / table["theory_nm"]):
+            axis.axvline(zero, color="C1", lw=1, ls="--", label="" if k else "theoretical zeros")
 
-    label = {"xlabel": "spatial frequency (1/nm)", "ylabel": "power\n(relative to the mean squared)"}
+    label = {"xlabel": "spatial frequency (1/nm)", "ylabel": "power (relative to the mean squared)"}
     return Picture(
         zeros,
-        on_axes(draw, width=7, yscale="log", xlim=(0, 1.2), legend="best", **label),
+        on_axes(draw, yscale="log", xlim=(0, 1.2), **label),
         "A power spectrum that oscillates with spatial frequency; dashed lines mark its first three minima.",
         "Power on rings of spatial frequency of one simulated micrograph of empty ice (n = 1, so no interval), 0.4 nm/pixel, high dose. "
         f"The first {len(zeros)} minima lie within {100 * zeros['relative_error'].abs().max():.2f} % of the zeros of "

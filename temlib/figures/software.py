@@ -4,9 +4,8 @@ import importlib.util
 from importlib import metadata
 
 import pandas as pd
-import seaborn as sns
 
-from temlib.figures.base import Picture, on_axes
+from temlib.figures.base import Picture, named, on_axes, tall
 
 # GitHub stars in the lists nearest in time for which a commit can be cited.
 _LISTS = {
@@ -31,12 +30,12 @@ def stars(table):
     """Draw the popularity of deep-learning software, one panel per date, from `popularity`."""
 
     def draw(axis, part):
-        sns.barplot(x=part["stars"] / 1e3, y=part["software"], color="C0", saturation=1, ax=axis)
-        axis.tick_params(labelsize=8)
+        axis.barh(range(len(part)), part["stars"] / 1e3, 0.7, color="0.6", lw=0)
+        named(axis, part["software"])
 
     return Picture(
         table,
-        on_axes(draw, "date", height=3.8, xlabel="GitHub stars (thousands)"),
+        on_axes(draw, "date", height=tall(table["software"].unique()), xlabel="GitHub stars (thousands)"),
         f"Bars of the GitHub stars of deep-learning software; {table.loc[table['stars'].idxmax(), 'software']} has the most on every date.",
         f"n = {table['software'].nunique()} packages on the dates nearest to October 2016 for which a list can be cited; sources in the table.",
     )

@@ -2,11 +2,23 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
+from skimage.measure import find_contours
 
 from temlib import train
-from temlib.figures.base import Note, Picture, bands, dots, grid, on_axes
+from temlib.figures.base import (
+    COLOURS,
+    MODELS,
+    MOST,
+    Note,
+    Picture,
+    bands,
+    dots,
+    grid,
+    named,
+    on_axes,
+    tall,
+    wrapped,
+)
 from temlib.files import natural
 
 # What is drawn of a network: layers that hold kernels, and its pooling.
@@ -21,7 +33,7 @@ _COSTS = {
 def architectures(described):
     """Draw networks from their `train.describe`: one box per layer, as high as its map, as wide as its channels."""
     if not described:
-        return Note(["No network is compared."], kind="")
+        return Note([], absent="No network is compared.")
     table = pd.concat(described, names=["network"]).reset_index("network")
     table = table[table["kind"].str.contains("|".join(_DRAWN))].reset_index(drop=True)
     shapes = [shape if len(shape) == 3 else (1, 1, shape[-1]) for shape in table["output_shape"]]
@@ -44,49 +56,69 @@ def architectures(described):
     limits = {"xlim": (-1, widest + 1), "ylim": (-half - 1, half + 1)}
     return Picture(
         frame,
-        on_axes(draw, "network", across=1, width=8, height=1.6, legend="upper right", **label, **limits),
+        on_axes(draw, "network", height=1.6, **label, **limits),
         f"Rows of boxes, one per layer, for {', '.join(described)}: maps shrink from left to right while their channels grow.",
         "Height: side of the map in pixels; width: number of channels, on a logarithmic scale.",
     )
 
 
 def outlines(images, labels, *, pixel_nm=np.nan, most=12):
-    """Show what `svm_thesis` measures: the outline on particles, and the edge density profile of each class.
+    """Show the outline that `svm_thesis` measures, on at most `most` of the prepared `images`, evenly over their `labels`."""
+    by_class = _by_class(labels)
+    rows = [(name, i) for name, some in by_class.items() for i in some[: max(1, most // len(by_class))]]
 
-    Of the prepared `images`, (n, size, size), and their `labels`, at most `most` are shown, evenly over the classes;
-    profiles are means over at most 50 of each class.
-    """
+    def draw(frame):
+        groups = []
+        for name, part in frame.groupby("class", sort=False):
+            cells = [(images[i], "", _contour(train.outline(images[i : i + 1])[0])) for i in part["row"]]
+            groups.append((name, cells))
+        return grid(groups, pixel_nm=pixel_nm)
+
+    return Picture(
+        pd.DataFrame(rows, columns=["class", "row"]),
+        draw,
+        f"{len(rows)} particles, each with the outline that was found.",
+        f"The outline from which area, circularity and moments are taken; n = {len(rows)} particles.",
+    )
+
+
+def _contour(inside):
+    """Return the SVG of the border of a mask, in the pixels of its image."""
+    step = -(-max(inside.shape) // MOST)  # an image is shown with fewer pixels
+    lines = (
+        " ".join(f"{x:.1f},{y:.1f}" for y, x in (line + 0.5) / step) for line in find_contours(inside, 0.5)
+    )
+    look = 'fill="none" stroke="#E69F00" stroke-width="1.2" vector-effect="non-scaling-stroke"'
+    return "".join(f'<polyline points="{points}" {look}/>' for points in lines)
+
+
+def _by_class(labels):
+    """Return the rows of the first 50 particles of each class, in order of its name."""
     labels = np.asarray(labels)
-    by_class = {name: np.flatnonzero(labels == name)[:50] for name in sorted(set(labels), key=natural)}
-    shown = np.concatenate([rows[: max(1, most // len(by_class))] for rows in by_class.values()])
+    return {name: np.flatnonzero(labels == name)[:50] for name in sorted(set(labels), key=natural)}
+
+
+def edge_profiles(images, labels):
+    """Draw the mean edge density profile of each class of the prepared `images`, over at most 50 particles of it."""
     parts, share = [], np.linspace(0, train.REACH, train.POINTS)
+    by_class = _by_class(labels)
     for name, rows in by_class.items():
         profiles = train.thesis(images[rows]).filter(like="edge_density").to_numpy()
         error = profiles.std(0) / np.sqrt(len(rows))
         parts.append(pd.DataFrame({"class": name, "share": share, "mean": profiles.mean(0), "error": error}))
-    frame = pd.concat(parts, ignore_index=True)
 
-    def draw(frame):
-        down = -(-len(shown) // 6)
-        figure = Figure(figsize=(9.6, 1.85 * down + 3), layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=[1.85 * down, 3])
-        cells = [(images[i], labels[i]) for i in shown]
-        for axis, i in zip(grid(cells, 6, pixel_nm=pixel_nm, bars="all", figure=above)[1], shown):
-            axis.contour(train.outline(images[i : i + 1])[0], levels=[0.5], colors="C4", linewidths=1.2)
-        axis = below.subplots()
+    def draw(axis, frame):
         low, high = frame["mean"] - 2 * frame["error"], frame["mean"] + 2 * frame["error"]
-        bands(axis, frame.assign(low=low, high=high), "share", "mean", by="class")
+        bands(axis, frame.assign(low=low, high=high), "share", "mean", by="class", palette=COLOURS)
         axis.axvline(1, color="black", lw=1, ls="--")
-        axis.set(xlabel="distance from the centre, as a fraction of the outline's", ylabel="edge density")
-        axis.legend()
-        return figure
 
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in by_class.items())
+    words = {"xlabel": "distance from the centre,\nas a fraction of the outline's", "ylabel": "edge density"}
     return Picture(
-        frame,
-        draw,
-        f"{len(shown)} particles with the outline found in each; below, the mean edge density profile of each class.",
-        "The outline from which area, circularity and moments are taken. Edge density is the gradient relative to the image's mean gradient; "
+        pd.concat(parts, ignore_index=True),
+        on_axes(draw, **words),
+        "Lines of the mean edge density against the distance from the centre, one for each class.",
+        "Edge density is the gradient relative to the image's mean gradient; "
         f"means over n = {sizes} particles, bands: ± 2 standard errors, dashed: the outline.",
     )
 
@@ -94,21 +126,22 @@ def outlines(images, labels, *, pixel_nm=np.nan, most=12):
 def learning_curves(history):
     """Draw training and validation loss against epochs, the mean over folds with a band from the lowest to the highest."""
     if history.empty:
-        return Note(["No network was trained."], kind="")
+        return Note([], absent="No network was trained.")
     frame = history.melt(["model", "fold", "epoch"], ["loss", "validation_loss"], "kind", "value").dropna()
     # One early epoch with a loss of 3 would flatten all that matters.
     highest = min(1.05 * frame["value"].max(), 2 * np.log(3))
 
     def draw(axis, part):
-        sns.lineplot(part, x="epoch", y="value", hue="kind", errorbar=("pi", 100), legend=False, ax=axis)
-        for line, name in zip(axis.lines, ["training", "validation"]):
-            line.set_label(name)
+        for kind, name, style in (("loss", "training", "0.5"), ("validation_loss", "validation", "black")):
+            folds = part[part["kind"] == kind].groupby("epoch")["value"].agg(["mean", "min", "max"])
+            axis.plot(folds["mean"], color=style, marker="o", ms=3, label=name)  # one epoch has no line
+            axis.fill_between(folds.index, folds["min"], folds["max"], color=style, alpha=0.2, lw=0)
         axis.xaxis.get_major_locator().set_params(integer=True)
 
-    look = {"xlabel": "epoch", "ylabel": "loss", "legend": "best", "ylim": (0, highest)}
+    look = {"xlabel": "epoch", "ylabel": "loss", "ylim": (0, highest)}
     return Picture(
         frame,
-        on_axes(draw, "model", height=3, share=True, **look),
+        on_axes(draw, "model", share=True, **look),
         "Training and validation loss against epochs for each network.",
         f"Lines: mean of n = {frame['fold'].nunique()} folds; bands: their range, cut off at 2.2. The training loss is the cross-entropy of "
         "augmented particles with smoothed labels, so it cannot reach 0; in the validation loss all classes count equally, and weights "
@@ -119,20 +152,24 @@ def learning_curves(history):
 def descriptors(table):
     """Draw which groups of descriptors an SVM rests on: `model, fold, descriptor, loss` of balanced accuracy."""
     if table.empty:
-        return Note(["No SVM was trained."], kind="notice")
+        return Note([], absent="No SVM was trained.")
     means = table.groupby(["model", "descriptor"], sort=False)["loss"].mean()
 
     def draw(axis, part):
-        order = part.groupby("descriptor")["loss"].mean().sort_values(ascending=False).index
-        look = {"color": "C5", "saturation": 1, "capsize": 0.3, "errorbar": "sd"}
-        sns.barplot(part, x="loss", y="descriptor", order=order, ax=axis, **look)
+        losses = part.groupby("descriptor")["loss"].agg(["mean", "std"]).sort_values("mean", ascending=False)
+        axis.barh(range(len(losses)), losses["mean"], 0.7, xerr=losses["std"], color="0.6", lw=0, capsize=2)
         axis.locator_params(axis="x", nbins=5)
+        named(axis, losses.index)
 
     words = ", ".join(f"{means[name].idxmax()} in {name}" for name in table["model"].unique())
-    size = {"across": 2, "width": 4.6, "height": 1 + 0.3 * table["descriptor"].nunique()}
     return Picture(
         table,
-        on_axes(draw, "model", xlabel="loss of balanced accuracy when permuted", **size),
+        on_axes(
+            draw,
+            "model",
+            height=tall(table["descriptor"].unique()),
+            xlabel="loss of balanced accuracy\nwhen permuted",
+        ),
         f"Bars: how much balanced accuracy is lost when a group of descriptors is permuted; most for {words}.",
         f"Permutation importance on held-out particles, mean over n = {table['fold'].nunique()} folds; lines: standard deviation.",
     )
@@ -146,8 +183,8 @@ def pareto(worth):
         dots(axis, part, "cost", "balanced accuracy", by="model", names=models)
         axis.set_xlim(left=0)
 
-    look = {"across": 3, "width": 3.6, "share": True, "legend": "outside", "ylabel": "balanced accuracy"}
-    plot, scores = on_axes(draw, "kind", **look), ["model", "balanced accuracy", "low", "high"]
+    plot = on_axes(draw, "kind", share=True, ylabel="balanced accuracy")
+    scores = ["model", "balanced accuracy", "low", "high"]
     return Picture(
         worth.assign(thousand_weights=worth["weights"] / 1000),
         lambda frame: plot(frame.rename(columns=_COSTS).melt(scores, list(_COSTS.values()), "kind", "cost")),
@@ -164,17 +201,19 @@ def micrograph_scores(scores):
         for k, name in enumerate(models):
             rows = frame[frame["model"] == name]
             place = np.linspace(k - 0.3, k + 0.3, len(rows) + 2)[1:-1]
-            axis.scatter(place, rows["right"], s=6 + rows["particles"] / 3, color=f"C{k}", alpha=0.75, lw=0)
+            look = {"color": MODELS[k % 7], "alpha": 0.75, "lw": 0}
+            axis.scatter(rows["right"], place, s=6 + rows["particles"] / 3, **look)
             worst = rows["right"].argmin()
-            label = f" {rows['micrograph'].iloc[worst]}"
-            axis.text(place[worst], rows["right"].iloc[worst], label, va="top", fontsize=7)
-        axis.set_xticks(range(len(models)), models, fontsize=8)
-        axis.set_xlim(-0.5, len(models) - 0.3)
+            side = "left" if rows["right"].iloc[worst] < 0.5 else "right"
+            label = wrapped(rows["micrograph"].iloc[worst], 20, 1)
+            axis.text(rows["right"].iloc[worst], k + 0.38, label, ha=side, va="center")
+        named(axis, models)
+        axis.set_xlim(-0.03, 1.03)
 
     n = int(scores["particles"].sum() / len(models))
     return Picture(
         scores,
-        on_axes(draw, width=min(2 + 1.7 * len(models), 12), height=3.4, ylabel="share predicted correctly"),
+        on_axes(draw, height=tall(models, 0.7), xlabel="share predicted correctly"),
         "Points, one per micrograph, of the share that each model predicts correctly, with the worst one named.",
         f"Held-out particles, n = {n:,} in {scores['micrograph'].nunique()} micrographs; larger points stand for more particles.",
     )

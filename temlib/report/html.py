@@ -8,6 +8,7 @@ import html as escape
 import json
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
@@ -70,10 +71,23 @@ def render(path, *, index="index.html"):
     # Before an account's own templates, which may have the same names.
     shared = str(Path(sys.prefix, "share", "jupyter", "nbconvert", "templates"))
     template |= {"template_data_paths": [shared, *jupyter_path("nbconvert", "templates")]}
+    executed.cells = [cell for section in _sections(executed.cells) for cell in section]
     exporter = HTMLExporter(config=Config(config), **template)
     page, _ = exporter.from_notebook_node(executed, resources=resources)
     write_text(path.with_suffix(".html"), page.replace("</h1>", "</h1>" + _contents(page), 1))
     return path.with_suffix(".html")
+
+
+def _sections(cells):
+    """Yield the cells of each section of a notebook, but for sections that say no more than that their subject is absent."""
+    starts = [
+        k for k, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("#")
+    ]
+    for start, end in pairwise([0, *starts, len(cells)]):
+        outputs = [output for cell in cells[start:end] for output in cell.get("outputs", [])]
+        said = [output.get("data", {}).get("text/html", "something") for output in outputs]
+        if not said or not all(text.startswith('<div class="absent">') or not text for text in said):
+            yield cells[start:end]
 
 
 def _title(executed, name):

@@ -1,6 +1,8 @@
 """What the tests of pictures share: small particles, and what every picture owes."""
 
+import html
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -27,24 +29,35 @@ def study(change=None, *, signal=1.0, seed=0):
 
 
 def check(picture, columns, *, n, panels=None):
-    """A picture has its columns, a Figure with so many panels, an alternative text, and n in its caption."""
+    """A picture has its columns, so many panels or images, an alternative text, n in its caption; what it draws is returned."""
     assert isinstance(picture, figures.Picture)
     assert list(picture.frame().columns) == columns and len(picture.frame())
-    figure = picture.plot()
-    assert isinstance(figure, Figure)
-    drawn = [axis for axis in figure.axes if axis.has_data() or axis.images]
-    assert drawn and (panels is None or len(drawn) == panels)
+    drawn, page = picture.plot(), picture._repr_html_()
+    if isinstance(drawn, Figure):
+        assert panels in (None, sum(axis.has_data() for axis in drawn.axes))
+        assert page.count("<svg") == sum(panel.axes[0].axison for panel in drawn.subfigs)
+    else:
+        assert panels in (None, drawn.count("<svg")) and drawn in page
     assert len(picture.alt) > 20 and picture.alt.endswith(".") and picture.caption.endswith(".")
+    assert f'aria-label="{html.escape(picture.alt)}"' in page and "<figcaption>" in page
     assert re.search(rf"\b{n}\b", picture.caption), picture.caption
-    page = picture._repr_html_()
-    assert page.startswith("<figure><img src=") and "<figcaption>" in page
-    return figure
+    # The page is well formed, and no name in it is used that is not there.
+    ElementTree.fromstring(
+        re.sub(r"&(?!amp;|lt;|gt;|quot;|#)", "&amp;", re.sub(r"(<(?:input|br)[^>]*)>", r"\1/>", page)).join(
+            ["<p>", "</p>"]
+        )
+    )
+    names = re.findall(r' id="([^"]+)"', page)
+    assert len(names) == len(set(names)) and {*re.findall(r'(?:href="|url\()#([\w-]+)', page)} <= {*names}
+    return drawn
 
 
 def sentence(note):
     """The words of a plain sentence, which stands where there is nothing to show."""
     assert isinstance(note, figures.Note)
-    return re.fullmatch(r'<(?:p|div class="notice")>([^<]+\.)</(?:p|div)>', note._repr_html_()).group(1)
+    return re.fullmatch(
+        r'<(?:p|div class="(?:notice|absent)")>([^<]+\.)</(?:p|div)>', note._repr_html_()
+    ).group(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,12 +1,17 @@
 """Pictures of notebook 4, of planted tables."""
 
+import base64
+import io
+import re
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from temlib import figures
+from temlib.figures import base
 from tests.figures.conftest import check, sentence
 
 CLASSES, MODELS = ["empty", "full"], ["dihedral", "svm_texture"]
@@ -14,14 +19,18 @@ INTERVAL = {"low": 0.1, "high": 0.9, "n": 40, "micrographs": 8, "method": "plant
 
 
 def test_confusions_are_counts_and_shares_of_the_true_class():
-    """A panel a model; a class without particles has no share to show, and does no harm."""
+    """A table a model; a class without particles has no share to show, and does no harm; many names are numbered."""
     matrix = pd.DataFrame([[30, 10], [0, 0]], index=CLASSES, columns=CLASSES)
     picture = figures.confusions(dict.fromkeys(MODELS, matrix))
-    figure = check(picture, ["truth", "predicted", "particles", "model"], n=40, panels=2)
+    page = check(picture, ["truth", "predicted", "particles", "model"], n=40)
     assert picture.frame()["particles"].tolist() == [30, 10, 0, 0] * 2
-    texts = figure.axes[0].texts
-    assert [text.get_text() for text in texts] == ["30\n75%", "10\n25%", "0\n0%", "0\n0%"]
-    assert [text.get_color() for text in texts] == ["white", "black", "black", "black"]
+    cells = re.findall(r",([\d.]+)\)\">(\d+)<small>(\d+)%</small></td>", page)
+    assert cells == [("0.41", "30", "75"), ("0.14", "10", "25"), *[("0.00", "0", "0")] * 2] * 2
+    assert page.count("<table") == 2 and '<th scope="row">full</th>' in page
+    names = [f"a class whose name is long {k} <b>" for k in range(12)]
+    page = figures.confusions({"net": pd.DataFrame(7, index=names, columns=names)}).plot()
+    assert page.count("<span>12 a class whose name is long 11 &lt;b&gt;</span>") == 1
+    assert page.count("<abbr title=") == 24 and "<b>" not in page
 
 
 def test_estimates_have_a_row_a_class_and_named_lines():
@@ -69,8 +78,8 @@ def test_probabilities_are_drawn_or_missed(name, n, panels):
     figure = check(picture, columns, n=n, panels=panels)
     assert all(model in picture.alt for model in MODELS)
     if name == "curves":
-        assert figure.axes[0].get_title() == "empty (10 of 40)"
-        assert figure.axes[2].lines[-1].get_ydata() == pytest.approx([0.25, 0.25])  # chance
+        assert figure.axes[0].get_title() == "ROC\nempty\n(10 of 40)"
+        assert figure.axes[1].lines[-1].get_ydata() == pytest.approx([0.25, 0.25])  # chance
     if name == "reliability":
         assert [bars.get_label() for bars in figure.axes[0].containers] == ["as given", "calibrated"]
     assert "No model gives probabilities" in sentence(draw(*[table.head(0) for table in tables]))
@@ -92,8 +101,10 @@ def test_cases_are_shown_in_order_with_their_words(examples):
     """Particles without a copy are left out; sentences where none is left, and where there is no case."""
     table = pd.DataFrame({"particle": ["p2", "gone", "p1", "p0"], "words": ["one", "two", "three", "four"]})
     picture = figures.cases(examples, table, title="errors", most=2)
-    figure = check(picture, ["particle", "words"], n=4, panels=2)
-    assert [axis.get_title() for axis in figure.axes[:2]] == ["one", "three"]
+    page = check(picture, ["particle", "words"], n=4, panels=2)
+    assert page.index("one") < page.index("three")
+    addresses = [base.encoded(examples.images[name]) for name in ("p2", "p1")]
+    assert re.findall('href="(.*?)"', page) == addresses
     assert picture.caption == "errors; 2 of 4 are shown."
     assert "kept no copies" in sentence(
         figures.cases(examples, table[table["particle"] == "gone"], title="errors")
@@ -102,18 +113,14 @@ def test_cases_are_shown_in_order_with_their_words(examples):
 
 
 def test_attention_lies_over_its_particle(examples):
-    """Four rows for each particle shown, ordered by truth; a sentence for a model without maps."""
+    """Four images for each particle shown, ordered by truth; a sentence for a model without maps."""
     truths = {"p0": "full", "p1": "empty", "p2": "full", "p3": "empty"}
     picture = figures.attention(examples, "dihedral", truths, most=3)
-    figure = check(picture, ["particle", "model", "called", "truth"], n=4, panels=12)
+    examples.maps["gradcam"][1] = np.eye(5)
+    page = check(picture, ["particle", "model", "called", "truth"], n=4, panels=12)
     assert picture.frame()["particle"].tolist() == ["p1", "p3", "p2"]
-    assert figure.axes[0].get_title() == "predicted full\ntruly empty"
-    assert figure.axes[1].get_title() == "predicted empty\ncorrect"
-    heat = figure.axes[3].images[1]
-    assert np.allclose(heat.get_array(), examples.maps["gradcam"][1]) and heat.get_extent() == [
-        -0.5,
-        19.5,
-        19.5,
-        -0.5,
-    ]
+    assert page.index("predicted full, truly empty") < page.index("predicted empty, correct")
+    heated = Image.open(io.BytesIO(base64.b64decode(re.findall('base64,(.*?)"', page)[1])))
+    warm = np.asarray(heated.convert("RGB"), float)[..., 0].reshape(5, 4, 5, 4).mean((1, 3))
+    assert warm[np.eye(5, dtype=bool)].min() > warm[~np.eye(5, dtype=bool)].max()
     assert "no attention maps were kept" in sentence(figures.attention(examples, "svm_texture", truths))

@@ -1,5 +1,6 @@
 """Pictures of notebook 3, of planted tables."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -27,14 +28,16 @@ def test_networks_are_drawn_below_each_other():
     assert sentence(figures.architectures({})) == "No network is compared."
 
 
-def test_outlines_lie_on_particles_above_their_profiles(particles):
-    """As many particles of each class, at most so many; a profile a class over so many points."""
+def test_outlines_lie_on_particles_beside_their_profiles(particles):
+    """As many particles of each class, at most so many, each with a line; a profile a class over so many points."""
     images, labels = particles.images[:40], particles.table["label"][:40]
-    picture = figures.outlines(images, labels, pixel_nm=2.0, most=6)
-    figure = check(picture, ["class", "share", "mean", "error"], n="20 empty, 20 full", panels=7)
+    page = check(figures.outlines(images, labels, pixel_nm=2.0, most=6), ["class", "row"], n=6, panels=6)
+    assert page.index("<b>empty</b>") < page.index("<b>full</b>")
+    points = re.findall(r'points="([^"]+)"', page)
+    assert len(points) >= 6 and max(float(x) for line in points for x in re.split("[ ,]", line)) <= 24
+    picture = figures.edge_profiles(images, labels)
+    check(picture, ["class", "share", "mean", "error"], n="20 empty, 20 full", panels=1)
     assert picture.frame()["class"].value_counts().to_dict() == {"empty": train.POINTS, "full": train.POINTS}
-    assert [axis.get_title() for axis in figure.axes[:6]] == ["empty"] * 3 + ["full"] * 3
-    assert all(axis.collections for axis in figure.axes[:6])
 
 
 def test_learning_curves_are_means_with_a_band_from_least_to_most():

@@ -47,7 +47,7 @@ def test_notebooks_one_to_four_run_all_in_jupyterlab(jupyterlab, chromium):
         _shrink(jupyterlab.folder / f"{name}.ipynb")
         page = jupyterlab.open(chromium, name)
         assert jupyterlab.run_all(page) == [], name
-        assert page.locator(".jp-OutputArea-output img").count() >= 3, name
+        assert page.locator(".jp-OutputArea-output svg").count() >= 3, name
         page.close()
     assert list(jupyterlab.folder.parent.rglob("reports/scratch/measures.csv"))
 
