@@ -32,7 +32,7 @@ from temlib.figures.train import (
     pareto,
 )
 
-__all__ = ["Browser", "COLOURS", "Explorer", "Note", "Picture", "Table", "set_style"]
+__all__ = ["COLOURS", "Browser", "Explorer", "Note", "Picture", "Table", "set_style"]
 __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
 __all__ += ["micrograph_counts", "odd_micrographs", "pairs", "power_spectra", "radial_profiles", "sizes"]
 __all__ += ["stages", "thon_rings"]

@@ -70,7 +70,9 @@ class Browser:
         shown = [i for i, name in enumerate(names) if name in self.examples.images][:PICTURES]
         tiles = [self.examples.images[names[i]] for i in shown]
         at, maps = {name: k for k, name in enumerate(names)}, {}
-        for row, (name, model) in enumerate(zip(self.examples.table["particle"], self.examples.table["model"])):
+        for row, (name, model) in enumerate(
+            zip(self.examples.table["particle"], self.examples.table["model"])
+        ):
             if at.get(name) in set(shown):
                 look = np.asarray(self.examples.maps["gradcam"][row], float)
                 grey = (look / (look.max() or 1) * 255).astype(np.uint8)
@@ -85,7 +87,9 @@ class Browser:
         if tiles:
             across = int(np.ceil(np.sqrt(len(tiles))))
             content |= {"side": len(tiles[0]), "across": across, "sprite": _sprite(tiles, across)}
-            content["pixel_nm"] = float(self.examples.pixel_nm) if np.isfinite(self.examples.pixel_nm) else None
+            content["pixel_nm"] = (
+                float(self.examples.pixel_nm) if np.isfinite(self.examples.pixel_nm) else None
+            )
         templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
         # Within a script only the end of one would be read as markup.
         text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")

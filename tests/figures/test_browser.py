@@ -46,10 +46,14 @@ def test_the_page_carries_the_held_out_particles(table, examples):
     net, theirs = content["models"]["net"], content["models"]["theirs"]
     kept = table[(table["model"] == "net") & (table["role"] == "test")]
     assert [content["classes"][k] for k in net["called"]] == kept["predicted"].tolist()
-    assert np.allclose(np.array(net["p"])[:, content["classes"].index(HOSTILE)], kept[f"p_{HOSTILE}"], atol=6e-4)
+    assert np.allclose(
+        np.array(net["p"])[:, content["classes"].index(HOSTILE)], kept[f"p_{HOSTILE}"], atol=6e-4
+    )
     assert theirs["called"][60:] == [-1] * 30 and theirs["p"][0] == [-1, -1]
     assert content["maps"] == {"net": {"3": 40}} and content["sprite"].startswith("data:image/webp;base64,")
-    assert HOSTILE not in page and len(re.sub(r'application/json">.*?</script>', "", page, flags=re.S)) < 30_000
+    assert (
+        HOSTILE not in page and len(re.sub(r'application/json">.*?</script>', "", page, flags=re.S)) < 30_000
+    )
 
 
 @pytest.fixture
@@ -76,20 +80,24 @@ def test_particles_are_filtered_ordered_and_enlarged(page, table):
     wrong = kept[kept["truth"] != kept["predicted"]]
     assert 0 < tiles.count() == len(wrong) and page.locator(".tile.wrong").count() == len(wrong)
     page.get_by_label("call", exact=True).select_option("all")
-    page.get_by_label("labelled").select_option("empty")
-    page.get_by_label("micrograph").select_option("m1")
+    page.get_by_label("labelled", exact=True).select_option("empty")
+    page.get_by_label("micrograph", exact=True).select_option("m1")
     chosen = kept[(kept["truth"] == "empty") & (kept["micrograph"] == "m1")]
     assert tiles.count() == len(chosen)
-    page.get_by_label("labelled").select_option("all")
-    page.get_by_label("micrograph").select_option("all")
-    page.get_by_label("order").select_option(f"probability of {HOSTILE}")
+    page.get_by_label("labelled", exact=True).select_option("all")
+    page.get_by_label("micrograph", exact=True).select_option("all")
+    page.get_by_label("order", exact=True).select_option(f"probability of {HOSTILE}")
     shown = [float(text) for text in tiles.all_inner_texts()]
     assert shown == sorted(shown, reverse=True) and len(set(shown)) > 5
-    page.get_by_label("order").select_option("as in the table")
+    page.get_by_label("order", exact=True).select_option("as in the table")
     tiles.nth(3).focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
-    assert "p03" in dialog.inner_text() and "where net looked" in dialog.inner_text() and "20 nm" not in dialog.inner_text()
+    assert (
+        "p03" in dialog.inner_text()
+        and "where net looked" in dialog.inner_text()
+        and "20 nm" not in dialog.inner_text()
+    )
     assert "10 nm" in dialog.inner_text()
     page.get_by_role("button", name="Close").click()
     assert not dialog.is_visible()
@@ -103,7 +111,7 @@ def test_the_threshold_says_what_the_judge_says(page, table, limit):
     called = np.where(kept[f"p_{HOSTILE}"].round(3) >= limit, HOSTILE, "empty")
     rows = evaluate.Predictions(kept.assign(predicted=called)).measures("t")
     rows = rows[rows["class"] == HOSTILE].set_index("measure")
-    page.get_by_label("class").select_option(HOSTILE)
+    page.get_by_label("class", exact=True).select_option(HOSTILE)
     page.get_by_label("called from probability").fill(str(limit))
     text = page.get_by_role("region", name="Measures").inner_text()
     for measure in ("TPR", "TNR", "PPV"):
@@ -116,7 +124,9 @@ def test_the_threshold_says_what_the_judge_says(page, table, limit):
 @pytest.mark.browser
 def test_without_a_script_nothing_is_there(table, examples, chromium, tmp_path):
     """Not even an empty form."""
-    (tmp_path / "page.html").write_text(figures.Browser(table, examples, "net")._repr_html_(), encoding="utf-8")
+    (tmp_path / "page.html").write_text(
+        figures.Browser(table, examples, "net")._repr_html_(), encoding="utf-8"
+    )
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((tmp_path / "page.html").as_uri())
