@@ -1,6 +1,8 @@
 """Predictions become measures with intervals, comparisons, calibration, decisions and sentences."""
 
 from temlib.evaluate.answer import cost_table, side_by_side, summary
+from temlib.evaluate.criteria import criteria
+from temlib.evaluate.criteria import parse as parse_criteria
 from temlib.evaluate.examples import annotator_ceiling, audit_precision
 from temlib.evaluate.examples import load as load_examples
 from temlib.evaluate.intervals import AVERAGES
@@ -17,9 +19,11 @@ __all__ = [
     "axes",
     "comparison",
     "cost_table",
+    "criteria",
     "labels_needed",
     "learning",
     "load_examples",
+    "parse_criteria",
     "rarest",
     "side_by_side",
     "summary",
