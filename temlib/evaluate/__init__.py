@@ -1,6 +1,8 @@
 """Predictions become measures with intervals, comparisons, calibration, decisions and sentences."""
 
 from temlib.evaluate.answer import cost_table, side_by_side
+from temlib.evaluate.criteria import criteria
+from temlib.evaluate.criteria import parse as parse_criteria
 from temlib.evaluate.examples import annotator_ceiling, audit_precision, found_labels
 from temlib.evaluate.examples import load as load_examples
 from temlib.evaluate.intervals import AVERAGES
@@ -19,10 +21,12 @@ __all__ = [
     "check_external",
     "comparison",
     "cost_table",
+    "criteria",
     "found_labels",
     "labels_needed",
     "learning",
     "load_examples",
+    "parse_criteria",
     "rarest",
     "side_by_side",
     "summary",

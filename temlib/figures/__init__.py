@@ -11,6 +11,7 @@ from temlib.figures.augment import (
     spectra,
 )
 from temlib.figures.base import COLOURS, Note, Picture, Table, set_style
+from temlib.figures.browser import Browser
 from temlib.figures.compare import label_curve, learning, sweep
 from temlib.figures.controls import Explorer
 from temlib.figures.evaluate import attention, cases, confusions, curves, estimates, reliability, risk
@@ -42,7 +43,7 @@ from temlib.figures.train import (
     pareto,
 )
 
-__all__ = ["COLOURS", "Explorer", "Note", "Picture", "Table", "set_style"]
+__all__ = ["COLOURS", "Browser", "Explorer", "Note", "Picture", "Table", "set_style"]
 __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
 __all__ += [
     "micrograph_counts",

@@ -1,0 +1,127 @@
+for (const root of document.querySelectorAll(".browser[hidden]")) {
+  const data = JSON.parse(root.firstElementChild.textContent), {classes, models, truth} = data;
+  const percent = x => isNaN(x) ? "–" : Math.round(100 * x) + " %";
+  const make = (tag, options = {}, ...children) => {
+    const node = Object.assign(document.createElement(tag), options);
+    node.append(...children);
+    return node;
+  };
+  const choice = (title, options, first) => {
+    const select = make("select", {}, ...options.map(([value, text]) => new Option(text, value, false, value === first)));
+    select.setAttribute("aria-label", title);
+    return [make("label", {}, title, select), select];
+  };
+  const all = [["", "all"]], number = names => names.map((name, k) => [String(k), name]);
+  const names = Object.keys(models);
+
+  // One picture that holds all particles: a tile is a place in it.
+  const sprite = (node, place, size) => {
+    node.style.cssText = `width:${size}px;height:${size}px;background-image:url(${data.sprite});background-size:${data.across * size}px;` +
+      `background-position:${-(place % data.across) * size}px ${-Math.floor(place / data.across) * size}px`;
+    return node;
+  };
+  const table = (heads, rows) => make("table", {}, make("thead", {}, make("tr", {}, ...heads.map(h => make("th", {scope: "col"}, h)))),
+    make("tbody", {}, ...rows.map(row => make("tr", {}, ...row.map((cell, k) => k ? make("td", {}, cell) : make("th", {scope: "row"}, cell))))));
+  const scroll = (node, name) => {
+    const region = make("div", {className: "scroll", tabIndex: 0}, node);
+    region.setAttribute("role", "region");
+    region.setAttribute("aria-label", name);
+    return region;
+  };
+
+  function browse() {
+    const [ofModel, model] = choice("model", names.map(n => [n, n]), names[0]);
+    const [ofTruth, label] = choice("labelled", all.concat(number(classes)));
+    const [ofCall, call] = choice("called", all.concat(number(classes)));
+    const [ofRight, right] = choice("call", all.concat([["1", "right"], ["0", "wrong"]]));
+    const [ofPlace, place] = choice("micrograph", all.concat(number(data.micrographs)));
+    const [ofOrder, order] = choice("order", [["", "as in the table"], ...number(classes).map(([k, n]) => [k, "probability of " + n])]);
+    const count = make("output"), grid = make("div", {className: "grid", tabIndex: 0});
+    grid.setAttribute("role", "group");
+    grid.setAttribute("aria-label", "Particles");
+    const at = new Map(data.shown.map((particle, k) => [particle, k]));
+    const tiles = new Map(data.shown.map(i => {
+      const tile = make("button", {type: "button", className: "tile", onclick: () => enlarge(i)}, sprite(make("i"), at.get(i), 64), make("span"));
+      return [i, tile];
+    }));
+    const dialog = make("dialog");
+    function show() {
+      const m = models[model.value];
+      let found = data.shown.filter(i => m.called[i] >= 0 && (!label.value || truth[i] == label.value) && (!call.value || m.called[i] == call.value) &&
+        (!right.value || (truth[i] == m.called[i]) == (right.value == "1")) && (!place.value || data.micrograph[i] == place.value));
+      if (order.value) found = found.toSorted((a, b) => m.p[b][order.value] - m.p[a][order.value]);
+      for (const i of found) {
+        const tile = tiles.get(i), p = m.p[i][order.value || m.called[i]];
+        tile.classList.toggle("wrong", truth[i] != m.called[i]);
+        tile.lastChild.textContent = p < 0 ? classes[m.called[i]] : p.toFixed(2);
+        tile.setAttribute("aria-label", `${data.particles[i]}, labelled ${classes[truth[i]]}, called ${classes[m.called[i]]}${p < 0 ? "" : " " + p}`);
+      }
+      grid.replaceChildren(...found.map(i => tiles.get(i)));
+      count.textContent = `${found.length} of ${data.shown.length} particles` +
+        (data.shown.length < data.particles.length ? `, of ${data.particles.length} those of which models were least sure` : "");
+    }
+    function enlarge(i) {
+      const size = Math.min(320, innerWidth - 80), nm = data.pixel_nm && data.pixel_nm * data.side;
+      const picture = make("figure", {}, sprite(make("i"), at.get(i), size));
+      if (nm) {
+        const long = [1, 2, 5, 10, 20, 50, 100, 200, 500].filter(n => n < nm / 2).pop() || nm / 4;
+        picture.append(make("div", {className: "bar", style: `width:${size * long / nm}px`}), make("figcaption", {}, `${long} nm`));
+      }
+      const looks = names.filter(n => data.maps[n] && i in data.maps[n]);
+      const rows = names.filter(n => models[n].called[i] >= 0).map(n => [n, classes[models[n].called[i]], ...models[n].p[i].map(p => p < 0 ? "–" : p.toFixed(2))]);
+      const close = make("button", {type: "button", onclick: () => dialog.close()}, "Close");
+      dialog.setAttribute("aria-label", data.particles[i]);
+      dialog.replaceChildren(make("p", {}, make("b", {}, data.particles[i]), `, micrograph ${data.micrographs[data.micrograph[i]]}, labelled ${classes[truth[i]]}`),
+        make("div", {}, picture, ...looks.map(n => make("figure", {}, sprite(make("i"), data.maps[n][i], size / 2), make("figcaption", {}, `where ${n} looked`)))),
+        scroll(table(["model", "called", ...classes], rows), "Probabilities"), close);
+      dialog.showModal();
+    }
+    const form = make("form", {onsubmit: event => event.preventDefault(), oninput: show}, ofModel, ofTruth, ofCall, ofRight, ofPlace, ofOrder, count);
+    root.append(make("h3", {}, "Particles"), form, grid, dialog);
+    show();
+  }
+
+  // A share with its 95 % interval, for which whole micrographs are the units: linearised, on the logit scale.
+  function share(of, among) {
+    const size = data.micrographs.length, hit = new Float64Array(size), base = new Float64Array(size);
+    truth.forEach((_, i) => { if (among(i)) { base[data.micrograph[i]]++; hit[data.micrograph[i]] += of(i); } });
+    const n = base.reduce((a, b) => a + b, 0), value = hit.reduce((a, b) => a + b, 0) / n, m = base.filter(b => b).length;
+    let text = percent(value);
+    if (m > 1 && value > 0 && value < 1) {
+      const residual = hit.reduce((sum, h, k) => sum + (h - value * base[k]) ** 2, 0);
+      const error = Math.sqrt(m / (m - 1) * residual) / n / (value * (1 - value)), t = data.t[Math.min(m - 1, data.t.length) - 1];
+      const end = sign => 1 / (1 + (1 - value) / value * Math.exp(-sign * t * error));
+      text += ` (${Math.round(100 * end(-1))}–${Math.round(100 * end(1))})`;
+    }
+    return text + `, n = ${n}`;
+  }
+
+  function threshold() {
+    const able = names.filter(n => models[n].p.every((p, i) => models[n].called[i] < 0 || p.every(x => x >= 0)));
+    if (!able.length) return;
+    const [ofModel, model] = choice("model", able.map(n => [n, n]), able[0]);
+    const [ofClass, positive] = choice("class", number(classes));
+    const slider = make("input", {type: "range", min: 0, max: 1, step: .01, value: .5}), said = make("output"), shown = make("div");
+    function show() {
+      const m = models[model.value], k = +positive.value, name = classes[k], limit = +slider.value;
+      const known = i => m.called[i] >= 0, yes = i => truth[i] == k, called = i => m.p[i][k] >= limit;
+      const cell = (a, b) => truth.reduce((sum, _, i) => sum + (known(i) && yes(i) == a && called(i) == b), 0);
+      said.textContent = limit.toFixed(2);
+      shown.replaceChildren(
+        scroll(table(["", `called ${name}`, "not called"], [[`labelled ${name}`, cell(true, true), cell(true, false)], ["other", cell(false, true), cell(false, false)]]), "Counts"),
+        scroll(table(["", "95 % interval by micrograph"], [
+          [`found of ${name} (TPR)`, share(called, i => known(i) && yes(i))],
+          ["left alone of the others (TNR)", share(i => !called(i), i => known(i) && !yes(i))],
+          [`right when called ${name} (PPV)`, share(yes, i => known(i) && called(i))],
+          ["called, of all", share(called, known)], ["labelled, of all", share(yes, known)]]), "Measures"));
+    }
+    const form = make("form", {onsubmit: event => event.preventDefault(), oninput: show}, ofModel, ofClass, make("label", {}, "called from probability", slider), said);
+    root.append(make("h3", {}, "Threshold"), form, shown, make("p", {className: "small"},
+      "For looking only: a threshold that is chosen by what is seen here is optimistic. The table above chooses it on other particles."));
+    show();
+  }
+
+  root.hidden = false;
+  if (data.shown.length) browse();
+  threshold();
+}

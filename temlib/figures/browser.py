@@ -1,0 +1,107 @@
+"""The particles of an evaluation to look through, and a threshold to move: in a page that can be mailed.
+
+All of it needs a script, which stands in the page and asks nothing of the network. Without one it is not there, and the
+rest of the page is as it is.
+"""
+
+import base64
+import io
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader
+from PIL import Image
+from scipy import stats
+
+# Pictures that are carried, and particles whose numbers are; a page of 1,000 pictures of 64 pixels grows by about 1.5 MB.
+PICTURES, PARTICLES = 1000, 20_000
+QUALITY = 80  # of WebP
+
+
+class Browser:
+    """Held-out particles that can be filtered, ordered and enlarged, and what each threshold would give.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions, a row per particle and model; of the role "test" where there is a column `role`. Columns particle,
+        model, truth, predicted, p_<class>, and perhaps micrograph.
+    examples : evaluate.Examples
+        Copies of particles, and attention maps of some.
+    primary : str
+        The model that is shown first.
+    """
+
+    def __init__(self, table, examples, primary):
+        self.table = table[table["role"] == "test"] if "role" in table else table
+        self.examples, self.primary = examples, primary
+
+    def content(self):
+        """Return what the page carries, plain JSON values: numbers of all particles, in the order of the first model."""
+        columns = [name for name in self.table if name.startswith("p_")]
+        classes = sorted({*self.table["truth"], *self.table["predicted"]} | {name[2:] for name in columns})
+        wide = self.table.drop_duplicates(["particle", "model"]).pivot(index="particle", columns="model")
+        names = list(dict.fromkeys(self.table["particle"]))[:PARTICLES]
+        first = self.table.drop_duplicates("particle").set_index("particle").loc[names]
+        micrographs = first.get("micrograph", first.index.to_series()).astype(str)
+        mics = list(dict.fromkeys(micrographs))
+        models = {}
+        for model in dict.fromkeys([self.primary, *self.table["model"]]):
+            if ("predicted", model) not in wide:
+                continue
+            own = wide.xs(model, axis=1, level="model").reindex(names)
+            p = own.reindex(columns=[f"p_{name}" for name in classes]).astype(float).to_numpy()
+            called = [classes.index(name) if isinstance(name, str) else -1 for name in own["predicted"]]
+            models[model] = {"called": called, "p": np.where(np.isnan(p), -1, np.round(p, 3)).tolist()}
+        return {
+            "classes": classes,
+            "models": models,
+            "particles": names,
+            "micrographs": mics,
+            "micrograph": [mics.index(name) for name in micrographs],
+            "truth": [classes.index(name) for name in first["truth"]],
+            "t": [round(float(t), 3) for t in stats.t.isf(0.025, np.arange(1, 200))],
+        }
+
+    def pictures(self, names):
+        """Return the particles' copies side by side as a picture, their places in it, and those of the attention maps."""
+        shown = [i for i, name in enumerate(names) if name in self.examples.images][:PICTURES]
+        tiles = [self.examples.images[names[i]] for i in shown]
+        at, maps = {name: k for k, name in enumerate(names)}, {}
+        for row, (name, model) in enumerate(
+            zip(self.examples.table["particle"], self.examples.table["model"])
+        ):
+            if at.get(name) in set(shown):
+                look = np.asarray(self.examples.maps["gradcam"][row], float)
+                grey = (look / (look.max() or 1) * 255).astype(np.uint8)
+                maps.setdefault(model, {})[at[name]] = len(tiles)
+                tiles.append(np.asarray(Image.fromarray(grey).resize(tiles[0].shape[::-1])))
+        return tiles, shown, maps
+
+    def _repr_html_(self):
+        content = self.content()
+        tiles, shown, maps = self.pictures(content["particles"])
+        content |= {"shown": shown, "maps": maps, "pixel_nm": None, "side": 0, "across": 0, "sprite": ""}
+        if tiles:
+            across = int(np.ceil(np.sqrt(len(tiles))))
+            content |= {"side": len(tiles[0]), "across": across, "sprite": _sprite(tiles, across)}
+            content["pixel_nm"] = (
+                float(self.examples.pixel_nm) if np.isfinite(self.examples.pixel_nm) else None
+            )
+        templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+        # Within a script only the end of one would be read as markup.
+        text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+        return templates.get_template("browser.html.j2").render(content=text)
+
+
+def _sprite(tiles, across):
+    """Return equal grey images in rows of `across` as one WebP, as the address of itself."""
+    side, rows = len(tiles[0]), -(-len(tiles) // across)
+    sheet = np.zeros((rows * side, across * side), np.uint8)
+    for tile, (row, column) in zip(tiles, itertools.product(range(rows), range(across))):
+        sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "webp", quality=QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
