@@ -1,0 +1,160 @@
+"""What a run's first page says: the question, the sample, the verdict, the scores, the composition, three lights.
+
+It is made from the small JSON files that notebooks leave: `answer.json` of notebook 4, one for each combination, and
+`overview.json` of notebook 1, which `overview` writes. What an older file lacks is left out.
+"""
+
+import base64
+import io
+import json
+import math
+
+import numpy as np
+from PIL import Image
+
+from temlib.files import natural, write_json
+
+SHOWN = 5  # particles of a class
+LARGEST = 96  # rows and columns of a particle on the first page
+LIMIT = 3.0  # robust units shown as black and white
+# Lengths of a scale bar, nm; the longest that fits into half a particle is taken.
+BARS = (1000, 500, 200, 100, 50, 20, 10, 5, 2, 1)
+
+
+def overview(here, data, pairs):
+    """Write `overview.json`, from which a run's first page shows the sample, and return in words what may be leaking.
+
+    Parameters
+    ----------
+    here : Notebook
+    data : temlib.data.Particles
+    pairs : DataFrame
+        Particles of different micrographs that look the same (`explore.near_duplicates`).
+    """
+    light = _leak(data, pairs)
+    write_json(
+        here.path("overview.json"), {"tasks": {t: _rows(data, t) for t in data.tasks}, "lights": [light]}
+    )
+    return light["words"]
+
+
+def _leak(data, pairs):
+    """Return whether particles may stand on both sides of a split: title, state and words."""
+    light = {"title": "A leak?"}
+    if data.table["micrograph"].nunique() == len(data):
+        words = "Each particle counts as a micrograph of its own; if some share one, the scores are too high."
+        return light | {"state": "unknown", "words": words}
+    whole = "No fold divides a micrograph"
+    if len(pairs):
+        some = "a pair of particles of different micrographs looks" if len(pairs) == 1 else ""
+        some = some or f"{len(pairs):,} pairs of particles of different micrographs look"
+        return light | {
+            "state": "warn",
+            "words": f"{whole}, but {some} the same: copies make scores too high.",
+        }
+    words = f"{whole}, and no two particles of different micrographs look the same."
+    return light | {"state": "good", "words": words}
+
+
+def _rows(data, task):
+    """Return for each class of a task a strip of its first particles and, where the pixel size is known, a scale bar."""
+    labels, rows = data.table[task], []
+    for name in sorted(labels.dropna().unique(), key=natural):
+        which = np.flatnonzero(labels == name)
+        images = data.images[which[:: max(1, len(which) // SHOWN)][:SHOWN]]
+        row = {"class": name, "n": len(which), "shown": len(images), "image": _strip(images)}
+        if math.isfinite(data.pixel_nm):
+            side = data.images.shape[-1] * data.pixel_nm
+            length = next((bar for bar in BARS if bar <= side / 2), 1)
+            row |= {"bar_nm": length, "bar": length / side / len(images)}  # as a part of the strip
+        rows.append(row)
+    return rows
+
+
+def _strip(images):
+    """Return particles side by side as the address of a small JPEG."""
+    grey = np.clip((np.asarray(images) + LIMIT) * (255 / (2 * LIMIT)), 0, 255).astype(np.uint8)
+    strip = Image.fromarray(np.hstack(grey))
+    if strip.height > LARGEST:
+        strip = strip.resize((len(images) * LARGEST, LARGEST), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    strip.save(buffer, "jpeg", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def read(folder):
+    """Return a run as its pages show it: its name, origin and state, and what each evaluation found."""
+    origin, shown = _json(folder / "provenance.json"), _json(folder / "overview.json")
+    origin = {"notebooks": [], "seconds": 0, "started": "", "packages": {}} | origin
+    # A folder may have been renamed since, so of paths the run's own part is left out.
+    rows = [row | {"folder": row["folder"].partition("/")[2]} for row in origin["notebooks"]]
+    combinations = {row["folder"]: row["combination"] for row in rows}
+    found = {
+        path.parent.relative_to(folder).as_posix().removeprefix("."): path
+        for path in sorted(folder.rglob("answer.json"))
+    }
+    places = sorted(found, key=[*combinations, *found].index)  # in the order of the matrix
+    answers = [_answer(_json(found[place]), combinations.get(place, {}), shown) for place in places]
+    return {
+        "name": folder.name,
+        "origin": origin,
+        "notebooks": rows,
+        "answers": answers,
+        "failed": [row for row in rows if row["status"] in ("failed", "skipped")],
+        "simulated": any(answer.get("simulated") for answer in answers),
+    }
+
+
+def _json(path):
+    """Return what a JSON file holds, nothing where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _answer(answer, combination, shown):
+    """Return what one evaluation found, ready to be drawn: places are per cent of the width."""
+    task = answer.get("title", "")
+    pictures = {row["class"]: row for row in shown.get("tasks", {}).get(task, [])}
+    shares = answer.get("shares") or [{"class": name} for name in pictures]
+    rows = [{"name": row["class"], "picture": pictures.get(row["class"])} | row for row in shares]
+    verdict = answer.get("verdict") or answer.get("sentences", [])[:1]
+    headline = [
+        {
+            "name": row["model"],
+            "text": f"{row['value']} ({row['interval'].replace(' to ', '–').replace(' %', '')})",
+        }
+        | row
+        for row in answer.get("headline", [])
+    ]
+    return answer | {
+        "label": label(combination),
+        "question": answer.get("question") or f"Which classifier can be trusted on {task}?",
+        "verdict": [verdict] if isinstance(verdict, str) else verdict,
+        "models": _placed(headline, top=1.0),
+        "primary": _placed([row for row in headline if row.get("primary")], bottom=0.0, top=1.0),
+        "classes": _placed(rows, bottom=0.0),
+        "lights": [*answer.get("lights", []), *shown.get("lights", [])],
+    }
+
+
+def label(combination):
+    """Return the name of a combination of parameters, such as "lamellarity" or "encapsulation, labels 0.5"."""
+    return ", ".join(str(value) if key == "task" else f"{key} {value}" for key, value in combination.items())
+
+
+def _placed(rows, *, bottom=None, top=None):
+    """Return rows with where their dots and intervals stand on an axis of whole tenths, and its two ends."""
+    numbers = [row[key] for row in rows for key in ("number", "low", "high") if row.get(key) is not None]
+    if not numbers:
+        return {"rows": rows}
+    low = math.floor(10 * min(numbers)) / 10 if bottom is None else bottom
+    high = math.ceil(10 * max(numbers)) / 10 if top is None else top
+    low = min(low, high - 0.1)
+
+    def place(row, key):
+        return 100 * (row[key] - low) / (high - low) if row.get(key) is not None else None
+
+    placed = [
+        row | {"at": place(row, "number"), "from": place(row, "low"), "to": place(row, "high")}
+        for row in rows
+    ]
+    return {"rows": placed, "low": f"{100 * low:.0f} %", "high": f"{100 * high:.0f} %"}
