@@ -31,10 +31,13 @@ def overview(here, data, pairs):
     pairs : DataFrame
         Particles of different micrographs that look the same (`explore.near_duplicates`).
     """
-    light = _leak(data, pairs)
-    write_json(
-        here.path("overview.json"), {"tasks": {t: _rows(data, t) for t in data.tasks}, "lights": [light]}
-    )
+    light, rows = _leak(data, pairs), {task: _rows(data, task) for task in data.tasks}
+    content = {
+        "lights": [light],
+        "thumbnail": _strip(data.images[:: max(1, len(data) // SHOWN)][:SHOWN], 48),
+        "tasks": rows,
+    }
+    write_json(here.path("overview.json"), content)
     return light["words"]
 
 
@@ -71,12 +74,12 @@ def _rows(data, task):
     return rows
 
 
-def _strip(images):
-    """Return particles side by side as the address of a small JPEG."""
+def _strip(images, largest=LARGEST):
+    """Return particles side by side as the address of a small JPEG, with at most so many rows."""
     grey = np.clip((np.asarray(images) + LIMIT) * (255 / (2 * LIMIT)), 0, 255).astype(np.uint8)
     strip = Image.fromarray(np.hstack(grey))
-    if strip.height > LARGEST:
-        strip = strip.resize((len(images) * LARGEST, LARGEST), Image.Resampling.BOX)
+    if strip.height > largest:
+        strip = strip.resize((len(images) * largest, largest), Image.Resampling.BOX)
     buffer = io.BytesIO()
     strip.save(buffer, "jpeg", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -87,14 +90,14 @@ def read(folder):
     origin, shown = _json(folder / "provenance.json"), _json(folder / "overview.json")
     origin = {"notebooks": [], "seconds": 0, "started": "", "packages": {}} | origin
     # A folder may have been renamed since, so of paths the run's own part is left out.
-    rows = [row | {"folder": row["folder"].partition("/")[2]} for row in origin["notebooks"]]
-    combinations = {row["folder"]: row["combination"] for row in rows}
-    found = {
-        path.parent.relative_to(folder).as_posix().removeprefix("."): path
-        for path in sorted(folder.rglob("answer.json"))
-    }
-    places = sorted(found, key=[*combinations, *found].index)  # in the order of the matrix
-    answers = [_answer(_json(found[place]), combinations.get(place, {}), shown) for place in places]
+    rows = [row | {"folder": row["folder"].partition("/")[2]} for row in origin["notebooks"]] or _found(
+        folder
+    )
+    combinations = {row["folder"]: row["combination"] for row in rows}  # in the order of the matrix
+    paths = {folder / place / "answer.json": combination for place, combination in combinations.items()}
+    answers = [
+        _answer(_json(path), combination, shown) for path, combination in paths.items() if path.exists()
+    ]
     return {
         "name": folder.name,
         "origin": origin,
@@ -102,7 +105,19 @@ def read(folder):
         "answers": answers,
         "failed": [row for row in rows if row["status"] in ("failed", "skipped")],
         "simulated": any(answer.get("simulated") for answer in answers),
+        "thumbnail": shown.get("thumbnail"),
     }
+
+
+def _found(folder):
+    """Return a run's notebooks by the pages that are there, for one that the runner did not make."""
+    rows = []
+    for path in sorted(folder.rglob("[0-9]_*.html")):
+        place = path.parent.relative_to(folder).as_posix().removeprefix(".")
+        rows.append(
+            {"notebook": path.stem, "folder": place, "combination": {}, "status": "done", "seconds": 0}
+        )
+    return rows
 
 
 def _json(path):

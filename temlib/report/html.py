@@ -21,6 +21,8 @@ PIECES = re.compile(r"(<style.*?</style>|<script.*?</script>|<[^>]*>)|([^<]+)", 
 READ_OUT = re.compile(r'(?<=\s)((?:alt|title|aria-label)=")([^"]*)')
 # A file on a disk, by its whole path; an address on the web is none.
 PATH = re.compile(r"(?<![\w.:/])(?:file://)?(?:[A-Za-z]:[\\/]|/(?=[^\s/<>]+/))(?:[^\\/\s<>\"'|:;,]+[\\/]+)*")
+# Characters that turn the direction of all text after them, or isolate it, wherever they stand in a name.
+TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 HEADING_OR_TABLE = re.compile(r"<(h[1-6])\b.*?</\1>|<table\b.*?</table>", flags=re.S)
 # Cells that the page leaves out: what papermill adds, and the parameters, which stand at the page's end.
 NOISE = {"papermill-error-cell-tag", "parameters", "injected-parameters"}
@@ -71,7 +73,7 @@ def render(path, *, index="index.html"):
     exporter = HTMLExporter(config=Config(config), **template)
     page, _ = exporter.from_notebook_node(executed, resources=resources)
     page = _reachable(page.replace("</h1>", "</h1>" + _contents(page), 1))
-    write_text(path.with_suffix(".html"), without_paths(page, given_paths(known.get("values", {}))))
+    write_text(path.with_suffix(".html"), mailable(page, given_paths(known.get("values", {}))))
     return path.with_suffix(".html")
 
 
@@ -94,8 +96,8 @@ def given_paths(values):
     ]
 
 
-def without_paths(page, given=()):
-    """Return a page that names the files of a disk without the folders that they lie in.
+def mailable(page, given=()):
+    """Return a page that names files without the folders that they lie in, and in which no name turns the text round.
 
     `given` are paths of which every folder is known, so that their names may hold spaces.
     """
@@ -114,7 +116,7 @@ def without_paths(page, given=()):
             return shortened(found[2])
         return READ_OUT.sub(lambda part: part[1] + shortened(part[2]), found[1])
 
-    return PIECES.sub(piece, page)
+    return PIECES.sub(piece, TURNING.sub("", page))
 
 
 def _reachable(page):

@@ -46,6 +46,14 @@ PAGES = Environment(
 )
 PAGES.globals["css"] = html.STYLE
 PAGES.filters["duration"] = notebook.duration
+# Names may be as long as a page: the tables of the parts have them whole.
+PAGES.filters["short"] = lambda text: re.sub(
+    r"\S{49,}", lambda word: f"{word[0][:32]}…{word[0][-12:]}", text[:400]
+)
+# A string of CSS, in which every character that is no letter or digit is written by its number.
+PAGES.filters["css_text"] = lambda text: re.sub(
+    r"[^A-Za-z0-9]", lambda found: f"\\{ord(found[0]):x} ", text[:60]
+)
 # An address of a file, whose name may hold what has a meaning in addresses.
 PAGES.filters["address"] = functools.partial(quote, safe="/=,+()[]!@;$")
 
@@ -72,7 +80,7 @@ def write(folder):
     run = cover.read(folder)
     parameters = folder / "parameters.yaml"
     run["parameters"] = parameters.read_text(encoding="utf-8") if parameters.exists() else ""
-    parts, left_out = _parts(folder, run["notebooks"] or _found(folder))
+    parts, left_out = _parts(folder, run["notebooks"])
     tables = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.csv"))
     shared = run | {"many": len(run["answers"]) > MANY, "file": path_of(folder).name, "tables": tables}
     notebooks = [_row(folder, row) for row in run["notebooks"]]
@@ -83,17 +91,8 @@ def write(folder):
         ("run.html.j2", folder / "index.html", {"notebooks": notebooks}),
     ):
         page = PAGES.get_template(template).render(shared | own)
-        write_text(path, html.without_paths(page, known))
+        write_text(path, html.mailable(page, known))
     return path_of(folder)
-
-
-def _found(folder):
-    """Return rows of a run's notebooks by the pages that are there, for one that the runner did not make."""
-    rows = [
-        {"notebook": path.stem, "folder": path.parent.relative_to(folder).as_posix(), "combination": {}}
-        for path in folder.rglob("[0-9]_*.html")
-    ]
-    return [row | {"folder": "" if row["folder"] == "." else row["folder"]} for row in rows]
 
 
 def _row(folder, row):
@@ -198,6 +197,4 @@ def write_index(reports):
     for run in runs:
         page = path_of(reports / run["name"])
         run["page"] = f"{run['name']}/{page.name if page.exists() else 'index.html'}"
-    write_text(
-        reports / "index.html", html.without_paths(PAGES.get_template("index.html.j2").render(runs=runs))
-    )
+    write_text(reports / "index.html", html.mailable(PAGES.get_template("index.html.j2").render(runs=runs)))
