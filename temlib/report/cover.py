@@ -14,7 +14,7 @@ from PIL import Image
 
 from temlib.files import natural, write_json
 
-SHOWN = 5  # particles of a class
+SHOWN = 4  # particles of a class
 LARGEST = 96  # rows and columns of a particle on the first page
 LIMIT = 3.0  # robust units shown as black and white
 # Lengths of a scale bar, nm; the longest that fits into half a particle is taken.
@@ -32,31 +32,24 @@ def overview(here, data, pairs):
         Particles of different micrographs that look the same (`explore.near_duplicates`).
     """
     light, rows = _leak(data, pairs), {task: _rows(data, task) for task in data.tasks}
-    content = {
-        "lights": [light],
-        "thumbnail": _strip(data.images[:: max(1, len(data) // SHOWN)][:SHOWN], 48),
-        "tasks": rows,
-    }
-    write_json(here.path("overview.json"), content)
+    small = _strip(data.images[:: max(1, len(data) // SHOWN)][:SHOWN], 48)
+    write_json(here.path("overview.json"), {"lights": [light], "thumbnail": small, "tasks": rows})
     return light["words"]
 
 
 def _leak(data, pairs):
     """Return whether particles may stand on both sides of a split: title, state and words."""
-    light = {"title": "A leak?"}
+    state, whole = "good", "No fold divides a micrograph"
+    words = f"{whole}, and no particles of different micrographs were found that look the same."
     if data.table["micrograph"].nunique() == len(data):
-        words = "Each particle counts as a micrograph of its own; if some share one, the scores are too high."
-        return light | {"state": "unknown", "words": words}
-    whole = "No fold divides a micrograph"
-    if len(pairs):
-        some = "a pair of particles of different micrographs looks" if len(pairs) == 1 else ""
-        some = some or f"{len(pairs):,} pairs of particles of different micrographs look"
-        return light | {
-            "state": "warn",
-            "words": f"{whole}, but {some} the same: copies make scores too high.",
-        }
-    words = f"{whole}, and no two particles of different micrographs look the same."
-    return light | {"state": "good", "words": words}
+        state = "unknown"
+        words = "Each particle counts as a micrograph of its own; if some share one, scores may be too high."
+    elif len(pairs):
+        state, number = "warn", f"{len(pairs):,} pair{'s' * (len(pairs) > 1)} of particles"
+        words = (
+            f"{whole}, but {number} of different micrographs look the same; copies may make scores too high."
+        )
+    return {"title": "A leak?", "state": state, "words": words}
 
 
 def _rows(data, task):
@@ -90,9 +83,8 @@ def read(folder):
     origin, shown = _json(folder / "provenance.json"), _json(folder / "overview.json")
     origin = {"notebooks": [], "seconds": 0, "started": "", "packages": {}} | origin
     # A folder may have been renamed since, so of paths the run's own part is left out.
-    rows = [row | {"folder": row["folder"].partition("/")[2]} for row in origin["notebooks"]] or _found(
-        folder
-    )
+    rows = [row | {"folder": row["folder"].partition("/")[2]} for row in origin["notebooks"]]
+    rows = rows or _found(folder)
     combinations = {row["folder"]: row["combination"] for row in rows}  # in the order of the matrix
     paths = {folder / place / "answer.json": combination for place, combination in combinations.items()}
     answers = [
@@ -114,9 +106,8 @@ def _found(folder):
     rows = []
     for path in sorted(folder.rglob("[0-9]_*.html")):
         place = path.parent.relative_to(folder).as_posix().removeprefix(".")
-        rows.append(
-            {"notebook": path.stem, "folder": place, "combination": {}, "status": "done", "seconds": 0}
-        )
+        row = {"notebook": path.stem, "folder": place, "combination": {}}
+        rows.append(row | {"status": "done", "seconds": 0})
     return rows
 
 
@@ -132,14 +123,7 @@ def _answer(answer, combination, shown):
     shares = answer.get("shares") or [{"class": name} for name in pictures]
     rows = [{"name": row["class"], "picture": pictures.get(row["class"])} | row for row in shares]
     verdict = answer.get("verdict") or answer.get("sentences", [])[:1]
-    headline = [
-        {
-            "name": row["model"],
-            "text": f"{row['value']} ({row['interval'].replace(' to ', '–').replace(' %', '')})",
-        }
-        | row
-        for row in answer.get("headline", [])
-    ]
+    headline = [row | {"name": row["model"], "text": _text(row)} for row in answer.get("headline", [])]
     return answer | {
         "label": label(combination),
         "question": answer.get("question") or f"Which classifier can be trusted on {task}?",
@@ -149,6 +133,12 @@ def _answer(answer, combination, shown):
         "classes": _placed(rows, bottom=0.0),
         "lights": [*answer.get("lights", []), *shown.get("lights", [])],
     }
+
+
+def _text(row):
+    """Return a value of the headline with its interval, such as "90 % (82–95)"."""
+    interval = row["interval"].replace(" to ", "–").replace(" %", "")
+    return f"{row['value']} ({interval})"
 
 
 def label(combination):

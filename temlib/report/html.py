@@ -19,8 +19,10 @@ STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
 # Markup, of which only what is read out may hold a path, or the text between.
 PIECES = re.compile(r"(<style.*?</style>|<script.*?</script>|<[^>]*>)|([^<]+)", flags=re.S)
 READ_OUT = re.compile(r'(?<=\s)((?:alt|title|aria-label)=")([^"]*)')
-# A file on a disk, by its whole path; an address on the web is none.
-PATH = re.compile(r"(?<![\w.:/])(?:file://)?(?:[A-Za-z]:[\\/]|/(?=[^\s/<>]+/))(?:[^\\/\s<>\"'|:;,]+[\\/]+)*")
+# The folders of a file on a disk, also as they stand in a folder's name; an address on the web is none.
+PATH = re.compile(
+    r"(?<![\w.:/])(?:file://)?(?:[A-Za-z]:[\\/]|/(?=[^\s/<>&;\"']+/))(?:[^\\/\s<>\"'|:;,]+[\\/]+)*|(?<==)%2F(?:[^\s/<>%]+%2F)+"
+)
 # Characters that turn the direction of all text after them, or isolate it, wherever they stand in a name.
 TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 HEADING_OR_TABLE = re.compile(r"<(h[1-6])\b.*?</\1>|<table\b.*?</table>", flags=re.S)

@@ -46,16 +46,22 @@ PAGES = Environment(
 )
 PAGES.globals["css"] = html.STYLE
 PAGES.filters["duration"] = notebook.duration
-# Names may be as long as a page: the tables of the parts have them whole.
-PAGES.filters["short"] = lambda text: re.sub(
-    r"\S{49,}", lambda word: f"{word[0][:32]}…{word[0][-12:]}", text[:400]
-)
-# A string of CSS, in which every character that is no letter or digit is written by its number.
-PAGES.filters["css_text"] = lambda text: re.sub(
-    r"[^A-Za-z0-9]", lambda found: f"\\{ord(found[0]):x} ", text[:60]
-)
 # An address of a file, whose name may hold what has a meaning in addresses.
 PAGES.filters["address"] = functools.partial(quote, safe="/=,+()[]!@;$")
+
+
+def _short(text):
+    """Return a text without what is too long for a first page; the tables of the parts have it whole."""
+    text = re.sub(r"\S{49,}", lambda word: f"{word[0][:32]}…{word[0][-12:]}", text)
+    return text if len(text) <= 400 else f"{text[:400]}…"
+
+
+def _css_text(text):
+    """Return the beginning of a text for a string of CSS, where letters and digits stand and the rest is numbers."""
+    return re.sub(r"[^A-Za-z0-9]", lambda found: f"\\{ord(found[0]):x} ", text[:60])
+
+
+PAGES.filters |= {"short": _short, "css_text": _css_text}
 
 
 def path_of(folder):
@@ -68,9 +74,9 @@ def find(run):
     """Return the folder of a run that is given as a folder or as its name below the reports folder."""
     places = [Path(run), notebook.reports_folder() / run]
     for folder in places:
-        if folder.is_dir() and list(folder.rglob("[0-9]_*.html")):
+        if (folder / "provenance.json").exists() or any(folder.glob("[0-9]_*.html")):
             return folder.resolve()
-    known = [path.parent.name for path in places[1].parent.glob("*/provenance.json")]
+    known = [path.parent.name for path in notebook.reports_folder().glob("*/provenance.json")]
     fault = "is neither a folder with a run's pages nor the name of a run"
     raise InputError(f"{run}: {fault}{nearest(str(run), known) or '; run a parameter file first'}.")
 
@@ -83,6 +89,7 @@ def write(folder):
     parts, left_out = _parts(folder, run["notebooks"])
     tables = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.csv"))
     shared = run | {"many": len(run["answers"]) > MANY, "file": path_of(folder).name, "tables": tables}
+    shared["names"] = sorted({Path(name).name for name in tables})
     notebooks = [_row(folder, row) for row in run["notebooks"]]
     known = html.given_paths(yaml.safe_load(run["parameters"]) or {})
     code = HtmlFormatter(style="default").get_style_defs(".highlight")
@@ -117,18 +124,15 @@ def _parts(folder, rows):
     }
     parts, left_out, size, group = [], [], 0, ""
     for row, (name, mark) in zip(rows, pages.items()):
-        part = {
-            "mark": mark,
-            "title": TITLES.get(row["notebook"], row["notebook"]),
-            "group": cover.label(row["combination"]),
-        }
+        title, of = TITLES.get(row["notebook"], row["notebook"]), cover.label(row["combination"])
         text = (folder / name).read_text(encoding="utf-8")
         size += len(text)
         if size > LARGEST:
-            left_out.append(name)
+            left_out.append(f"{title} {of}".strip())
             continue
-        part["begins"], group = part["group"] != group, part["group"]
+        part = {"mark": mark, "title": title, "group": of, "begins": of != group}
         parts.append(part | _part(text, name, pages))
+        group = of
     return parts, left_out
 
 
@@ -192,8 +196,9 @@ def _resolved(path):
 
 
 def write_index(reports):
-    """Write the `index.html` over all runs below the folder `reports`."""
+    """Write the `index.html` over all runs below the folder `reports`, the latest first."""
     runs = [cover.read(path.parent) for path in sorted(reports.glob("*/provenance.json"))]
+    runs.sort(key=lambda run: run["origin"]["started"], reverse=True)
     for run in runs:
         page = path_of(reports / run["name"])
         run["page"] = f"{run['name']}/{page.name if page.exists() else 'index.html'}"
