@@ -39,10 +39,11 @@ def test_every_anchor_is_one_place_and_every_link_finds_it(two_tasks):
     assert len(ids) == len(set(ids)) and not any(" " in name for name in ids)
     inside = [link[1:] for link in links if link.startswith("#")]
     assert set(inside) <= set(ids) and len(inside) >= 30
-    assert set(links) - {f"#{name}" for name in inside} == {"https://example.org/x"}  # a link, not a request
+    outside = {link for link in links if not link.startswith(("#", "data:"))}
+    assert outside == {"https://example.org/x"}  # a link, not a request
     assert ids.count("part-1") == 1 and page.count('<a href="#part-3-Limits">the evaluation</a>') == 1
     assert all(value.startswith("data:") for value in attributes(page, "src", "srcset"))
-    assert not re.search(r"<link|@import|url\((?!#)", page) and page.count("<script") == 1
+    assert not re.search(r"<link|@import|url\((?!#)", page) and "<script src" not in page
 
 
 def test_parts_follow_each_other_by_combination(two_tasks):

@@ -27,8 +27,10 @@ TEXTS = """() => {
     if (!text || !element.checkVisibility() || element.closest('script, style')) continue;
     let ground = element;
     while (ground && /, 0\\)$|transparent/.test(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement;
-    const style = getComputedStyle(element), key = [style.fontSize, style.color, ground && getComputedStyle(ground).backgroundColor];
-    found.set(key.join('|'), [parseFloat(style.fontSize), style.color, key[2], text.slice(0, 40)]);
+    const style = getComputedStyle(element), drawn = element.getScreenCTM;  // text of a drawing, in its own units
+    const pixels = parseFloat(style.fontSize) * (drawn ? element.getScreenCTM().d : 1), colour = drawn ? style.fill : style.color;
+    const key = [pixels, colour, ground && getComputedStyle(ground).backgroundColor];
+    found.set(key.join('|'), [...key, text.slice(0, 40)]);
   }
   return [...found.values()];
 }"""
