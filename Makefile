@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 help:            ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-report: $(READY) ## run the main job on the embedded simulated data; reports/quick/index.html
+report: $(READY) ## run the main job on the embedded simulated data; reports/quick/quick.html
 	$(BIN)/python -m temlib run parameters/quick.yaml
 
 full: $(READY)   ## the protocol of 2016 at full size; hours on a CPU

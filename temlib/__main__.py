@@ -1,4 +1,4 @@
-"""The command line: `python -m temlib run|check|html|simulate`."""
+"""The command line: `python -m temlib run|check|report|html|simulate`."""
 
 import contextlib
 import errno
@@ -85,7 +85,7 @@ def run(files, changes, only, output, force):
     for settings in report.check(files, changes=changes, only=only, output=output):
         with _lines() as show:
             steps = report.execute(settings, only=only, output=output, force=force, show=show)
-        click.echo(f"{settings.run}: {(output or report.reports_folder()) / settings.run / 'index.html'}")
+        click.echo(f"{settings.run}: {report.path_of((output or report.reports_folder()) / settings.run)}")
         errors = [step.error for step in steps if step.status == "failed"]
         if errors:
             status = 2 if all(error.startswith("InputError") for error in errors) else max(status, 1)
@@ -107,6 +107,14 @@ def check(files, changes, output):
         click.echo(f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(labels)}")
         for sentence in report.resolution(settings):
             click.echo(f"  {sentence}")
+
+
+@main.command("report")
+@click.argument("runs", metavar="RUN", nargs=-1, required=True)
+def write_report(runs):
+    """Join the pages of each RUN, a folder or a name below reports/, into one HTML file that can be mailed."""
+    for run in runs:
+        click.echo(report.write(report.find(run)))
 
 
 @main.command()

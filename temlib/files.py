@@ -20,6 +20,11 @@ import pandas as pd
 # Columns of temlib's tables that are names, whatever they look like.
 TEXT = ("particle", "micrograph", "model", "task", "class", "truth", "predicted")
 
+# What a spreadsheet would take for a formula, unless it is a number; and how such text is written. One apostrophe more is
+# put before it, and one is taken away in reading, so that text which already begins with one comes back too.
+FORMULA = re.compile(r"(?='*[=+\-@\t\r])(?![+-](?:[0-9]*\.?[0-9]+|[0-9]+\.)(?:[eE][+-]?[0-9]+)?$|[+-]inf$)")
+DISARMED = re.compile(r"'(?='*[=+\-@\t\r])")
+
 # Byte order marks, the longer first.
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -94,7 +99,12 @@ def write_text(path, text):
 
 
 def write_csv(path, table):
-    """Write the DataFrame `table` to `path` without its index, whole or not at all."""
+    """Write the DataFrame `table` to `path` without its index, whole or not at all.
+
+    Text that a spreadsheet would take for a formula, since it begins with ``=``, ``+``, ``-`` or ``@`` and is no number, gets
+    an apostrophe before it, which `read_csv` takes away.
+    """
+    table = _texts_replaced(table, FORMULA, "'")
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
@@ -109,6 +119,19 @@ def read_csv(path, kinds=None):
     for name in table.columns.difference(TEXT) if kinds is None else ():
         with suppress(ValueError):
             table[name] = pd.to_numeric(table[name])
+    return _texts_replaced(table, DISARMED, "")
+
+
+def _texts_replaced(table, pattern, new):
+    """Return a table in whose texts and names of columns `new` stands for what `pattern` finds at the beginning."""
+
+    def replaced(value):
+        return pattern.sub(new, value, count=1) if isinstance(value, str) and pattern.match(value) else value
+
+    table = table.rename(columns=replaced)
+    for k in range(table.shape[1]):
+        if not pd.api.types.is_numeric_dtype(column := table.iloc[:, k]):
+            table.isetitem(k, column.map(replaced).astype(column.dtype))
     return table
 
 

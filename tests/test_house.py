@@ -65,10 +65,10 @@ def test_no_circle_within_a_wing(wing):
 
 
 def test_rooms_and_functions_are_of_a_size_to_be_read():
-    """A module has at most 600 lines, a function at most 60, and the house at most 70 files."""
-    assert (
-        len(MODULES) <= 70
-    )  # was 64 before image formats, MRC and other programs' files had modules of their own
+    """A module has at most 600 lines, a function at most 60, and the house at most 74 files."""
+    # Was 64 before image formats, MRC and other programs' files had modules of their own, and 70 before a run had a
+    # first page and one file.
+    assert len(MODULES) <= 74
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 600, path

@@ -1,7 +1,9 @@
 """Parameters in, executed notebooks, HTML and indexes out."""
 
+from temlib.report.cover import overview
 from temlib.report.html import render
 from temlib.report.notebook import Progress, begin, duration, reports_folder
+from temlib.report.onefile import find, path_of, write
 from temlib.report.runner import check, execute, plan, resolution
 
 __all__ = [
@@ -10,8 +12,12 @@ __all__ = [
     "check",
     "duration",
     "execute",
+    "find",
+    "overview",
+    "path_of",
     "plan",
     "render",
     "reports_folder",
     "resolution",
+    "write",
 ]

@@ -1,18 +1,15 @@
-"""From executed notebooks to self-contained HTML, and the indexes over notebooks and runs.
+"""From executed notebooks to self-contained HTML.
 
-No page asks anything of the network: style stands in the page, pictures are embedded, there is no script.
+No page asks anything of the network: style stands in the page, pictures are embedded. What only the account that ran the
+notebook can use (warnings, tracebacks, the folders of its disk) stays in the `.ipynb` file.
 """
 
-import functools
-import html as escape
-import json
+import html
+import os
 import re
 import sys
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import quote
-
-from jinja2 import Environment, FileSystemLoader
 
 from temlib import provenance
 from temlib.files import InputError, write_text
@@ -20,10 +17,18 @@ from temlib.report import notebook, parameters
 
 TEMPLATES = Path(__file__).with_name("template")
 STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-PAGES = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-PAGES.globals["css"], PAGES.filters["duration"] = STYLE, notebook.duration
-# An address of a file, whose name may hold what has a meaning in addresses.
-PAGES.filters["address"] = functools.partial(quote, safe="/=,+()[]!@;$")
+# What pictures and tables can do more where scripts are allowed.
+SCRIPT = (TEMPLATES / "pictures.js").read_text(encoding="utf-8")
+# Markup, of which only what is read out may hold a path, or the text between.
+PIECES = re.compile(r"(<style.*?</style>|<script.*?</script>|<[^>]*>)|([^<]+)", flags=re.S)
+READ_OUT = re.compile(r'(?<=\s)((?:alt|title|aria-label)=")([^"]*)')
+# The folders of a file on a disk, also as they stand in a folder's name; an address on the web is none.
+PATH = re.compile(
+    r"(?<![\w.:/])(?:file://)?(?:[A-Za-z]:[\\/]|/(?=[^\s/<>&;\"']+/))(?:[^\\/\s<>\"'|:;,]+[\\/]+)*|(?<==)%2F(?:[^\s/<>%]+%2F)+"
+)
+# Characters that turn the direction of all text after them, or isolate it, wherever they stand in a name.
+TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+HEADING_OR_TABLE = re.compile(r"<(h[1-6])\b.*?</\1>|<table\b.*?</table>", flags=re.S)
 # Cells that the page leaves out: what papermill adds, and the parameters, which stand at the page's end.
 NOISE = {"papermill-error-cell-tag", "parameters", "injected-parameters"}
 # The forms of an output, the best first: a widget is shown live only where it has no twin in HTML.
@@ -50,11 +55,11 @@ def render(path, *, index="index.html"):
         fault = f"this is not a notebook that can be read ({error})"
         raise InputError(f"{path}: {fault}; name an .ipynb file.") from None
     known = executed.metadata.get("temlib", {})
-    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-    errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
+    errors = _without_what_is_private(executed)
     resources = {
         "title": f"{_title(executed, path.stem)} – temlib",
         "css": STYLE + HtmlFormatter(style="default").get_style_defs(".highlight"),
+        "script": SCRIPT,
         "index": index,
         "failure": known.get("error") or "".join(errors[:1]),
         "parameters": _parameter_rows(executed, path.stem),
@@ -74,7 +79,8 @@ def render(path, *, index="index.html"):
     executed.cells = [cell for section in _sections(executed.cells) for cell in section]
     exporter = HTMLExporter(config=Config(config), **template)
     page, _ = exporter.from_notebook_node(executed, resources=resources)
-    write_text(path.with_suffix(".html"), page.replace("</h1>", "</h1>" + _contents(page), 1))
+    page = _reachable(page.replace("</h1>", "</h1>" + _contents(page), 1))
+    write_text(path.with_suffix(".html"), mailable(page, given_paths(known.get("values", {}))))
     return path.with_suffix(".html")
 
 
@@ -90,6 +96,70 @@ def _sections(cells):
             yield cells[start:end]
 
 
+def _without_what_is_private(executed):
+    """Leave warnings and tracebacks out of a notebook that was executed, and return its errors, a sentence each."""
+    errors = []
+    for cell in (cell for cell in executed.cells if cell.cell_type == "code"):
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        for output in cell.outputs:
+            if output.output_type == "error":
+                errors.append(f"{output.ename}: {output.evalue}")
+                output.traceback = errors[-1:]
+    return errors
+
+
+def given_paths(values):
+    """Return the paths that a run's parameters name."""
+    return [
+        value for key in notebook.PATHS for value in [values.get(key)] if value and Path(value).is_absolute()
+    ]
+
+
+def mailable(page, given=()):
+    """Return a page that names files without the folders that they lie in, and in which no name turns the text round.
+
+    `given` are paths of which every folder is known, so that their names may hold spaces.
+    """
+    folders = {*(Path(path).parent for path in given), notebook.CHECKOUT, notebook.reports_folder()}
+    folders.add(Path(os.path.expanduser("~")))
+    known = [f"{folder}{os.sep}" for folder in folders if folder.name]
+    known = sorted({*known, *map(html.escape, known)}, key=len, reverse=True)
+
+    def shortened(text):
+        for folder in known:
+            text = text.replace(folder, "")
+        return PATH.sub("", text)
+
+    def piece(found):
+        if found[2]:
+            return shortened(found[2])
+        return READ_OUT.sub(lambda part: part[1] + shortened(part[2]), found[1])
+
+    return PIECES.sub(piece, TURNING.sub("", page))
+
+
+def _reachable(page):
+    """Let each table scroll within a region of its own, which the keyboard reaches and which has a name."""
+    heading, count = "", 0
+
+    def piece(found):
+        nonlocal heading, count
+        if found[1]:
+            heading = html.escape(plain(found[0]))
+            return found[0]
+        count += 1
+        name = f"Table {count}, {heading}" if heading else f"Table {count}"
+        return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{found[0]}</div>'
+
+    return HEADING_OR_TABLE.sub(piece, page)
+
+
+def plain(markup):
+    """Return the text of a piece of HTML, such as a heading, without the mark that links to it."""
+    text = re.sub(r'<a class="anchor-link".*?</a>|<[^>]+>', "", markup, flags=re.S)
+    return html.unescape(" ".join(text.split()))
+
+
 def _title(executed, name):
     """Return the first heading of a notebook, or `name`."""
     texts = [cell.source for cell in executed.cells if cell.cell_type == "markdown"]
@@ -101,8 +171,7 @@ def _contents(page):
     """Return a table of contents of a page's second headings, where there are three or more."""
     items = []
     for anchor, text in re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page, flags=re.S):
-        plain = re.sub(r"<a class=\"anchor-link\".*?</a>|<[^>]+>", "", text, flags=re.S).strip()
-        items.append(f'<li><a href="#{anchor}">{plain}</a></li>')
+        items.append(f'<li><a href="#{anchor}">{html.escape(plain(text))}</a></li>')
     if len(items) < 3:
         return ""
     return f'<nav class="contents" aria-label="Contents"><ol>{"".join(items)}</ol></nav>'
@@ -118,40 +187,3 @@ def _parameter_rows(executed, name):
         changed = value != parameter.default and key != "run"
         rows.append({"name": key, "value": str(value), "meaning": parameter.meaning, "changed": changed})
     return rows
-
-
-def _run(folder):
-    """Return a run's name, where it came from, what its evaluations found, and how many notebooks did not finish."""
-    paths = [folder / "provenance.json", *sorted(folder.rglob("answer.json"))]
-    origin, *answers = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    origin = {"notebooks": [], "seconds": 0} | origin
-    failed = sum(row["status"] in ("failed", "skipped") for row in origin["notebooks"])
-    return {"name": folder.name, "origin": origin, "answers": answers, "failed": failed}
-
-
-def write_run_index(folder):
-    """Write the `index.html` of a run from what lies in its folder."""
-    run = _run(folder)
-    page = PAGES.get_template("run.html.j2").render(
-        run,
-        headline=[row for answer in run["answers"] for row in answer.get("headline", [])],
-        notebooks=[_notebook_row(folder, entry) for entry in run["origin"]["notebooks"]],
-        parameters=(folder / "parameters.yaml").read_text(encoding="utf-8"),
-        tables=sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.csv")),
-    )
-    write_text(folder / "index.html", page)
-
-
-def _notebook_row(folder, entry):
-    """Return an entry of a run's provenance with the address and the title of its page, where there is one."""
-    path = folder.parent / entry["folder"] / f"{entry['notebook']}.html"
-    if not path.exists():
-        return entry
-    title = re.search(r"<title>(.*?) – temlib</title>", path.read_text(encoding="utf-8")).group(1)
-    return entry | {"link": path.relative_to(folder).as_posix(), "title": escape.unescape(title)}
-
-
-def write_index(reports):
-    """Write the `index.html` over all runs below the folder `reports`."""
-    runs = [_run(path.parent) for path in sorted(reports.glob("*/provenance.json"))]
-    write_text(reports / "index.html", PAGES.get_template("index.html.j2").render(runs=runs))

@@ -23,7 +23,7 @@ import yaml
 
 from temlib import provenance
 from temlib.files import InputError, check_writable, read_csv, shown, write_csv, write_json, write_text
-from temlib.report import html, notebook, parameters
+from temlib.report import html, notebook, onefile, parameters
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
 READS = {"4_evaluate": "3_train"}
@@ -237,6 +237,7 @@ def _place(settings, steps, output):
     for path in (
         reports / "index.html",
         folder / "index.html",
+        onefile.path_of(folder),
         *(reports / s.folder / s.source.name for s in steps),
     ):
         check_writable(path)
@@ -374,22 +375,24 @@ def _write_origin(folder, steps, started):
     """Write where the run came from, its index, and the index over all runs; what an earlier call did stays listed."""
     path = folder / "provenance.json"
     earlier = json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.exists() else []
-    rows = {(row["notebook"], row["folder"]): row for row in earlier}
+    before, rows = {(row["notebook"], row["folder"]): row for row in earlier}, {}
     for step in steps:
         row = {key: getattr(step, key) for key in ("notebook", "combination", "status", "error")}
         row |= {"folder": step.folder.as_posix(), "seconds": round(step.seconds, 1)}
         key = step.notebook, row["folder"]
         if step.status == "kept":
-            row["seconds"] = rows.get(key, row)["seconds"]  # the time that it took when it was executed
+            row["seconds"] = before.get(key, row)["seconds"]  # the time that it took when it was executed
         rows[key] = row
+    # Combinations in the order of the matrix, then what an earlier call did.
+    rows = sorted((rows | before | rows).values(), key=lambda row: row["notebook"])
     origin = provenance.describe() | {
         "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)),
         "seconds": round(time.time() - started, 1),
-        "notebooks": [rows[key] for key in sorted(rows)],
+        "notebooks": rows,
     }
     write_json(path, origin)
-    html.write_run_index(folder)
-    html.write_index(folder.parent)
+    onefile.write(folder)
+    onefile.write_index(folder.parent)
 
 
 def _execute_notebook(reports, step):

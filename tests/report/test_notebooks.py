@@ -18,7 +18,7 @@ from tests.report.conftest import hostile
 NOTEBOOKS = sorted(notebook.NOTEBOOKS.glob("[0-9]_*.ipynb"))
 # Anything in a page that a browser would fetch.
 REQUEST = re.compile(
-    r"""(?:src|href)\s*=\s*["'](?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import|<script|<link"""
+    r"""(?:src|href)\s*=\s*["'](?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import|<script [^>]*src|<link"""
 )
 
 # The quick run as small as it still learns something.
@@ -113,7 +113,7 @@ def test_pages_ask_nothing_of_the_network(reports):
         text = page.read_text(encoding="utf-8")
         assert not REQUEST.search(re.sub(r"data:image/png;base64,[^\"]*", "", text)), page
         assert all(re.search(r'alt="[^"]{15,}"', image) for image in re.findall(r"<img[^>]*>", text)), page
-        assert page.stat().st_size <= 5e6
+        assert page.stat().st_size <= 6e6
 
 
 @pytest.mark.browser

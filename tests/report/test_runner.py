@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from temlib import report
 from temlib.__main__ import main
 from temlib.files import InputError, read_csv, write_csv, write_json, write_text
-from temlib.report import html, parameters, runner
+from temlib.report import html, onefile, parameters, runner
 from temlib.report.runner import Step
 
 # Each notebook leaves a file that says when it began; some wait for those of others, at most this long.
@@ -212,7 +212,7 @@ def test_links_work_whatever_runs_and_tasks_are_called(tiny, name):
     )
     rows = []
     for step in steps:
-        write_text(reports / step.folder / "2_augment.html", "<title>One – temlib</title>")
+        write_text(reports / step.folder / "2_augment.html", "<title>One – temlib</title><main></main>")
         write_csv(reports / step.folder / "measures.csv", pd.DataFrame({"task": [step.combination["task"]]}))
         row = {
             "notebook": "2_augment",
@@ -224,8 +224,8 @@ def test_links_work_whatever_runs_and_tasks_are_called(tiny, name):
         rows.append(row | {"folder": step.folder.as_posix()})
     write_json(reports / name / "provenance.json", {"notebooks": rows, "started": "now"})
     write_text(reports / name / "parameters.yaml", "")
-    html.write_run_index(reports / name)
-    html.write_index(reports)
+    onefile.write(reports / name)
+    onefile.write_index(reports)
     pages = [reports / "index.html"]
     for page in pages:
         for link in re.findall(r'href="([^"#]+)"', page.read_text(encoding="utf-8")):
@@ -234,7 +234,7 @@ def test_links_work_whatever_runs_and_tasks_are_called(tiny, name):
             target = (page.parent / unquote(parts.path)).resolve()
             assert target.is_file(), link
             pages += [target] * (target not in pages)
-    assert len(pages) == 8  # both indexes, three pages, three tables
+    assert len(pages) == 9  # both indexes, the one file, three pages, three tables
 
 
 def test_a_run_of_any_name_is_executed(tiny):
