@@ -9,7 +9,7 @@ from temlib.evaluate.intervals import ALL, quoted
 from temlib.evaluate.measures import MEASURES, RANKED, RATES
 from temlib.files import InputError, listed, nearest, shown
 
-DEMAND = re.compile(r"\s*(>=|<=|≥|≤)\s*(-?\d+(?:[.,]\d+)?|[.,]\d+)\s*(%?)\s*")
+DEMAND = re.compile(r"\s*(>=?|<=?|≥|≤)\s*(-?\d+(?:[.,]\d+)?|[.,]\d+)\s*(%?)\s*")
 
 
 def parse(accept):
@@ -36,7 +36,7 @@ def parse(accept):
                 f"accept: {shown(str(demand))!r} of {shown(name)!r} is no demand; write one such as '>= 0.9' or '<= 5 %'."
             )
         limit = float(match[2].replace(",", ".")) / (100 if match[3] else 1)
-        found.append((f"{name} {match[0].strip()}", measure, label, match[1] in (">=", "≥"), limit))
+        found.append((f"{name} {match[0].strip()}", measure, label, match[1] in (">", ">=", "≥"), limit))
     return found
 
 

@@ -81,19 +81,24 @@ for (const root of document.querySelectorAll(".browser[hidden]")) {
     show();
   }
 
-  // A share with its 95 % interval, for which whole micrographs are the units: linearised, on the logit scale.
+  // A share with its 95 % interval, as `evaluate.intervals.of_values` makes it: whole micrographs are the units, and few
+  // errors are never surer than none, for which an intra-class correlation of 0.3 is assumed.
   function share(of, among) {
-    const size = data.micrographs.length, hit = new Float64Array(size), base = new Float64Array(size);
+    const size = data.micrographs.length, hit = new Float64Array(size), base = new Float64Array(size), z2 = 1.959964 ** 2;
     truth.forEach((_, i) => { if (among(i)) { base[data.micrograph[i]]++; hit[data.micrograph[i]] += of(i); } });
-    const n = base.reduce((a, b) => a + b, 0), value = hit.reduce((a, b) => a + b, 0) / n, m = base.filter(b => b).length;
-    let text = percent(value);
-    if (m > 1 && value > 0 && value < 1) {
-      const residual = hit.reduce((sum, h, k) => sum + (h - value * base[k]) ** 2, 0);
-      const error = Math.sqrt(m / (m - 1) * residual) / n / (value * (1 - value)), t = data.t[Math.min(m - 1, data.t.length) - 1];
-      const end = sign => 1 / (1 + (1 - value) / value * Math.exp(-sign * t * error));
-      text += ` (${Math.round(100 * end(-1))}–${Math.round(100 * end(1))})`;
-    }
-    return text + `, n = ${n}`;
+    const sum = f => base.reduce((total, b, k) => total + f(b, hit[k]), 0);
+    const n = sum(b => b), value = sum((b, h) => h) / n, square = sum(b => b * b), m = base.filter(b => b).length;
+    if (!n) return "–, n = 0";
+    const free = Math.max(1, n * n / square - 1), whole = Math.min(Math.floor(free), data.t.length - 1);
+    const t = data.t[whole - 1] + (data.t[whole] - data.t[whole - 1]) * (1 / free - 1 / whole) / (1 / (whole + 1) - 1 / whole);
+    const most = n / Math.max(1, 1 + (square / n - 1) * 0.3), near = Math.max(value, 1 - value);
+    const seen = m > 1 ? m / (m - 1) * sum((b, h) => (h - value * b) ** 2) / n / n : 0;
+    const limit = most / (most + z2) - 0.25 * (1 - near);
+    const sure = seen < 1e-15 ? most : Math.min(value * (1 - value) / Math.max(seen, value * (1 - value) / n) * z2 / t ** 2,
+      near > limit ? z2 * limit * (1 - limit) / (near - limit) ** 2 : Infinity);
+    const middle = (value + z2 / (2 * sure)) / (1 + z2 / sure);
+    const half = Math.sqrt(z2 * (value * (1 - value) + z2 / (4 * sure)) / sure) / (1 + z2 / sure);
+    return `${percent(value)} (${Math.round(100 * Math.max(0, middle - half))}–${Math.round(100 * Math.min(1, middle + half))}), n = ${n}`;
   }
 
   function threshold() {

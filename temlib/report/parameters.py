@@ -72,7 +72,9 @@ class Parameter:
         if type(value) is not self.kind or not fits:
             example = f" such as {self.default!r}" if self.default and self.kind is not bool else ""
             example = f" in {self.limits}{chosen}" if numeric else example
-            kind = "names for classes, such as {1: one}," if self.renames else KINDS[self.kind]
+            kind = KINDS[self.kind]
+            if self.renames:  # its meaning ends with an example
+                kind = f"a mapping such as {self.meaning.partition('such as ')[2]}"
             should = f"be {kind}{example}{_cure(self.kind, value)}"
         elif self.choices and value not in self.choices:
             should = f"be one of {', '.join(self.choices)}"

@@ -54,6 +54,7 @@ ASKED = (
     "models",
     "primary",
     "predictions",
+    "accept",
     "classes",
     "merge",
     *FOLDS,
@@ -149,15 +150,19 @@ def check(files, *, changes=(), only=(), output=None):
 
 def _ask(values, where, opened):
     """Ask what a notebook with these parameters asks first; `opened` opens each data set once, by its values as JSON."""
-    from temlib import data, evaluate, train
+    from temlib import data, train
 
     def given(*names):
         return {name: values[name] for name in names if name in values}
 
     models, source, task = (values.get(name) for name in ("models", "particles", "task"))
     choice, settings = given("unsure", "classes", "merge"), train.Settings(**given(*FOLDS))
-    if values.get("predictions"):
-        evaluate.check_external(data.read_table(values["predictions"], numeric="p_"))
+    if values.get("predictions") or values.get("accept"):
+        from temlib import evaluate  # it takes half a second
+
+        evaluate.parse_criteria(values["accept"])
+        if values["predictions"]:
+            evaluate.check_external(data.read_table(values["predictions"], numeric="p_"))
     if models:
         train.check_models(models, values["primary"], input_size=values["input_size"], where=where)
     if source == "simulated" and task is not None:

@@ -9,9 +9,10 @@ import sys
 import pandas as pd
 import pytest
 
+from temlib import report
 from temlib.evaluate import answer
 from temlib.files import write_json, write_text
-from temlib.report import html, notebook
+from temlib.report import notebook
 from tests.evaluate.conftest import CLASSES, drawn, shown, write
 
 
@@ -32,7 +33,7 @@ def test_exchanging_two_models_rows_exchanges_everything_that_is_said(tmp_path, 
         pages.append(shown(tmp_path, monkeypatch, run=name, task="content", primary=primary))
         write_json(tmp_path / name / "provenance.json", {})
         write_text(tmp_path / name / "parameters.yaml", "")
-        html.write_run_index(tmp_path / name)
+        report.write(tmp_path / name)
         index = (tmp_path / name / "index.html").read_text(encoding="utf-8")
         cards.append(index.split("</h1>", 1)[1].split("<h2>Tables", 1)[0])
     assert len(pages[0]) == len(pages[1]) > 25
@@ -182,15 +183,15 @@ def test_notebook_4_says_no_more_than_can_be_read():
     assert 300 < words <= 700
 
 
-def test_sections_that_have_nothing_to_say_are_not_there(tmp_path, monkeypatch):
-    """One annotator, no simulator, two models, nothing unsure: no heading of these; they come with their cause."""
+def test_sections_that_have_nothing_to_say_are_absent(tmp_path, monkeypatch):
+    """One annotator, no simulator, two models, nothing unsure, nothing demanded: what stands there says so, and no page shows it."""
     predictions, particles = drawn(["alpha", "svm_texture"])
-    headings = ("How well people agree", "All pairs of models", "What people could not tell")
     write(tmp_path / "r", predictions, particles)
     page = "\n".join(shown(tmp_path, monkeypatch, run="r", task="content", primary="alpha"))
-    assert not [heading for heading in headings if heading in page]
+    words = ("No second opinion.", "Only one pair.", "No such particle.", "Nothing was demanded.")
+    assert all(f'<div class="absent">{said}</div>' in page for said in words)
     predictions, particles = drawn(["alpha", "beta", "svm_texture"])
     particles["truth_content"] = particles["content"]
     write(tmp_path / "s", predictions, particles)
     page = "\n".join(shown(tmp_path, monkeypatch, run="s", task="content", primary="alpha"))
-    assert all(heading in page for heading in headings[:2])
+    assert not any(said in page for said in words[:2])

@@ -27,6 +27,7 @@ MEASURES = pd.DataFrame(ROWS, columns=["measure", "class", "value", "low", "high
         ("balanced accuracy", "<= 0.9", "undecided"),
         ("balanced accuracy", "<= .5", "not met"),
         ("TPR of full", ">=70%", "met"),
+        ("TPR of full", "> 69 %", "met"),
         ("TPR of all", ">= 0.9", "met"),
         ("PPV of full", ">= 0.1", "undecided"),
         ("Brier score", "<= 0.2", "met"),
@@ -54,7 +55,7 @@ def test_the_result_is_told_with_its_interval():
         ({"accuracy of full": ">= 0.9"}, "leave the class out"),
         ({"TPR of fool": ">= 0.9"}, "the classes are"),
         ({"TPR of full": "0.9"}, "no demand"),
-        ({"TPR of full": "> 90"}, "no demand"),
+        ({"TPR of full": "= 90"}, "no demand"),
     ],
 )
 def test_what_is_no_criterion_is_refused(accept, words):

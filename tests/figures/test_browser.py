@@ -104,7 +104,7 @@ def test_particles_are_filtered_ordered_and_enlarged(page, table):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("limit", [0.45, 0.62])
+@pytest.mark.parametrize("limit", [0.05, 0.3, 0.45, 0.62, 0.8])
 def test_the_threshold_says_what_the_judge_says(page, table, limit):
     """Counts and rates at a threshold, with intervals by micrograph, are those of `evaluate` for such calls."""
     kept = table[(table["model"] == "net") & (table["role"] == "test")]
