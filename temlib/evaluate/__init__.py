@@ -1,6 +1,7 @@
 """Predictions become measures with intervals, comparisons, calibration, decisions and sentences."""
 
 from temlib.evaluate.answer import cost_table, side_by_side, summary
+from temlib.evaluate.decisions import fit_temperature
 from temlib.evaluate.examples import annotator_ceiling, audit_precision
 from temlib.evaluate.examples import load as load_examples
 from temlib.evaluate.intervals import AVERAGES
@@ -17,6 +18,7 @@ __all__ = [
     "axes",
     "comparison",
     "cost_table",
+    "fit_temperature",
     "labels_needed",
     "learning",
     "load_examples",

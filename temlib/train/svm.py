@@ -4,6 +4,7 @@ Descriptors learn nothing and are computed once for all folds; whatever is learn
 calibration) is fitted on training particles alone.
 """
 
+import copy
 import warnings
 from collections import Counter
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from temlib.files import InputError
 from temlib.train import adaptation, descriptors
-from temlib.train.fitting import balanced_accuracy, grouped_divisions
+from temlib.train.fitting import OTHER_CLASSES, balanced_accuracy, grouped_divisions
 
 _DESCRIPTORS = {"svm_thesis": descriptors.thesis, "svm_texture": descriptors.texture}
 # Grid of the inner search: C, and gamma as a multiple of 1 / number of descriptors (scikit-learn's "scale").
@@ -52,6 +53,10 @@ def note(particles):
 class Svm:
     """An SVM baseline as an estimator of the protocol; its inputs are the descriptors of all particles."""
 
+    suffix, divisor = (
+        ".skops",
+        1.0,
+    )  # of the file that `save` writes; of the probabilities before the largest is called
     history, interrupted, lone, weights, divided = None, False, False, np.nan, False
 
     def __init__(self, name, classes, settings):
@@ -65,9 +70,8 @@ class Svm:
         """Fit to the particles at `train`; none of the others are seen."""
         if report:
             report(0, f"{self.name} fold {fold}")
-        self.fold, self.training = fold, inputs.iloc[train]
-        self.divided = divides(labels[train], groups[train])
-        self.fitted = _fit(self.training.to_numpy(), labels[train], groups[train], fold)
+        self.fold, self.divided = fold, divides(labels[train], groups[train])
+        self.fitted = _fit(inputs.iloc[train].to_numpy(), labels[train], groups[train], fold)
         return self
 
     def predict(self, inputs, groups, rows):
@@ -78,11 +82,46 @@ class Svm:
         """
         seen = inputs.iloc[rows]
         if self.settings.adapts:
-            seen = adaptation.adapted(seen, groups[rows], self.training)
+            scale = self._machine.named_steps["scale"]
+            seen = adaptation.adapted(seen, groups[rows], scale.mean_, scale.var_)
         return self.fitted.predict_proba(seen.to_numpy()), self._predicted(seen)
 
+    @property
+    def _machine(self):
+        return self.fitted.calibrated_classifiers_[0].estimator
+
     def _predicted(self, seen):
-        return self.fitted.calibrated_classifiers_[0].estimator.predict(seen.to_numpy())
+        return self._machine.predict(seen.to_numpy())
+
+    def save(self, path):
+        """Write the fitted machine, which is all that predictions need."""
+        import skops.io
+
+        fitted = copy.deepcopy(self.fitted)
+        machine = fitted.calibrated_classifiers_[0].estimator.named_steps["machine"]
+        if hasattr(machine, "support_vectors_"):
+            # libsvm's float64 are those of float32 descriptors, so half of their bytes are zero.
+            machine.support_vectors_ = machine.support_vectors_.astype(np.float32)
+        skops.io.dump(fitted, path)
+        return {}
+
+    def read(self, path, state):
+        """Return the fitted machine in a file of `save`, for `restore`; nothing in the file is run."""
+        import skops.io
+
+        # The file names no type that is not looked up beforehand.
+        fitted = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+        if len(fitted.classes_) != len(self.classes):
+            raise InputError(OTHER_CLASSES.format(len(self.classes), len(fitted.classes_)))
+        machine = fitted.calibrated_classifiers_[0].estimator.named_steps["machine"]
+        if hasattr(machine, "support_vectors_"):
+            machine.support_vectors_ = machine.support_vectors_.astype(float)
+        return fitted
+
+    def restore(self, fitted):
+        """Become what was read."""
+        self.fitted = fitted
+        return self
 
     def importance(self, inputs, labels, rows, *, seed):
         """Return how much balanced accuracy is lost when a group of descriptors is permuted among held-out particles.

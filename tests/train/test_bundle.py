@@ -1,0 +1,225 @@
+"""The model bundle: it says what training said, to the last digits; it is whole or refused; it can be trained on."""
+
+import hashlib
+import json
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from temlib import train
+from temlib.files import InputError
+from temlib.train import networks
+from tests.train.conftest import made, settings
+
+FIXTURES = Path(__file__).parent / "data" / "bundle_v1"
+NAMES = ["dihedral+size", "svm_thesis"]
+MODELS = ["residual", "lipnet4@12", "lipnet4+size", "svm_thesis", "svm_texture"]
+
+
+def _particles(seed=0, micrographs=6, each=20, size=16):
+    """Make particles of two classes, one with a bright centre, with boxes of known size."""
+    rng = np.random.default_rng(seed)
+    count = micrographs * each
+    bright = rng.uniform(size=count) < 0.4
+    images = rng.normal(size=(count, size, size))
+    images[bright, 5:11, 5:11] += 1.5
+    data = made(
+        np.clip(images, -8, 8),
+        np.where(bright, "bright", "plain"),
+        np.repeat([f"s{seed}m{k}" for k in range(micrographs)], each),
+    )
+    table = data.table.assign(box_px=rng.uniform(20, 40, count), pixel_size_nm=2.0)
+    table["particle"] = [f"s{seed}p{k:03d}" for k in range(count)]
+    return replace(data, table=table, scale="physical", pixel_nm=2.5)
+
+
+@pytest.fixture(scope="module")
+def particles():
+    return _particles()
+
+
+@pytest.fixture(scope="module", params=["micrograph", "none"])
+def kept(request, particles, tmp_path_factory):
+    """A folder of bundles and what their training returned."""
+    folder = tmp_path_factory.mktemp("models")
+    options = settings(epochs=2, adaptation=request.param, imbalance="threshold")
+    found = train.cross_validate(
+        particles, "content", MODELS, options, keep=folder, calibrate=lambda p, k: 1.5, licence="CC0"
+    )
+    assert not found.failures
+    return folder, found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_fold_model_says_what_it_said_in_training(name, kept, particles):
+    """Its held-out particles have the same probabilities to 1e-6 and the same calls; fold 0 is the mean of all."""
+    folder, trained = kept
+    table = train.load(folder / name).predict(particles)
+    known = trained.predictions.query("model == @name and role == 'test'")
+    columns = ["particle", "micrograph", "fold", "predicted", "p_bright", "p_plain"]
+    assert list(table) == columns and len(table) == 3 * len(particles)
+    both = known.merge(table, on=["particle", "micrograph", "fold"], suffixes=("", "_again"))
+    assert len(both) == len(particles) and (both["predicted"] == both["predicted_again"]).all()
+    assert np.abs(both["p_bright"] - both["p_bright_again"]).max() < 1e-6
+    mean = table[table["fold"] > 0].groupby("particle", sort=False)["p_bright"].mean()
+    assert np.allclose(mean, table.query("fold == 0")["p_bright"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundle_of_protocol_1_loads_for_ever(name):
+    """As version 0.1.0 saved it: loading compares the probabilities of its test crops with those of then.
+
+    One network with all of temlib's own layers (made narrow, and its files deflated, to be small), and one SVM.
+    """
+    bundle = train.load(FIXTURES / name)
+    assert bundle.card["protocol"] == 1 and bundle.card["classes"] == ["bright", "plain"]
+    counts = bundle.confusion
+    assert list(counts) == ["fold", "micrograph", "truth", "called_bright", "called_plain", "refused"]
+    assert counts.drop(columns=["fold", "micrograph", "truth"]).to_numpy().sum() == 80
+    assert bundle.card["calibration"]["temperatures"] == [1.0, 1.0] and not bundle.card["simulated"]
+    found = bundle.predict(_particles(seed=7, micrographs=1, size=12)).query("fold == 0")
+    assert len(found) == 20 and np.allclose(found["p_bright"] + found["p_plain"], 1)
+
+
+@pytest.fixture(params=NAMES)
+def copy(request, tmp_path):
+    """A copy of a bundle that a test may spoil."""
+    return shutil.copytree(FIXTURES / request.param, tmp_path / "bundle")
+
+
+def _sign(folder):
+    """Write checksums of the files as they are, as somebody who means harm would."""
+    files = (path for path in folder.iterdir() if path.name != "checksums.json")
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    (folder / "checksums.json").write_text(json.dumps(sums))
+
+
+def _refused(folder, message):
+    with pytest.raises(InputError, match=message) as error:
+        train.load(folder)
+    assert str(error.value).startswith(f"{folder}: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["card.json", "crops.npz", "training.npz", "fold=2"])
+def test_a_file_that_is_missing_or_altered_is_refused(copy, name):
+    """By its name."""
+    (path,) = copy.glob(f"{name}*")
+    path.write_bytes(path.read_bytes() + b" ")
+    _refused(copy, f"'{path.name}' is not what was saved \\(by its checksum\\)")
+    path.unlink()
+    _refused(copy, f"'{path.name}' is missing")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": 2}, "its protocol is 2, and this temlib reads up to 1; update temlib"),
+        ({"protocol": "1"}, "lacks protocol"),
+        ({"classes": ["bright", "dull", "plain"]}, "lists 3 classes and the model tells 2 apart"),
+        ({"classes": ["bright", "bright"]}, "two or more different classes"),
+        ({"folds": []}, "does not list the fold models"),
+        ({"folds": [{"file": "../fold=1.keras"}]}, "does not list the fold models"),
+        ({"settings": None}, "lacks settings"),
+        ({"preparation": {"clip": 5.0}}, "prepared in another way"),
+        ({"input_size": 13}, "12 × 12 pixels, and the bundle takes 13 × 13"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(copy, change, message):
+    """Although the checksums are right."""
+    card = json.loads((copy / "card.json").read_text())
+    (copy / "card.json").write_text(json.dumps(card | change))
+    _sign(copy)
+    _refused(copy, message)
+
+
+def test_models_that_say_something_else_of_the_test_crops_are_refused(copy):
+    """Here the models of two folds have changed places."""
+    one, two = sorted(copy.glob("fold=*"))
+    one.rename(copy / "aside")
+    two.rename(one)
+    (copy / "aside").rename(two)
+    _sign(copy)
+    _refused(copy, "the probabilities of its test crops differ by 0")
+
+
+def test_a_network_with_code_in_it_is_refused(tmp_path):
+    """A Lambda layer carries a function of its own."""
+    folder = shutil.copytree(FIXTURES / "dihedral+size", tmp_path / "bundle")
+    keras = networks.backend()
+    image = keras.Input((12, 12, 1))
+    flat = keras.layers.Flatten()(keras.layers.Lambda(lambda x: x)(image))
+    keras.Model(image, keras.layers.Dense(2)(flat)).save(folder / "fold=1.keras")
+    _sign(folder)
+    _refused(folder, "'fold=1.keras' holds the type .*keras.layers.Lambda.* do not use this bundle")
+
+
+def test_an_svm_of_unknown_type_is_refused(tmp_path):
+    """A type that skops itself trusts is as unknown as one that it does not."""
+    import skops.io
+    from sklearn.preprocessing import FunctionTransformer
+
+    folder = shutil.copytree(FIXTURES / "svm_thesis", tmp_path / "bundle")
+    for thing, name in ((FunctionTransformer(np.sqrt), "numpy.sqrt"), (Path("/"), "Path")):
+        skops.io.dump({"machine": thing}, folder / "fold=1.skops")
+        _sign(folder)
+        _refused(folder, f"'fold=1.skops' holds the type .*{name}.* do not use this bundle")
+
+
+def test_a_file_that_is_no_model_is_refused(copy):
+    """Such as a pickle under another name."""
+    (path,) = copy.glob("fold=1*")
+    path.write_bytes(pickle.dumps({}))
+    _sign(copy)
+    _refused(copy, f"'{path.name}' cannot be read")
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
+    """With what to name instead."""
+    _refused(tmp_path, "it is no model bundle; name a folder models/<model> of a run")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"pixel_nm": 3.0},
+            r"the particles have 3 nm/pixel, and the bundle takes 2.5; open them by bundle.open\('test'\)",
+        ),
+        (
+            {"scale": "fill"},
+            "shown at scale: fill, and the bundle learnt at scale: physical; .* 'pixel_size_nm'",
+        ),
+        ({"images": np.zeros((20, 16, 16), np.float32)}, "16 × 16 pixels, and the bundle takes 12 × 12"),
+        ({"table": pd.DataFrame(columns=["particle", "micrograph"])}, "there is no particle to predict"),
+    ],
+)
+def test_particles_that_are_prepared_otherwise_are_refused(change, message):
+    """One sentence with the cure."""
+    given = replace(_particles(micrographs=1, size=12), **change)
+    with pytest.raises(InputError, match=message):
+        train.load(FIXTURES / "svm_thesis").predict(given)
+
+
+def test_images_alone_are_predicted_as_particles_are(particles):
+    """Where nothing adapts to their micrograph; those that were not prepared are refused."""
+    bundle, given = (
+        train.load(FIXTURES / "svm_thesis"),
+        _particles(seed=3, micrographs=1, size=12).rows(range(9)),
+    )
+    one, two = bundle.predict(given.images), bundle.predict(given)
+    assert np.array_equal(one["p_bright"], two["p_bright"]) and one["particle"].head(2).tolist() == ["1", "2"]
+    raw, flat = given.images * 100, given.images[0]
+    for images, message in (
+        (raw, "prepared ones lie within ±8"),
+        (raw * np.nan, "finite"),
+        (flat, "rows, columns"),
+    ):
+        with pytest.raises(InputError, match=message):
+            bundle.predict(images)
+    with pytest.raises(InputError, match="takes the particle's size"):
+        train.load(FIXTURES / "dihedral+size").predict(given.images)
