@@ -218,7 +218,7 @@ class Bundle:
         InputError
             Where the bundle is of an SVM or of none of `models`, or where images, classes or folds do not fit.
         """
-        name, table, folds = self.card["model"], data.table.reset_index(drop=True), len(self.states)
+        name, table, folds = self.card["model"], data.table.reset_index(drop=True), len(self.card["folds"])
         sure = is_definite(table[task], settings.unsure)
         classes = sorted(table.loc[sure, task].unique(), key=natural)
         if name in svm.names():
@@ -329,8 +329,15 @@ def save(folder, card, tested, learnt, begun=None):
     write_json(folder / SUMS, {name: _sum(folder / name) for name in names})
 
 
-def load(folder):
+def load(folder, *, models=True):
     """Return the `Bundle` in a folder, or refuse it in one sentence.
+
+    Parameters
+    ----------
+    folder : Path
+        Such as `models/dihedral` of a run's folder.
+    models : bool
+        Whether its models are loaded too; without them it answers `open`, `continued` and `confusion`.
 
     Raises
     ------
@@ -341,8 +348,9 @@ def load(folder):
     folder = Path(folder)
     try:
         card = _card(folder)
-        bundle = Bundle(folder, card, *_models(folder, card))
-        _check_crops(bundle)
+        bundle = Bundle(folder, card, *(_models(folder, card) if models else (None, [])))
+        if models:
+            _check_crops(bundle)
     except InputError as error:
         raise InputError(f"{shown(folder)}: {error}") from None
     return bundle

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from temlib import train
+from temlib.data import open as open_data
 from temlib.files import InputError
 from temlib.train import networks
 from tests.train.conftest import made, settings
@@ -223,3 +224,97 @@ def test_images_alone_are_predicted_as_particles_are(particles):
             bundle.predict(images)
     with pytest.raises(InputError, match="takes the particle's size"):
         train.load(FIXTURES / "dihedral+size").predict(given.images)
+
+
+@pytest.fixture(scope="module")
+def first(particles, tmp_path_factory):
+    """A bundle of a network that is sure, trained on six micrographs."""
+    folder = tmp_path_factory.mktemp("first")
+    options = settings(epochs=6, batch=16, learning_rate=0.02, augmentation="none", adaptation="none")
+    train.cross_validate(particles, "content", ["residual"], options, keep=folder)
+    return train.load(folder / "residual")
+
+
+def _joined(*sets):
+    """Join particles."""
+    table = pd.concat([part.table for part in sets], ignore_index=True)
+    return replace(sets[0], table=table, images=np.concatenate([part.images for part in sets]))
+
+
+def test_a_bundle_is_trained_on_with_more_labels(first, particles, tmp_path):
+    """Each fold begins where it ended, so that one small epoch leaves it sure; micrographs stay in their folds."""
+    more = _joined(particles, _particles(seed=5, micrographs=4))
+    options = settings(epochs=1, learning_rate=1e-5, augmentation="none", adaptation="none")
+    begun, fresh = (
+        train.cross_validate(more, "content", ["residual", "lipnet4"], options, weights=w, keep=k)
+        for w, k in ((first, tmp_path), (None, None))
+    )
+    known = first.confusion.groupby("micrograph")["fold"].first()
+    test = begun.predictions.query("role == 'test'").groupby(["model", "micrograph"])["fold"].first()
+    assert all(test["residual", name] == fold == test["lipnet4", name] for name, fold in known.items())
+    assert len(test) == 2 * 10 and any("seen 6, and each stayed" in note for note in begun.notes)
+    loss = [found.history.groupby("model")["loss"].mean() for found in (begun, fresh)]
+    assert loss[0]["residual"] < 0.8 * loss[1]["residual"] and loss[0]["lipnet4"] > 0.8 * loss[1]["lipnet4"]
+    again = train.load(tmp_path / "residual", models=False)
+    assert again.card["training"]["began_with"]["hash"] == first.card["training"]["hash"]
+    # What the first one had learnt is remembered by the second, also where its particles are no longer given.
+    alone = _particles(seed=6, micrographs=4)
+    kept, _ = again.continued(_joined(alone, particles), "content", ["residual"], options)
+    assert (kept.table["micrograph"].map(known).dropna() == kept.table["fold"][80:]).all()
+
+
+def test_a_test_on_what_was_learnt_is_refused(first, particles):
+    """Known again by their images where micrographs have other names, or by a column `fold` that moves them."""
+    options, table = settings(), particles.table
+    one = replace(particles, table=table.assign(micrograph=np.repeat(["x", "y", "z"], 40)))
+    moved = replace(particles, table=table.assign(fold=np.repeat([1, 2, 2, 1, 1, 2], 20)))
+    for given, message in (
+        (one, "particles of .* were learnt in several folds"),
+        (moved, "take the column out"),
+    ):
+        for ask in (train.check_folds, train.cross_validate):
+            with pytest.raises(InputError, match=message):
+                ask(given, "content", ["residual"], options, weights=first)
+    same = moved.table.assign(
+        fold=table["micrograph"].map(first.confusion.groupby("micrograph")["fold"].first())
+    )
+    found = train.check_folds(replace(moved, table=same), "content", ["residual"], options, weights=first)
+    assert (found == same["fold"]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "models", "message"),
+    [
+        ({}, ["lipnet4"], "the bundle is of residual, which is not among 'models' \\(lipnet4\\)"),
+        ({"folds": 3}, ["residual"], "the bundle has 2 folds and 'folds' is 3; set it to 2"),
+        ({"unsure": ["plain"]}, ["residual"], "tells bright, plain apart, and 'content' has bright"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(first, particles, change, models, message):
+    """Before anything is trained."""
+    with pytest.raises(InputError, match=f"weights: .*{message}"):
+        first.continued(particles, "content", models, settings(**change))
+
+
+def test_weights_of_an_svm_or_of_other_images_are_refused(first, particles):
+    """Before anything is trained."""
+    svm = train.load(FIXTURES / "svm_thesis")
+    with pytest.raises(InputError, match="weights: svm_thesis is an SVM"):
+        svm.continued(particles, "content", ["svm_thesis"], settings())
+    with pytest.raises(InputError, match="12 × 12 pixels, and the bundle takes 16 × 16"):
+        first.continued(_particles(size=12), "content", ["residual"], settings())
+
+
+def test_new_particles_are_opened_as_the_card_says_and_need_no_labels(study, tmp_path):
+    """Three lines: a manifest without a task is prepared at the scale of training and predicted."""
+    data = open_data(study, pixel_nm=3.0, input_size=16)
+    train.cross_validate(data, "content", ["svm_thesis"], settings(), keep=tmp_path)
+    new = pd.read_csv(study).drop(columns="content").assign(pixel_size_nm=1.5)
+    new.to_csv(study.with_name("new.csv"), index=False)
+    bundle = train.load(tmp_path / "svm_thesis")
+    given = bundle.open(study.with_name("new.csv"))
+    assert given.pixel_nm == 3 and given.images.shape == (48, 16, 16) and not given.tasks
+    assert bundle.predict(given)["fold"].value_counts().to_dict() == {0: 48, 1: 48, 2: 48}
+    new.drop(columns="pixel_size_nm").to_csv(study.with_name("new.csv"), index=False)
+    with pytest.raises(InputError, match="scale: fill, .*'pixel_size_nm'"):
+        bundle.predict(bundle.open(study.with_name("new.csv")))
