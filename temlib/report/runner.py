@@ -162,6 +162,8 @@ def _ask(values, where, opened):
         train.check_models(models, values["primary"], input_size=values["input_size"], where=where)
     # The card alone, since a network in this process would hold memory that the notebooks need.
     weights = train.load(values["weights"], models=False) if values.get("weights") else None
+    if weights and models:
+        weights.check_models(models, settings.folds)
     if source == "simulated" and task is not None:
         # Such particles fit by themselves, and take long to make.
         data.check_simulated(task, **choice)

@@ -29,17 +29,9 @@ TESTED = 8  # crops that loading predicts again
 # Largest difference of their probabilities: other processors and versions compute a little otherwise, another network far off.
 TOLERANCE = 0.01
 # What the card must hold, by type.
-FIELDS = {
-    "task": str,
-    "classes": list,
-    "model": str,
-    "scale": str,
-    "input_size": int,
-    "preparation": dict,
-    "contrast": dict,
-}
-FIELDS |= {"settings": dict, "folds": list, "out_of_fold": dict, "simulated": bool}
-# The types that a file may name, as module and class. Of temlib's layers and of scikit-learn's and NumPy's classes, ...
+FIELDS = {"task": str, "classes": list, "model": str, "scale": str, "input_size": int, "simulated": bool}
+FIELDS |= dict.fromkeys(("preparation", "contrast", "settings", "out_of_fold"), dict) | {"folds": list}
+# The types that a model's file may name, by module and class, ...
 TYPES = {
     ".keras": """keras.DTypePolicy keras.src.models.functional.Functional keras.initializers.HeNormal keras.initializers.Ones
         keras.initializers.RandomNormal keras.initializers.Zeros keras.layers.Add keras.layers.BatchNormalization
@@ -48,7 +40,7 @@ TYPES = {
         keras.layers.InputLayer keras.layers.MaxPooling2D keras.layers.ReLU keras.layers.Reshape
         temlib.train.layers.DihedralConv2D temlib.train.layers.LogSize temlib.train.layers.MapBatchNormalization
         __keras_tensor__""",
-    ".skops": """builtins.dict builtins.list builtins.str builtins.tuple numpy.float64 numpy.int64 numpy.ndarray
+    ".skops": """builtins.dict builtins.list builtins.str builtins.tuple numpy.float64 numpy.ndarray
         sklearn.calibration.CalibratedClassifierCV sklearn.calibration._CalibratedClassifier
         sklearn.calibration._SigmoidCalibration sklearn.kernel_approximation.Nystroem sklearn.pipeline.Pipeline
         sklearn.preprocessing._data.StandardScaler sklearn.svm._classes.LinearSVC sklearn.svm._classes.SVC""",
@@ -83,13 +75,10 @@ class Bundle:
 
     def open(self, source, **options):
         """Open a data set as `data.open` does, prepared as the card says; `options` are others of its parameters."""
-        card = self.card
-        prepared = {
-            "scale": card["scale"],
-            "pixel_nm": card["pixel_nm"] or 0.0,
-            "input_size": card["input_size"],
-        }
-        return open_data(source, **prepared, **options)
+        card, pixel_nm = self.card, self.card["pixel_nm"] or 0.0
+        return open_data(
+            source, scale=card["scale"], pixel_nm=pixel_nm, input_size=card["input_size"], **options
+        )
 
     def predict(self, particles):
         """Return what each fold model, and all together, make of particles.
@@ -106,7 +95,7 @@ class Bundle:
             `particle, micrograph, fold, predicted, p_<class>…`: a row for each particle of each fold model, before them
             those of fold 0, the mean of the probabilities of all. Probabilities are as in training, not yet calibrated by the
             temperatures of the card. With adaptive batch normalisation they depend on which particles of a micrograph are
-            given together.
+            given together; where the card's contrast is "auto", micrographs with bright and dark swapped are turned round.
 
         Raises
         ------
@@ -127,52 +116,36 @@ class Bundle:
 
     def check(self, particles):
         """Refuse particles that are not prepared as the card says."""
-        card, size = self.card, particles.images.shape[1:]
-        cure = f"open them by bundle.open({particles.source!r})"
+        (rows, columns), side = particles.images.shape[1:], self.card["input_size"]
+        scale, pixel_nm = self.card["scale"], self.card["pixel_nm"] or math.nan
         if not len(particles):
+            raise InputError(f"{particles.source}: there is no particle; check the table or folder.")
+        physical, fault = scale == "physical", ""
+        if particles.scale != scale:
+            fault = f"shown at scale: {particles.scale}, not {scale}"
+        elif (rows, columns) != (side, side):
+            fault = f"of {rows} × {columns} pixels, not {side} × {side}"
+        elif physical and not math.isclose(particles.pixel_nm, pixel_nm, rel_tol=1e-6):
+            fault = f"at {particles.pixel_nm:g} nm/pixel, not {pixel_nm:g}"
+        if fault:
+            cure = f"scale: {scale}, input_size: {side}" + f", pixel_nm: {pixel_nm:g}" * physical
+            lack = "; 'pixel_size_nm' is the column that tells their own pixels" * (particles.scale == "fill")
             raise InputError(
-                f"{particles.source}: there is no particle to predict; check the table or folder."
+                f"{particles.source}: images are {fault} as the bundle learnt; open them by bundle.open, or with {cure}{lack}."
             )
-        if particles.scale != card["scale"]:
-            lack = (
-                "; a column 'pixel_size_nm' tells the size of their pixels"
-                if card["scale"] == "physical"
-                else ""
-            )
-            fault = f"the particles are shown at scale: {particles.scale}, and the bundle learnt at scale: {card['scale']}"
-        elif size != (card["input_size"],) * 2:
-            fault, lack = (
-                f"the images have {size[0]} × {size[1]} pixels, and the bundle takes {card['input_size']} × {card['input_size']}",
-                "",
-            )
-        elif card["scale"] == "physical" and not math.isclose(
-            particles.pixel_nm, card["pixel_nm"], rel_tol=1e-6
-        ):
-            fault, lack = (
-                f"the particles have {particles.pixel_nm:g} nm/pixel, and the bundle takes {card['pixel_nm']:g}",
-                "",
-            )
-        else:
-            return
-        raise InputError(f"{particles.source}: {fault}; {cure}{lack}.")
 
     def _of_images(self, images):
         """Return images alone as particles, each in a micrograph of its own."""
         limit = PREPARATION["clip"]
         if images.ndim != 3 or images.dtype.kind not in "fiu":
-            raise InputError(
-                f"images: they should be an array (n, rows, columns) of numbers, not {images.dtype} {images.shape}."
-            )
+            given = f"not {images.dtype} {images.shape}"
+            raise InputError(f"images: they should be numbers (n, rows, columns), {given}.")
         if images.size and not np.abs(images).max() <= limit * (1 + 1e-6):
-            raise InputError(
-                f"images: prepared ones lie within ±{limit:g} and are finite, these do not; open them by bundle.open."
-            )
+            fault = f"prepared ones are finite and within ±{limit:g}, these are not"
+            raise InputError(f"images: {fault}; open them by bundle.open.")
         names = np.arange(1, len(images) + 1).astype(str)
         table = pd.DataFrame({"particle": names, "micrograph": names})
-        shown = (self.card["scale"], self.card["pixel_nm"] or math.nan)
-        return Particles(
-            table, images.astype(np.float32, copy=False), "images", (), *shown, self.card["simulated"]
-        )
+        return _particles(images, table, self.card["scale"], self.card["pixel_nm"])
 
     def _found(self, particles):
         """Return of each fold model probabilities (n, classes), predicted classes (n,), and what is largest for these."""
@@ -201,6 +174,17 @@ class Bundle:
         with np.load(self.folder / TRAINING, allow_pickle=False) as kept:
             return dict(kept)
 
+    def check_models(self, models, folds):
+        """Refuse to begin with this bundle where it is of an SVM, of none of `models`, or of other than `folds` folds."""
+        name, own = self.card["model"], len(self.card["folds"])
+        if name in svm.names():
+            raise InputError(f"weights: {name} is an SVM, which is not trained on; name a network's bundle.")
+        if name not in models:
+            fault = f"the bundle is of {name}, which is not among 'models' ({', '.join(models)})"
+            raise InputError(f"weights: {fault}; add it.")
+        if folds != own:
+            raise InputError(f"weights: the bundle has {own} folds and 'folds' is {folds}; set it to {own}.")
+
     def continued(self, data, task, models, settings):
         """Return labelled particles with a column `fold` in which no fold model is tested on what it has learnt.
 
@@ -216,27 +200,16 @@ class Bundle:
         Raises
         ------
         InputError
-            Where the bundle is of an SVM or of none of `models`, or where images, classes or folds do not fit.
+            Where `check_models` refuses, images or classes do not fit, or a fold model would be tested on what it has learnt.
         """
-        name, table, folds = self.card["model"], data.table.reset_index(drop=True), len(self.card["folds"])
+        self.check_models(models, settings.folds)
+        table, folds = data.table.reset_index(drop=True), settings.folds
         sure = is_definite(table[task], settings.unsure)
         classes = sorted(table.loc[sure, task].unique(), key=natural)
-        if name in svm.names():
-            raise InputError(
-                f"weights: {name} is an SVM, which is not trained on; name the bundle of a network."
-            )
-        if name not in models:
-            fault = f"the bundle is of {name}, which is not among 'models' ({', '.join(models)})"
-            raise InputError(f"weights: {fault}; add it.")
         if classes != self.card["classes"]:
-            fault = (
-                f"the bundle tells {listed(self.card['classes'])} apart, and '{task}' has {listed(classes)}"
-            )
-            raise InputError(f"weights: {fault}; choose them by 'classes' or 'merge'.")
-        if folds != settings.folds:
-            raise InputError(
-                f"weights: the bundle has {folds} folds and 'folds' is {settings.folds}; set it to {folds}."
-            )
+            known = f"the bundle tells {listed(self.card['classes'])} apart"
+            cure = "choose them by 'classes' or 'merge'"
+            raise InputError(f"weights: {known}, and '{task}' has {listed(classes)}; {cure}.")
         self.check(data)
         held = self._held(data, table["micrograph"])
         known = table["micrograph"].map(held)
@@ -251,10 +224,10 @@ class Bundle:
         if missing := set(range(1, folds + 1)) - set(fold[sure]):
             fault = f"no labelled particle lies in fold {min(missing)} of the bundle"
             raise InputError(f"weights: {fault}; add those it learnt from, or more micrographs.")
+        met = f"of {table['micrograph'].nunique()} micrographs it had met {len(held)}"
         said = (
-            f"{name} began with the weights of a bundle; of {table['micrograph'].nunique()} micrographs it had seen {len(held)}, and "
-            "each stayed in its fold, so that no model is tested on what it has learnt. Micrographs that choose the epoch and calibrate "
-            "may have been learnt before."
+            f"{self.card['model']} began with the weights of a bundle; {met}, and each stayed in its fold, so that no model is "
+            "tested on what it has learnt. Micrographs that choose the epoch and calibrate may have been learnt before."
         )
         return replace(data, table=table.assign(fold=fold.astype(int))), said
 
@@ -292,13 +265,15 @@ def crops(data, labels):
 
 def _tested(tested, scale, pixel_nm):
     """Return kept test crops as particles."""
-    names = np.arange(len(tested["images"])).astype(str)
-    table = pd.DataFrame(tested["sizes"], columns=["box_px", "pixel_size_nm"]).assign(
-        particle=names, micrograph=names
-    )
-    return Particles(
-        table, tested["images"].astype(np.float32), "test crops", (), scale, pixel_nm or math.nan, False
-    )
+    table = pd.DataFrame(tested["sizes"], columns=["box_px", "pixel_size_nm"])
+    names = table.index.astype(str)
+    return _particles(tested["images"], table.assign(particle=names, micrograph=names), scale, pixel_nm)
+
+
+def _particles(images, table, scale, pixel_nm):
+    """Return images and a table of them as particles."""
+    images = images.astype(np.float32, copy=False)
+    return Particles(table, images, "images", (), scale, pixel_nm or math.nan, simulated=False)
 
 
 def add(folder, model, fold, tested):
@@ -307,9 +282,8 @@ def add(folder, model, fold, tested):
     with replacing(path) as temporary:
         state = model.save(temporary)
     particles = _tested(tested, "fill", None)
-    values, _ = model.predict(
-        model.inputs(particles), particles.table["micrograph"].to_numpy(), np.arange(len(particles))
-    )
+    groups, rows = particles.table["micrograph"].to_numpy(), np.arange(len(particles))
+    values, _ = model.predict(model.inputs(particles), groups, rows)
     return {"fold": int(fold), "file": path.name, "state": state}, values
 
 
@@ -347,8 +321,9 @@ def load(folder, *, models=True):
     """
     folder = Path(folder)
     try:
-        card = _card(folder)
-        bundle = Bundle(folder, card, *(_models(folder, card) if models else (None, [])))
+        with _reading(CARD):
+            card = _card(folder)
+            bundle = Bundle(folder, card, *(_models(folder, card) if models else (None, [])))
         if models:
             _check_crops(bundle)
     except InputError as error:
@@ -358,31 +333,23 @@ def load(folder, *, models=True):
 
 def _card(folder):
     """Return the card of a folder in which every file is as it was saved."""
-    sums = _json(folder, SUMS)
-    card = _json(folder, CARD)
-    if type(card.get("protocol")) is int and card["protocol"] > PROTOCOL:
-        raise InputError(
-            f"its protocol is {card['protocol']}, and this temlib reads up to {PROTOCOL}; update temlib."
-        )
+    sums, card = _json(folder, SUMS), _json(folder, CARD)
+    protocol, again = card.get("protocol"), "save the bundle again"
+    if type(protocol) is int and protocol > PROTOCOL:
+        newer = f"its protocol is {protocol}, and this temlib reads up to {PROTOCOL}"
+        raise InputError(f"{newer}; update temlib.")
     wrong = [name for name, kind in FIELDS.items() if type(card.get(name)) is not kind]
-    if card.get("protocol") != PROTOCOL or wrong:
-        raise InputError(
-            f"'{CARD}' lacks {listed(wrong or ['protocol'])} or has them in another form; save the bundle again."
-        )
-    classes, files = (
-        card["classes"],
-        [f"fold={k}{_kind(card).suffix}" for k in range(1, len(card["folds"]) + 1)],
-    )
+    if protocol != PROTOCOL or wrong:
+        wrong = listed(wrong or ["protocol"])
+        raise InputError(f"'{CARD}' lacks {wrong} or has it in another form; {again}.")
+    classes, suffix = card["classes"], _kind(card).suffix
     if len(classes) < 2 or len(set(map(str, classes))) < len(classes):
-        raise InputError(
-            f"'{CARD}' should list two or more different classes, not {classes!r}; save the bundle again."
-        )
-    if not files or [entry.get("file") for entry in card["folds"]] != files:
-        raise InputError(f"'{CARD}' does not list the fold models {listed(files)}; save the bundle again.")
+        raise InputError(f"'{CARD}' should list two or more different classes; {again}.")
+    files = [f"fold={k}{suffix}" for k in range(1, len(card["folds"]) + 1)]
+    if not files or [entry["file"] for entry in card["folds"]] != files:
+        raise InputError(f"'{CARD}' does not list fold models as fold=1{suffix}; {again}.")
     if card["preparation"] != PREPARATION:
-        raise InputError(
-            "its images were prepared in another way than this temlib prepares them; train the model again."
-        )
+        raise InputError("its images were prepared in another way than temlib does now; train it again.")
     for name in (CARD, CROPS, TRAINING, *files):
         if not (folder / name).is_file():
             raise InputError(f"'{name}' is missing; copy the whole folder again.")
@@ -394,9 +361,8 @@ def _card(folder):
 def _json(folder, name):
     """Return the mapping in a JSON file of a bundle."""
     if not (folder / name).is_file():
-        raise InputError(
-            f"'{name}' is missing, so it is no model bundle; name a folder models/<model> of a run."
-        )
+        cure = "name a folder models/<model> of a run"
+        raise InputError(f"'{name}' is missing, so it is no model bundle; {cure}.")
     with _reading(name):
         return dict(json.loads((folder / name).read_text(encoding="utf-8")))
 
@@ -435,11 +401,8 @@ def _check_types(path):
     name, module, kind = NAMED[path.suffix]
     with zipfile.ZipFile(path) as archive:
         tree = json.loads(archive.read(name))
-    named = {
-        ".".join(filter(None, (str(node.get(module) or ""), str(node[kind]))))
-        for node in _nodes(tree)
-        if kind in node
-    }
+    nodes = (node for node in _nodes(tree) if kind in node)
+    named = {".".join(str(node[key]) for key in (module, kind) if node.get(key)) for node in nodes}
     if unknown := sorted(named - TYPES[path.suffix]):
         told = f"'{path.name}' holds the type {shown(unknown[0])[:200]}, which no model of temlib has"
         raise InputError(f"{told}; do not use this bundle, ask where it came from.")
@@ -465,9 +428,7 @@ def _check_crops(bundle):
         difference = float(np.abs(found - tested["probabilities"]).max())
     if not difference <= TOLERANCE:
         told = f"the probabilities of its test crops differ by {difference:.2g} from those that were saved"
-        raise InputError(
-            f"{told}; update temlib and its packages to those of '{CARD}', or train the model again."
-        )
+        raise InputError(f"{told}; install the packages that '{CARD}' lists, or train the model again.")
 
 
 def digests(data):

@@ -22,6 +22,8 @@ C_VALUES, GAMMA_VALUES = (0.3, 1.0, 10.0, 100.0), (0.1, 0.3, 1.0)
 EXACT, LANDMARKS = 20_000, 1000
 # C and gamma are searched on at most so many training particles, whole micrographs drawn at random.
 SEARCHED = 4000
+# Types of scikit-learn in a fitted machine that skops does not trust of itself, since they are private.
+TRUSTED = ["sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration"]
 # How often a group of descriptors is permuted to measure its importance.
 PERMUTATIONS = 3
 
@@ -109,8 +111,7 @@ class Svm:
         """Return the fitted machine in a file of `save`, for `restore`; nothing in the file is run."""
         import skops.io
 
-        # The file names no type that is not looked up beforehand.
-        fitted = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+        fitted = skops.io.load(path, trusted=TRUSTED)
         if len(fitted.classes_) != len(self.classes):
             raise InputError(OTHER_CLASSES.format(len(self.classes), len(fitted.classes_)))
         machine = fitted.calibrated_classifiers_[0].estimator.named_steps["machine"]
