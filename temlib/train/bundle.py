@@ -74,7 +74,15 @@ class Bundle:
     states: list = field(repr=False)
 
     def open(self, source, **options):
-        """Open a data set as `data.open` does, prepared as the card says; `options` are others of its parameters."""
+        """Return a data set as `data.open` does, prepared as the card says.
+
+        Parameters
+        ----------
+        source : str or Path
+            What `data.open` takes; labels are not needed.
+        **options
+            Other parameters of `data.open`, such as `micrograph` or `data_folder`.
+        """
         card, pixel_nm = self.card, self.card["pixel_nm"] or 0.0
         return open_data(
             source, scale=card["scale"], pixel_nm=pixel_nm, input_size=card["input_size"], **options

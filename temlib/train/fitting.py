@@ -111,9 +111,9 @@ class Network:
 
     Its inputs are a list of arrays over all particles: images (n, size, size), which may be a memory map since they are read
     a batch at a time, and for a network "+size" the sizes (n, 1) in nm. With `first`, a list of weights for each fold, a fit
-    begins with these. Of the last fit there are the `model`, the `history`
-    (a dict for each epoch), `interrupted` (whether KeyboardInterrupt ended it) and `lone`: whether a single micrograph
-    validated, a poor judge of the epoch, and one of few to learn from, so `refit` is better.
+    begins with these. Of the last fit there are the `model`, the `history` (a dict for each epoch), `interrupted` (whether
+    KeyboardInterrupt ended it) and `lone`: whether a single micrograph validated, a poor judge of the epoch, and one of few to
+    learn from, so `refit` is better.
     """
 
     suffix = ".keras"  # of the file that `save` writes
@@ -195,7 +195,7 @@ class Network:
     def _epochs(self, inputs, labels, train, fold, passes):
         """Start anew and pass over the training particles as often as asked; yield the epoch, from 1, and its mean loss."""
         self._restart(inputs)
-        if self.first:
+        if self.first is not None:
             self.model.set_weights(self.first[fold - 1])
         settings, model = self.settings, (self.device or self).model
         batches = Batches(labels[train], len(self.classes), settings, passes)

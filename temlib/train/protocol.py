@@ -353,11 +353,9 @@ class _Run:
         counts = {"particles": len(data), "micrographs": int(data.table["micrograph"].nunique())}
         source = {"source": Path(data.source).name, "hash": self.hash, "found": list(data.notes)}
         source["began_with"] = begun.card["training"] if begun else None
-        about |= {
-            "training": source | counts,
-            "settings": asdict(self.asked),
-            "versions": provenance.describe(),
-        }
+        about |= {"training": source | counts, "settings": asdict(self.asked)}
+        about |= {"versions": provenance.describe()}
+        about |= {"notes": [note for note in self.notes if note.startswith(f"{name}: ")]}
         about |= {"calibration": self._temperatures(predictions), "folds": list(kept)}
         return about | {"out_of_fold": _confusion(predictions, self.classes)}
 

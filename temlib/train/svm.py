@@ -55,10 +55,8 @@ def note(particles):
 class Svm:
     """An SVM baseline as an estimator of the protocol; its inputs are the descriptors of all particles."""
 
-    suffix, divisor = (
-        ".skops",
-        1.0,
-    )  # of the file that `save` writes; of the probabilities before the largest is called
+    suffix = ".skops"  # of the file that `save` writes
+    divisor = 1.0  # of probabilities before the largest is called, as a network's moved threshold
     history, interrupted, lone, weights, divided = None, False, False, np.nan, False
 
     def __init__(self, name, classes, settings):

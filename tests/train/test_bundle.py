@@ -218,11 +218,7 @@ def test_images_alone_are_predicted_as_particles_are(particles):
     one, two = bundle.predict(given.images), bundle.predict(given)
     assert np.array_equal(one["p_bright"], two["p_bright"]) and one["particle"].head(2).tolist() == ["1", "2"]
     raw, flat = given.images * 100, given.images[0]
-    for images, message in (
-        (raw, "finite and within ±8"),
-        (raw * np.nan, "finite"),
-        (flat, "rows, columns"),
-    ):
+    for images, message in ((raw, "finite and within ±8"), (raw * np.nan, "finite"), (flat, "rows, columns")):
         with pytest.raises(InputError, match=message):
             bundle.predict(images)
     with pytest.raises(InputError, match="takes the particle's size"):
