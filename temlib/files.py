@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import stat
 import uuid
 from contextlib import contextmanager, suppress
@@ -73,6 +74,23 @@ def replacing(path):
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path):
+    """Yield a new folder beside `path` that takes its place when the block ends without an error."""
+    path = Path(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    with writing(path):
+        temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        with writing(path):
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_writable(path):

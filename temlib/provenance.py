@@ -10,7 +10,7 @@ from pathlib import Path
 
 import temlib
 
-PACKAGES = "temlib numpy pandas scikit-learn scikit-image keras tensorflow numba scipy matplotlib papermill nbconvert"
+PACKAGES = "temlib numpy pandas scikit-learn scikit-image skops keras tensorflow numba scipy matplotlib papermill nbconvert"
 
 
 @functools.cache

@@ -12,12 +12,13 @@ from temlib.data.particles import (
     signed,
     split,
 )
-from temlib.data.prepare import resampled
+from temlib.data.prepare import PREPARATION, resampled
 from temlib.data.sources import tasks_of
 from temlib.data.tables import numbers
 from temlib.data.tables import read as read_table
 
 __all__ = [
+    "PREPARATION",
     "Particles",
     "check_simulated",
     "check_task",

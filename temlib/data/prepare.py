@@ -20,6 +20,8 @@ from temlib.files import InputError, natural, shown, write_json
 
 # Robust units beyond which a pixel is a defect of the detector rather than a thing in the ice.
 CLIP = 8.0
+# What `prepare` makes of a crop; a model that was trained on others refuses.
+PREPARATION = {"median": 0.0, "spread": 1.0, "clip": CLIP, "resampling": "bicubic, widened where it shrinks"}
 # Share of pixels of one value from which a crop shows nothing: neither its 16th nor its 84th percentile would be an image's.
 BLANK = 2 / 3
 # Share of pixels at the largest value from which a detector is said to have been saturated.

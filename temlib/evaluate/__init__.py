@@ -3,6 +3,7 @@
 from temlib.evaluate.answer import cost_table, side_by_side
 from temlib.evaluate.criteria import criteria
 from temlib.evaluate.criteria import parse as parse_criteria
+from temlib.evaluate.decisions import fit_temperature
 from temlib.evaluate.examples import annotator_ceiling, audit_precision, found_labels
 from temlib.evaluate.examples import load as load_examples
 from temlib.evaluate.intervals import AVERAGES
@@ -22,6 +23,7 @@ __all__ = [
     "comparison",
     "cost_table",
     "criteria",
+    "fit_temperature",
     "found_labels",
     "labels_needed",
     "learning",

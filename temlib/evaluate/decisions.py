@@ -47,11 +47,22 @@ def calibration_rows(rows):
 
 
 def fit_temperature(probabilities, truth):
-    """Return the temperature T in [0.05, 20] with which p^(1/T), normalised, has the least cross-entropy to the truth (n,).
+    """Return the temperature T with which p^(1/T), normalised, has the least cross-entropy to the truth.
 
     Above 1 the model was too sure. The target is 1 - e with e = 1 / (n + 2), as in J. Platt, Probabilistic outputs for
     support vector machines, in Advances in Large Margin Classifiers (1999), so that a few particles that are all right
     do not make the model infinitely sure.
+
+    Parameters
+    ----------
+    probabilities : (n, classes) ndarray
+    truth : (n,) ndarray of int
+        Positions of the true classes.
+
+    Returns
+    -------
+    float
+        In [0.05, 20].
     """
     logits = np.log(np.maximum(probabilities, TINY))
     n, size = logits.shape

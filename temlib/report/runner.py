@@ -53,6 +53,7 @@ ASKED = (
     "task",
     "models",
     "primary",
+    "weights",
     "predictions",
     "accept",
     "classes",
@@ -165,6 +166,10 @@ def _ask(values, where, opened):
             evaluate.check_external(data.read_table(values["predictions"], numeric="p_"))
     if models:
         train.check_models(models, values["primary"], input_size=values["input_size"], where=where)
+    # The card alone, since a network in this process would hold memory that the notebooks need.
+    weights = train.load(values["weights"], models=False) if values.get("weights") else None
+    if weights and models:
+        weights.check_models(models, settings.folds)
     if source == "simulated" and task is not None:
         # Such particles fit by themselves, and take long to make.
         data.check_simulated(task, **choice)
@@ -174,7 +179,8 @@ def _ask(values, where, opened):
     dataset = opened(json.dumps({"source": source} | table))
     if models:
         train.check_models(models, values["primary"], input_size=dataset.images.shape[-1], where=where)
-        train.check_folds(dataset.labelled(task, folds=settings.folds, **choice), task, models, settings)
+        labelled = dataset.labelled(task, folds=settings.folds, **choice)
+        train.check_folds(labelled, task, models, settings, weights)
     if values["every"]:
         dataset = dataset.relabelled(**choice)
         for every in dataset.tasks:

@@ -34,10 +34,9 @@ def places(groups):
     return list(pd.Series(np.arange(len(groups))).groupby(groups).indices.values())
 
 
-def adapted(descriptors, groups, training):
-    """Return descriptors (n, k) that a scaler fitted on `training` (m, k) scales as mixed statistics would the given ones."""
-    values, known = descriptors.to_numpy(float).copy(), training.to_numpy(float)
-    mean, variance = known.mean(axis=0), known.var(axis=0)
+def adapted(descriptors, groups, mean, variance):
+    """Return descriptors (n, k) that a scaler with the `mean` and `variance` (k,) of training scales as mixed ones would."""
+    values = descriptors.to_numpy(float).copy()
     for rows in places(groups):
         part, own = share(len(rows)), values[rows]
         if part:

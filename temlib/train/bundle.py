@@ -1,41 +1,449 @@
-"""The model bundle: a folder with the network (`.keras`), a JSON card, and checksums of both; nothing is unpickled."""
+"""The model bundle: a folder with the fold models of one model, a card that says all that is needed to apply them, and checksums.
+
+Nothing is unpickled. A network is read in Keras' safe mode, an SVM by skops, and either only if each type that its file names
+is in a list here. Eight test crops with their probabilities lie beside them: what loading computes must be what was saved.
+"""
 
 import hashlib
 import json
+import math
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 
-from temlib.files import InputError, replacing, write_json
-from temlib.train import networks
+import numpy as np
+import pandas as pd
 
-NETWORK, CARD, SUMS = "network.keras", "card.json", "checksums.json"
+from temlib.data import PREPARATION, Particles, is_definite, split
+from temlib.data import open as open_data
+from temlib.files import InputError, listed, natural, reason, replacing, shown, write_json
+from temlib.train import svm
+from temlib.train.fitting import Network, Settings
+
+# Of the folder's content; a change that an older temlib would misread counts it up.
+PROTOCOL = 1
+CARD, SUMS, CROPS, TRAINING = "card.json", "checksums.json", "crops.npz", "training.npz"
+TESTED = 8  # crops that loading predicts again
+# Largest difference of their probabilities: other processors and versions compute a little otherwise, another network far off.
+TOLERANCE = 0.01
+# What the card must hold, by type.
+FIELDS = {"task": str, "classes": list, "model": str, "scale": str, "input_size": int, "simulated": bool}
+FIELDS |= dict.fromkeys(("preparation", "contrast", "settings", "out_of_fold"), dict) | {"folds": list}
+# The types that a model's file may name, by module and class, ...
+TYPES = {
+    ".keras": """keras.DTypePolicy keras.src.models.functional.Functional keras.initializers.HeNormal keras.initializers.Ones
+        keras.initializers.RandomNormal keras.initializers.Zeros keras.layers.Add keras.layers.BatchNormalization
+        keras.layers.Concatenate keras.layers.Conv2D keras.layers.Dense keras.layers.Dropout keras.layers.Flatten
+        keras.layers.GlobalAveragePooling1D keras.layers.GlobalAveragePooling2D keras.layers.GlobalMaxPooling1D
+        keras.layers.InputLayer keras.layers.MaxPooling2D keras.layers.ReLU keras.layers.Reshape
+        temlib.train.layers.DihedralConv2D temlib.train.layers.LogSize temlib.train.layers.MapBatchNormalization
+        __keras_tensor__""",
+    ".skops": """builtins.dict builtins.list builtins.str builtins.tuple numpy.float64 numpy.ndarray
+        sklearn.calibration.CalibratedClassifierCV sklearn.calibration._CalibratedClassifier
+        sklearn.calibration._SigmoidCalibration sklearn.kernel_approximation.Nystroem sklearn.pipeline.Pipeline
+        sklearn.preprocessing._data.StandardScaler sklearn.svm._classes.LinearSVC sklearn.svm._classes.SVC""",
+}
+TYPES = {suffix: frozenset(names.split()) for suffix, names in TYPES.items()}
+# ... and where and under which keys a file names them.
+NAMED = {
+    ".keras": ("config.json", "module", "class_name"),
+    ".skops": ("schema.json", "__module__", "__class__"),
+}
 
 
-def save(folder, model, card):
-    """Save a keras.Model and its card, plain JSON values that say what is needed to apply it, in a folder made for it."""
+@dataclass(frozen=True)
+class Bundle:
+    """The fold models of one model, ready to be applied to new particles; made by `load`.
+
+    Attributes
+    ----------
+    folder : Path
+    card : dict
+        What `card.json` holds; see reports/README.md.
+    estimator : Network or Svm
+        Which becomes the model of a fold by its `restore`.
+    states : list
+        What it takes for that, in the order of the folds, from 1.
+    """
+
+    folder: Path
+    card: dict = field(repr=False)
+    estimator: object = field(repr=False)
+    states: list = field(repr=False)
+
+    def open(self, source, **options):
+        """Return a data set as `data.open` does, prepared as the card says.
+
+        Parameters
+        ----------
+        source : str or Path
+            What `data.open` takes; labels are not needed.
+        **options
+            Other parameters of `data.open`, such as `micrograph` or `data_folder`.
+        """
+        card, pixel_nm = self.card, self.card["pixel_nm"] or 0.0
+        return open_data(
+            source, scale=card["scale"], pixel_nm=pixel_nm, input_size=card["input_size"], **options
+        )
+
+    def predict(self, particles):
+        """Return what each fold model, and all together, make of particles.
+
+        Parameters
+        ----------
+        particles : Particles or (n, rows, columns) ndarray
+            Particles as `open` prepares them, or such images alone. Images alone have no micrograph, so nothing adapts to it,
+            and no size, which a network "+size" needs.
+
+        Returns
+        -------
+        DataFrame
+            `particle, micrograph, fold, predicted, p_<class>…`: a row for each particle of each fold model, before them
+            those of fold 0, the mean of the probabilities of all. Probabilities are as in training, not yet calibrated by the
+            temperatures of the card. With adaptive batch normalisation they depend on which particles of a micrograph are
+            given together; where the card's contrast is "auto", micrographs with bright and dark swapped are turned round.
+
+        Raises
+        ------
+        InputError
+            Where scale, size of a pixel, or size of the images differ from the card's, or there is no particle.
+        """
+        particles = particles if isinstance(particles, Particles) else self._of_images(np.asarray(particles))
+        self.check(particles)
+        if self.card["contrast"]["asked"] == "auto":
+            particles, _, _ = particles.aligned()
+        found = self._found(particles)
+        # A moved threshold counts for the mean as it does for each.
+        values, scores = (np.mean([part[k] for part in found], axis=0) for k in (0, 2))
+        blocks = [(values, scores.argmax(axis=1)), *(part[:2] for part in found)]
+        return pd.concat(
+            [self._table(particles, fold, *block) for fold, block in enumerate(blocks)], ignore_index=True
+        )
+
+    def check(self, particles):
+        """Refuse particles that are not prepared as the card says."""
+        (rows, columns), side = particles.images.shape[1:], self.card["input_size"]
+        scale, pixel_nm = self.card["scale"], self.card["pixel_nm"] or math.nan
+        if not len(particles):
+            raise InputError(f"{particles.source}: there is no particle; check the table or folder.")
+        physical, fault = scale == "physical", ""
+        if particles.scale != scale:
+            fault = f"shown at scale: {particles.scale}, not {scale}"
+        elif (rows, columns) != (side, side):
+            fault = f"of {rows} × {columns} pixels, not {side} × {side}"
+        elif physical and not math.isclose(particles.pixel_nm, pixel_nm, rel_tol=1e-6):
+            fault = f"at {particles.pixel_nm:g} nm/pixel, not {pixel_nm:g}"
+        if fault:
+            cure = f"scale: {scale}, input_size: {side}" + f", pixel_nm: {pixel_nm:g}" * physical
+            lack = "; 'pixel_size_nm' is the column that tells their own pixels" * (particles.scale == "fill")
+            raise InputError(
+                f"{particles.source}: images are {fault} as the bundle learnt; open them by bundle.open, or with {cure}{lack}."
+            )
+
+    def _of_images(self, images):
+        """Return images alone as particles, each in a micrograph of its own."""
+        limit = PREPARATION["clip"]
+        if images.ndim != 3 or images.dtype.kind not in "fiu":
+            given = f"not {images.dtype} {images.shape}"
+            raise InputError(f"images: they should be numbers (n, rows, columns), {given}.")
+        if images.size and not np.abs(images).max() <= limit * (1 + 1e-6):
+            fault = f"prepared ones are finite and within ±{limit:g}, these are not"
+            raise InputError(f"images: {fault}; open them by bundle.open.")
+        names = np.arange(1, len(images) + 1).astype(str)
+        table = pd.DataFrame({"particle": names, "micrograph": names})
+        return _particles(images, table, self.card["scale"], self.card["pixel_nm"])
+
+    def _found(self, particles):
+        """Return of each fold model probabilities (n, classes), predicted classes (n,), and what is largest for these."""
+        groups, rows = particles.table["micrograph"].to_numpy(), np.arange(len(particles))
+        inputs, found = self.estimator.inputs(particles), []
+        for state in self.states:
+            model = self.estimator.restore(state)
+            values, called = model.predict(inputs, groups, rows)
+            found.append((values, called, values / model.divisor))
+        return found
+
+    def _table(self, particles, fold, values, called):
+        """Return the rows of one fold."""
+        table = particles.table[["particle", "micrograph"]]
+        table = table.assign(fold=fold, predicted=np.array(self.card["classes"], object)[called])
+        return table.assign(**{f"p_{name}": values[:, k] for k, name in enumerate(self.card["classes"])})
+
+    @cached_property
+    def confusion(self):
+        """Out-of-fold counts: `fold, micrograph, truth, called_<class>…, refused`, a row for each truth in a micrograph."""
+        return pd.DataFrame(self.card["out_of_fold"]["rows"], columns=self.card["out_of_fold"]["columns"])
+
+    @cached_property
+    def learnt(self):
+        """What the fold models have learnt from, as `learnt` returns it."""
+        with np.load(self.folder / TRAINING, allow_pickle=False) as kept:
+            return dict(kept)
+
+    def check_models(self, models, folds):
+        """Refuse to begin with this bundle where it is of an SVM, of none of `models`, or of other than `folds` folds."""
+        name, own = self.card["model"], len(self.card["folds"])
+        if name in svm.names():
+            raise InputError(f"weights: {name} is an SVM, which is not trained on; name a network's bundle.")
+        if name not in models:
+            fault = f"the bundle is of {name}, which is not among 'models' ({', '.join(models)})"
+            raise InputError(f"weights: {fault}; add it.")
+        if folds != own:
+            raise InputError(f"weights: the bundle has {own} folds and 'folds' is {folds}; set it to {own}.")
+
+    def continued(self, data, task, models, settings):
+        """Return labelled particles with a column `fold` in which no fold model is tested on what it has learnt.
+
+        Each fold of a new training begins with the weights of that fold's model. So a micrograph that the bundle knows, by
+        its name or by the image of a particle, stays in its fold; the others are divided anew.
+
+        Returns
+        -------
+        data : Particles
+        said : str
+            What was found, in a sentence.
+
+        Raises
+        ------
+        InputError
+            Where `check_models` refuses, images or classes do not fit, or a fold model would be tested on what it has learnt.
+        """
+        self.check_models(models, settings.folds)
+        table, folds = data.table.reset_index(drop=True), settings.folds
+        sure = is_definite(table[task], settings.unsure)
+        classes = sorted(table.loc[sure, task].unique(), key=natural)
+        if classes != self.card["classes"]:
+            known = f"the bundle tells {listed(self.card['classes'])} apart"
+            cure = "choose them by 'classes' or 'merge'"
+            raise InputError(f"weights: {known}, and '{task}' has {listed(classes)}; {cure}.")
+        self.check(data)
+        held = self._held(data, table["micrograph"])
+        known = table["micrograph"].map(held)
+        if "fold" in table:
+            fold = pd.Series(split(table, task, folds=folds, seed=settings.seed, unsure=settings.unsure))
+            if moved := sorted(set(table["micrograph"][known.notna() & (known != fold)])):
+                fault = f"the bundle has learnt {listed(moved)} in other folds than the column 'fold' says"
+                raise InputError(f"weights: {fault}; take the column out, so that each stays in its fold.")
+        else:
+            fold, new = known.copy(), known.isna()
+            fold[new] = split(table[new], task, folds=folds, seed=settings.seed, unsure=settings.unsure)
+        if missing := set(range(1, folds + 1)) - set(fold[sure]):
+            fault = f"no labelled particle lies in fold {min(missing)} of the bundle"
+            raise InputError(f"weights: {fault}; add those it learnt from, or more micrographs.")
+        met = f"of {table['micrograph'].nunique()} micrographs it had met {len(held)}"
+        said = (
+            f"{self.card['model']} began with the weights of a bundle; {met}, and each stayed in its fold, so that no model is "
+            "tested on what it has learnt. Micrographs that choose the epoch and calibrate may have been learnt before."
+        )
+        return replace(data, table=table.assign(fold=fold.astype(int))), said
+
+    def _held(self, data, micrographs):
+        """Return the fold of each of the micrographs that the fold models have met, by name."""
+        images, names = (
+            pd.DataFrame({kind: self.learnt[kind], "fold": self.learnt[f"{kind}_fold"]})
+            for kind in ("image", "micrograph")
+        )
+        found = pd.DataFrame({"micrograph": micrographs.to_numpy(), "image": digests(data)}).merge(images)
+        names = names[names["micrograph"].isin(micrographs)]
+        held = pd.concat([found[["micrograph", "fold"]], names]).drop_duplicates()
+        if twice := sorted(set(held["micrograph"][held["micrograph"].duplicated()])):
+            fault = f"particles of {listed(twice)} were learnt in several folds of the bundle, so any test on them would leak"
+            raise InputError(f"weights: {fault}; name micrographs as they were, or leave 'weights' empty.")
+        return held.set_index("micrograph")["fold"]
+
+
+def learnt(data, folds):
+    """Return by what particles (images) and micrographs (names) are known again, and the fold of each, as arrays."""
+    micrographs = pd.Series(folds).groupby(data.table["micrograph"].to_numpy()).first()
+    found = {"image": digests(data), "image_fold": folds}
+    return found | {"micrograph": micrographs.index.to_numpy(str), "micrograph_fold": micrographs.to_numpy()}
+
+
+def crops(data, labels):
+    """Return a few particles of all classes whose probabilities are kept, as float16 holds them, each in its own micrograph."""
+    order = np.argsort(labels, kind="stable")
+    rows = np.unique(order[np.linspace(0, len(order) - 1, TESTED).astype(int)])
+    return {
+        "images": np.asarray(data.images[rows], np.float16),
+        "sizes": data.table.reindex(columns=["box_px", "pixel_size_nm"]).to_numpy(float)[rows],
+    }
+
+
+def _tested(tested, scale, pixel_nm):
+    """Return kept test crops as particles."""
+    table = pd.DataFrame(tested["sizes"], columns=["box_px", "pixel_size_nm"])
+    names = table.index.astype(str)
+    return _particles(tested["images"], table.assign(particle=names, micrograph=names), scale, pixel_nm)
+
+
+def _particles(images, table, scale, pixel_nm):
+    """Return images and a table of them as particles."""
+    images = images.astype(np.float32, copy=False)
+    return Particles(table, images, "images", (), scale, pixel_nm or math.nan, simulated=False)
+
+
+def add(folder, model, fold, tested):
+    """Write a fitted estimator as the model of a fold; return what the card says of it, and its probabilities of the crops."""
+    path = Path(folder) / f"fold={fold}{model.suffix}"
+    with replacing(path) as temporary:
+        state = model.save(temporary)
+    particles = _tested(tested, "fill", None)
+    groups, rows = particles.table["micrograph"].to_numpy(), np.arange(len(particles))
+    values, _ = model.predict(model.inputs(particles), groups, rows)
+    return {"fold": int(fold), "file": path.name, "state": state}, values
+
+
+def save(folder, card, tested, learnt, begun=None):
+    """Write the rest of a bundle whose fold models lie in `folder`: card, test crops, what was learnt from.
+
+    What the bundle from whose weights they began had learnt stays known.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / NETWORK) as temporary:
-        model.save(temporary)
-    write_json(folder / CARD, card)
-    write_json(folder / SUMS, {name: _sum(folder / name) for name in (NETWORK, CARD)})
+    if begun:
+        learnt = {name: np.concatenate([part, begun.learnt[name]]) for name, part in learnt.items()}
+    for name, arrays in ((CROPS, tested), (TRAINING, learnt)):
+        with replacing(folder / name) as temporary:
+            np.savez_compressed(temporary, **arrays)
+    write_json(folder / CARD, {"protocol": PROTOCOL, **card})
+    names = [CARD, CROPS, TRAINING, *(model["file"] for model in card["folds"])]
+    write_json(folder / SUMS, {name: _sum(folder / name) for name in names})
 
 
-def load(folder):
-    """Return the network of a bundle, a keras.Model that is not compiled, and its card, a dict; refuse altered files."""
+def load(folder, *, models=True):
+    """Return the `Bundle` in a folder, or refuse it in one sentence.
+
+    Parameters
+    ----------
+    folder : Path
+        Such as `models/dihedral` of a run's folder.
+    models : bool
+        Whether its models are loaded too; without them it answers `open`, `continued` and `confusion`.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing or altered; a newer protocol; an unknown type in a model's file; classes that do not fit the
+        models; test crops of which the models do not say what they said when they were saved.
+    """
     folder = Path(folder)
-    for name in (SUMS, NETWORK, CARD):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder}: '{name}' of the model bundle is missing; save it again.")
     try:
-        sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-    except ValueError:
-        sums = {}
-    for name in (NETWORK, CARD):
+        with _reading(CARD):
+            card = _card(folder)
+            bundle = Bundle(folder, card, *(_models(folder, card) if models else (None, [])))
+        if models:
+            _check_crops(bundle)
+    except InputError as error:
+        raise InputError(f"{shown(folder)}: {error}") from None
+    return bundle
+
+
+def _card(folder):
+    """Return the card of a folder in which every file is as it was saved."""
+    sums, card = _json(folder, SUMS), _json(folder, CARD)
+    protocol, again = card.get("protocol"), "save the bundle again"
+    if type(protocol) is int and protocol > PROTOCOL:
+        newer = f"its protocol is {protocol}, and this temlib reads up to {PROTOCOL}"
+        raise InputError(f"{newer}; update temlib.")
+    wrong = [name for name, kind in FIELDS.items() if type(card.get(name)) is not kind]
+    if protocol != PROTOCOL or wrong:
+        wrong = listed(wrong or ["protocol"])
+        raise InputError(f"'{CARD}' lacks {wrong} or has it in another form; {again}.")
+    classes, suffix = card["classes"], _kind(card).suffix
+    if len(classes) < 2 or len(set(map(str, classes))) < len(classes):
+        raise InputError(f"'{CARD}' should list two or more different classes; {again}.")
+    files = [f"fold={k}{suffix}" for k in range(1, len(card["folds"]) + 1)]
+    if not files or [entry["file"] for entry in card["folds"]] != files:
+        raise InputError(f"'{CARD}' does not list fold models as fold=1{suffix}; {again}.")
+    if card["preparation"] != PREPARATION:
+        raise InputError("its images were prepared in another way than temlib does now; train it again.")
+    for name in (CARD, CROPS, TRAINING, *files):
+        if not (folder / name).is_file():
+            raise InputError(f"'{name}' is missing; copy the whole folder again.")
         if sums.get(name) != _sum(folder / name):
-            raise InputError(f"{folder}: '{name}' is not what was saved (by its checksum); copy it again.")
-    # Safe mode refuses layers that carry code.
-    model = networks.backend().saving.load_model(folder / NETWORK, compile=False, safe_mode=True)
-    return model, json.loads((folder / CARD).read_text(encoding="utf-8"))
+            raise InputError(f"'{name}' is not what was saved (by its checksum); copy the folder again.")
+    return card
+
+
+def _json(folder, name):
+    """Return the mapping in a JSON file of a bundle."""
+    if not (folder / name).is_file():
+        cure = "name a folder models/<model> of a run"
+        raise InputError(f"'{name}' is missing, so it is no model bundle; {cure}.")
+    with _reading(name):
+        return dict(json.loads((folder / name).read_text(encoding="utf-8")))
+
+
+def _kind(card):
+    """Return the kind of estimator of a card."""
+    return svm.Svm if card["model"] in svm.names() else Network
+
+
+def _models(folder, card):
+    """Return the estimator of a card, and what makes it the model of each fold."""
+    known = {name.name for name in fields(Settings)}
+    settings = Settings(**{name: value for name, value in card["settings"].items() if name in known})
+    estimator, states = _kind(card)(card["model"], card["classes"], settings), []
+    for entry in card["folds"]:
+        path = folder / entry["file"]
+        with _reading(path.name):
+            _check_types(path)
+            states.append(estimator.read(path, entry["state"]))
+    return estimator, states
+
+
+@contextmanager
+def _reading(what):
+    """Refuse in one sentence what cannot be read, whatever a library says of it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as fault:
+        raise InputError(f"'{what}' cannot be read ({reason(fault)}); copy the whole folder again.") from None
+
+
+def _check_types(path):
+    """Refuse a model's file that names a type which is not in the list."""
+    name, module, kind = NAMED[path.suffix]
+    with zipfile.ZipFile(path) as archive:
+        tree = json.loads(archive.read(name))
+    nodes = (node for node in _nodes(tree) if kind in node)
+    named = {".".join(str(node[key]) for key in (module, kind) if node.get(key)) for node in nodes}
+    if unknown := sorted(named - TYPES[path.suffix]):
+        told = f"'{path.name}' holds the type {shown(unknown[0])[:200]}, which no model of temlib has"
+        raise InputError(f"{told}; do not use this bundle, ask where it came from.")
+
+
+def _nodes(tree):
+    """Yield all mappings in a tree of JSON."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+
+
+def _check_crops(bundle):
+    """Refuse a bundle whose models do not say of its test crops what they said when they were saved."""
+    # What fails here may also be the prediction: descriptors that are others, shapes that do not fit.
+    with _reading(CROPS), np.load(bundle.folder / CROPS, allow_pickle=False) as tested:
+        particles = _tested(tested, bundle.card["scale"], bundle.card["pixel_nm"])
+        bundle.check(particles)
+        found = np.stack([values for values, *_ in bundle._found(particles)])
+        difference = float(np.abs(found - tested["probabilities"]).max())
+    if not difference <= TOLERANCE:
+        told = f"the probabilities of its test crops differ by {difference:.2g} from those that were saved"
+        raise InputError(f"{told}; install the packages that '{CARD}' lists, or train the model again.")
+
+
+def digests(data):
+    """Return a number (n,) for each particle by which its prepared image is known again."""
+    images = (image for block in data.blocks() for image in block)
+    found = [hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).digest() for image in images]
+    return np.frombuffer(b"".join(found), "<u8")
 
 
 def _sum(path):

@@ -9,7 +9,7 @@ epoch with the lowest validation loss.
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -24,6 +24,8 @@ BLOCK = 32
 PREPARED_BYTES = 2**28
 # Exponent of the focal loss, as where it was published.
 FOCUS = 2.0
+# What is said of a saved model whose classes are others.
+OTHER_CLASSES = "the card lists {} classes and the model tells {} apart; save the bundle again."
 # Validation particles that are compared with the same ones resampled: about so many at most.
 CHECKED = 1000
 
@@ -53,15 +55,68 @@ RECIPES = {
 }
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How models are trained and tested.
+
+    Attributes
+    ----------
+    folds, seed : int
+    epochs, batch : int
+        Passes over the training particles (0: see `schedule`), and particles in a step.
+    learning_rate : float
+        Peak of the one-cycle schedule of the recipe "modern".
+    augmentation : str
+        A preset of `augment.Augmentation`, drawn anew in each epoch.
+    contrast : {"auto", "kept", "either"}
+        How bright-field and dark-field micrographs together are met: found and met by itself (`Particles.aligned`), left as
+        they are, or with bright and dark swapped in half of the training particles.
+    imbalance : {"none", "class_weight", "oversample", "undersample", "focal", "logit_adjustment", "threshold"}
+    recipe : {"modern", "thesis2016"}
+    labels : float
+        Share of the labels outside the test fold that is used, in (0, 1]; the number of steps does not change with it.
+    labels_from : {"particles", "micrographs"}
+        Whether some particles of every micrograph or some whole micrographs are used.
+    averaging : int
+        Number of drawn transforms over which the networks' predictions are averaged, 0 for none.
+    adaptation : {"micrograph", "none"}
+        Whether predictions use adaptive batch normalisation; with the recipe of 2016 they never do.
+    unsure : list of str
+        Labels that mean "could not tell": such particles are neither learnt nor scored, but predicted.
+    """
+
+    folds: int = 3
+    seed: int = 1
+    epochs: int = 0
+    batch: int = 32
+    learning_rate: float = 0.003
+    augmentation: str = "slides"
+    contrast: str = "auto"
+    imbalance: str = "oversample"
+    recipe: str = "modern"
+    labels: float = 1.0
+    labels_from: str = "particles"
+    averaging: int = 0
+    adaptation: str = "micrograph"
+    unsure: tuple = ("uncertain",)
+
+    @property
+    def adapts(self):
+        """Return whether predictions use adaptive batch normalisation."""
+        return self.adaptation == "micrograph" and RECIPES[self.recipe].adapts
+
+
 class Network:
     """A network as an estimator of the protocol, compiled once and given its first weights again in each fit.
 
     Its inputs are a list of arrays over all particles: images (n, size, size), which may be a memory map since they are read
-    a batch at a time, and for a network "+size" the sizes (n, 1) in nm. Of the last fit there are the `model`, the `history`
-    (a dict for each epoch), `interrupted` (whether KeyboardInterrupt ended it) and `lone`: whether a single micrograph
-    validated, a poor judge of the epoch, and one of few to learn from, so `refit` is better.
+    a batch at a time, and for a network "+size" the sizes (n, 1) in nm. With `first`, a list of weights for each fold, a fit
+    begins with these. Of the last fit there are the `model`, the `history` (a dict for each epoch), `interrupted` (whether
+    KeyboardInterrupt ended it) and `lone`: whether a single micrograph validated, a poor judge of the epoch, and one of few to
+    learn from, so `refit` is better.
     """
 
+    suffix = ".keras"  # of the file that `save` writes
     divided = False  # it has no inner folds, which an SVM may have within a micrograph
 
     def __init__(self, name, classes, settings):
@@ -69,7 +124,7 @@ class Network:
         self.recipe = RECIPES[settings.recipe]
         self.augmentation = Augmentation.preset(settings.augmentation)
         self.varies = settings.augmentation != "none"
-        self.model = self.device = self.adaptive = None
+        self.model = self.device = self.plain = self.first = None
 
     def inputs(self, data):
         """Return what the network takes of all particles."""
@@ -81,7 +136,8 @@ class Network:
         """Return the sizes (n, 1) of all particles in nm, None where the network takes none, or refuse that none is known."""
         if not networks.split(self.name).sized:
             return None
-        sizes = (data.table["box_px"] * data.table["pixel_size_nm"]).to_numpy(np.float32)
+        known = data.table.reindex(columns=["box_px", "pixel_size_nm"]).astype(float)
+        sizes = known.prod(axis=1, skipna=False).to_numpy(np.float32)
         if np.isnan(sizes).all():
             raise InputError(
                 f"{self.name} takes the particle's size, but no pixel size is known; add a column 'pixel_size_nm' or "
@@ -139,6 +195,8 @@ class Network:
     def _epochs(self, inputs, labels, train, fold, passes):
         """Start anew and pass over the training particles as often as asked; yield the epoch, from 1, and its mean loss."""
         self._restart(inputs)
+        if self.first is not None:
+            self.model.set_weights(self.first[fold - 1])
         settings, model = self.settings, (self.device or self).model
         batches = Batches(labels[train], len(self.classes), settings, passes)
         total = batches.steps * settings.epochs
@@ -174,13 +232,39 @@ class Network:
             if self.varies and _fits(images, len(images)) and len(inputs) == 1 and OnDevice.available():
                 self.device = OnDevice(self.model, self.augmentation, len(images), images.shape[1:])
                 self.device.model.compile(**compiling)
-            adaptive = adaptation.AdaptiveNormalization(self.model) if settings.adapts else None
-            self.adaptive = adaptive if adaptive and adaptive.able else None
             # Seed generators of dropout are among the variables, so every fold drops alike.
             self.variables = [*self.model.variables, *self.model.optimizer.variables]
             self.start = [np.array(variable) for variable in self.variables]
         for variable, value in zip(self.variables, self.start):
             variable.assign(value)
+
+    @cached_property
+    def adaptive(self):
+        """What adapts the network to a micrograph."""
+        return adaptation.AdaptiveNormalization(self.model)
+
+    def save(self, path):
+        """Write the network without its optimiser; return what else predictions need, as plain JSON values."""
+        if self.plain is None:
+            self.plain = networks.backend().Model.from_config(self.model.get_config())
+        self.plain.set_weights(self.model.get_weights())
+        self.plain.save(path)
+        return {"divisor": np.ravel(self.divisor).tolist()}
+
+    def read(self, path, state):
+        """Return what makes this the network in a file of `save`, for `restore`; nothing in the file is run."""
+        if self.model is None:
+            self.model = networks.backend().saving.load_model(path, compile=False, safe_mode=True)
+        if self.model.output_shape[-1] != len(self.classes):
+            raise InputError(OTHER_CLASSES.format(len(self.classes), self.model.output_shape[-1]))
+        self.model.load_weights(path)
+        return self.model.get_weights(), np.array(state["divisor"], float)
+
+    def restore(self, state):
+        """Become what was read."""
+        weights, self.divisor = state
+        self.model.set_weights(weights)
+        return self
 
     def _varied(self, inputs, train):
         """Return a function from positions in `train` to what the trained model takes, augmented anew at each call."""
@@ -240,8 +324,8 @@ class Network:
         def seen(rows):
             return _given(lowpass(inputs[0][rows]), inputs, rows)
 
-        for places in adaptation.places(groups[rows]) if self.adaptive else []:
-            if adaptation.share(len(places)):
+        for places in adaptation.places(groups[rows]) if self.settings.adapts else []:
+            if adaptation.share(len(places)) and self.adaptive.able:
                 rest[places] = False
                 with self.adaptive.to(seen, rows[places]):
                     values[places] = find(rows[places])

@@ -6,16 +6,20 @@ once what the model takes of all particles, `fit(inputs, labels, groups, train=â
 `predict(inputs, groups, rows)` returns class probabilities and predicted classes of others.
 """
 
+import hashlib
 import math
 import re
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from temlib.data import is_definite, split
-from temlib.files import InputError, natural, nearest
+from temlib import provenance
+from temlib.data import PREPARATION, is_definite, split
+from temlib.files import InputError, natural, nearest, replacing_folder
 from temlib.train import bundle, fitting, networks, svm
 
 # Two interruptions within this many seconds end all training.
@@ -24,57 +28,6 @@ TWICE = 2.0
 VALIDATION_PARTS = 5
 # Training steps of a fold that are aimed at where the number of epochs is left open, and the fewest and most epochs.
 BUDGET, FEWEST_CHOSEN, MOST_CHOSEN = 1000, 8, 60
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How models are trained and tested.
-
-    Attributes
-    ----------
-    folds, seed : int
-    epochs, batch : int
-        Passes over the training particles (0: see `schedule`), and particles in a step.
-    learning_rate : float
-        Peak of the one-cycle schedule of the recipe "modern".
-    augmentation : str
-        A preset of `augment.Augmentation`, drawn anew in each epoch.
-    contrast : {"auto", "kept", "either"}
-        How bright-field and dark-field micrographs together are met: found and met by itself (`Particles.aligned`), left as
-        they are, or with bright and dark swapped in half of the training particles.
-    imbalance : {"none", "class_weight", "oversample", "undersample", "focal", "logit_adjustment", "threshold"}
-    recipe : {"modern", "thesis2016"}
-    labels : float
-        Share of the labels outside the test fold that is used, in (0, 1]; the number of steps does not change with it.
-    labels_from : {"particles", "micrographs"}
-        Whether some particles of every micrograph or some whole micrographs are used.
-    averaging : int
-        Number of drawn transforms over which the networks' predictions are averaged, 0 for none.
-    adaptation : {"micrograph", "none"}
-        Whether predictions use adaptive batch normalisation; with the recipe of 2016 they never do.
-    unsure : list of str
-        Labels that mean "could not tell": such particles are neither learnt nor scored, but predicted.
-    """
-
-    folds: int = 3
-    seed: int = 1
-    epochs: int = 0
-    batch: int = 32
-    learning_rate: float = 0.003
-    augmentation: str = "slides"
-    contrast: str = "auto"
-    imbalance: str = "oversample"
-    recipe: str = "modern"
-    labels: float = 1.0
-    labels_from: str = "particles"
-    averaging: int = 0
-    adaptation: str = "micrograph"
-    unsure: tuple = ("uncertain",)
-
-    @property
-    def adapts(self):
-        """Return whether predictions use adaptive batch normalisation."""
-        return self.adaptation == "micrograph" and fitting.RECIPES[self.recipe].adapts
 
 
 @dataclass(frozen=True)
@@ -143,12 +96,14 @@ def check_models(models, primary, *, input_size=0, where="models"):
         networks.check_backend()
 
 
-def check_folds(data, task, models, settings):
+def check_folds(data, task, models, settings, weights=None):
     """Return the fold of each particle (of `data.split`), after a look at what each fold and model will need; nothing is trained.
 
-    All particles have a label for `task`. It is an InputError where `cross_validate` would raise one, or would leave a model
-    out, for want of particles, micrographs or sizes.
+    All particles have a label for `task`; for `weights` see `cross_validate`. It is an InputError where that would raise one, or
+    would leave a model out, for want of particles, micrographs or sizes.
     """
+    if weights is not None:
+        data, _ = weights.continued(data, task, models, settings)
     table = data.table.reset_index(drop=True)
     fold_of, classes = _divided(table, task, settings)
     for fold in sorted(set(fold_of)):
@@ -177,7 +132,19 @@ def schedule(settings, data, task):
     return settings, f"{settings.epochs} epochs of {steps:,} steps were {how}: {total}."
 
 
-def cross_validate(data, task, models, settings, *, keep=None, progress=None, explain=None):
+def cross_validate(
+    data,
+    task,
+    models,
+    settings,
+    *,
+    weights=None,
+    keep=None,
+    progress=None,
+    explain=None,
+    calibrate=None,
+    licence="",
+):
     """Train and test every model on the same folds of particles that all have a label for `task`; return a `Trained`.
 
     Particles whose label is in `settings.unsure` take no part in that; they are predicted with the test particles of their
@@ -194,15 +161,24 @@ def cross_validate(data, task, models, settings, *, keep=None, progress=None, ex
     models : list of str
         Of `network_names`, perhaps with "+size" and a size of their own as in "lipnet4@28", and `svm_names`.
     settings : Settings
+    weights : Bundle, optional
+        Each fold of the network that it is of begins with that fold's weights; see `Bundle.continued`.
     keep : Path, optional
-        Folder for the networks of all folds, as bundles `<model>/fold=<n>`; see `load`.
+        Folder for a bundle of each model, `<model>`, with its fold models; see `load`.
     progress : callable, optional
         Gets (steps done of `len(models) * folds * epochs`, text), with the epochs of `schedule`.
     explain : callable, optional
         Gets (estimator, its inputs, positions of the test particles) after each fold of each model; see `Sample`.
+    calibrate : callable, optional
+        Gets the probabilities (n, classes) of a fold's validation particles and their classes (n,), and returns the
+        temperature that a bundle keeps.
+    licence : str
+        Under which bundles may be used.
     """
     settings, _ = schedule(settings, data, task)
-    run = _Run(data, task, settings, keep, progress, explain)
+    run = _Run(data, task, models, settings, weights, progress, explain)
+    if keep is not None:
+        run.keep_in(Path(keep), calibrate, licence)
     for number, name in enumerate(models):
         try:
             run.model(name, number)
@@ -221,21 +197,34 @@ def cross_validate(data, task, models, settings, *, keep=None, progress=None, ex
 class _Run:
     """One cross-validation: the particles with their labels and folds, the same for every model, and what was found."""
 
-    def __init__(self, data, task, settings, keep, progress, explain):
-        self.asked, self.contrast = settings, []
+    def __init__(self, data, task, models, settings, weights, progress, explain):
+        self.notes, self.weights = [], weights
+        if weights is not None:
+            data, said = weights.continued(data, task, models, settings)
+            self.notes.append(said)
+        self.asked, self.contrast, self.given, self.keep = settings, [], data, None
         if settings.contrast == "auto":
             data, contrast, self.contrast = data.aligned()
             settings = replace(settings, contrast=contrast)
         self.data, self.task, self.settings = data, task, settings
-        self.keep, self.progress, self.explain = keep, progress, explain
+        self.progress, self.explain = progress, explain
         self.table = data.table.reset_index(drop=True)
         self.known = is_definite(self.table[task], settings.unsure)
         self.fold_of, self.classes = _divided(self.table, task, settings)
         # -1 for particles that people could not tell.
         self.labels = pd.Categorical(self.table[task], categories=self.classes).codes.astype(int)
         self.groups = self.table["micrograph"].to_numpy()
-        self.results, self.failures, self.notes = [], {}, [*self.contrast]
+        self.results, self.failures = [], {}
+        self.notes += self.contrast
         self.first, self.last_interruption = 0, -np.inf
+
+    def keep_in(self, folder, calibrate, licence):
+        """Keep a bundle of each model in a folder."""
+        self.keep, self.calibrate, self.licence = folder, calibrate, licence
+        self.crops = bundle.crops(self.data, self.labels)
+        self.learnt = bundle.learnt(self.given, self.fold_of)
+        known = self.table[["particle", "micrograph", self.task]].assign(image=self.learnt["image"])
+        self.hash = hashlib.sha256(known.to_csv(index=False).encode()).hexdigest()
 
     def report(self, epoch, text):
         """Pass on how far a fold is."""
@@ -249,9 +238,28 @@ class _Run:
 
     def model(self, name, number):
         """Train and test the model at `number` in the list in all folds; what it leaves counts only when all are done."""
+        with replacing_folder(self.keep / name) if self.keep else nullcontext() as folder:
+            results = self._folds(name, number, folder)
+            if folder:
+                kept, tested = zip(*(result.pop("kept") for result in results))
+                predictions = pd.concat([result["predictions"] for result in results])
+                tested = self.crops | {"probabilities": np.stack(tested)}
+                begun = self._begun(name)
+                card = self._card(name, kept, predictions, begun)
+                bundle.save(folder, card, tested, self.learnt, begun)
+        self.results += results
+
+    def _begun(self, name):
+        """Return the bundle whose weights a model begins with, None where there is none."""
+        return self.weights if self.weights is not None and self.weights.card["model"] == name else None
+
+    def _folds(self, name, number, folder):
+        """Return what a model leaves in each fold, and put each fold model into a folder where there is one."""
         results = []
         kind = svm.Svm if name in svm.names() else fitting.Network
         model, started = kind(name, self.classes, self.settings), time.perf_counter()
+        if begun := self._begun(name):
+            model.first = [weights for weights, _ in begun.states]
         inputs = model.inputs(self.data)
         # Of an SVM this is the time for its descriptors.
         each = (time.perf_counter() - started) / len(self.table)
@@ -261,10 +269,8 @@ class _Run:
             results.append(self._fold(model, inputs, rows, fold, each))
             if self.explain:
                 self.explain(model, inputs, rows["test"])
-            if self.keep is not None and kind is fitting.Network:
-                bundle.save(
-                    self.keep / name / f"fold={fold}", model.model, self._card(fold, inputs[0].shape[-1])
-                )
+            if folder:
+                results[-1]["kept"] = bundle.add(folder, model, fold, self.crops)
             if model.interrupted:
                 text = f"training was interrupted in fold {fold}; its best weights so far were kept."
                 self.notes.append(f"{name}: {text}")
@@ -280,7 +286,7 @@ class _Run:
                 f"{name}: a class to train on lay in one micrograph only in {where}, so C, gamma and calibration rest on inner "
                 "folds that divide micrographs: its probabilities may be too sure. Held-out micrographs are whole all the same."
             )
-        self.results += results
+        return results
 
     def _fold(self, model, inputs, rows, fold, each):
         """Train a model in one fold, ask it about the test and validation particles, and time both."""
@@ -334,14 +340,45 @@ class _Run:
         table = table.assign(truth=self.table.loc[rows, self.task], predicted=names[predicted])
         return table.assign(**{f"p_{name}": probabilities[:, k] for k, name in enumerate(names)})
 
-    def _card(self, fold, side):
-        """Return what a bundle says of the network of a fold, which sees images of `side` pixels."""
-        prepared = self.data.images.shape[-1]
-        about = {"task": self.task, "classes": self.classes, "fold": int(fold), "scale": self.data.scale}
-        about |= {"simulated": self.data.simulated, "pixel_nm": self.data.pixel_nm * prepared / side}
-        # A network with a size of its own sees prepared images of the larger one, resampled.
-        about |= {"input_size": side, "resampled_from": prepared}
-        return about | {"contrast": self.contrast, "settings": asdict(self.asked)}
+    def _card(self, name, kept, predictions, begun):
+        """Return what the bundle of a model says of it, as plain JSON values."""
+        data, physical = self.given, self.data.scale == "physical"
+        pixel_nm, input_size = float(data.pixel_nm) if physical else None, data.images.shape[-1]
+        about = {"model": name, "task": self.task, "classes": self.classes}
+        about |= {"simulated": data.simulated, "licence": self.licence}
+        about |= {"scale": data.scale, "pixel_nm": pixel_nm, "input_size": input_size}
+        about |= {"window_nm": pixel_nm * input_size if physical else None, "preparation": PREPARATION}
+        met = {"asked": self.asked.contrast, "met": self.settings.contrast, "found": self.contrast}
+        about |= {"contrast": met, "adaptive_normalisation": bool(self.settings.adapts)}
+        counts = {"particles": len(data), "micrographs": int(data.table["micrograph"].nunique())}
+        source = {"source": Path(data.source).name, "hash": self.hash, "found": list(data.notes)}
+        source["began_with"] = begun.card["training"] if begun else None
+        about |= {"training": source | counts, "settings": asdict(self.asked)}
+        about |= {"versions": provenance.describe()}
+        about |= {"notes": [note for note in self.notes if note.startswith(f"{name}: ")]}
+        about |= {"calibration": self._temperatures(predictions), "folds": list(kept)}
+        return about | {"out_of_fold": _confusion(predictions, self.classes)}
+
+    def _temperatures(self, predictions):
+        """Return the temperature of each fold, None where none is asked for."""
+        if self.calibrate is None:
+            return None
+        chosen = predictions[predictions["role"] == "validation"]
+        columns = [f"p_{name}" for name in self.classes]
+        found = []
+        for _, rows in chosen.groupby("fold"):
+            truth = pd.Categorical(rows["truth"], categories=self.classes).codes
+            found.append(self.calibrate(rows[columns].to_numpy(), truth))
+        return {"kind": "temperature", "temperatures": found}
+
+
+def _confusion(predictions, classes):
+    """Return out-of-fold counts in each micrograph: a row for each true class, a column for each called one and the refused."""
+    test = predictions[predictions["role"] == "test"]
+    counts = test.groupby(["fold", "micrograph", "truth", "predicted"]).size().unstack(fill_value=0)
+    counts = counts.reindex(columns=classes, fill_value=0).add_prefix("called_")
+    counts = counts.assign(refused=0).reset_index()
+    return {"columns": list(counts), "rows": counts.astype(object).values.tolist()}
 
 
 # The columns of the tables of `Trained`, in order; those of predictions end with one `p_` of each class.

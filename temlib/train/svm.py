@@ -4,6 +4,7 @@ Descriptors learn nothing and are computed once for all folds; whatever is learn
 calibration) is fitted on training particles alone.
 """
 
+import copy
 import warnings
 from collections import Counter
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from temlib.files import InputError
 from temlib.train import adaptation, descriptors
-from temlib.train.fitting import balanced_accuracy, grouped_divisions
+from temlib.train.fitting import OTHER_CLASSES, balanced_accuracy, grouped_divisions
 
 _DESCRIPTORS = {"svm_thesis": descriptors.thesis, "svm_texture": descriptors.texture}
 # Grid of the inner search: C, and gamma as a multiple of 1 / number of descriptors (scikit-learn's "scale").
@@ -21,6 +22,8 @@ C_VALUES, GAMMA_VALUES = (0.3, 1.0, 10.0, 100.0), (0.1, 0.3, 1.0)
 EXACT, LANDMARKS = 20_000, 1000
 # C and gamma are searched on at most so many training particles, whole micrographs drawn at random.
 SEARCHED = 4000
+# Types of scikit-learn in a fitted machine that skops does not trust of itself, since they are private.
+TRUSTED = ["sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration"]
 # How often a group of descriptors is permuted to measure its importance.
 PERMUTATIONS = 3
 
@@ -52,6 +55,8 @@ def note(particles):
 class Svm:
     """An SVM baseline as an estimator of the protocol; its inputs are the descriptors of all particles."""
 
+    suffix = ".skops"  # of the file that `save` writes
+    divisor = 1.0  # of probabilities before the largest is called, as a network's moved threshold
     history, interrupted, lone, weights, divided = None, False, False, np.nan, False
 
     def __init__(self, name, classes, settings):
@@ -65,10 +70,9 @@ class Svm:
         """Fit to the particles at `train`; none of the others are seen."""
         if report:
             report(0, f"{self.name} fold {fold}")
-        self.fold, self.training = fold, inputs.iloc[train]
-        self.divided = divides(labels[train], groups[train])
+        self.fold, self.divided = fold, divides(labels[train], groups[train])
         self.counts = np.bincount(labels[train], minlength=len(self.classes))
-        self.fitted = _fit(self.training.to_numpy(), labels[train], groups[train], fold)
+        self.fitted = _fit(inputs.iloc[train].to_numpy(), labels[train], groups[train], fold)
         return self
 
     def predict(self, inputs, groups, rows):
@@ -80,14 +84,50 @@ class Svm:
         """
         seen = inputs.iloc[rows]
         if self.settings.adapts:
-            seen = adaptation.adapted(seen, groups[rows], self.training)
+            scale = self._machine.named_steps["scale"]
+            seen = adaptation.adapted(seen, groups[rows], scale.mean_, scale.var_)
         p = self._probabilities(seen)
         return p, p.argmax(axis=1)
+
+    @property
+    def _machine(self):
+        return self.fitted.calibrated_classifiers_[0].estimator
 
     def _probabilities(self, seen):
         """Return class probabilities (m, classes) of descriptors as they are."""
         p = self.fitted.predict_proba(seen.to_numpy()) / self.counts
         return p / p.sum(axis=1, keepdims=True)
+
+    def save(self, path):
+        """Write the fitted machine, which is all that predictions need."""
+        import skops.io
+
+        fitted = copy.deepcopy(self.fitted)
+        machine = fitted.calibrated_classifiers_[0].estimator.named_steps["machine"]
+        if hasattr(machine, "support_vectors_"):
+            # libsvm's float64 are those of float32 descriptors, so half of their bytes are zero.
+            machine.support_vectors_ = machine.support_vectors_.astype(np.float32)
+        skops.io.dump(fitted, path)
+        return {"counts": self.counts.tolist()}
+
+    def read(self, path, state):
+        """Return the fitted machine in a file of `save`, for `restore`; nothing in the file is run."""
+        import skops.io
+
+        fitted = skops.io.load(path, trusted=TRUSTED)
+        counts = np.array(state["counts"], float)
+        for number in (len(fitted.classes_), len(counts)):
+            if number != len(self.classes):
+                raise InputError(OTHER_CLASSES.format(len(self.classes), number))
+        machine = fitted.calibrated_classifiers_[0].estimator.named_steps["machine"]
+        if hasattr(machine, "support_vectors_"):
+            machine.support_vectors_ = machine.support_vectors_.astype(float)
+        return fitted, counts
+
+    def restore(self, state):
+        """Become what was read."""
+        self.fitted, self.counts = state
+        return self
 
     def importance(self, inputs, labels, rows, *, seed):
         """Return how much balanced accuracy is lost when a group of descriptors is permuted among held-out particles.

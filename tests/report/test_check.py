@@ -1,5 +1,7 @@
 """What `check` accepts runs: the first questions of notebooks 1 and 3, asked of random small tables."""
 
+from pathlib import Path
+
 import mrcfile
 import numpy as np
 import pandas as pd
@@ -244,3 +246,13 @@ def test_a_class_that_would_be_left_out_is_asked_for_before(study, tmp_path):
         match="line 2 .likewise 3: 2 in all.: without these.* 'content' has no particle of 'rare' left",
     ):
         report.check([path], output=tmp_path / "out")
+
+
+def test_weights_that_do_not_fit_are_refused_before_a_kernel_starts(tmp_path):
+    """Also of simulated particles, which are not made for it."""
+    bundle = Path(__file__).parents[1] / "train" / "data" / "bundle_v1" / "svm_thesis"
+    path = tmp_path / "p.yaml"
+    for given, message in ((bundle, "svm_thesis is an SVM"), (bundle.parent, "it is no model bundle")):
+        path.write_text(f"models: [residual]\nprimary: residual\nweights: {given}\n")
+        with pytest.raises(InputError, match=message):
+            report.check([path])

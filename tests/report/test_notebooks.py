@@ -77,12 +77,15 @@ def test_shared_parameters_are_the_same_in_all_notebooks():
 
 
 def test_the_run_leaves_tables_and_pages(reports):
-    """Every notebook leaves its page, every task its tables, and the index links to what exists."""
+    """Every notebook leaves its page, every task its tables and its models, and the index links to what exists."""
     run = reports / "quick"
     for task in ("lamellarity", "encapsulation"):
         for name in ("predictions.csv", "measures.csv", "answer.json", "3_train.html", "4_evaluate.html"):
             assert (run / f"task={task}" / name).exists()
     assert set(pd.read_csv(run / "measures.csv")["task"]) == {"lamellarity", "encapsulation"}
+    for model in ("residual", "svm_texture"):
+        card = train.load(run / "task=lamellarity" / "models" / model).card
+        assert card["simulated"] and len(card["calibration"]["temperatures"]) == 2
     page = (run / "index.html").read_text(encoding="utf-8")
     links = re.findall(r'href="([^"#]+)"', page)
     assert len(links) >= 9 and all((run / link).exists() for link in links)

@@ -101,7 +101,8 @@ def test_descriptors_are_scaled_as_by_a_scaler_with_mixed_statistics():
     )
     training["c"], plain["c"] = 1.0, 1.0  # a descriptor that never varies
     micrographs = np.array(["large"] * 32 + ["small"] * 4)
-    adapted, part = adaptation.adapted(plain, micrographs, training), adaptation.share(32)
+    statistics = training.mean().to_numpy(), training.var(ddof=0).to_numpy()
+    adapted, part = adaptation.adapted(plain, micrographs, *statistics), adaptation.share(32)
     large = plain[:32]
     mean, variance = (
         (1 - part) * f(training) + part * f(large) for f in (pd.DataFrame.mean, lambda t: t.var(ddof=0))

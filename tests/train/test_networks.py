@@ -10,16 +10,18 @@ import pytest
 
 from temlib import train
 from temlib.files import InputError
-from temlib.train import bundle, networks
+from temlib.train import networks
 
-# Loads the bundles in a folder under the backend of the environment and writes what they make of the same images.
+# Loads the networks in a folder under the backend of the environment and writes what they make of the same images.
 ELSEWHERE = """
 import sys, pathlib, numpy as np
 from temlib import train
+from temlib.train import fitting
 folder = pathlib.Path(sys.argv[1])
-for bundle in (folder / "bundles").iterdir():
-    network, _ = train.load(bundle)
-    np.save(folder / f"{bundle.name}.npy", np.asarray(network.predict(np.load(folder / "images.npy"), verbose=0)))
+for path in folder.glob("*.keras"):
+    network = fitting.Network(path.stem, ["a", "b", "c"], train.Settings())
+    network.read(path, {"divisor": [1]})
+    np.save(path.with_suffix(".npy"), np.asarray(network.model.predict(np.load(folder / "images.npy"), verbose=0)))
 """
 
 
@@ -194,7 +196,7 @@ def test_other_backends_give_the_same_numbers(backend, tmp_path):
     np.save(tmp_path / "images.npy", images)
     built = {name: networks.build(name, input_size=24, classes=3, seed=1) for name in train.network_names()}
     for name, model in built.items():
-        bundle.save(tmp_path / "bundles" / name, model, {})
+        model.save(tmp_path / f"{name}.keras")
     environment = os.environ | {"KERAS_BACKEND": backend}
     subprocess.run([sys.executable, "-c", ELSEWHERE, str(tmp_path)], check=True, env=environment)
     for name, model in built.items():

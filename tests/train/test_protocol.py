@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from temlib import train
-from temlib.augment import lowpass
 from temlib.data import open as open_data
 from temlib.data import split
 from temlib.files import InputError
@@ -170,8 +169,8 @@ def test_mixed_contrast_is_met_by_every_model(tmp_path):
     pd.testing.assert_frame_equal(one.predictions, two.predictions)
     (note,) = set(two.notes) - set(one.notes)
     assert len(two.notes) == len(one.notes) + 1 and "in m1, m6 (2 of 8 micrographs)" in note
-    card = train.load(tmp_path / "lipnet4" / "fold=1")[1]
-    assert card["contrast"] == [note] and card["settings"]["contrast"] == "auto"
+    card = train.load(tmp_path / "lipnet4").card
+    assert card["contrast"] == {"asked": "auto", "met": "kept", "found": [note]}
     mixed.images[24:72] = rng.normal(size=(48, 16, 16))
     auto, either = (
         train.cross_validate(mixed, "content", ["lipnet4"], settings(epochs=1, contrast=contrast))
@@ -192,8 +191,8 @@ def test_a_network_with_sizes_tells_apart_what_only_its_size_tells(tmp_path):
     test = held_out(trained)
     right = (test["truth"] == test["predicted"]).groupby(test["model"]).mean()
     assert not trained.failures and right["dihedral+size"] > 0.95 and right["dihedral"] < 0.7
-    network, _ = train.load(tmp_path / "dihedral+size" / "fold=1")
-    assert len(network.inputs) == 2
+    with pytest.raises(InputError, match="takes the particle's size"):
+        train.load(tmp_path / "dihedral+size").predict(data.images)
 
 
 def test_a_network_sees_the_same_window_on_pixels_of_its_own(study, tmp_path):
@@ -209,11 +208,8 @@ def test_a_network_sees_the_same_window_on_pixels_of_its_own(study, tmp_path):
     assert not trained.failures and set(held_out(trained)["model"]) == set(chosen) == set(
         trained.costs["model"]
     )
-    network, card = train.load(tmp_path / "models" / "lipnet4@12" / "fold=1")
-    assert network.input_shape == (None, 12, 12, 1) and (card["input_size"], card["resampled_from"]) == (
-        12,
-        24,
-    )
+    bundle = train.load(tmp_path / "models" / "lipnet4@12")
+    assert bundle.estimator.model.input_shape == (None, 12, 12, 1) and bundle.card["input_size"] == 24
     sample.save(tmp_path / "examples.npz", trained.predictions)
     with np.load(tmp_path / "examples.npz") as kept:
         assert set(kept["model"]) == {"lipnet4@12", "residual"} and kept["gradcam"].shape[1:] == (24, 24)
@@ -323,7 +319,7 @@ def test_unsure_particles_are_predicted_and_neither_learnt_nor_scored(tmp_path):
     pd.testing.assert_frame_equal(rest, alone.predictions.set_index("particle"), atol=1e-5)
     test = rest[rest["role"] == "test"].groupby("micrograph")["fold"].first()
     assert all(row.fold == test.get(row.micrograph, 1) for row in unsure.itertuples())
-    _, card = train.load(tmp_path / "lipnet4" / "fold=1")
+    card = train.load(tmp_path / "lipnet4").card
     assert card["classes"] == ["common", "rare"] and card["settings"]["unsure"] == ["unclear"]
 
 
@@ -395,22 +391,6 @@ def test_a_refit_is_told(small):
     said = [note for note in trained.notes if "a single micrograph" in note]
     assert len(said) == 1 and "lipnet4" in said[0] and "in folds 1, 2, too few" in said[0]
     assert "refitted" in said[0]
-
-
-def test_a_kept_network_predicts_the_same_and_a_changed_file_is_refused(small, tmp_path):
-    """A bundle is whole or is not loaded; its card says what it is."""
-    trained = train.cross_validate(small, "content", ["dihedral"], settings(), keep=tmp_path)
-    network, card = train.load(tmp_path / "dihedral" / "fold=2")
-    assert card["classes"] == ["bright", "plain"] and card["settings"]["recipe"] == "modern"
-    rows = held_out(trained).query("fold == 2")
-    place = small.table.reset_index().set_index("particle").loc[rows["particle"], "index"]
-    logits = network.predict_on_batch(lowpass(small.images[place])[..., None])
-    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert np.allclose(p[:, 0], rows["p_bright"], atol=1e-5)
-    with open(tmp_path / "dihedral" / "fold=2" / "card.json", "a") as file:
-        file.write(" ")
-    with pytest.raises(InputError, match="checksum"):
-        train.load(tmp_path / "dihedral" / "fold=2")
 
 
 def left(loss, *, accuracy=0.9, plain=0.9, resampled=0.9, final=0.9, rarest=30, failures=None):
