@@ -39,7 +39,7 @@ def test_exchanging_two_models_rows_exchanges_everything_that_is_said(tmp_path, 
     assert len(pages[0]) == len(pages[1]) > 25
     for one, two in zip(*pages):
         assert exchanged(one) == two
-    assert exchanged(cards[0]) == cards[1]
+    assert exchanged(cards[0]).replace("one.html", "two.html") == cards[1]
     said = json.loads((tmp_path / "one" / "answer.json").read_text(encoding="utf-8"))
     assert len({row["value"] for row in said["headline"]}) == 3  # or exchanging would change nothing
 
