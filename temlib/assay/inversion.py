@@ -92,6 +92,22 @@ def projected(shares):
     return np.maximum(shares - np.take_along_axis(excess, last, axis=-1), 0)
 
 
+def compared(one, other):
+    """Return p values (..., truths, called) of whether two `Measured` have equal shares: Welch's t tests by micrograph."""
+    each, sides = np.eye(one.shares.shape[-1]), (one, other)
+    numbers = [side.number[..., None] for side in sides]
+    # Equal shares are best known from both: a side that happens to show no error is not surer for it.
+    pooled = sum(side.shares * number for side, number in zip(sides, numbers)) / sum(numbers)
+    variances = [
+        np.maximum(np.swapaxes(side.variance(each), -1, -2), pooled * (1 - pooled) / number)
+        for side, number in zip(sides, numbers)
+    ]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = sum(variances)
+        df = total**2 / sum(v**2 / (side.units - 1)[..., None] for v, side in zip(variances, sides))
+        return 2 * special.stdtr(df, -np.abs(one.shares - other.shares) / np.sqrt(total))
+
+
 class Solved:
     """Shares of one sample, or with `minus` their differences from those of another that the same classifier called.
 

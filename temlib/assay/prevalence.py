@@ -11,7 +11,7 @@ call the same particles. A micrograph without particles has a row of zeros.
 `micrograph`, `truth`, `predicted` (empty where refused).
 
 Shares are of all particles, refused ones included. The correction assumes that particles of one class are called as the held-out
-ones were, however many there are; `Correction.carried_over` tests that, and `labelled_shares` does without. Micrographs are the
+ones were, however many there are; `Correction.carried_over` tests that, and `labelled_shares` does without it. Micrographs are the
 units on both sides.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from temlib.assay.inversion import PSEUDO_COUNT, TAIL, Measured, Solved, dealt, inverted, projected
+from temlib.assay.inversion import TAIL, Measured, Solved, compared, dealt
 from temlib.files import InputError, natural
 
 COUNT, REFUSED = "n_", "refused"
@@ -109,12 +109,16 @@ def _classes(table):
     return named or sorted({*table["predicted"].dropna().astype(str)} - {""}, key=natural)
 
 
+def call_of(table):
+    """Return the called class of each row, empty where it was refused."""
+    called = table["predicted"].where(table["predicted"].notna(), "").astype(str)
+    return called if REFUSED not in table else called.where(~table[REFUSED].astype(bool), "")
+
+
 def _called(table, by, weight, classes):
     """Return how many particles of a table were called each class or refused, a row per combination of `by`."""
     table = table.assign(fold=table.get("fold", pd.Series(1, table.index)))
-    called = table["predicted"].where(table["predicted"].notna(), "").astype(str)
-    if REFUSED in table:
-        called = called.where(~table[REFUSED].astype(bool), "")
+    called = call_of(table)
     size = pd.Series(1.0, table.index)
     if weight is not None:
         size = pd.to_numeric(table[weight], errors="coerce")
@@ -131,7 +135,7 @@ def _called(table, by, weight, classes):
     return wide.groupby([table[column].astype(str).rename(column) for column in by]).sum().reset_index()
 
 
-def _checked(table, name, columns):
+def checked(table, name, columns):
     """Return a table of counts with `fold`, `refused` and names as text, and its classes; refuse what is not one."""
     missing = [column for column in columns if column not in table]
     classes = [column.removeprefix(COUNT) for column in table if column.startswith(COUNT)]
@@ -160,9 +164,9 @@ def _array(table, columns, truths=None):
     return counts, list(folds), list(micrographs)
 
 
-def _of_sample(table, classes):
+def of_sample(table, classes):
     """Return a sample's counts (folds, micrographs, called), the folds and the micrographs; refuse other classes."""
-    table, given = _checked(table, "calls", ["micrograph"])
+    table, given = checked(table, "calls", ["micrograph"])
     unknown = [c for c in given if c not in classes]
     if unknown:
         raise InputError(
@@ -223,7 +227,7 @@ class Correction:
     """
 
     def __init__(self, rates):
-        rates, self.classes = _checked(rates, "rates", ["micrograph", "truth"])
+        rates, self.classes = checked(rates, "rates", ["micrograph", "truth"])
         self.truths = [*self.classes, *sorted({*rates["truth"]} - {*self.classes}, key=natural)]
         counts, folds, _ = _array(rates, [*(COUNT + c for c in self.classes), REFUSED], self.truths)
         numbers = counts.sum(axis=(1, 3))
@@ -249,7 +253,7 @@ class Correction:
 
     def counts(self, calls):
         """Return a sample's calls (micrographs, called), averaged over the folds whose rates are known."""
-        counts, folds, _ = _of_sample(calls, self.classes)
+        counts, folds, _ = of_sample(calls, self.classes)
         return counts[self._places(folds, "calls")].mean(axis=0)
 
     def _places(self, folds, name):
@@ -409,12 +413,7 @@ class Correction:
         labelled = counts.sum(axis=(0, 1, 3))
         # A truth without labels has no row: any counts do.
         sides = self.errors, Measured(np.where(labelled[:, None] > 0, counts, 1))
-        variances = [side.variance(np.eye(counts.shape[-1])).T for side in sides]  # (truths, called)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spare = sum(v**2 / (side.units - 1)[:, None] for v, side in zip(variances, sides))
-            total = sum(variances)
-            t = (sides[1].shares - sides[0].shares) / np.sqrt(total)
-            p_value = 2 * special.stdtr(total**2 / spare, -np.abs(t))
+        p_value = compared(*sides)
         rows = [
             (truth, called, sides[0].shares[i, j], sides[1].shares[i, j], p_value[i, j], round(labelled[i]))
             for i, truth in enumerate(self.truths)
@@ -437,96 +436,3 @@ def _remarks(table):
         f"{row['high']:.1%} of the calls: more than the shares has changed, or the probabilities are not calibrated."
         for _, row in table[outside].iterrows()
     ]
-
-
-def labelled_shares(calls, labels):
-    """Return the `Shares` of a sample by prediction-powered inference, which needs no error rates of other samples.
-
-    In each micrograph the calls on all particles are corrected by what the labelled ones, drawn at random, say of the calls,
-    to the part that makes the variance smallest (A. N. Angelopoulos, J. C. Duchi, T. Zrnic, arXiv:2311.01453).
-
-    Parameters
-    ----------
-    calls, labels : DataFrame
-        See the module. A class that only labels have, as "uncertain", has a share of its own.
-
-    Returns
-    -------
-    Shares
-        The table has `class, share, low, high, solved, clipped, counted, labelled` (the share among the labels, by micrograph),
-        `n, micrographs, labels, method`.
-
-    Raises
-    ------
-    InputError
-        A micrograph with particles has no labelled one, or a labelled one is not among the calls.
-    """
-    classes = _checked(calls, "calls", ["micrograph"])[1]
-    counts, _, micrographs = _of_sample(calls, classes)
-    counts = counts.mean(axis=0)
-    truths = [*classes, *sorted({*labels["truth"].astype(str)} - {*classes}, key=natural)]
-    sizes, called = counts.sum(axis=1), np.zeros((len(counts), len(truths)))
-    called[:, : len(classes)] = counts[:, :-1] / np.maximum(sizes, 1e-9)[:, None]
-    unit = pd.Index(micrographs).get_indexer(labels["micrograph"].astype(str))
-    if (unit < 0).any():
-        raise InputError(
-            f"The labels name the micrograph {labels['micrograph'][unit < 0].iloc[0]!r}, which the calls lack."
-        )
-    # A particle's calls by several models are averaged.
-    key = [unit, labels["particle"].astype(str).to_numpy()]
-    y, f = (
-        (labels[c].astype(str).to_numpy()[:, None] == np.array(truths)).astype(float)
-        for c in ("truth", "predicted")
-    )
-    y, f = (pd.DataFrame(v).groupby(key).mean() for v in (y, f))
-    unit = y.index.get_level_values(0)
-    number = np.bincount(unit, minlength=len(counts))
-    bare = [name for name, size, few in zip(micrographs, sizes, number) if size > 0 and not few]
-    if bare:
-        raise InputError(
-            f"The micrograph {bare[0]!r} has no labelled particle: label one or more in each, drawn at random."
-        )
-    return Shares(_powered(truths, sizes, called, number, unit, y.to_numpy(), f.to_numpy()), [])
-
-
-def _powered(truths, sizes, called, number, unit, y, f):
-    """Return the table of `labelled_shares`.
-
-    `sizes` (units,) are particles, `called` (units, classes) shares of their calls, `number` (units,) labelled particles; `unit`,
-    truths `y` and calls `f` (n, classes) are of each labelled particle.
-    """
-    y_mean, f_mean = (
-        np.column_stack([np.bincount(unit, c, len(sizes)) for c in v.T]) / np.maximum(number, 1)[:, None]
-        for v in (y, f)
-    )
-    dy, df = y - y_mean[unit], f - f_mean[unit]
-    seen = np.sum(df**2, axis=0) * (1 + number.sum() / sizes.sum())
-    power = np.clip(np.divide(np.sum(dy * df, axis=0), seen, out=np.zeros_like(seen), where=seen > 0), 0, 1)
-    total, units = sizes.sum(), np.count_nonzero(sizes)
-    labelled, value = (sizes @ v / total for v in (y_mean, y_mean + power * (called - f_mean)))
-    moved = sizes[:, None] * (y_mean + power * (called - f_mean) - value) / total
-    # As if particles were independent, with a pseudo-count: micrographs seldom make a variance smaller.
-    rest = np.var(y - power * f, axis=0) + PSEUDO_COUNT / number.sum()
-    floor = rest * np.sum(sizes**2 / np.maximum(number, 1)) / total**2
-    variance = np.maximum(np.sum(moved**2, axis=0) * units / max(units - 1, 1), floor)
-    df = max(total**2 / np.sum(sizes**2) - 1, 1)
-    nearest = projected(value)
-    scale = nearest * (1 - nearest) + PSEUDO_COUNT / number.sum()
-
-    def errors_at(x):
-        return variance[:, None] * np.maximum(1, x * (1 - x) / scale[:, None]), np.full(x.shape, df)
-
-    low, high = inverted(value, nearest, errors_at)
-    table = pd.DataFrame({"class": truths, "share": nearest, "low": low, "high": high, "solved": value})
-    method = f"prediction-powered by micrograph, t quantile with {df:.1f} df"
-    if units < 2:
-        table, method = table.assign(low=np.nan, high=np.nan), "no interval: one micrograph"
-    return table.assign(
-        clipped=np.abs(value - nearest) > TOLERANCE,
-        counted=sizes @ called / total,
-        labelled=labelled,
-        n=round(total),
-        micrographs=len(sizes),
-        labels=len(y),
-        method=method,
-    )
