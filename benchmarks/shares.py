@@ -314,10 +314,12 @@ def beside_peers(rng, replicates, quick):
     heading(title, "micrographs on each side", "TPR = TNR", "ICC", "share", *ways)
     peers = Peers()
     cells = list(product(MICROGRAPHS, (0.8, 0.95), ICC, (0.3,)))
-    for micrographs, right, icc, share in cells[:: 4 if quick else 1]:
+    # Each cell has random numbers of its own, and can be run apart.
+    for own, cell in list(zip(rng.spawn(len(cells)), cells))[:: 4 if quick else 1]:
+        micrographs, right, icc, share = cell
         rates, truth, found = binary(right, right), [share, 1 - share], []
-        for held in held_out(rng, replicates, micrographs, [HELD_OUT, 1 - HELD_OUT], rates, icc)[:, 0]:
-            found.append(one_of_each(rng, peers, held, drawn_counts(rng, (micrographs,), truth, rates, icc)))
+        for held in held_out(own, replicates, micrographs, [HELD_OUT, 1 - HELD_OUT], rates, icc)[:, 0]:
+            found.append(one_of_each(own, peers, held, drawn_counts(own, (micrographs,), truth, rates, icc)))
         found = np.array(found)
         inside = np.mean((found[..., 0] <= share) & (share <= found[..., 1]), axis=0)
         width = np.median(found[..., 1] - found[..., 0], axis=0)

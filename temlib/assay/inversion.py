@@ -37,9 +37,8 @@ class Measured:
         residuals = weighted - self.sizes[..., None] * self.shares[..., None, :, :]
         unbiased = np.sqrt(self.units / np.maximum(self.units - 1, 1))
         self.influence = residuals * unbiased[..., None, :, None]  # (..., micrographs, truths, called)
-        self.number = folds**2 / np.sum(
-            1 / particles, axis=-2
-        )  # (..., truths) particles of the same precision
+        # Particles (..., truths) of which a plain share would be as sure.
+        self.number = folds**2 / np.sum(1 / particles, axis=-2)
 
     def covariance(self, contrast):
         """Return the covariances (..., J, truths, truths) of contrasts (..., J, called) of the shares, by micrograph."""
@@ -131,17 +130,17 @@ class Solved:
     def errors_at(self, hypotheses):
         """Return variances and degrees of freedom (..., J, H) of the values where these are `hypotheses` (..., J, H)."""
         moved = (hypotheses - self.nearest[..., None])[..., None]
-        one = np.eye(self.values.shape[-1])
-        at = (
-            self.nearest[..., None, None, :] + moved * (one - self.others)[..., None, :]
-        )  # (..., J, H, truths)
+        along = np.eye(self.values.shape[-1]) - self.others
+        at = self.nearest[..., None, None, :] + moved * along[..., None, :]  # (..., J, H, truths)
         independent = at**2 * self.floor[..., None, :]
         clustered = np.einsum("...jht,...jtu,...jhu->...jh", at, self.covariance, at)
         spread = np.maximum(clustered, independent.sum(axis=-1))
         own = np.maximum(at**2 * np.einsum("...jtt->...jt", self.covariance)[..., None, :], independent)
         weights = own / np.maximum(own.sum(axis=-1, keepdims=True), 1e-300)
-        df = self.errors.df(weights)
-        parts = [(spread, df), *(self._calls_at(s, at, hypotheses) for s in self.samples)]
+        parts = [
+            (spread, self.errors.df(weights)),
+            *(self._calls_at(s, at, hypotheses) for s in self.samples),
+        ]
         total = sum(variance for variance, _ in parts)
         # F. E. Satterthwaite, Biometrics Bull. 2 (1946) 110-114, doi:10.2307/3002019.
         return total, total**2 / sum(variance**2 / df for variance, df in parts)
@@ -165,7 +164,8 @@ class Solved:
 
     def interval(self):
         """Return the ends (..., J) of the 95 % intervals, which hold the nearest shares."""
-        return inverted(self.values, self.nearest, self.errors_at, self.lowest)
+        nearest = np.clip(self.nearest, self.lowest, 1)
+        return inverted(self.values, nearest, self.errors_at, self.lowest)
 
 
 def inverted(values, nearest, errors_at, lowest=0.0):

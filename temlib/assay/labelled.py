@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from temlib.assay.inversion import PSEUDO_COUNT, inverted, projected
-from temlib.assay.prevalence import TOLERANCE, Shares, call_of, checked, of_sample
+from temlib.assay.prevalence import TOLERANCE, Shares, call_of, checked, of_sample, require
 from temlib.files import InputError, natural
 
 
@@ -32,6 +32,8 @@ def labelled_shares(calls, labels):
     InputError
         A micrograph with particles has no labelled one, or a labelled one is not among the calls.
     """
+    require(labels, "labels", ["particle", "micrograph", "truth", "predicted"])
+    labels = labels[labels["truth"].notna() & (labels["truth"] != "")]
     classes = checked(calls, "calls", ["micrograph"])[1]
     counts, _, micrographs = of_sample(calls, classes)
     counts = counts.mean(axis=0)
@@ -100,9 +102,8 @@ def powered(calls, particles, unit, truth, called):
     inside = particles[:, None] * (y - part * f) + part * calls
     value = inside.sum(axis=0) / total
     counted = np.count_nonzero(particles)
-    clustered = (
-        np.sum((inside - particles[:, None] * value) ** 2, axis=0) / total**2 * counted / max(counted - 1, 1)
-    )
+    moved = (inside - particles[:, None] * value) / total
+    clustered = np.sum(moved**2, axis=0) * counted / max(counted - 1, 1)
     # As if particles were independent, with a pseudo-count: micrographs seldom make a variance smaller.
     rest = np.var(truth - part * called, axis=0) + PSEUDO_COUNT / labels
     number = np.bincount(unit, minlength=units)

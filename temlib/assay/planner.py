@@ -53,12 +53,12 @@ def plan(
     cost_micrograph=1.0,
     cost_particle=0.0,
 ):
-    """Return the micrographs that a share of a wanted half width takes, by the particles called in each.
+    """Return how many micrographs a share of a wanted half width takes, by the particles called in each.
 
     Parameters
     ----------
     correction : Correction
-        The classifier's error rates. What they leave uncertain stays, however large the sample.
+        The classifier's error rates. What they leave unsure stays, however large the sample.
     shares : mapping of str to float
         The expected share of each class, of sum 1.
     name : str
@@ -68,58 +68,55 @@ def plan(
     half_widths : sequence of float
         Wanted half widths of 95 % intervals, in (0, 1): a curve each.
     particles : sequence of int
-        Numbers of particles a micrograph; the last row of each curve has endless many.
+        Numbers of particles a micrograph.
     cost_micrograph, cost_particle : float
         In any one unit, as minutes.
 
     Returns
     -------
     DataFrame
-        `half_width, particles` (a micrograph; inf: where counting more is useless), `micrographs` (NaN where none suffice), `total`
-        (particles), `cost, cheapest` (of its half width), `floor` (the half width that the error rates leave of endless many
-        micrographs), `reason` (why there is no number).
+        `half_width, particles` (a micrograph; inf ends each curve: what more counting could save at most), `micrographs` (NaN where
+        none suffice), `total` (particles), `cost, cheapest` (of its half width), `floor` (the half width that the error rates
+        leave of endless many micrographs), `reason` (why there is no number).
 
     Raises
     ------
     InputError
-        A class that is unknown, shares that do not sum to 1, an ICC or half width out of range.
+        An unknown class, shares that do not sum to 1, an ICC or half width out of range.
     """
+    at = _checked(correction, shares, name, icc, half_widths)
+    each, rates, df = _parts(correction, at, correction.truths.index(name))
+    micrographs, rows = np.arange(2, MOST_MICROGRAPHS + 1), []
+    for wanted in sorted(half_widths):
+        for number in (*sorted(particles), np.inf):
+            alike = icc + (1 - icc) / number
+            enough = _half_width(each * alike / micrographs, micrographs - 1, rates, df) <= wanted
+            rows.append((wanted, number, micrographs[enough][0] if enough.any() else np.nan))
+    table = pd.DataFrame(rows, columns=["half_width", "particles", "micrographs"])
+    total = table["particles"] * table["micrographs"]
+    cost = table["micrographs"] * cost_micrograph + total.where(np.isfinite(total)) * cost_particle
+    table = table.assign(total=total, cost=cost, floor=_half_width(0.0, np.inf, rates, df))
+    table["cheapest"] = cost == cost.groupby(table["half_width"]).transform("min")
+    below = f"the held-out particles alone leave ±{table['floor'].iloc[0]:.3f}: label more of them"
+    why = np.where(table["half_width"] <= table["floor"], below, f"more than {MOST_MICROGRAPHS} micrographs")
+    return table.assign(reason=np.where(table["micrographs"].isna(), why, ""))
+
+
+def _checked(correction, shares, name, icc, half_widths):
+    """Return the expected shares (truths,); refuse a plan without sense."""
     at = np.array([shares.get(truth, np.nan) for truth in correction.truths], float)
     if name not in correction.truths or {*shares} != {*correction.truths} or not np.isclose(at.sum(), 1):
-        given = ", ".join(f"{k}: {v}" for k, v in shares.items())
+        given = ", ".join(f"{key}: {value}" for key, value in shares.items())
+        needed = ", ".join(correction.truths)
         raise InputError(
-            f"A plan for {name!r} needs a share of each of {', '.join(correction.truths)}, of sum 1; received {given}."
+            f"A plan for {name!r} needs a share of each of {needed}, of sum 1; received {given}."
         )
-    if not 0 <= icc <= 1 or not all(0 < w < 1 for w in half_widths):
+    if not 0 <= icc <= 1 or not all(0 < width < 1 for width in half_widths):
+        widths = ", ".join(map(str, half_widths))
         raise InputError(
-            f"ICC and half widths are shares; received ICC {icc}, half widths {', '.join(map(str, half_widths))}."
+            f"ICC and half widths are between 0 and 1; received ICC {icc}, half widths {widths}."
         )
-    each, rates, df = _parts(correction, at, correction.truths.index(name))
-    micrographs = np.arange(2, MOST_MICROGRAPHS + 1)
-    rows = []
-    for number in (*particles, np.inf):
-        alike = icc + (1 - icc) / number
-        attained = _half_width(each * alike / micrographs, micrographs - 1, rates, df)
-        for wanted in half_widths:
-            enough = np.flatnonzero(attained <= wanted)
-            rows.append((wanted, number, micrographs[enough[0]] if len(enough) else np.nan))
-    table = pd.DataFrame(rows, columns=["half_width", "particles", "micrographs"]).sort_values(
-        ["half_width", "particles"]
-    )
-    total = table["particles"] * table["micrographs"]
-    floor = _half_width(0.0, np.inf, rates, df)
-    out_of_reach = f"the held-out particles alone leave ±{floor:.3f}: label more of them"
-    few = f"more than {MOST_MICROGRAPHS} micrographs"
-    cost = table["micrographs"] * cost_micrograph + total.where(np.isfinite(total)) * cost_particle
-    return table.assign(
-        total=total,
-        cost=cost,
-        cheapest=cost == cost.groupby(table["half_width"]).transform("min"),
-        floor=floor,
-        reason=np.where(
-            table["micrographs"].notna(), "", np.where(table["half_width"] <= floor, out_of_reach, few)
-        ),
-    ).reset_index(drop=True)
+    return at
 
 
 def _parts(correction, shares, place):

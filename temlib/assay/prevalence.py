@@ -119,6 +119,11 @@ def _called(table, by, weight, classes):
     """Return how many particles of a table were called each class or refused, a row per combination of `by`."""
     table = table.assign(fold=table.get("fold", pd.Series(1, table.index)))
     called = call_of(table)
+    unknown = sorted({*called} - {*classes, ""})
+    if unknown:
+        raise InputError(
+            f"{unknown[0]!r} is called, but is no class of the classifier ({', '.join(classes)})."
+        )
     size = pd.Series(1.0, table.index)
     if weight is not None:
         size = pd.to_numeric(table[weight], errors="coerce")
@@ -135,13 +140,21 @@ def _called(table, by, weight, classes):
     return wide.groupby([table[column].astype(str).rename(column) for column in by]).sum().reset_index()
 
 
+def require(table, name, columns):
+    """Refuse a table without one of the columns."""
+    for column in columns:
+        if column not in table:
+            raise InputError(
+                f"The {name} lack the column {column!r} (they have {', '.join(map(str, table))})."
+            )
+
+
 def checked(table, name, columns):
     """Return a table of counts with `fold`, `refused` and names as text, and its classes; refuse what is not one."""
-    missing = [column for column in columns if column not in table]
+    require(table, name, columns)
     classes = [column.removeprefix(COUNT) for column in table if column.startswith(COUNT)]
-    if missing or not classes:
-        lacks = missing[0] if missing else COUNT + "<class>"
-        raise InputError(f"The {name} lack the column {lacks!r} (they have {', '.join(map(str, table))}).")
+    if not classes:
+        require(table, name, [COUNT + "<class>"])
     columns = ["fold", *columns]
     numbers = [*(COUNT + c for c in classes), REFUSED]
     table = table.assign(**{c: table.get(c, 1 if c == "fold" else 0) for c in ("fold", REFUSED)})
@@ -406,6 +419,7 @@ class Correction:
             `new_rate`, `p_value` (of no difference, two-sided t test by micrograph, times the number of rows: Bonferroni),
             `n` (labelled particles of this truth). A large p value of few labels shows little.
         """
+        require(labels, "labels", ["micrograph", "truth", "predicted"])
         counted = _called(labels, ["fold", "micrograph", "truth"], None, self.classes)
         counted = counted[counted["truth"].isin(self.truths)]
         counts, folds, _ = _array(counted, [*(COUNT + c for c in self.classes), REFUSED], self.truths)
@@ -427,7 +441,8 @@ class Correction:
 def _remarks(table):
     """Return sentences on shares that were clipped, and on those that expectation maximisation puts elsewhere."""
     notes = [
-        f"The calls put {row['class']} at {row['solved']:.1%}, which no share can be; it was brought to {row['share']:.1%}."
+        f"The calls put {row['class']} at {row['solved']:.1%}; as shares lie between 0 and 100 % and sum to 100 %, it was brought "
+        f"to {row['share']:.1%}."
         for _, row in table[table["clipped"]].iterrows()
     ]
     outside = (table["by_probability"] < table["low"]) | (table["by_probability"] > table["high"])

@@ -67,6 +67,16 @@ def test_uncertain_has_a_share_of_its_own(rng):
     assert table["share"].sum() == pytest.approx(1)
 
 
+def test_particles_without_a_label_are_not_labels(rng):
+    """A whole table may be given, in which a few particles have a truth."""
+    particles = particles_of(drawn_counts(rng, (10,), [0.3, 0.7], binary(0.7, 0.8)))
+    few, calls = some_of(particles, rng), assay.calls(particles)
+    whole = particles.assign(truth=few["truth"].reindex(particles.index))
+    pd.testing.assert_frame_equal(
+        assay.labelled_shares(calls, whole).table, assay.labelled_shares(calls, few).table
+    )
+
+
 def test_a_particle_of_several_models_is_one_label(rng):
     """Its calls are averaged; it is not counted once per model."""
     particles = particles_of(drawn_counts(rng, (10,), [0.3, 0.7], binary(0.7, 0.8)))
@@ -81,5 +91,7 @@ def test_a_micrograph_without_labels_is_named(rng):
     calls = assay.calls(particles, micrographs=["empty"])
     with pytest.raises(InputError, match="'new4' has no labelled particle"):
         assay.labelled_shares(calls, particles[particles["micrograph"] != "new4"])
+    with pytest.raises(InputError, match="labels lack the column 'particle'"):
+        assay.labelled_shares(calls, particles.drop(columns="particle"))
     with pytest.raises(InputError, match="the micrograph 'other', which the calls lack"):
         assay.labelled_shares(calls, particles.replace({"micrograph": {"new2": "other"}}))

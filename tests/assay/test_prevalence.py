@@ -125,7 +125,7 @@ def test_clipped_shares_are_said():
     shares = assay.Correction(rates_of(held)).shares(calls_of(np.tile([10.0, 90.0], (6, 1))))
     found = row(shares.table)
     assert found["clipped"] and found["solved"] < 0 and found["share"] == found["low"] == 0 < found["high"]
-    assert "no share can be" in shares.notes[0]
+    assert "it was brought to 0.0%" in shares.notes[0]
 
 
 def test_shares_and_variance_are_those_of_other_programs():
@@ -323,6 +323,13 @@ def test_bad_calls_are_refused(rng, message):
     table = calls_of(drawn_counts(rng, (5,), [0.5, 0.5], RATES).sum(axis=1), folds=2)
     with pytest.raises(InputError, match=message):
         correction.shares(BAD_CALLS[message](table))
+
+
+def test_a_call_of_no_class_is_refused():
+    """A class among the calls that has no probability is a typing error, not a refused particle."""
+    table = pd.DataFrame({"micrograph": ["m"], "predicted": ["c"], "p_a": [0.5], "p_b": [0.5]})
+    with pytest.raises(InputError, match=r"'c' is called, but is no class of the classifier \(a, b\)"):
+        assay.calls(table)
 
 
 @pytest.mark.parametrize("margin", [0, 1, -0.1])
