@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "evaluate": {"files"},
     "data": {"files", "provenance", "simulate"},
     "train": {"files", "provenance", "augment", "data"},
+    "assay": {"files", "provenance", "data", "train", "evaluate"},
     "explore": {"files", "provenance", "data", "evaluate", "train", "augment"},
     "figures": {"files", "provenance", "simulate", "augment", "evaluate", "data", "train", "explore"},
     "report": {"files", "provenance", "data", "train", "evaluate", "figures"},
@@ -65,10 +66,9 @@ def test_no_circle_within_a_wing(wing):
 
 
 def test_rooms_and_functions_are_of_a_size_to_be_read():
-    """A module has at most 600 lines, a function at most 60, and the house at most 74 files."""
-    # Was 64 before image formats, MRC and other programs' files had modules of their own, and 70 before a run had a
-    # first page and one file.
-    assert len(MODULES) <= 74
+    """A module has at most 600 lines, a function at most 60, and the house at most 82 files."""
+    # Was 70 before a run had a first page and one file, particles to look through, a verdict of its own, and the assay a wing.
+    assert len(MODULES) <= 82
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 600, path
