@@ -75,7 +75,7 @@ def test_a_dm4_micrograph_is_read_or_refused_for_the_true_reason(tmp_path):
     ]
     (tmp_path / "m.csv").write_text("image;row;column;box_px;class\n" + "".join(rows))
     if importlib.util.find_spec("rsciio") is None:
-        with pytest.raises(InputError, match="line 2: m.dm4 needs rosettasciio.*GPL-3.0.*temlib.formats"):
+        with pytest.raises(InputError, match="line 2 .*: m.dm4 needs rosettasciio.*GPL-3.0.*temlib.formats"):
             open_data(tmp_path / "m.csv", input_size=20, pixel_nm=1.249)
         return
     data = open_data(tmp_path / "m.csv", input_size=20, pixel_nm=1.24901)
