@@ -12,12 +12,18 @@ for (const root of document.querySelectorAll(".browser[hidden]")) {
     return [make("label", {}, title, select), select];
   };
   const all = [["", "all"]], number = names => names.map((name, k) => [String(k), name]);
-  const names = Object.keys(models);
+  const names = Object.keys(models), shown = Object.keys(data.shown).map(Number);
 
-  // One picture that holds all particles: a tile is a place in it.
-  const sprite = (node, place, size) => {
-    node.style.cssText = `width:${size}px;height:${size}px;background-image:url(${data.sprite});background-size:${data.across * size}px;` +
-      `background-position:${-(place % data.across) * size}px ${-Math.floor(place / data.across) * size}px`;
+  // One picture holds all particles, another all maps: a tile is a place in one.
+  const sprite = (node, which, place, size) => {
+    const [key, , across] = data.sprites[which];
+    if (!document.getElementById(`sprite-${key}`)) {  // a rule of its own, so that its text is read once and not for each tile
+      const address = document.querySelector(`.sprite[data-key="${key}"]`).textContent;
+      document.head.append(make("style", {id: `sprite-${key}`, textContent: `.sprite-${key}{background-image:url(${address})}`}));
+    }
+    node.className = `sprite-${key}`;
+    node.style.cssText = `width:${size}px;height:${size}px;background-size:${across * size}px;` +
+      `background-position:${-(place % across) * size}px ${-Math.floor(place / across) * size}px`;
     return node;
   };
   const table = (heads, rows) => make("table", {}, make("thead", {}, make("tr", {}, ...heads.map(h => make("th", {scope: "col"}, h)))),
@@ -39,15 +45,14 @@ for (const root of document.querySelectorAll(".browser[hidden]")) {
     const count = make("output"), grid = make("div", {className: "grid", tabIndex: 0});
     grid.setAttribute("role", "group");
     grid.setAttribute("aria-label", "Particles");
-    const at = new Map(data.shown.map((particle, k) => [particle, k]));
-    const tiles = new Map(data.shown.map(i => {
-      const tile = make("button", {type: "button", className: "tile", onclick: () => enlarge(i)}, sprite(make("i"), at.get(i), 64), make("span"));
+    const tiles = new Map(shown.map(i => {
+      const tile = make("button", {type: "button", className: "tile", onclick: () => enlarge(i)}, sprite(make("i"), 0, data.shown[i], 64), make("span"));
       return [i, tile];
     }));
     const dialog = make("dialog");
     function show() {
       const m = models[model.value];
-      let found = data.shown.filter(i => m.called[i] >= 0 && (!label.value || truth[i] == label.value) && (!call.value || m.called[i] == call.value) &&
+      let found = shown.filter(i => m.called[i] >= 0 && (!label.value || truth[i] == label.value) && (!call.value || m.called[i] == call.value) &&
         (!right.value || (truth[i] == m.called[i]) == (right.value == "1")) && (!place.value || data.micrograph[i] == place.value));
       if (order.value) found = found.toSorted((a, b) => m.p[b][order.value] - m.p[a][order.value]);
       for (const i of found) {
@@ -57,12 +62,12 @@ for (const root of document.querySelectorAll(".browser[hidden]")) {
         tile.setAttribute("aria-label", `${data.particles[i]}, labelled ${classes[truth[i]]}, called ${classes[m.called[i]]}${p < 0 ? "" : " " + p}`);
       }
       grid.replaceChildren(...found.map(i => tiles.get(i)));
-      count.textContent = `${found.length} of ${data.shown.length} particles` +
-        (data.shown.length < data.particles.length ? `, of ${data.particles.length} those of which models were least sure` : "");
+      count.textContent = `${found.length} of ${shown.length} particles` +
+        (shown.length < data.particles.length ? `; ${data.particles.length} were held out` : "");
     }
     function enlarge(i) {
-      const size = Math.min(320, innerWidth - 80), nm = data.pixel_nm && data.pixel_nm * data.side;
-      const picture = make("figure", {}, sprite(make("i"), at.get(i), size));
+      const size = Math.min(320, innerWidth - 80), nm = data.pixel_nm && data.pixel_nm * data.sprites[0][1];
+      const picture = make("figure", {}, sprite(make("i"), 0, data.shown[i], size));
       if (nm) {
         const long = [1, 2, 5, 10, 20, 50, 100, 200, 500].filter(n => n < nm / 2).pop() || nm / 4;
         picture.append(make("div", {className: "bar", style: `width:${size * long / nm}px`}), make("figcaption", {}, `${long} nm`));
@@ -72,7 +77,7 @@ for (const root of document.querySelectorAll(".browser[hidden]")) {
       const close = make("button", {type: "button", onclick: () => dialog.close()}, "Close");
       dialog.setAttribute("aria-label", data.particles[i]);
       dialog.replaceChildren(make("p", {}, make("b", {}, data.particles[i]), `, micrograph ${data.micrographs[data.micrograph[i]]}, labelled ${classes[truth[i]]}`),
-        make("div", {}, picture, ...looks.map(n => make("figure", {}, sprite(make("i"), data.maps[n][i], size / 2), make("figcaption", {}, `where ${n} looked`)))),
+        make("div", {}, picture, ...looks.map(n => make("figure", {}, sprite(make("i"), 1, data.maps[n][i], size / 2), make("figcaption", {}, `where ${n} looked`)))),
         scroll(table(["model", "called", ...classes], rows), "Probabilities"), close);
       dialog.showModal();
     }
@@ -106,13 +111,13 @@ for (const root of document.querySelectorAll(".browser[hidden]")) {
     if (!able.length) return;
     const [ofModel, model] = choice("model", able.map(n => [n, n]), able[0]);
     const [ofClass, positive] = choice("class", number(classes));
-    const slider = make("input", {type: "range", min: 0, max: 1, step: .01, value: .5}), said = make("output"), shown = make("div");
+    const slider = make("input", {type: "range", min: 0, max: 1, step: .01, value: .5}), said = make("output"), tables = make("div");
     function show() {
       const m = models[model.value], k = +positive.value, name = classes[k], limit = +slider.value;
       const known = i => m.called[i] >= 0, yes = i => truth[i] == k, called = i => m.p[i][k] >= limit;
       const cell = (a, b) => truth.reduce((sum, _, i) => sum + (known(i) && yes(i) == a && called(i) == b), 0);
       said.textContent = limit.toFixed(2);
-      shown.replaceChildren(
+      tables.replaceChildren(
         scroll(table(["", `called ${name}`, "not called"], [[`labelled ${name}`, cell(true, true), cell(true, false)], ["other", cell(false, true), cell(false, false)]]), "Counts"),
         scroll(table(["", "95 % interval by micrograph"], [
           [`found of ${name} (TPR)`, share(called, i => known(i) && yes(i))],
@@ -121,12 +126,12 @@ for (const root of document.querySelectorAll(".browser[hidden]")) {
           ["called, of all", share(called, known)], ["labelled, of all", share(yes, known)]]), "Measures"));
     }
     const form = make("form", {onsubmit: event => event.preventDefault(), oninput: show}, ofModel, ofClass, make("label", {}, "called from probability", slider), said);
-    root.append(make("h3", {}, "Threshold"), form, shown, make("p", {className: "small"},
+    root.append(make("h3", {}, "Threshold"), form, tables, make("p", {className: "small"},
       "For looking only: a threshold that is chosen by what is seen here is optimistic. The table above chooses it on other particles."));
     show();
   }
 
   root.hidden = false;
-  if (data.shown.length) browse();
+  if (shown.length) browse();
   threshold();
 }

@@ -5,9 +5,10 @@ rest of the page is as it is.
 """
 
 import base64
+import hashlib
 import io
-import itertools
 import json
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 from scipy import stats
 
-# Pictures that are carried, and particles whose numbers are; a page of 1,000 pictures of 64 pixels grows by about 1.5 MB.
+# Pictures that are carried, and particles whose numbers are; 1,000 pictures of 64 pixels take about 1.6 MB of a page.
 PICTURES, PARTICLES = 1000, 20_000
-QUALITY = 80  # of WebP
+QUALITY = 65  # of WebP
 
 
 class Browser:
@@ -66,42 +67,52 @@ class Browser:
         }
 
     def pictures(self, names):
-        """Return the particles' copies side by side as a picture, their places in it, and those of the attention maps."""
-        shown = [i for i, name in enumerate(names) if name in self.examples.images][:PICTURES]
-        tiles = [self.examples.images[names[i]] for i in shown]
-        at, maps = {name: k for k, name in enumerate(names)}, {}
+        """Return the sprite of the particles' copies, which of `names` are in it and where, and that of attention maps.
+
+        The first is the same for each task of the same particles, so that one file holds it once.
+        """
+        kept = sorted(self.examples.images)
+        kept = kept[:: -(-len(kept) // PICTURES) or 1]
+        at, places = {name: k for k, name in enumerate(names)}, {name: k for k, name in enumerate(kept)}
+        shown = {k: places[name] for name, k in at.items() if name in places}
+        looks, maps = [], {}
         for row, (name, model) in enumerate(
             zip(self.examples.table["particle"], self.examples.table["model"])
         ):
-            if at.get(name) in set(shown):
+            if name in at and name in places:
                 look = np.asarray(self.examples.maps["gradcam"][row], float)
-                grey = (look / (look.max() or 1) * 255).astype(np.uint8)
-                maps.setdefault(model, {})[at[name]] = len(tiles)
-                tiles.append(np.asarray(Image.fromarray(grey).resize(tiles[0].shape[::-1])))
-        return tiles, shown, maps
+                maps.setdefault(model, {})[at[name]] = len(looks)
+                looks.append((look / (look.max() or 1) * 255).astype(np.uint8))
+        sprites = [Sprite.of([self.examples.images[name] for name in kept]), Sprite.of(looks)]
+        return sprites, shown, maps
 
     def _repr_html_(self):
         content = self.content()
-        tiles, shown, maps = self.pictures(content["particles"])
-        content |= {"shown": shown, "maps": maps, "pixel_nm": None, "side": 0, "across": 0, "sprite": ""}
-        if tiles:
-            across = int(np.ceil(np.sqrt(len(tiles))))
-            content |= {"side": len(tiles[0]), "across": across, "sprite": _sprite(tiles, across)}
-            content["pixel_nm"] = (
-                float(self.examples.pixel_nm) if np.isfinite(self.examples.pixel_nm) else None
-            )
+        sprites, shown, maps = self.pictures(content["particles"])
+        pixel_nm = self.examples.pixel_nm
+        content |= {"shown": shown, "maps": maps, "pixel_nm": pixel_nm if np.isfinite(pixel_nm) else None}
+        content["sprites"] = [(sprite.key, sprite.side, sprite.across) for sprite in sprites]
         templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
         # Within a script only the end of one would be read as markup.
         text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-        return templates.get_template("browser.html.j2").render(content=text)
+        return templates.get_template("browser.html.j2").render(content=text, sprites=sprites)
 
 
-def _sprite(tiles, across):
-    """Return equal grey images in rows of `across` as one WebP, as the address of itself."""
-    side, rows = len(tiles[0]), -(-len(tiles) // across)
-    sheet = np.zeros((rows * side, across * side), np.uint8)
-    for tile, (row, column) in zip(tiles, itertools.product(range(rows), range(across))):
-        sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "webp", quality=QUALITY, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+class Sprite(namedtuple("Sprite", "key, side, across, address")):
+    """Equal grey images in rows of `across` as one WebP."""
+
+    @classmethod
+    def of(cls, tiles):
+        """Return the sprite of images, each (side, side) of uint8."""
+        if not tiles:
+            return cls("", 1, 1, "")
+        across, side = int(np.ceil(np.sqrt(len(tiles)))), len(tiles[0])
+        sheet = np.zeros((-(-len(tiles) // across) * side, across * side), np.uint8)
+        for k, tile in enumerate(tiles):
+            row, column = divmod(k, across)
+            sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
+        buffer = io.BytesIO()
+        Image.fromarray(sheet).save(buffer, "webp", quality=QUALITY, method=4)
+        key = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
+        address = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return cls(key, side, across, address)

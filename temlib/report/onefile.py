@@ -44,6 +44,8 @@ ORIGIN = re.compile(r'<section class="origin">\s*<h2.*?</h2>(.*?)</section>', fl
 PAGES = Environment(
     loader=FileSystemLoader(html.TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
+# Pictures of particles for a page's script, by their key.
+SPRITE = re.compile(r'<script [^>]*data-key="(\w+)"[^>]*>[^<]*</script>')
 PAGES.globals |= {"css": html.STYLE, "script": html.SCRIPT}
 PAGES.filters["duration"] = notebook.duration
 # An address of a file, whose name may hold what has a meaning in addresses.
@@ -122,7 +124,7 @@ def _parts(folder, rows):
         str(PurePosixPath(row["folder"], f"{row['notebook']}.html")): f"part-{k}"
         for k, row in enumerate(rows, 1)
     }
-    parts, left_out, size, group = [], [], 0, ""
+    parts, left_out, size, group, kept = [], [], 0, "", set()
     for row, (name, mark) in zip(rows, pages.items()):
         title, of = TITLES.get(row["notebook"], row["notebook"]), cover.label(row["combination"])
         text = (folder / name).read_text(encoding="utf-8")
@@ -131,7 +133,9 @@ def _parts(folder, rows):
             left_out.append(f"{title} {of}".strip())
             continue
         part = {"mark": mark, "title": title, "group": of, "begins": of != group}
-        parts.append(part | _part(text, name, pages))
+        new = SPRITE.sub(lambda found: "" if found[1] in kept else found[0], text)
+        kept.update(SPRITE.findall(text))
+        parts.append(part | _part(new, name, pages))
         group = of
     return parts, left_out
 

@@ -42,7 +42,9 @@ def test_the_page_carries_the_held_out_particles(table, examples):
     """With the calls and probabilities of each model; what is unknown is −1; names are text and no markup."""
     page = figures.Browser(table, examples, "net")._repr_html_()
     content = json.loads(re.search(r'application/json">(.*?)</script>', page, re.S)[1])
-    assert content["particles"] == [f"p{i:02d}" for i in range(90)] and content["shown"] == list(range(40))
+    assert content["particles"] == [f"p{i:02d}" for i in range(90)] and content["shown"] == {
+        str(k): k for k in range(40)
+    }
     net, theirs = content["models"]["net"], content["models"]["theirs"]
     kept = table[(table["model"] == "net") & (table["role"] == "test")]
     assert [content["classes"][k] for k in net["called"]] == kept["predicted"].tolist()
@@ -50,7 +52,9 @@ def test_the_page_carries_the_held_out_particles(table, examples):
         np.array(net["p"])[:, content["classes"].index(HOSTILE)], kept[f"p_{HOSTILE}"], atol=6e-4
     )
     assert theirs["called"][60:] == [-1] * 30 and theirs["p"][0] == [-1, -1]
-    assert content["maps"] == {"net": {"3": 40}} and content["sprite"].startswith("data:image/webp;base64,")
+    assert content["maps"] == {"net": {"3": 0}}
+    kept = re.findall(r'class="sprite" data-key="(\w+)">(data:image/webp;base64,[^<]+)<', page)
+    assert [key for key, _ in kept] == [key for key, *_ in content["sprites"]]
     assert (
         HOSTILE not in page and len(re.sub(r'application/json">.*?</script>', "", page, flags=re.S)) < 30_000
     )

@@ -119,6 +119,13 @@ def test_pages_ask_nothing_of_the_network(reports):
         assert page.stat().st_size <= 6e6
 
 
+def test_pictures_of_the_particles_stand_once_in_the_one_file(reports):
+    """Both tasks let a reader look through the same particles."""
+    page = (reports / "quick" / "quick.html").read_text(encoding="utf-8")
+    keys = re.findall(r'data-key="(\w+)"', page)
+    assert page.count('class="browser"') == 2 and len(set(keys)) == len(keys) == 3
+
+
 @pytest.mark.browser
 def test_the_frames_of_notebook_2_move_offline(reports, chromium):
     """In the report, without network or scripts, a click below the picture shows another frame."""
