@@ -88,7 +88,9 @@ def read(folder):
     combinations = {row["folder"]: row["combination"] for row in rows}  # in the order of the matrix
     paths = {folder / place / "answer.json": combination for place, combination in combinations.items()}
     answers = [
-        _answer(_json(path), combination, shown) for path, combination in paths.items() if path.exists()
+        _answer(_json(path), combination, shown) | {"folder": path.parent}
+        for path, combination in paths.items()
+        if path.exists()
     ]
     return {
         "name": folder.name,

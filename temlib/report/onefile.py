@@ -15,6 +15,7 @@ from pygments.formatters import HtmlFormatter
 
 from temlib.files import InputError, nearest, write_text
 from temlib.report import cover, html, notebook
+from temlib.report.methods import methods
 
 TITLES = {
     "1_explore": "Data",
@@ -94,9 +95,16 @@ def write(folder):
     shared["names"] = sorted({Path(name).name for name in tables})
     notebooks = [_row(folder, row) for row in run["notebooks"]]
     known = html.given_paths(yaml.safe_load(run["parameters"]) or {})
+    told = [
+        (answer["label"] or answer["title"], methods(answer["folder"], answer)) for answer in run["answers"]
+    ]
     code = HtmlFormatter(style="default").get_style_defs(".highlight")
     for template, path, own in (
-        ("onefile.html.j2", path_of(folder), {"parts": parts, "left_out": left_out, "code": code}),
+        (
+            "onefile.html.j2",
+            path_of(folder),
+            {"parts": parts, "left_out": left_out, "code": code, "methods": told},
+        ),
         ("run.html.j2", folder / "index.html", {"notebooks": notebooks}),
     ):
         page = PAGES.get_template(template).render(shared | own)

@@ -15,6 +15,7 @@ from temlib import report
 from temlib.__main__ import main
 from temlib.files import read_csv, write_csv, write_json, write_text
 from temlib.report import cover, html, onefile
+from temlib.report.methods import methods
 from tests.report import planted
 
 TAG = re.compile(r"<[a-zA-Z][^<>]*>")
@@ -292,3 +293,30 @@ def test_text_that_a_spreadsheet_would_compute_is_disarmed(tmp_path):
     assert cells["class"].tolist()[-5:] == numbers and set(cells["'=name"]) == {"-0.5"}
     for cell in [*cells["class"][:-5], *cells["x"]]:
         assert not re.match(r"[=+\-@\t\r]", cell), cell
+
+
+def test_methods_are_words_made_of_the_cards(tmp_path):
+    """Of the models that were kept; without one there are none, and what a run cannot know is for the reader to fill in."""
+    card = Path(__file__).parents[1] / "train" / "data" / "bundle_v1" / "svm_thesis" / "card.json"
+    row = {"model": "svm_thesis", "primary": True, "value": "90 %", "interval": "80 % to 95 %"}
+    shares = [{"class": "bright", "n": 30}, {"class": "plain", "n": 50}]
+    answer = {"title": "content", "headline": [row], "shares": shares, "verdict": ["It does."], "lights": []}
+    assert methods(tmp_path, answer) == {}
+    (tmp_path / "models" / "svm_thesis").mkdir(parents=True)
+    shutil.copy(card, tmp_path / "models" / "svm_thesis")
+    found = methods(tmp_path, answer)
+    said = found["paragraph"]
+    for words in (
+        "80 particles of 4 micrographs",
+        "bright (30), plain (50)",
+        "2-fold",
+        "2.5 nm/pixel",
+        "seed 3",
+    ):
+        assert words in said, said
+    assert "from test" in said and "simulated" not in said and "Networks" not in said and "RBF" in said
+    assert {"svm_thesis: 90 % (80 % to 95 %), 95 %, by micrograph."} <= {
+        words for *_, words in found["checklist"]
+    }
+    assert sum(words.endswith("For you to fill in.") for *_, words in found["checklist"]) >= 4
+    assert found["bibtex"].count("@") == 4 and "{0.1.0}" in found["bibtex"]
