@@ -107,9 +107,7 @@ def check_folds(data, task, models, settings, weights=None):
     table = data.table.reset_index(drop=True)
     fold_of, classes = _divided(table, task, settings)
     for fold in sorted(set(fold_of)):
-        train = split_fold(table, task, fold_of, fold, settings)["train"]
-        if set(models) & set(svm.names()):
-            svm.check(table[task].to_numpy()[train], table["micrograph"].to_numpy()[train], fold)
+        split_fold(table, task, fold_of, fold, settings)
     for name in set(models) - set(svm.names()):
         fitting.Network(name, classes, settings).sizes(data)
     return fold_of
@@ -284,7 +282,8 @@ class _Run:
         if where := _folds_that(results, "divided"):
             self.notes.append(
                 f"{name}: a class to train on lay in one micrograph only in {where}, so C, gamma and calibration rest on inner "
-                "folds that divide micrographs: its probabilities may be too sure. Held-out micrographs are whole all the same."
+                "folds that divide micrographs, or on its single particle: its probabilities may be too sure. "
+                "Held-out micrographs are whole all the same."
             )
         return results
 

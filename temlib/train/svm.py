@@ -185,13 +185,6 @@ def _fit(values, labels, groups, seed):
         return CalibratedClassifierCV(machine, cv=folds, ensemble=False).fit(values, labels)
 
 
-def check(labels, groups, seed):
-    """Refuse training particles without inner folds."""
-    part = _some_groups(labels, groups, seed)
-    _inner_folds(labels[part], groups[part], seed)
-    _inner_folds(labels, groups, seed)
-
-
 def _some_groups(labels, groups, seed):
     """Return the positions of whole micrographs with about `SEARCHED` particles, every class in three of them if it can be."""
     taken, holding = np.zeros(len(labels), bool), Counter()
@@ -207,7 +200,8 @@ def _some_groups(labels, groups, seed):
 def _inner_folds(labels, groups, seed):
     """Return three inner folds, or two, in each of which every class is trained on.
 
-    Where a class lies in one micrograph only, they divide micrographs; see `divides`.
+    Where a class lies in one micrograph only, they divide micrographs (see `divides`); where it has a single particle, there is
+    one fold, of the training particles themselves.
     """
     # With a rare class most shuffles leave it out of some training part; a few more tries find one that does not.
     for count in (3, 2):
@@ -215,12 +209,9 @@ def _inner_folds(labels, groups, seed):
             folds = grouped_divisions(labels, groups, count, seed + attempt)
             if len(folds) == count:
                 return folds
+    everything = np.arange(len(labels))
     fewest = np.unique(labels, return_counts=True)[1].min()
-    if divides(labels, groups) and fewest > 1:
-        return grouped_divisions(labels, np.arange(len(labels)), min(3, fewest), seed)
-    raise InputError(
-        "svm: too few particles of a class are left to tune it on; add some, or compare networks only."
-    )
+    return grouped_divisions(labels, everything, min(3, fewest), seed) or [(everything, everything)]
 
 
 def divides(labels, groups):

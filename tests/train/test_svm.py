@@ -134,14 +134,14 @@ def test_above_a_number_of_particles_the_kernel_is_approximated_and_that_is_said
 
 
 def test_a_class_in_one_micrograph_is_tuned_within_it():
-    """No whole micrograph can be left out then; a single particle of a class cannot be divided and is refused."""
+    """No whole micrograph can be left out then; a single particle of a class cannot be divided at all."""
     table, labels, groups = _drawn()
     rare = np.where((groups == "3") & (labels == "a"), "rare", "common")
     machine, codes = _fitted(table, rare, groups)
     assert machine.divided and machine.predict(table, groups, np.arange(len(codes)))[0].shape == (240, 2)
     assert not _fitted(table, labels, groups)[0].divided
-    with pytest.raises(InputError, match="too few particles of a class"):
-        _fitted(table, np.where(np.arange(len(table)) == 7, "rare", "common"), groups)
+    alone, codes = _fitted(table, np.where(np.arange(len(table)) == 7, "rare", "common"), groups)
+    assert alone.divided and alone.predict(table, groups, np.arange(240))[0].shape == (240, 2)
 
 
 def test_importance_finds_the_descriptors_that_decide():
