@@ -59,7 +59,7 @@ for (const root of document.querySelectorAll(".browser[hidden]")) {
         const tile = tiles.get(i), p = m.p[i][order.value || m.called[i]];
         tile.classList.toggle("wrong", truth[i] != m.called[i]);
         tile.lastChild.textContent = p < 0 ? classes[m.called[i]] : p.toFixed(2);
-        tile.setAttribute("aria-label", `${data.particles[i]}, labelled ${classes[truth[i]]}, called ${classes[m.called[i]]}${p < 0 ? "" : " " + p}`);
+        tile.setAttribute("aria-label", `${data.particles[i]}, labelled ${classes[truth[i]]}, called ${classes[m.called[i]]}${p < 0 ? "" : " " + p.toFixed(2)}`);
       }
       grid.replaceChildren(...found.map(i => tiles.get(i)));
       count.textContent = `${found.length} of ${shown.length} particles` +
