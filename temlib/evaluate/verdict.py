@@ -321,6 +321,6 @@ def _lights(measures, rows, task, primary, names, particles, simulated):
             agree |= {
                 "state": "good" if worst["value"] >= AGREEING else "warn",
                 "words": f"{kind}{worst['who']} against {worst['against']}: {percent(worst['value'])} of each class on "
-                f"average{among} ({int(worst['n']):,} particles; at least {percent(AGREEING)} is called good).",
+                f"average{among} ({int(worst['n']):,} particles to which both gave a class; at least {percent(AGREEING)} is called good).",
             }
     return [enough, agree]
