@@ -109,8 +109,13 @@ def _case(rows, row, primary):
 
 def _what(names, task):
     """Return what is told apart, for a sentence with "tell"."""
-    if len(names) == 2 and sum(map(len, names)) <= LONG_NAMES:
-        return f"{names[0]} from {names[1]} particles"
+    if sum(map(len, names)) <= LONG_NAMES:
+        *first, last = names
+        return (
+            f"{first[0]} from {last} particles"
+            if len(names) == 2
+            else f"{', '.join(first)} and {last} particles apart"
+        )
     return f"the {len(names)} classes of {task} apart"
 
 
