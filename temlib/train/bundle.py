@@ -142,6 +142,10 @@ class Bundle:
                 f"{particles.source}: images are {fault} as the bundle learnt; open them by bundle.open, or with {cure}{lack}."
             )
 
+    def met(self, particles):
+        """Return which particles (n,) the fold models have learnt from, known again by their prepared images."""
+        return np.isin(digests(particles), self.learnt["image"])
+
     def _of_images(self, images):
         """Return images alone as particles, each in a micrograph of its own."""
         limit = PREPARATION["clip"]
@@ -327,6 +331,8 @@ def load(folder, *, models=True):
         For a file that is missing or altered; a newer protocol; an unknown type in a model's file; classes that do not fit the
         models; test crops of which the models do not say what they said when they were saved.
     """
+    if not str(folder):
+        raise InputError("No bundle is named; name a folder models/<model> of a run.")
     folder = Path(folder)
     try:
         with _reading(CARD):
