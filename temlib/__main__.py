@@ -98,8 +98,8 @@ def run(files, changes, only, output, force):
 def assay(bundle, source, changes, output, force):
     """Tell what share of the sample INPUT is what, by the saved model in the folder BUNDLE.
 
-    INPUT is whatever `particles:` opens; labels are not needed. The exit status is 1 where a criterion is not met, such as
-    --set 'accept={multilamellar: "<= 5 %"}'.
+    INPUT is whatever `particles:` opens; labels are not needed. The exit status is 1 where a criterion is not
+    met or undecided, such as --set 'accept={multilamellar: "<= 5 %"}'.
     """
     name = source.resolve().stem if source.is_file() else source.resolve().name
     content = {"bundle": str(bundle), "particles": str(source), "notebooks": ["6_assay"]}
@@ -118,10 +118,11 @@ def _execute(settings, output, **how):
     for step in steps:
         if step.notebook == "6_assay" and step.status in ("done", "kept"):
             found = json.loads((reports / step.folder / "answer.json").read_text(encoding="utf-8"))
-            click.echo(f"  {found['verdict'][0]}")
+            for sentence in found["verdict"]:
+                click.echo(f"  {sentence}")
             for row in found["criteria"]:
                 click.echo(f"  {row['verdict']}: {row['criterion']}, is {row['result']}")
-                status = max(status, row["verdict"] == "not met")
+                status = max(status, row["verdict"] != "met")
     return int(status)
 
 

@@ -1,6 +1,7 @@
 """A model bundle applied to a new sample: its particles are called, and the calls corrected by the bundle's error rates."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,16 @@ class Sample:
         """The rows of `shares` that answer the question, by class."""
         return self.shares[self.shares["estimate"] == CORRECTED]
 
+    @cached_property
+    def lights(self):
+        """What the shares rest on: dicts with `title`, `state` ("good", "warn" or "unknown") and `words`."""
+        return [self._kind_light(), self._rates_light(), self._met_light()]
+
+    @property
+    def warned(self):
+        """Sentences on why the shares should not be trusted."""
+        return [light["words"] for light in self.lights if light["state"] == "warn"]
+
     def criteria(self, accept):
         """Return whether the corrected shares are what was demanded beforehand.
 
@@ -66,7 +77,7 @@ class Sample:
         Returns
         -------
         DataFrame
-            `criterion, result, verdict`, as `evaluate.criteria` gives them.
+            `criterion, result, verdict`, as `evaluate.criteria` gives them; "undecided" where `lights` warn.
 
         Raises
         ------
@@ -74,18 +85,18 @@ class Sample:
             For a class or a demand that is none.
         """
         rows, own = [], self.corrected.set_index("class")
-        for name, (criterion, least, limit) in parse_criteria(accept, self.correction.truths).items():
-            rows.append((criterion, written(own.loc[name]), decided(own.loc[name], least, limit)))
+        for name, (criterion, least, limit) in parse_criteria(accept, self.correction.classes).items():
+            verdict = "undecided" if self.warned else decided(own.loc[name], least, limit)
+            rows.append((criterion, written(own.loc[name]), verdict))
         return pd.DataFrame(rows, columns=["criterion", "result", "verdict"])
 
     def rates(self):
         """Return how the held-out particles of the bundle were called: `truth, n`, and a share for each class."""
         counts = self.bundle.confusion.groupby("truth").sum(numeric_only=True).drop(columns="fold")
         counts = counts.loc[:, counts.columns != "refused"]
-        table = counts.div(counts.sum(axis=1), axis=0).set_axis(
-            [f"called {name}" for name in self.correction.classes], axis=1
-        )
-        table.insert(0, "n", counts.sum(axis=1))
+        n, names = counts.sum(axis=1), [f"called {name}" for name in self.correction.classes]
+        table = counts.div(n, axis=0).set_axis(names, axis=1)
+        table.insert(0, "n", n)
         return table.reset_index()
 
     def by_micrograph(self):
@@ -121,54 +132,74 @@ class Sample:
         Returns
         -------
         dict
-            The keys that a run's first page reads: `title, question, simulated, verdict` (sentences), `shares`, `criteria`,
-            `lights`.
+            What a run's first page reads: `title, question, simulated`; `verdict` (sentences: what forbids to trust the shares,
+            the shares, of how many particles, under which conditions), `shares`, `criteria` and `lights`.
         """
         own, card = self.corrected, self.bundle.card
-        first = own.iloc[0]
-        of = f"{first['n']:,} particles in {self.table['micrograph'].nunique():,} micrographs"
+        number = self.table["micrograph"].nunique()
+        of = f"{len(self.table):,} particles in {number:,} micrograph{'s' * (number > 1)}"
         kind = "simulated" if card["simulated"] else "measured"
         told = [
             f"{row['class']} {written(row)}, counted {_percent(row['counted'])}" for _, row in own.iterrows()
         ]
         conditions = (
-            f"Called by {card['model']}, which was trained on {kind} particles; the shares hold if it errs on particles of each class "
-            "here as often as on those that were held out then (another microscope, dose or preparation may change that)."
+            f"Called by {card['model']}, trained on {kind} particles; the shares hold if it errs on particles of each class here "
+            "as often as on those that were held out then. Another microscope, dose or preparation may change that."
         )
+        sure = (
+            "Intervals (95 %) are by micrograph."
+            if own["low"].notna().all()
+            else "One micrograph gives no interval."
+        )
+        said = [f"{'; '.join(told)}.", f"{of}; none refused. {sure}", conditions]
         return {
             "title": card["task"],
             "question": f"What share of the sample is what ({card['task']})?",
             "simulated": self.particles.simulated,
-            "verdict": [
-                f"{'; '.join(told)}.",
-                f"{of}; none refused. Intervals (95 %) are by micrograph.",
-                conditions,
-            ],
+            "verdict": [*self.warned, *said],
             "shares": [
                 {"class": row["class"], "n": int(row["n"]), "number": row["share"], "text": written(row)}
                 | {end: None if np.isnan(row[end]) else row[end] for end in ("low", "high")}
                 for _, row in own.iterrows()
             ],
             "criteria": criteria.to_dict("records"),
-            "lights": [self._rates_light(), self._met_light()],
+            "lights": self.lights,
         }
 
     def _rates_light(self):
         """Return whether labels of the sample say that the error rates carry over: title, state and words."""
         title = "Do the error rates carry over?"
-        if self.carried.empty:
+        if self.carried["p_value"].isna().all():
             words = f"Unknown without labels: give {self.bundle.card['task']!r} of a few particles of each micrograph, drawn at random."
             return {"title": title, "state": "unknown", "words": words}
         least, n = self.carried["p_value"].min(), self.carried.groupby("truth")["n"].first().sum()
         differ = least <= 0.05
         found = f"{n:,} labelled particles are called {'otherwise than' if differ else 'as'} the held-out ones were"
         words = f"{found} (smallest p, after Bonferroni: {least:.2g})."
-        words += (
-            " Trust the shares with labels."
-            if differ
-            else " That shows no difference, not that there is none."
+        rest = (
+            "Trust the shares with labels." if differ else "That shows no difference, not that there is none."
         )
-        return {"title": title, "state": "warn" if differ else "good", "words": words}
+        return {"title": title, "state": "warn" if differ else "good", "words": f"{words} {rest}"}
+
+    def _kind_light(self):
+        """Return whether the sample is beyond all that was learnt from: title, state and words."""
+        beyond = self.bundle.unlike(self.particles)
+        state = "unknown" if beyond is None else "warn" if beyond else "good"
+        words = "The bundle does not tell what it learnt from, or knows fewer than ten micrographs."
+        if beyond:
+            each = [
+                f"{name} {value:.3g} ({low:.3g} to {high:.3g})" for name, (value, low, high) in beyond.items()
+            ]
+            words = (
+                "The error rates may not hold here, for the middle micrograph is beyond every class of every micrograph learnt from: "
+                f"{', '.join(each)}. Cut out and prepare particles as then, or label a few in each micrograph."
+            )
+        elif beyond is not None:
+            words = (
+                "In contrast, spread of the intensities and size of the boxes the middle micrograph lies within what was learnt from. "
+                "That is no proof that the error rates hold."
+            )
+        return {"title": "Like what was learnt?", "state": state, "words": words}
 
     def _met_light(self):
         """Return whether the models have learnt from particles of the sample: title, state and words."""
@@ -264,9 +295,13 @@ def parse_criteria(accept, classes):
 
 def written(row):
     """Return a share with its interval, such as "18.2 % (13.1–24.0)"."""
-    write = lambda share: f"{100 * share:.1f}"  # noqa: E731
-    return with_interval(row, write, of="share", unit=" %", without=" (no interval)")
+    return with_interval(row, _tenths, of="share", unit=" %", without=" (no interval)")
 
 
 def _percent(share):
-    return f"{share:.1%}".replace("%", " %") if pd.notna(share) else "–"
+    return f"{_tenths(share)} %" if pd.notna(share) else "–"
+
+
+def _tenths(share):
+    """Return a share in per cent with one decimal."""
+    return f"{100 * share:.1f}"

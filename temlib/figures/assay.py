@@ -70,22 +70,17 @@ def sizes_by_class(data, task):
     table = data.table
     if not table["pixel_size_nm"].notna().all():
         return Note([], absent="Pixel sizes are unknown, so there are no sizes.")
-    given = next((name for name in table if name == "diameter_nm"), None)
-    what = "diameter" if given else "side of the box"
-    size = table[given].astype(float) if given else table["box_px"] * table["pixel_size_nm"]
+    what, size = "side of the box", table["box_px"] * table["pixel_size_nm"]
+    if "diameter_nm" in table:
+        what, size = "diameter", table["diameter_nm"].astype(float)
     frame = pd.DataFrame({"class": table[task], what: size})
     edges = np.linspace(0, np.nanmax(size), 31)
 
     def draw(axis, frame):
         for name, colour in colours(frame["class"]).items():
             values = frame[what][frame["class"] == name]
-            axis.stairs(
-                np.histogram(values, edges)[0] / len(values),
-                edges,
-                color=colour,
-                lw=1.6,
-                label=f"{name} ({len(values):,})",
-            )
+            shares = np.histogram(values, edges)[0] / len(values)
+            axis.stairs(shares, edges, fill=True, color=colour, alpha=0.6, label=f"{name} ({len(values):,})")
 
     medians = frame.groupby("class")[what].median()
     words = "; ".join(f"{name} {medians[name]:.4g} nm" for name in sorted(medians.index, key=natural))
