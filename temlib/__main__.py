@@ -1,7 +1,8 @@
-"""The command line: `python -m temlib run|check|report|html|simulate`."""
+"""The command line: `python -m temlib run|check|assay|report|html|simulate`."""
 
 import contextlib
 import errno
+import json
 import sys
 import time
 from collections import Counter
@@ -73,23 +74,56 @@ SET = click.option(
 OUTPUT = click.option("--output", type=PATHS, help="Folder for the reports, instead of reports/.")
 
 
+FORCE = click.option("--force", is_flag=True, help="Run again what is finished and unchanged.")
+
+
 @main.command()
 @FILES
 @SET
 @click.option("--only", multiple=True, metavar="NAME", help="Run only notebooks whose names begin with NAME.")
 @OUTPUT
-@click.option("--force", is_flag=True, help="Run again what is finished and unchanged.")
+@FORCE
 def run(files, changes, only, output, force):
     """Run the notebooks with each parameter FILE and write the HTML reports."""
-    status = 0
-    for settings in report.check(files, changes=changes, only=only, output=output):
-        with _lines() as show:
-            steps = report.execute(settings, only=only, output=output, force=force, show=show)
-        click.echo(f"{settings.run}: {report.path_of((output or report.reports_folder()) / settings.run)}")
-        errors = [step.error for step in steps if step.status == "failed"]
-        if errors:
-            status = 2 if all(error.startswith("InputError") for error in errors) else max(status, 1)
-    sys.exit(status)
+    runs = report.check(files, changes=changes, only=only, output=output)
+    sys.exit(max(_execute(settings, output, only=only, force=force) for settings in runs))
+
+
+@main.command()
+@click.argument("bundle", type=PATHS)
+@click.argument("source", metavar="INPUT", type=PATHS)
+@SET
+@OUTPUT
+@FORCE
+def assay(bundle, source, changes, output, force):
+    """Tell what share of the sample INPUT is what, by the saved model in the folder BUNDLE.
+
+    INPUT is whatever `particles:` opens; labels are not needed. The exit status is 1 where a criterion is not
+    met or undecided, such as --set 'accept={multilamellar: "<= 5 %"}'.
+    """
+    name = source.resolve().stem if source.is_file() else source.resolve().name
+    content = {"bundle": str(bundle), "particles": str(source), "notebooks": ["6_assay"]}
+    (settings,) = report.check([f"{name}_assay.yaml"], changes=changes, output=output, content=content)
+    sys.exit(_execute(settings, output, force=force))
+
+
+def _execute(settings, output, **how):
+    """Run the notebooks of checked settings, say where the report is and what was demanded, and return the exit status."""
+    with _lines() as show:
+        steps = report.execute(settings, output=output, show=show, **how)
+    reports = output or report.reports_folder()
+    click.echo(f"{settings.run}: {report.path_of(reports / settings.run)}")
+    errors = [step.error for step in steps if step.status == "failed"]
+    status = 0 if not errors else 2 if all(error.startswith("InputError") for error in errors) else 1
+    for step in steps:
+        if step.notebook == "6_assay" and step.status in ("done", "kept"):
+            found = json.loads((reports / step.folder / "answer.json").read_text(encoding="utf-8"))
+            for sentence in found["verdict"]:
+                click.echo(f"  {sentence}")
+            for row in found["criteria"]:
+                click.echo(f"  {row['verdict']}: {row['criterion']}, is {row['result']}")
+                status = max(status, row["verdict"] != "met")
+    return int(status)
 
 
 @main.command()

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "assay": {"files", "provenance", "data", "train", "evaluate"},
     "explore": {"files", "provenance", "data", "evaluate", "train", "augment"},
     "figures": {"files", "provenance", "simulate", "augment", "evaluate", "data", "train", "explore"},
-    "report": {"files", "provenance", "data", "train", "evaluate", "figures"},
+    "report": {"files", "provenance", "data", "train", "evaluate", "assay", "figures"},
     "__main__": {"files", "provenance", "simulate", "report"},
 }
 

@@ -3,14 +3,19 @@
 from temlib.assay.labelled import labelled_shares
 from temlib.assay.planner import intraclass_correlation, plan
 from temlib.assay.prevalence import Correction, Shares, calls, confusion, expectation_maximisation
+from temlib.assay.sample import Sample, correction, measure, parse_criteria
 
 __all__ = [
     "Correction",
+    "Sample",
     "Shares",
     "calls",
     "confusion",
+    "correction",
     "expectation_maximisation",
     "intraclass_correlation",
     "labelled_shares",
+    "measure",
+    "parse_criteria",
     "plan",
 ]

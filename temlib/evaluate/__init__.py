@@ -1,7 +1,7 @@
 """Predictions become measures with intervals, comparisons, calibration, decisions and sentences."""
 
-from temlib.evaluate.answer import cost_table, side_by_side
-from temlib.evaluate.criteria import criteria
+from temlib.evaluate.answer import cost_table, side_by_side, with_interval
+from temlib.evaluate.criteria import criteria, decided, demanded
 from temlib.evaluate.criteria import parse as parse_criteria
 from temlib.evaluate.decisions import fit_temperature
 from temlib.evaluate.examples import annotator_ceiling, audit_precision, found_labels
@@ -23,6 +23,8 @@ __all__ = [
     "comparison",
     "cost_table",
     "criteria",
+    "decided",
+    "demanded",
     "fit_temperature",
     "found_labels",
     "labels_needed",
@@ -34,5 +36,6 @@ __all__ = [
     "summary",
     "sweep",
     "warnings",
+    "with_interval",
     "with_labels",
 ]

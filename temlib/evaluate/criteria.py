@@ -15,8 +15,7 @@ DEMAND = re.compile(r"\s*(>=?|<=?|≥|≤)\s*(-?\d+(?:[.,]\d+)?|[.,]\d+)\s*(%?)\
 def parse(accept):
     """Return (criterion, measure, class or "", least, limit) of each entry of a mapping such as `{"TPR of full": ">= 90 %"}`.
 
-    `least` says whether the value has to reach the limit, or may not exceed it. An unknown measure and a demand that is none
-    are refused; classes are checked by `criteria`, which knows them.
+    An unknown measure and a demand that is none are refused; classes are checked by `criteria`, which knows them.
     """
     found = []
     for name, demand in accept.items():
@@ -30,14 +29,36 @@ def parse(accept):
             raise InputError(
                 f"accept: {measure} is of {'all classes together' if label else 'one class'}; {cure}."
             )
-        match = DEMAND.fullmatch(str(demand))
-        if not match:
-            raise InputError(
-                f"accept: {shown(str(demand))!r} of {shown(name)!r} is no demand; write one such as '>= 0.9' or '<= 5 %'."
-            )
-        limit = float(match[2].replace(",", ".")) / (100 if match[3] else 1)
-        found.append((f"{name} {match[0].strip()}", measure, label, match[1] in (">", ">=", "≥"), limit))
+        criterion, least, limit = demanded(name, demand)
+        found.append((criterion, measure, label, least, limit))
     return found
+
+
+def demanded(name, demand):
+    """Return (criterion, least, limit) of what is demanded of a name, such as ">= 90 %"; refuse what is no demand.
+
+    `least` says whether the value has to reach the limit, or may not exceed it.
+    """
+    match = DEMAND.fullmatch(str(demand))
+    if not match:
+        raise InputError(
+            f"accept: {shown(str(demand))!r} of {shown(name)!r} is no demand; write one such as '>= 0.9' or '<= 5 %'."
+        )
+    limit = float(match[2].replace(",", ".")) / (100 if match[3] else 1)
+    return f"{name} {match[0].strip()}", match[1] in (">", ">=", "≥"), limit
+
+
+def decided(row, least, limit):
+    """Return whether a value meets a demand by its interval, in columns `low` and `high`.
+
+    "met" where the whole interval meets the demand, "not met" where none of it does, else "undecided", as where there is no
+    interval.
+    """
+    inner, outer = (row["low"], row["high"]) if least else (-row["high"], -row["low"])
+    bar = limit if least else -limit
+    if pd.isna(inner):
+        return "undecided"
+    return "met" if inner >= bar else "not met" if outer < bar else "undecided"
 
 
 def criteria(measures, model, accept):
@@ -54,8 +75,7 @@ def criteria(measures, model, accept):
     Returns
     -------
     DataFrame
-        Columns criterion, result (with its 95 % interval), verdict: "met" where the whole interval meets the demand, "not met"
-        where none of it does, else "undecided", as where there is no interval.
+        Columns criterion, result (with its 95 % interval), verdict, as `decided` gives it.
 
     Raises
     ------
@@ -71,10 +91,5 @@ def criteria(measures, model, accept):
                 f"accept: there is no {measure} of {shown(label)!r}; the classes are {listed(classes)}."
             )
         row = own.loc[key]
-        inner, outer = (row["low"], row["high"]) if least else (-row["high"], -row["low"])
-        verdict = "undecided"
-        if pd.notna(inner):
-            bar = limit if least else -limit
-            verdict = "met" if inner >= bar else "not met" if outer < bar else "undecided"
-        rows.append((criterion, with_interval(row, two_digits), verdict))
+        rows.append((criterion, with_interval(row, two_digits), decided(row, least, limit)))
     return pd.DataFrame(rows, columns=["criterion", "result", "verdict"])

@@ -1,5 +1,6 @@
 """Every picture, its numbers, its drawing and its words; and the controls seen in JupyterLab."""
 
+from temlib.figures.assay import control_chart, montage, shares, sizes_by_class
 from temlib.figures.augment import (
     detail,
     drawn,
@@ -65,5 +66,6 @@ __all__ += [
     "outlines",
     "pareto",
 ]
+__all__ += ["control_chart", "montage", "shares", "sizes_by_class"]
 __all__ += ["attention", "cases", "confusions", "curves", "estimates", "reliability", "risk"]
 __all__ += ["backends", "label_curve", "learning", "popularity", "stars", "sweep"]

@@ -117,7 +117,12 @@ class Table:
 # What the ends of temlib's names of columns mean.
 _UNITS = {"_nm": "nm", "_px": "px", "_s": "s", "_deg": "°", "_rad": "rad", "_ms_per_particle": "ms/particle"}
 # What other names of temlib's columns mean.
-_PLAIN = {"multiply_adds": "multiplications", "p_value": "p", "p_holm": "p, after Holm"}
+_PLAIN = {
+    "multiply_adds": "multiplications",
+    "p_value": "p",
+    "p_holm": "p, after Holm",
+    "new_rate": "rate here",
+}
 _PLAIN |= {
     "shift_rows": "shift down",
     "shift_columns": "shift right",

@@ -22,7 +22,7 @@ from temlib.report import parameters
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = CHECKOUT / "notebooks"
 # Parameters that name a file or folder of the user's, each with the value that names none.
-PATHS = {"particles": "simulated", "predictions": "", "data_folder": "", "weights": ""}
+PATHS = {"particles": "simulated", "predictions": "", "data_folder": "", "weights": "", "bundle": ""}
 
 
 def reports_folder():

@@ -270,13 +270,14 @@ class Settings:
         return [dict(zip(keys, values)) for values in itertools.product(*(self.matrix[key] for key in keys))]
 
 
-def read(path, declarations, *, changes=()):
+def read(path, declarations, *, changes=(), content=None):
     """Read a parameter file and check it against what each notebook declares.
 
-    `changes` holds key and YAML value of each `--set`, which stand in for those of the file.
+    `changes` holds key and YAML value of each `--set`, which stand in for those of the file, and `content` for all that the
+    file holds.
     """
     path = Path(path)
-    content, places = _load(path)
+    content, places = _load(path) if content is None else (dict(content), dict.fromkeys(content, path.stem))
     matrix = _with_changes(content, places, changes)
     notebooks = _notebooks(content.pop("notebooks", None), declarations, places.get("notebooks", path))
     known = {name: p for notebook in declarations.values() for name, p in notebook.items() if name != "run"}

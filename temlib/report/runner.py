@@ -54,6 +54,7 @@ ASKED = (
     "models",
     "primary",
     "weights",
+    "bundle",
     "predictions",
     "accept",
     "classes",
@@ -118,18 +119,18 @@ def declarations():
     return {path.stem: parameters.declared(path) for path in sorted(notebook.NOTEBOOKS.glob("[0-9]_*.ipynb"))}
 
 
-def check(files, *, changes=(), only=(), output=None):
+def check(files, *, changes=(), only=(), output=None, content=None):
     """Return the `Settings` of each parameter file, after all questions that its notebooks will ask before they compute.
 
     They ask them of the same functions, so that a fault shows before any kernel starts: whether data, models and folds fit,
     and whether what comes out can be written. `changes` holds key and YAML value of each `--set`; for `only` and `output`
-    see `execute`.
+    see `execute`; `content` stands for that of a file, which then need not exist.
     """
     from temlib import data
 
     declared = declarations()
     defaults = {key: p.default for cell in declared.values() for key, p in cell.items()}
-    checked = [parameters.read(path, declared, changes=changes) for path in files]
+    checked = [parameters.read(path, declared, changes=changes, content=content) for path in files]
     runs = [parameters.folded(settings.run) for settings in checked]
     for settings, run in zip(checked, runs):
         if runs.count(run) > 1:
@@ -151,11 +152,18 @@ def check(files, *, changes=(), only=(), output=None):
 
 def _ask(values, where, opened):
     """Ask what a notebook with these parameters asks first; `opened` opens each data set once, by its values as JSON."""
-    from temlib import data, train
+    from temlib import assay, data, train
 
     def given(*names):
         return {name: values[name] for name in names if name in values}
 
+    if "bundle" in values:
+        bundle = train.load(values["bundle"], models=False)
+        assay.correction(bundle)
+        assay.parse_criteria(values["accept"], bundle.card["classes"])
+        if values["particles"] != "simulated":
+            bundle.check(bundle.open(values["particles"], **given(*TABLE)))
+        return
     models, source, task = (values.get(name) for name in ("models", "particles", "task"))
     choice, settings = given("unsure", "classes", "merge"), train.Settings(**given(*FOLDS))
     if values.get("predictions") or values.get("accept"):
@@ -188,9 +196,14 @@ def _ask(values, where, opened):
 
 
 def resolution(settings):
-    """Return sentences on what the images of a run, of the first seed, can resolve and what they cut off."""
+    """Return sentences on what the images of a run, of the first seed, can resolve and what they cut off.
+
+    Those of an assay are as its bundle wants them.
+    """
     from temlib import data
 
+    if settings.notebooks == ("6_assay",):
+        return []
     names = ["particles", "count", "scale", "pixel_nm", "input_size", "unsure", "classes", "merge", *TABLE]
     seed = next(_given(settings, ["seed"]))["seed"]
     tasks = [values["task"] for values in _given(settings, ["task"])]
@@ -348,6 +361,8 @@ def fingerprint(step, folder):
     paths = [path for folder in folders for path in sorted(Path(folder).rglob("*"))]
     if step.values.get("predictions"):
         paths.insert(0, Path(step.values["predictions"]))
+    if step.values.get("bundle"):
+        paths += sorted(Path(step.values["bundle"]).glob("*.json"))
     for path in paths:
         state = path.stat()
         seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temlib.data import PREPARATION, Particles, is_definite, split
+from temlib.data import PREPARATION, Particles, is_definite, signed, split
 from temlib.data import open as open_data
 from temlib.files import InputError, listed, natural, reason, replacing, shown, write_json
 from temlib.train import svm
@@ -28,6 +28,8 @@ CARD, SUMS, CROPS, TRAINING = "card.json", "checksums.json", "crops.npz", "train
 TESTED = 8  # crops that loading predicts again
 # Largest difference of their probabilities: other processors and versions compute a little otherwise, another network far off.
 TOLERANCE = 0.01
+# Micrographs that must have been learnt from, for their range to say what is unlike them, and particles of a class in one.
+FEWEST, CELL = 10, 5
 # What the card must hold, by type.
 FIELDS = {"task": str, "classes": list, "model": str, "scale": str, "input_size": int, "simulated": bool}
 FIELDS |= dict.fromkeys(("preparation", "contrast", "settings", "out_of_fold"), dict) | {"folds": list}
@@ -141,6 +143,32 @@ class Bundle:
             raise InputError(
                 f"{particles.source}: images are {fault} as the bundle learnt; open them by bundle.open, or with {cure}{lack}."
             )
+
+    def met(self, particles):
+        """Return which particles (n,) the fold models have learnt from, known again by their prepared images."""
+        return np.isin(digests(particles), self.learnt["image"])
+
+    def unlike(self, particles):
+        """Return in what the middle micrograph of a sample is beyond all that were learnt from.
+
+        Parameters
+        ----------
+        particles : Particles
+            As `open` prepares them; labels are not needed.
+
+        Returns
+        -------
+        dict of str to (float, float, float)
+            By the measure's name: its median over the sample's micrographs, and the least and largest median of any class of
+            a micrograph learnt from. Empty where nothing is beyond; None where the bundle does not say, or knows fewer than 10
+            micrographs.
+        """
+        known = self.card.get("measured")
+        if not known or self.card["training"]["micrographs"] < FEWEST:
+            return None
+        found = measured(particles).groupby(particles.table["micrograph"].to_numpy()).median().median()
+        values = {name: (float(found[name]), *known[name]) for name in found.index.intersection(list(known))}
+        return {name: row for name, row in values.items() if not row[1] <= row[0] <= row[2]}
 
     def _of_images(self, images):
         """Return images alone as particles, each in a micrograph of its own."""
@@ -261,6 +289,29 @@ def learnt(data, folds):
     return found | {"micrograph": micrographs.index.to_numpy(str), "micrograph_fold": micrographs.to_numpy()}
 
 
+def measured(data):
+    """Return what can be measured of each particle without labels."""
+    blocks = [
+        signed(images).assign(**{"spread of the intensities": images.std(axis=(1, 2))})
+        for images in data.blocks()
+    ]
+    table = pd.concat(blocks, ignore_index=True)
+    if data.scale == "physical" and "box_px" in data.table:
+        table["side of the box (nm)"] = (data.table["box_px"] * data.table["pixel_size_nm"]).to_numpy(float)
+    return table
+
+
+def ranges(data, labels):
+    """Return the least and the largest median of each measure over the classes of the micrographs.
+
+    The median of any mixture of classes lies between theirs, so that other shares alone do not leave the range.
+    """
+    cells = measured(data).groupby([data.table["micrograph"].to_numpy(), np.asarray(labels)])
+    medians = cells.median()[cells.size() >= CELL].dropna()
+    ends = {} if medians.empty else medians.agg(["min", "max"])
+    return {name: [float(low), float(high)] for name, (low, high) in ends.items()}
+
+
 def crops(data, labels):
     """Return a few particles of all classes whose probabilities are kept, as float16 holds them, each in its own micrograph."""
     order = np.argsort(labels, kind="stable")
@@ -327,6 +378,8 @@ def load(folder, *, models=True):
         For a file that is missing or altered; a newer protocol; an unknown type in a model's file; classes that do not fit the
         models; test crops of which the models do not say what they said when they were saved.
     """
+    if not str(folder):
+        raise InputError("No bundle is named; name a folder models/<model> of a run.")
     folder = Path(folder)
     try:
         with _reading(CARD):
