@@ -361,8 +361,8 @@ def fingerprint(step, folder):
     paths = [path for folder in folders for path in sorted(Path(folder).rglob("*"))]
     if step.values.get("predictions"):
         paths.insert(0, Path(step.values["predictions"]))
-    if step.values.get("bundle"):
-        paths += sorted(Path(step.values["bundle"]).glob("*.json"))
+    for name in filter(step.values.get, ("bundle", "weights")):
+        paths += sorted(Path(step.values[name]).glob("*.json"))
     for path in paths:
         state = path.stat()
         seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())
