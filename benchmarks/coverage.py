@@ -14,6 +14,7 @@ logit scale (plain ones of differences), and Wilson's only where no error, or no
 """
 
 import argparse
+import sys
 import time
 from itertools import product
 
@@ -370,21 +371,24 @@ PARTS = {
 }
 
 
-def main():
-    """Run all simulations."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="100 replicates in a part of the cells")
+def simulations(doc, parts, quick, peers=False):
+    """Run the parts that the command line asks for, with `quick` replicates under --quick; `doc` begins with what they are."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help=f"{quick} replicates in a part of the cells")
     parser.add_argument("--replicates", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=PARTS, help="one part of the simulations")
+    parser.add_argument("--only", choices=parts, help="one part of the simulations")
+    if peers:
+        parser.add_argument("--peers", default=[], action="append", help="a folder with other programs")
     options = parser.parse_args()
-    replicates = 100 if options.quick else options.replicates
+    sys.path += options.peers if peers else []
+    replicates = quick if options.quick else options.replicates
     begun = time.perf_counter()
-    for name, part in PARTS.items():
+    for name, part in parts.items():
         if options.only in (None, name):
             part(np.random.default_rng(options.seed), replicates, options.quick)
     print(f"\n{time.perf_counter() - begun:.0f} s, seed {options.seed}")
 
 
 if __name__ == "__main__":
-    main()
+    simulations(__doc__, PARTS, 100)

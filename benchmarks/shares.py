@@ -10,9 +10,6 @@ table beside other tools uses the intervals themselves. QuaPy, ppi_py and delica
 (`pip install --no-deps --target FOLDER quapy ppi-python delicatessen`).
 """
 
-import argparse
-import sys
-import time
 import warnings
 from itertools import product
 
@@ -20,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from benchmarks.coverage import heading, row
+from benchmarks.coverage import heading, row, simulations
 from temlib.assay.inversion import TAIL, Measured, Solved, compared, dealt
 from temlib.assay.labelled import powered
 from temlib.assay.prevalence import SINGULAR
@@ -514,24 +511,5 @@ PARTS = {
 }
 
 
-def main():
-    """Run all simulations."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="400 replicates in a part of the cells")
-    parser.add_argument("--replicates", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=PARTS, help="one part of the simulations")
-    parser.add_argument("--peers", help="a folder with QuaPy, ppi_py and delicatessen")
-    options = parser.parse_args()
-    if options.peers:
-        sys.path.append(options.peers)
-    replicates = 400 if options.quick else options.replicates
-    begun = time.perf_counter()
-    for name, part in PARTS.items():
-        if options.only in (None, name):
-            part(np.random.default_rng(options.seed), replicates, options.quick)
-    print(f"\n{time.perf_counter() - begun:.0f} s, seed {options.seed}")
-
-
 if __name__ == "__main__":
-    main()
+    simulations(__doc__, PARTS, 400, peers=True)
