@@ -37,10 +37,11 @@ def methods(folder, answer):
     if not cards:
         return {}
     card = next(iter(cards.values()))
-    known = card["versions"] | {"packages": card["versions"]["packages"]}
     return {
-        "paragraph": " ".join([_data(card, answer), _training(card, list(paths)), _judging(answer, known)]),
-        "bibtex": BIBTEX.format(**known),
+        "paragraph": " ".join(
+            [_data(card, answer), _training(card, list(paths)), _judging(answer, card["versions"])]
+        ),
+        "bibtex": BIBTEX.format(**card["versions"]),
         "checklist": _checklist(card, answer, list(paths)),
     }
 
