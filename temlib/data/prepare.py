@@ -212,7 +212,7 @@ def make(found, scale, pixel_nm, input_size, skip_bad, folder):
         notes.append(f"{which}; it counts neither for their median nor for their spread: {masked:,}.")
     if oblong := (facts["shape"][:, 0] != facts["shape"][:, 1]).sum():
         kept = "shapes are kept: the shorter side is padded with the median, which counts neither for median nor spread"
-        notes.append(f"Crops that are not square, whose {kept}: {oblong:,} of {count:,}.")
+        notes.append(f"Crops that are not square, whose {kept}: {oblong:,} of {len(facts):,}.")
     np.save(folder / "measures.npy", np.column_stack([facts["shape"], sizes]))
     identical = _identical(facts["digest"])
     shown = {"scale": scale, "pixel_nm": pixel}
