@@ -22,7 +22,7 @@ TASKS = {"lamellarity": ("unilamellar", "multilamellar"), "encapsulation": ("emp
 UNCERTAIN = "uncertain"
 
 # Evidence is log(1 + d′ / scale). Payload is one spot; a second membrane is a whole contour to follow.
-EVIDENCE_SCALE = {"lamellarity": 12.0, "encapsulation": 5.5}
+EVIDENCE_SCALE = {"lamellarity": 25.0, "encapsulation": 6.5}
 # Evidence below which the median annotator says uncertain.
 MARGIN = {"lamellarity": 0.65, "encapsulation": 0.55}
 # Standard deviations of the noise that all annotators share, of each one's own, and of each one's lean towards a class.
@@ -77,9 +77,12 @@ def detectability(vesicle, seen):
     The vesicle is treated as a ball and its rim as straight; an empty one is asked about a typical payload.
     """
     x, radius = (np.arange(_LINE) - _LINE // 2) * seen.pixel_nm, vesicle.diameter_nm / 2
-    other = np.array([0.0] if len(vesicle.depths) > 1 else [0.0, 7.0])
+    # The largest vesicle inside is one more contour, wherever it lies.
+    within = [radius - inner.extent.max() for inner in vesicle.inner]
+    depths = np.append(vesicle.depths, min(within)) if within else vesicle.depths
+    other = np.array([0.0] if len(depths) > 1 else [0.0, 7.0])
     offsets, steps = vesicles.shells(vesicle.head_nm, 0.0, seen.pixel_nm)
-    own = _image(_shell_profile(radius, vesicle.depths, offsets, steps, x), seen)
+    own = _image(_shell_profile(radius, depths, offsets, steps, x), seen)
     difference = own - _image(_shell_profile(radius, other, offsets, steps, x), seen)
     rings = math.pi * np.abs(x) * seen.pixel_nm  # area of the half ring that each sample stands for
     unit = 1.0 / (seen.noise * seen.pixel_nm)
@@ -98,9 +101,8 @@ def evidence(vesicle, seen, overlap, threshold):
     """
     lamellae, payload, snr = detectability(vesicle, seen)
     clear = 1.0 - 0.8 * min(1.0, overlap)
-    # A vesicle inside, or a dent, shows a second contour; the eye has to reason it away.
-    two_contours = vesicle.inner or vesicle.form.name == "stomatocyte"
-    doubt = 0.45 if two_contours and len(vesicle.depths) == 1 else 1.0
+    # A dent shows a second contour; the eye has to reason it away.
+    doubt = 0.45 if vesicle.form.name == "stomatocyte" else 1.0
     margin = abs(vesicle.payload.fill - threshold)
     lamellae = math.log1p(lamellae / EVIDENCE_SCALE["lamellarity"]) * clear * doubt
     payload = math.log1p(payload / EVIDENCE_SCALE["encapsulation"]) * clear * (margin / (margin + NEAR))

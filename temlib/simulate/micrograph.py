@@ -15,7 +15,6 @@ from scipy import optimize, special
 from temlib.files import InputError
 from temlib.simulate import annotators, artefacts, microscope, vesicles
 
-BOX = (1.15, 1.35)  # a particle's box is its extent times something between; people frame by eye
 OFF_CENTER = 0.03  # how far off its particle's centre a box may be, as a share of the box
 # Shares of the true classes where nothing else is asked for, as unequal as the field's sets (assumed); the panel then
 # calls about one in twenty uncertain.
@@ -34,6 +33,7 @@ LIMITS = {
     "ice_nm": (2, 5.0, 1000.0, "nm"),
     "fill_threshold": (1, 0.001, 0.999, "of what a lumen can hold"),
     "diameter_nm": (3, 24.0, 2000.0, "nm (smallest, median, largest); below 24 nm there is no lumen"),
+    "box": (2, 1.0, 5.0, "times the particle's extent"),
     "artefacts": (1, 0.0, math.inf, ""),
 }
 
@@ -47,6 +47,7 @@ class Settings:
     fill_threshold: float = 0.2  # fill fraction above which a particle is full
     diameter_nm: tuple = (40.0, 80.0, 250.0)  # smallest, median and largest; lognormal between
     diameter_spread: float = 0.28  # standard deviation of the diameter's logarithm
+    box: tuple = (1.15, 1.35)  # a particle's box is its extent times something between; people frame by eye
     artefacts: float = 1.0  # how much else is in the field: 0 nothing, 1 as usual
     noise: bool = True  # False leaves out ice, shot noise and gain errors
     annotators: int = 3  # size of the panel
@@ -199,7 +200,7 @@ def draw_scene(settings, session, count, rng):
         }
         vesicle = vesicles.draw_vesicle(diameter, imaging.ice_nm, rng, threshold=threshold, **kind)
         reach = vesicle.extent.max()
-        box = min(2 * math.ceil(reach * rng.uniform(*BOX) / pixel), min(shape))
+        box = min(2 * math.ceil(reach * rng.uniform(*settings.box) / pixel), min(shape))
         room = (box / 2 + 1) * pixel * (1 + 2 * OFF_CENTER)
         vesicle = vesicle.moved_to(taken.place(reach, room, rng))
         off = rng.uniform(-OFF_CENTER, OFF_CENTER, 2) * box
@@ -219,7 +220,7 @@ def truths(scene, settings):
     for vesicle, overlap in zip(scene.vesicles, artefacts.overlaps(scene.vesicles, scene.others)):
         *strength, snr = annotators.evidence(vesicle, seen, overlap, threshold)
         strengths.append(strength)
-        fill, lamellae = vesicle.payload.fill, len(vesicle.depths)
+        fill, lamellae = vesicle.payload.fill, vesicle.lamellae
         truth = {
             "lamellae": lamellae,
             "lamellarity": annotators.TASKS["lamellarity"][lamellae > 1],

@@ -16,15 +16,23 @@ from temlib.simulate import projection, shapes
 # Payloads, and the numbers of lamellae of a multilamellar vesicle, and how likely each is.
 KINDS = {"rod": 0.45, "bundle": 0.2, "dense": 0.15, "speckled": 0.2}
 LAMELLAE = {2: 0.5, 3: 0.22, 4: 0.14, 5: 0.08, 6: 0.06}
+# How bilayers lie within each other, as cryo-TEM shows all of them: evenly from outside to the core, a few close together, a few
+# apart, and vesicles anywhere inside one of few lamellae.
+STACKS = {"onion": 0.15, "tight": 0.3, "loose": 0.25, "vesicles": 0.3}
 FIBRE_NM = 3.2  # of a drug crystal's fibres; 3 to 3.5 in the literature on citrate-loaded doxorubicin
 SECTION_NM = 0.4  # spacing at which a crystal's cross-section is kept
-# Bilayer: head groups, chains, and the methyl trough (V). The order head > water > chains > trough is that of the
-# electron density of lipid bilayers.
-HEAD_V, CHAIN_V, TROUGH_V = 1.2, -0.12, -0.36
+# Bilayer: head groups, chains, and the methyl trough (V), by the electron scattering of isolated atoms (H 0.529, C 2.509,
+# N 2.211, O 1.983, P 5.488 Å: International Tables C, 4.3.1) times 47.88 V Å² over the volumes of fluid DPPC (head group 319, CH2
+# 27.6, CH3 54 Å³ at 64 Å² a lipid: Nagle & Tristram-Nagle, Biochim. Biophys. Acta 1469 (2000) 159): head group 8.7, CH2 6.2 and CH3
+# 3.6 V where ice of 0.93 g/cm³ has 4.5. Unlike for X-rays, chains scatter electrons more than water does.
+HEAD_V, CHAIN_V, TROUGH_V = 2.2, 1.66, -0.7
+# Doxorubicin (C27H29NO11) at 1.5 g/cm³ has 8.5 V by the same atoms, ice 4.5; half to three quarters of a bundle are assumed to be drug.
+CRYSTAL_V = (2.0, 3.0)
 HEAD_SIGMA, TROUGH_SIGMA = 0.9 / 2.3548, 0.5  # FWHM of a head-group peak is 0.9 nm (0.8 to 1)
 # Thickness of the shells into which a bilayer is cut for projection, and how far from its mid-plane they reach.
 SHELL_NM, HALF_RANGE_NM = 0.25, 3.75
-LUMEN_NM = 11.0  # the radius that must be left inside the innermost bilayer
+LUMEN_NM, CORE_NM = 11.0, 6.0  # the radius left inside the innermost bilayer, and an onion's
+INSIDE_NM = 18.0  # the least lumen that holds a vesicle
 # Undulation of an outline, relative to its radius: standard deviations of the cosine and the sine of modes 3, 4
 # and 5, as heat drives them in a membrane of bending rigidity 20 kT without tension (Milner & Safran, Phys. Rev.
 # A 36 (1987) 4371, summed over the spherical harmonics seen at the equator).
@@ -57,7 +65,7 @@ class Payload:
 
 def _section(radius, rng):
     """Draw the cross-section of a drug crystal: a soft-edged disc of fibres on a hexagonal lattice."""
-    potential, texture, turn = rng.uniform(1.1, 2.0), rng.uniform(0.4, 0.9), rng.uniform(0, math.pi / 3)
+    potential, texture, turn = rng.uniform(*CRYSTAL_V), rng.uniform(0.4, 0.9), rng.uniform(0, math.pi / 3)
     n = math.ceil((radius + 1) / SECTION_NM)
     u, v = np.mgrid[-n : n + 1, -n : n + 1] * SECTION_NM
     k = 2 * math.pi / (FIBRE_NM * math.sqrt(3) / 2)
@@ -92,7 +100,7 @@ def _rods(lumen, rotation, fill, center, rng, *, count, width, tilt=0.0):
             (place, shapes.frame(axis), length, _section(width / 2, rng), SECTION_NM, rng.uniform(0.4, 0.9))
         )
         seen += max(length * math.hypot(axis[0], axis[1]), 4.0)  # end-on a rod is a dot of its own width
-    return {"rods": tuple(rods), "strand": (width / 2, 1.5, seen)}
+    return {"rods": tuple(rods), "strand": (width / 2, sum(CRYSTAL_V) / 2, seen)}
 
 
 def _ring(lumen, fill, rng):
@@ -103,10 +111,13 @@ def _ring(lumen, fill, rng):
     meridian = np.stack([radius + minor * np.sin(angle), minor * np.cos(angle)], axis=1)
     depth = np.arange(-minor - 0.5, 0.75, 0.25)
     layers, edge = 1 + 0.6 * np.cos(2 * math.pi * depth / FIBRE_NM), 1 + np.exp(depth / 0.3)
-    profile = rng.uniform(1.1, 2.0) * layers / edge
+    profile = rng.uniform(*CRYSTAL_V) * layers / edge
     ring = shapes.direction(rng), meridian, profile, float(depth[0]), 0.25, 1.0
     inside, outside = float(meridian[:, 0].min()), float(meridian[:, 0].max())
-    return {"bodies": (ring,), "strand": ((outside - inside) / 2, 1.5, math.pi * (outside + inside) / 2)}
+    return {
+        "bodies": (ring,),
+        "strand": ((outside - inside) / 2, sum(CRYSTAL_V) / 2, math.pi * (outside + inside) / 2),
+    }
 
 
 def _core(lumen, rotation, fill, center, rng):
@@ -181,6 +192,11 @@ class Vesicle:
         return self.form.extent[:2] * (1 + np.abs(self.warp).sum()) + self.head_nm / 2
 
     @property
+    def lamellae(self):
+        """The number of bilayers within each other."""
+        return len(self.depths) + max((inner.lamellae for inner in self.inner), default=0)
+
+    @property
     def gap_nm(self):
         """The smallest distance between neighbouring lamellae; NaN for one lamella."""
         return float(np.diff(self.depths).min()) if len(self.depths) > 1 else math.nan
@@ -223,18 +239,25 @@ def _fill(filled, threshold, rng):
     return threshold * rng.uniform(0.1, 1.0) if rng.uniform() < 0.12 else 0.0
 
 
-def _lamellae(multilamellar, form, rng):
-    """Return depths and shifts of the lamellae that leave room for a lumen."""
-    if not multilamellar:
-        return np.zeros(1), np.zeros((1, 2))
-    tight, room = rng.uniform() < 0.6, min(form.axes) - LUMEN_NM
-    repeat = min(rng.uniform(6, 8) if tight else rng.uniform(8, 20), max(6.0, room))
-    count = min(shapes.pick(LAMELLAE, rng), 1 + max(1, int(room / repeat)))
-    jitter = 0.2 if tight else 0.15 * repeat
+def _lamellae(stack, form, rng):
+    """Return depths and shifts of the lamellae of one of `STACKS`, which leave room for what is inside; of one where it is ""."""
+    count = (
+        shapes.pick({1: 0.5, 2: 0.3, 3: 0.2}, rng)
+        if stack == "vesicles"
+        else 1
+        if not stack
+        else shapes.pick(LAMELLAE, rng)
+    )
+    core = CORE_NM if stack == "onion" else INSIDE_NM if stack == "vesicles" else LUMEN_NM
+    room = min(form.axes) - core
+    repeat = min(rng.uniform(8, 20) if stack == "loose" else rng.uniform(6, 8), max(6.0, room))
+    most = 1 + max(stack not in ("", "vesicles"), int(room / repeat))
+    count = most if stack == "onion" else min(count, most)
+    jitter = 0.15 * repeat if stack == "loose" else 0.2
     gaps = np.maximum(5.8, repeat + jitter * rng.standard_normal(count - 1))
     depths = np.concatenate([[0.0], np.cumsum(gaps)])
     shifts = np.zeros((count, 2))
-    if not tight and form.meridian is None and rng.uniform() < 0.6:
+    if stack == "loose" and form.meridian is None and rng.uniform() < 0.6:
         # Loose lamellae are not concentric, but none touches its neighbour.
         steps = 0.4 * np.maximum(0, gaps - 6) * np.sqrt(rng.uniform(0, 1, count - 1))
         angles = rng.uniform(0, 2 * math.pi, count - 1)
@@ -254,13 +277,14 @@ def draw_vesicle(diameter_nm, ice_nm, rng, *, multilamellar=False, filled=False,
     form = shapes.fit_to_ice(shapes.draw_form(name, diameter_nm, rng, aspect=aspect), diameter_nm, ice_nm)
     if multilamellar and (form.name == "stomatocyte" or min(form.axes) < LUMEN_NM + 6):
         form = shapes.fit_to_ice(shapes.draw_form("sphere", diameter_nm, rng), diameter_nm, ice_nm)
+    stack = shapes.pick(STACKS, rng) if multilamellar else ""
+    stack = "tight" if stack == "vesicles" and min(form.axes) < INSIDE_NM + 1 else stack
     head = rng.uniform(3.6, 4.6)
-    depths, shifts = _lamellae(multilamellar, form, rng)
+    depths, shifts = _lamellae(stack, form, rng)
     lumen = np.maximum(6.0, form.axes - depths[-1] - head / 2 - 1.0)
     center = shifts[-1] + form.offset_nm * form.rotation[:2, 2]
-    inner = ()
-    if rng.uniform() < 0.06 and min(lumen) > 24 and form.name != "stomatocyte":
-        kind, inner = "speckled", (_inner(lumen, center, head, rng),)
+    inner = _inside(lumen, center, head, rng) if stack == "vesicles" else ()
+    kind = "speckled" if inner else kind
     payload = draw_payload(kind, fill, lumen, form.rotation, center, rng) if fill else Payload()
     peg = rng.uniform(4, 6) if rng.uniform() < 0.5 else 0.0
     warp = np.zeros(6)
@@ -269,13 +293,22 @@ def draw_vesicle(diameter_nm, ice_nm, rng, *, multilamellar=False, filled=False,
     return Vesicle(np.zeros(2), diameter_nm, form, depths, shifts, head, warp, peg, payload, inner)
 
 
-def _inner(lumen, center, head, rng):
-    """Return a small empty vesicle near the wall of a lumen: in the middle it could be taken for a second lamella."""
-    radius = max(10.0, rng.uniform(0.25, 0.5) * min(lumen))
-    angle = rng.uniform(0, 2 * math.pi)
-    away = (min(lumen) - radius - 4) * rng.uniform(0.6, 1) * np.array([math.sin(angle), math.cos(angle)])
-    form = shapes.draw_form("sphere", 2 * radius, rng)
-    return Vesicle(center + away, 2 * radius, form, np.zeros(1), np.zeros((1, 2)), head, np.zeros(6))
+def _inside(lumen, center, head, rng):
+    """Return one to three vesicles, empty, anywhere in a lumen but not within each other."""
+    found = []
+    for _ in range(shapes.pick({1: 0.7, 2: 0.2, 3: 0.1}, rng)):
+        radius = max(9.0, rng.uniform(0.2, 0.85) * (min(lumen) - 2))
+        angle = rng.uniform(0, 2 * math.pi)
+        away = max(0.0, min(lumen) - radius - 4) * math.sqrt(rng.uniform())
+        place = center + away * np.array([math.sin(angle), math.cos(angle)])
+        if any(np.hypot(*(place - other.place)) < radius + other.extent.max() + 2 for other in found):
+            continue
+        form = shapes.draw_form("sphere", 2 * radius, rng)
+        depths, shifts = _lamellae(
+            "tight" if radius > LUMEN_NM + 8 and rng.uniform() < 0.25 else "", form, rng
+        )
+        found.append(Vesicle(place, 2 * radius, form, depths, shifts, head, np.zeros(6)))
+    return tuple(found)
 
 
 def add_body(image, pixel_nm, place, axis, meridian, profile, lowest, spacing, margin, closed=True):
