@@ -163,7 +163,11 @@ def html(notebooks):
 @click.argument("folder", metavar="OUT", type=PATHS)
 @click.option("--count", default=600, help="Number of particles.")
 @click.option("--seed", default=1, help="Seed of all random choices.")
-@click.option("--preset", default="talos200", help="krios300, talos200, ccd120 or thesis2016.")
+@click.option(
+    "--preset",
+    default="talos200",
+    help="krios300, talos200, ccd120, thesis2016, or varied: all of them and more.",
+)
 @click.option("--micrographs", is_flag=True, help="Write whole micrographs (MRC) and positions (STAR) too.")
 def simulate(folder, count, seed, preset, micrographs):
     """Write a folder OUT of simulated cryo-TEM liposomes with known truth, which `particles:` opens."""

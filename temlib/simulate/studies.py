@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from temlib.simulate import annotators, micrograph, microscope
 
 # Particles of a micrograph where nothing else is asked for.
 PER_MICROGRAPH = 25
+# The preset under which studies of so many laboratories, at most, are joined.
+VARIED, WORLDS = "varied", 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,28 +57,29 @@ class Study:
         return np.array([micrograph.draw_shares(asked[i], *where, self._rng(7, i)) for i in range(2)])
 
     @cached_property
+    def _habits(self):
+        """The leanings of the panel in each task."""
+        size = self.settings.annotators
+        return [annotators.habits(size, task, self._rng(4, t)) for t, task in enumerate(annotators.TASKS)]
+
+    def part(self, index):
+        """Return the rows of micrograph `index` in `table`, and the panel's votes on each task."""
+        rows, strengths = micrograph.truths(self.scene(index), self.settings)
+        rng, first = self._rng(3, index), sum(self.counts[:index]) + 1
+        rows.insert(0, "particle", [f"p{first + i:06d}" for i in range(len(rows))])
+        rows.insert(1, "micrograph", self.names[index])
+        rows.insert(2, "session", f"s{self.sessions[index] + 1}")
+        seconds = [rows[f"truth_{task}"] == second for task, (_, second) in annotators.TASKS.items()]
+        votes = [annotators.judge(*each, rng) for each in zip(seconds, strengths.T, self._habits)]
+        for t, (task, names) in enumerate(annotators.TASKS.items()):
+            words = np.array([*names, annotators.UNCERTAIN], dtype=object)
+            rows.insert(7 + t, task, words[annotators.consensus(votes[t])])
+        return rows, votes
+
+    @cached_property
     def _tables(self):
         """The particles' table and the panel's labels."""
-        size = self.settings.annotators
-        habits = [annotators.habits(size, task, self._rng(4, t)) for t, task in enumerate(annotators.TASKS)]
-        tables, votes = [], []
-        for i, name in enumerate(self.names):
-            rows, strengths = micrograph.truths(self.scene(i), self.settings)
-            rng = self._rng(3, i)
-            rows.insert(0, "micrograph", name)
-            rows.insert(1, "session", f"s{self.sessions[i] + 1}")
-            tables.append(rows)
-            seconds = [rows[f"truth_{task}"] == second for task, (_, second) in annotators.TASKS.items()]
-            votes.append([annotators.judge(*each, rng) for each in zip(seconds, strengths.T, habits)])
-        table = pd.concat(tables, ignore_index=True)
-        table.insert(0, "particle", [f"p{i + 1:06d}" for i in range(len(table))])
-        people = {"particle": table["particle"]}
-        for t, (task, names) in enumerate(annotators.TASKS.items()):
-            given = np.concatenate([pair[t] for pair in votes])  # (n, annotators)
-            words = np.array([*names, annotators.UNCERTAIN], dtype=object)
-            table.insert(7 + t, task, words[annotators.consensus(given)])
-            people |= {f"{task}@a{a + 1}": words[given[:, a]] for a in range(size)}
-        return table, pd.DataFrame(people)
+        return joined(self.part(i) for i in range(len(self.counts)))
 
     @property
     def table(self):
@@ -114,6 +117,18 @@ class Study:
         places = self.table.groupby("micrograph", sort=False)[["row", "column", "box_px"]]
         for (name, image), (_, rows) in zip(self.micrographs(), places):
             yield name, [crop(image, *row) for row in rows.to_numpy()]
+
+
+def joined(parts):
+    """Return the table and the panel of what `Study.part` returned of each micrograph."""
+    tables, votes = zip(*parts)
+    table = pd.concat(tables, ignore_index=True)
+    people = {"particle": table["particle"]}
+    for t, (task, names) in enumerate(annotators.TASKS.items()):
+        words = np.array([*names, annotators.UNCERTAIN], dtype=object)
+        given = words[np.concatenate([each[t] for each in votes])]  # (n, annotators)
+        people |= {f"{task}@a{a + 1}": column for a, column in enumerate(given.T)}
+    return table, pd.DataFrame(people)
 
 
 @lru_cache(maxsize=64)
@@ -188,6 +203,33 @@ def _plan(count, micrographs, sessions, seed):
     return counts, tuple(i * sessions // micrographs for i in range(micrographs))
 
 
+def worlds(count, *, seed=1, **options):
+    """Return studies of `count` particles in all that differ in what laboratories differ in, under the preset "varied".
+
+    Microscope, camera, pixel, ranges of focus and dose, amplitude contrast, and sizes of the vesicles are drawn for each,
+    wider than one laboratory has them (assumed), and boxes fit loosely or tightly: what is learnt from all of them should hold
+    for another. `options` are as in `study`, and take the place of what is drawn.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(8,)))
+    names, found = list(microscope.PRESETS), []
+    number = max(1, min(WORLDS, count // PER_MICROGRAPH))
+    for i, size in enumerate(np.diff(np.linspace(0, count, number + 1).astype(int))):
+        focus, name = rng.uniform(1.0, 4.0), names[i % len(names)]
+        drawn = {
+            "preset": name,
+            "pixel_nm": rng.uniform(0.6, 1.0),
+            "shape": (1200, 1200),
+            "defocus_um": (focus, focus + 2),
+            "dose": (10.0, 40.0),
+            "amplitude_contrast": rng.uniform(0.03, 0.12),
+            "diameter_nm": (24.0, rng.uniform(40, 90), 250.0),
+            "diameter_spread": rng.uniform(0.3, 0.6),
+            "box": (1.1, 1.8),
+        }
+        found.append(study(int(size), seed=int(rng.integers(2**31)), **drawn | options))
+    return found
+
+
 def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **options):
     """Write a study as a folder that `particles:` opens.
 
@@ -196,7 +238,8 @@ def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **opti
     folder : str or Path
         New or empty, else InputError.
     count, seed, preset, **options
-        As in `study`; the number of micrographs follows from `count`.
+        As in `study`, or the preset "varied", which joins the studies of `worlds`; the number of micrographs follows from
+        `count`.
     micrographs : bool
         Also write whole micrographs (MRC with the voxel size in Å) and `particles.star`, their places for RELION.
 
@@ -209,32 +252,53 @@ def write(folder, count, *, seed=1, preset="talos200", micrographs=False, **opti
     """
     folder = Path(folder)
     check_writable(folder / "manifest.csv")
-    made = study(count, seed=seed, preset=preset, **options)
+    varied = preset == VARIED
+    if varied:
+        micrograph.check_limits(count=count)
+        studies = worlds(count, seed=seed, **options)
+    else:
+        studies = [study(count, seed=seed, preset=preset, **options)]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: the folder is not empty; name a new one.")
-    table, scope = made.table, made.settings.microscope
-    images = "crops/" + table["micrograph"] + "/" + table["particle"] + ".png"
-    for (name, image), (_, rows) in zip(made.micrographs(), table.groupby("micrograph", sort=False)):
-        for row in rows.itertuples():
-            _write_png(folder / images[row.Index], crop(image, row.row, row.column, row.box_px), scope.bits)
-        if micrographs:
-            _write_mrc(folder / "micrographs" / f"{name}.mrc", image, scope.binned_nm)
+    tables, panels = [], []
+    for i, made in enumerate(studies):
+        with ThreadPoolExecutor(made.threads) as pool:
+            work = partial(_write_part, folder, made, f"w{i + 1:02d}" if varied else "", micrographs)
+            table, panel = joined(pool.map(work, range(len(made.counts))))
+        tables.append(table)
+        panels.append(panel)
     if micrographs:
-        _write_star(folder / "particles.star", table, scope)
-    write_csv(folder / "panel.csv", made.panel)
-    facts = {"simulated": True, "count": count, "seed": made.seed, "preset": preset}
-    write_json(folder / "simulation.json", facts | asdict(made.settings))
-    write_csv(folder / "manifest.csv", table.assign(image=images)[["image", *table.columns]])
+        scopes = [made.settings.microscope for made in studies]
+        _write_star(folder / "particles.star", [*zip(tables, scopes)])
+    write_csv(folder / "panel.csv", pd.concat(panels, ignore_index=True))
+    facts = {"simulated": True, "count": count, "seed": seed if varied else studies[0].seed, "preset": preset}
+    own = {"worlds": [asdict(made.settings) for made in studies]} if varied else asdict(studies[0].settings)
+    write_json(folder / "simulation.json", facts | own)
+    write_csv(folder / "manifest.csv", pd.concat(tables, ignore_index=True))
     return folder
 
 
+def _write_part(folder, made, world, micrographs, index):
+    """Write a micrograph's crops, and itself if asked; return its part of the study, with the images' names, of this world."""
+    rows, votes = made.part(index)
+    scope, image = made.settings.microscope, made.micrograph(index)
+    for column in ("particle", "micrograph", "session"):
+        rows[column] = world + rows[column]
+    rows.insert(0, "image", "crops/" + rows["micrograph"] + "/" + rows["particle"] + ".png")
+    for row in rows.itertuples():
+        _write_png(folder / row.image, crop(image, row.row, row.column, row.box_px), scope.bits)
+    if micrographs:
+        _write_mrc(folder / "micrographs" / f"{world}{made.names[index]}.mrc", image, scope.binned_nm)
+    return rows, votes
+
+
 def _write_png(path, image, bits):
-    """Write grey levels as they are, 8 or 16 bit; rounding to whole electrons is far below the shot noise."""
+    """Write grey levels as they are, 8 or 16 bit; rounding is far below the shot noise, which hardly lets itself be compressed."""
     from PIL import Image
 
     kind, most = (np.uint8, 255) if bits == 8 else (np.uint16, 65535)
     with replacing(path) as temporary:
-        Image.fromarray(np.clip(np.rint(image), 0, most).astype(kind)).save(temporary, compress_level=1)
+        Image.fromarray(np.clip(np.rint(image), 0, most).astype(kind)).save(temporary, compress_level=0)
 
 
 def _write_mrc(path, image, pixel_nm):
@@ -246,26 +310,35 @@ def _write_mrc(path, image, pixel_nm):
         file.voxel_size = 10 * pixel_nm
 
 
-def _write_star(path, table, scope):
-    """Write the places as RELION 3.1 reads them: 0-based pixels, defocus in Å, an optics group a session."""
+def _write_star(path, studies):
+    """Write the places of studies, (table, microscope), as RELION 3.1 reads them: 0-based pixels, defocus in Å, an optics group a session."""
     import starfile
 
-    group, sessions = table["session"].factorize()
-    scopes = pd.DataFrame({"rlnOpticsGroupName": sessions, "rlnOpticsGroup": np.arange(len(sessions)) + 1})
-    scopes["rlnVoltage"], scopes["rlnSphericalAberration"] = scope.kv, scope.cs_mm
-    scopes["rlnAmplitudeContrast"] = scope.amplitude_contrast
-    scopes["rlnMicrographPixelSize"] = 10 * scope.binned_nm
-    defocus, astigmatism = 1e4 * table["truth_defocus_um"], 10 * table["truth_astigmatism_nm"]
-    places = pd.DataFrame(
-        {
+    groups, places = [], []
+    for table, scope in studies:
+        group, sessions = table["session"].factorize()
+        begin = sum(map(len, groups)) + 1
+        scopes = pd.DataFrame(
+            {"rlnOpticsGroupName": sessions, "rlnOpticsGroup": np.arange(len(sessions)) + begin}
+        )
+        scopes["rlnVoltage"], scopes["rlnSphericalAberration"] = scope.kv, scope.cs_mm
+        scopes["rlnAmplitudeContrast"] = scope.amplitude_contrast
+        scopes["rlnMicrographPixelSize"] = 10 * scope.binned_nm
+        groups.append(scopes)
+        defocus, astigmatism = 1e4 * table["truth_defocus_um"], 10 * table["truth_astigmatism_nm"]
+        columns = {
             "rlnMicrographName": "micrographs/" + table["micrograph"] + ".mrc",
             "rlnCoordinateX": table["column"],
             "rlnCoordinateY": table["row"],
             "rlnDefocusU": defocus + astigmatism,
             "rlnDefocusV": defocus - astigmatism,
             "rlnDefocusAngle": table["truth_astigmatism_deg"],
-            "rlnOpticsGroup": group + 1,
+            "rlnOpticsGroup": group + begin,
         }
-    )
+        places.append(pd.DataFrame(columns))
+    blocks = {
+        "optics": pd.concat(groups, ignore_index=True),
+        "particles": pd.concat(places, ignore_index=True),
+    }
     with replacing(path) as temporary:
-        starfile.write({"optics": scopes, "particles": places}, temporary, overwrite=True)
+        starfile.write(blocks, temporary, overwrite=True)

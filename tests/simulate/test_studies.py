@@ -60,11 +60,11 @@ def test_default_study_is_as_unequal_as_the_field(made):
 
 
 def test_truth_follows_its_definitions(made):
-    """Unilamellar is one bilayer whatever is inside; full is a fill above the threshold."""
+    """Unilamellar is one bilayer, none within it; full is a fill above the threshold."""
     table = made.table
     assert ((table["truth_lamellae"] == 1) == (table["truth_lamellarity"] == "unilamellar")).all()
     assert ((table["truth_fill"] > 0.2) == (table["truth_encapsulation"] == "full")).all()
-    assert table.loc[table["truth_multivesicular"], "truth_lamellarity"].eq("unilamellar").any()
+    assert set(table.loc[table["truth_multivesicular"], "truth_lamellarity"]) == {"multilamellar"}
 
 
 def test_conditions_are_those_of_the_micrograph(made):
@@ -284,3 +284,28 @@ def test_folder_that_holds_something_is_refused(tmp_path):
             simulate.write(place, 60)
     with pytest.raises(InputError, match="not empty"):
         simulate.write(tmp_path, 3)
+
+
+def test_varied_studies_join_laboratories_under_one_manifest(tmp_path):
+    """Names are unique, pixels and cameras differ, every image is there, and equal seeds give equal bytes."""
+    folders = [simulate.write(tmp_path / name, 60, seed=3, preset="varied") for name in ("one", "two")]
+    table = pd.read_csv(folders[0] / "manifest.csv")
+    assert len(table) == 60
+    assert table["particle"].is_unique
+    assert table["pixel_size_nm"].nunique() == table["micrograph"].str[:3].nunique() == 2
+    assert all((folders[0] / image).is_file() for image in table["image"])
+    one, two = ({path.name: path.read_bytes() for path in folder.rglob("*.*")} for folder in folders)
+    assert one == two
+
+
+def test_boxes_fit_as_loosely_as_asked():
+    """`box` is the range of a box's side over the particle's extent."""
+    ratios = [simulate.study(60, seed=2, artefacts=0.0, box=each).table for each in ((1.1, 1.15), (2.0, 2.1))]
+    tight, loose = ((table["box_px"] / table["truth_diameter_nm"]).median() for table in ratios)
+    assert 1.5 < loose / tight < 2.1
+
+
+def test_boxes_that_cut_their_particles_are_refused():
+    """A box is no smaller than its particle."""
+    with pytest.raises(InputError, match="box: 2 numbers, smaller first, from 1 to 5"):
+        simulate.study(10, box=(0.5, 1.0))
