@@ -106,13 +106,14 @@ def test_pairs_of_two_micrographs_that_look_alike_are_found():
 
 def test_the_accuracy_paradox_in_numbers():
     """Of three particles in four, always naming their class is right on 0.75, with a balanced accuracy of 0.50."""
-    table = pd.DataFrame({"label": ["full"] * 3 + ["empty"]})
+    table = pd.DataFrame({"label": ["full"] * 3 + ["empty"], "micrograph": "m1", "box_px": 40})
     (row,) = explore.imbalance(table, ["label"]).to_dict("records")
     assert row == {
         "task": "label",
         "always predicted": "full",
         "accuracy": "0.75",
         "balanced accuracy": "0.50",
+        "of size alone": "",
         "rarest class": "empty",
         "its particles": 1,
         "commonest : rarest": "3.0",
@@ -122,9 +123,11 @@ def test_the_accuracy_paradox_in_numbers():
 def test_the_accuracy_paradox_is_that_of_definite_classes():
     """Unsure particles are no class; a task of nothing else is left out."""
     labels = ["full"] * 3 + ["empty", "Uncertain", "uncertain"]
-    table = pd.DataFrame({"label": labels, "hopeless": "uncertain"})
+    table = pd.DataFrame({"label": labels, "hopeless": "uncertain", "micrograph": list("mnmnmn")})
+    table["box_px"] = [40, 41, 40, 80, 40, 40]
     (row,) = explore.imbalance(table, ["label", "hopeless"], unsure=["uncertain"]).to_dict("records")
     assert (row["task"], row["accuracy"], row["balanced accuracy"]) == ("label", "0.75", "0.50")
+    assert row["of size alone"] == "0.50"
 
 
 def test_agreement_is_said_with_its_interval():

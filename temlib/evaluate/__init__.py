@@ -7,7 +7,7 @@ from temlib.evaluate.decisions import fit_temperature
 from temlib.evaluate.examples import annotator_ceiling, audit_precision, found_labels
 from temlib.evaluate.examples import load as load_examples
 from temlib.evaluate.intervals import AVERAGES
-from temlib.evaluate.measures import PRIMARY_MEASURE, warnings
+from temlib.evaluate.measures import PRIMARY_MEASURE, size_alone, warnings
 from temlib.evaluate.predictions import Predictions, check_external
 from temlib.evaluate.sweeps import axes, comparison, labels_needed, learning, rarest, sweep, with_labels
 from temlib.evaluate.verdict import summary
@@ -33,6 +33,7 @@ __all__ = [
     "parse_criteria",
     "rarest",
     "side_by_side",
+    "size_alone",
     "summary",
     "sweep",
     "warnings",

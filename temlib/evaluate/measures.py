@@ -216,14 +216,59 @@ def table(models, *, task):
     return result
 
 
-def paradox(models):
-    """Return the measures of all classes together, of always predicting the commonest and of each model."""
+def paradox(models, particles=None, task=""):
+    """Return the measures of all classes together, of always predicting the commonest, of size alone, and of each model."""
     held = next(iter(models.values()))
     commonest = np.bincount(held.truth).argmax()
-    always = replace(held, predicted=np.full_like(held.truth, commonest))
-    models = {f"always {held.classes[commonest]}": always} | models
+    rows = {f"always {held.classes[commonest]}": replace(held, predicted=np.full_like(held.truth, commonest))}
+    if particles is not None:
+        own = particles.set_index("particle").reindex(held.particle)
+        names = np.array(held.classes, object)
+        called = size_alone(own.assign(**{task: names[held.truth]}), task)
+        if called is not None:
+            rows["size alone"] = replace(held, predicted=pd.Index(names).get_indexer(called))
+    models = rows | models
     values = [call_values(confusion(held).to_numpy(float))[-len(OVERALL) :] for held in models.values()]
     return pd.DataFrame(values, pd.Index(models, name="model"), list(OVERALL)).reset_index()
+
+
+def size_alone(table, task):
+    """Return the class that a particle's size alone would give it, learnt from particles of other micrographs.
+
+    A logistic regression on the logarithm of the size and its square, classes weighed equally: what a network may reach that looks
+    at nothing else. The size is that of the box.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row per particle: `micrograph, box_px`, the class in the column `task`, and `pixel_size_nm`, which counts if all
+        are known.
+
+    Returns
+    -------
+    (n,) ndarray of object, or None
+        None where a size is unknown, all sizes are equal, or there is one micrograph or one class.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+    size = table.get("box_px", pd.Series(np.nan, table.index)).astype(float)
+    pixel = table.get("pixel_size_nm", pd.Series(np.nan, table.index)).astype(float)
+    value = np.log(size * (1.0 if pixel.isna().any() else pixel)).to_numpy()[:, None]
+    truth, (group, groups) = table[task].to_numpy(object), pd.factorize(table["micrograph"])
+    if len(groups) < 2 or len(set(truth)) < 2 or not np.isfinite(value).all() or np.ptp(value) == 0:
+        return None
+    called = np.empty(len(table), object)
+    machine = LogisticRegression(class_weight="balanced", C=100.0, max_iter=1000)
+    model = make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False), machine)
+    for part in range(min(5, len(groups))):
+        held = group % 5 == part
+        known = set(truth[~held])
+        called[held] = (
+            model.fit(value[~held], truth[~held]).predict(value[held]) if len(known) > 1 else known.pop()
+        )
+    return called
 
 
 def compare(models, *, task, primary, flips, seed):

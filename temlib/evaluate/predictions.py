@@ -109,12 +109,13 @@ class Predictions:
         """Return a dict of counts of particles (classes, classes) by model; rows are the truth, columns predictions."""
         return {model: measures.confusion(held) for model, held in self._rows.models.items()}
 
-    def paradox(self):
-        """Return the accuracy paradox: the measures of all classes together, also for a classifier that knows nothing.
+    def paradox(self, particles=None, task=""):
+        """Return the accuracy paradox: the measures of all classes together, also for classifiers that know nothing or little.
 
-        Columns model, accuracy, balanced accuracy, MCC, kappa; first stands "always <the commonest class>".
+        Columns model, accuracy, balanced accuracy, MCC, kappa; first stands "always <the commonest class>", then, where
+        `particles` has boxes and micrographs, "size alone", see `size_alone`; neither looks at an image.
         """
-        return measures.paradox(self._rows.models)
+        return measures.paradox(self._rows.models, particles, task)
 
     def worked(self, model):
         """Return the one-vs-rest measures of each class with the numbers put in.

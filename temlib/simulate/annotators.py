@@ -22,7 +22,7 @@ TASKS = {"lamellarity": ("unilamellar", "multilamellar"), "encapsulation": ("emp
 UNCERTAIN = "uncertain"
 
 # Evidence is log(1 + d′ / scale). Payload is one spot; a second membrane is a whole contour to follow.
-EVIDENCE_SCALE = {"lamellarity": 25.0, "encapsulation": 6.5}
+EVIDENCE_SCALE = {"lamellarity": 25.0, "encapsulation": 7.0}
 # Evidence below which the median annotator says uncertain.
 MARGIN = {"lamellarity": 0.65, "encapsulation": 0.55}
 # Standard deviations of the noise that all annotators share, of each one's own, and of each one's lean towards a class.

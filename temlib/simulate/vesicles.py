@@ -26,8 +26,10 @@ SECTION_NM = 0.4  # spacing at which a crystal's cross-section is kept
 # 27.6, CH3 54 Å³ at 64 Å² a lipid: Nagle & Tristram-Nagle, Biochim. Biophys. Acta 1469 (2000) 159): head group 8.7, CH2 6.2 and CH3
 # 3.6 V where ice of 0.93 g/cm³ has 4.5. Unlike for X-rays, chains scatter electrons more than water does.
 HEAD_V, CHAIN_V, TROUGH_V = 2.2, 1.66, -0.7
-# Doxorubicin (C27H29NO11) at 1.5 g/cm³ has 8.5 V by the same atoms, ice 4.5; half to three quarters of a bundle are assumed to be drug.
-CRYSTAL_V = (2.0, 3.0)
+# By the same reckoning doxorubicin (C27H29NO11, 1.5 g/cm³) has 8.5 V and protein (C4.94H7.76N1.36O1.48 a residue, 0.73 cm³/g) 8.1 V.
+# Assumed are the shares of the volume that are no water: half to three quarters of a bundle, a tenth to 40 % of a dense
+# interior, 40 % and more of a grain.
+CRYSTAL_V, DENSE_V, GRAIN_V = (2.0, 3.0), (0.35, 1.4), (1.4, 3.5)
 HEAD_SIGMA, TROUGH_SIGMA = 0.9 / 2.3548, 0.5  # FWHM of a head-group peak is 0.9 nm (0.8 to 1)
 # Thickness of the shells into which a bilayer is cut for projection, and how far from its mid-plane they reach.
 SHELL_NM, HALF_RANGE_NM = 0.25, 3.75
@@ -124,7 +126,7 @@ def _core(lumen, rotation, fill, center, rng):
     """Draw a dense interior of the lumen's form somewhere in it."""
     core = fill ** (1 / 3)
     place = center + (rotation @ (shapes.direction(rng) * lumen * (1 - core)))[:2]
-    potential, radius = rng.uniform(0.3, 0.8), core * lumen[0]
+    potential, radius = rng.uniform(*DENSE_V), core * lumen[0]
     solids = projection.ellipsoids(place, core * lumen[None], rotation, potential)
     return {"solids": solids, "strand": (radius, potential, 1.6 * radius)}
 
@@ -135,7 +137,7 @@ def _grains(lumen, rotation, fill, center, rng):
     points = rng.standard_normal((count, 3))
     points *= (rng.uniform(0, 1, count) ** (1 / 3) / np.linalg.norm(points, axis=1))[:, None]
     places = center + ((points * lumen * 0.95) @ rotation.T)[:, :2]
-    radii, potential = rng.uniform(1.5, 3.2, count), rng.uniform(0.8, 2.2)
+    radii, potential = rng.uniform(1.5, 3.2, count), rng.uniform(*GRAIN_V)
     form = radii**-2
     solids = np.column_stack([places, form, np.zeros(count), form, 2 * radii * potential])
     # Grains on top of each other add as noise does, so they count as one strand of all their diameters.

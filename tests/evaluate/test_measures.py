@@ -10,6 +10,7 @@ from scipy import special
 from sklearn import metrics
 from statsmodels.stats.inter_rater import cohens_kappa
 
+from temlib import evaluate
 from temlib.evaluate import AVERAGES, Predictions, held_out, intervals, measures, warnings
 from temlib.evaluate.scores import score_estimates
 from temlib.files import InputError
@@ -384,6 +385,52 @@ def test_clustered_auc_variance_is_obuchowskis(predictions):
     variance = sum(parts) + 2 * count / (count - 1) * (both[:, 0] * both[:, 1]).sum() / (m * n)
     estimates = score_estimates(held_out.by_model(rows, CLASSES)["cnn"])
     assert estimates.variance[1] == pytest.approx(variance, rel=0.02)
+
+
+def _sized(ratio, *, pixels=(1.0,)):
+    """Particles of two classes in six micrographs, of which the second is larger by a factor."""
+    rows = [(f"m{i % 6}", "ab"[i % 2], 50.0 * (1 + i % 5 / 50) * ratio ** (i % 2)) for i in range(60)]
+    table = pd.DataFrame(rows, columns=["micrograph", "content", "nm"])
+    table["pixel_size_nm"] = [pixels[i % len(pixels)] for i in range(60)]
+    return table.assign(box_px=table["nm"] / table["pixel_size_nm"])
+
+
+def test_size_alone_finds_classes_that_differ_in_size():
+    """All of classes of different sizes, none of equal ones; and a physical size counts where pixels differ."""
+    for pixels in ((1.0,), (0.5, 1.0, 2.0)):
+        table = _sized(2.0, pixels=pixels)
+        assert (evaluate.size_alone(table, "content") == table["content"]).all()
+    same = _sized(1.0)
+    assert 0.3 < (evaluate.size_alone(same, "content") == same["content"]).mean() < 0.7
+    blind = _sized(2.0, pixels=(0.5, 1.0, 2.0)).assign(pixel_size_nm=np.nan)
+    assert (evaluate.size_alone(blind, "content") == blind["content"]).mean() < 0.9
+
+
+def test_size_alone_is_learnt_from_other_micrographs():
+    """Where sizes tell the micrograph, and it the class, nothing is gained."""
+    table = pd.DataFrame(
+        {"micrograph": np.repeat(list("uvwxyz"), 10), "content": np.repeat(list("ababab"), 10)}
+    )
+    table["box_px"] = np.repeat([20.0, 30.0, 40.0, 50.0, 60.0, 70.0], 10)
+    assert (evaluate.size_alone(table, "content") == table["content"]).mean() <= 0.5
+
+
+@pytest.mark.parametrize(
+    "change", [{"box_px": np.nan}, {"box_px": 40.0}, {"micrograph": "m"}, {"content": "a"}]
+)
+def test_size_alone_is_unknown_without_sizes_micrographs_or_classes(change):
+    """Nothing is said where nothing can be known."""
+    assert evaluate.size_alone(_sized(2.0).assign(**change), "content") is None
+
+
+def test_size_alone_stands_beside_the_models(predictions):
+    """The row follows that of always, from the boxes of the same particles."""
+    first = predictions.drop_duplicates("particle")
+    sizes = first["truth"].map(dict(zip(sorted(first["truth"].unique()), (20, 40, 80))))
+    particles = first[["particle", "micrograph"]].assign(box_px=sizes.to_numpy())
+    shown = Predictions(predictions).paradox(particles, "content").set_index("model")
+    assert shown.index[1] == "size alone"
+    assert shown.loc["size alone", "balanced accuracy"] == 1
 
 
 def test_always_naming_the_commonest_class_shows_the_accuracy_paradox(predictions, measured):
