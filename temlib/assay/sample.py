@@ -136,6 +136,11 @@ class Sample:
             the shares, of how many particles, under which conditions), `shares`, `criteria` and `lights`.
         """
         own, card = self.corrected, self.bundle.card
+        unseen = card["simulated"] and not self.particles.simulated
+        untested = "How it does on real ones has not been measured."
+        first = (
+            [f"The classifier has seen no real particle. {card.get('tested', untested)}"] if unseen else []
+        )
         number = self.table["micrograph"].nunique()
         of = f"{len(self.table):,} particles in {number:,} micrograph{'s' * (number > 1)}"
         kind = "simulated" if card["simulated"] else "measured"
@@ -156,7 +161,7 @@ class Sample:
             "title": card["task"],
             "question": f"What share of the sample is what ({card['task']})?",
             "simulated": self.particles.simulated,
-            "verdict": [*self.warned, *said],
+            "verdict": [*first, *self.warned, *said],
             "shares": [
                 {"class": row["class"], "n": int(row["n"]), "number": row["share"], "text": written(row)}
                 | {end: None if np.isnan(row[end]) else row[end] for end in ("low", "high")}

@@ -40,7 +40,7 @@ def with_paths(values, *folders):
     values = dict(values)
     for parameter, none in PATHS.items():
         name = values.get(parameter, none)
-        if name == none:
+        if name == none or (parameter in ("weights", "bundle") and _is_shipped(name)):
             continue
         try:
             paths = (place / Path(name).expanduser() for place in places if name.strip())
@@ -56,6 +56,12 @@ def with_paths(values, *folders):
             )
         values[parameter] = str(found[0].resolve())
     return values
+
+
+def _is_shipped(name):
+    from temlib import train  # it takes a second
+
+    return train.is_shipped(name)
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,8 @@ def _ask(values, where, opened):
     if models:
         train.check_models(models, values["primary"], input_size=values["input_size"], where=where)
     # The card alone, since a network in this process would hold memory that the notebooks need.
-    weights = train.load(values["weights"], models=False) if values.get("weights") else None
+    weights = values.get("weights") or None
+    weights = weights and train.load(weights, task=task, models=False)
     if weights and models:
         weights.check_models(models, settings.folds)
     if source == "simulated" and task is not None:
@@ -362,7 +363,9 @@ def fingerprint(step, folder):
     if step.values.get("predictions"):
         paths.insert(0, Path(step.values["predictions"]))
     for name in filter(step.values.get, ("bundle", "weights")):
-        paths += sorted(Path(step.values[name]).glob("*.json"))
+        from temlib import train  # it takes a second
+
+        paths += sorted(train.find_bundle(step.values[name], step.values.get("task", "")).glob("*.json"))
     for path in paths:
         state = path.stat()
         seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())

@@ -22,7 +22,7 @@ from temlib.simulate import annotators, micrograph, microscope
 # Particles of a micrograph where nothing else is asked for.
 PER_MICROGRAPH = 25
 # The preset under which studies of so many laboratories, at most, are joined.
-VARIED, WORLDS = "varied", 16
+VARIED, WORLDS, WORLD_PX = "varied", 16, 1200
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,23 +206,27 @@ def _plan(count, micrographs, sessions, seed):
 def worlds(count, *, seed=1, **options):
     """Return studies of `count` particles in all that differ in what laboratories differ in, under the preset "varied".
 
-    Microscope, camera, pixel, ranges of focus and dose, amplitude contrast, and sizes of the vesicles are drawn for each,
-    wider than one laboratory has them (assumed), and boxes fit loosely or tightly: what is learnt from all of them should hold
+    Microscope, camera, pixel, ranges of focus and dose, amplitude contrast, sizes of the vesicles and how crowded they are are drawn
+    for each, wider than one laboratory has them (assumed), and boxes fit loosely or tightly: what is learnt from all of them should hold
     for another. `options` are as in `study`, and take the place of what is drawn.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(8,)))
     names, found = list(microscope.PRESETS), []
     number = max(1, min(WORLDS, count // PER_MICROGRAPH))
     for i, size in enumerate(np.diff(np.linspace(0, count, number + 1).astype(int))):
-        focus, name = rng.uniform(1.0, 4.0), names[i % len(names)]
+        name, focus, pixel, median = names[i % len(names)], *rng.uniform((1, 0.6, 40), (4, 1, 90))
+        # As crowded as three in ten parts of the ice, at most.
+        most = 0.3 * (WORLD_PX * pixel) ** 2 / (math.pi / 4 * median**2)
         drawn = {
             "preset": name,
-            "pixel_nm": rng.uniform(0.6, 1.0),
-            "shape": (1200, 1200),
+            "pixel_nm": pixel,
+            "shape": (WORLD_PX, WORLD_PX),
+            "micrographs": math.ceil(size / min(most, rng.uniform(15, 60))),
+            "artefacts": rng.uniform(0.5, 2.0),
             "defocus_um": (focus, focus + 2),
             "dose": (10.0, 40.0),
             "amplitude_contrast": rng.uniform(0.03, 0.12),
-            "diameter_nm": (24.0, rng.uniform(40, 90), 250.0),
+            "diameter_nm": (24.0, median, 250.0),
             "diameter_spread": rng.uniform(0.3, 0.6),
             "box": (1.1, 1.8),
         }

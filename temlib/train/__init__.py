@@ -8,6 +8,8 @@ from temlib.train.fitting import Settings
 from temlib.train.networks import describe, summary, working_layers
 from temlib.train.networks import names as network_names
 from temlib.train.protocol import Trained, check_folds, check_models, cross_validate, schedule
+from temlib.train.shipped import find as find_bundle
+from temlib.train.shipped import is_shipped
 from temlib.train.svm import features
 from temlib.train.svm import names as svm_names
 from temlib.train.svm import note as svm_note
@@ -25,6 +27,8 @@ __all__ = [
     "describe",
     "descriptor_names",
     "features",
+    "find_bundle",
+    "is_shipped",
     "load",
     "network_names",
     "outline",

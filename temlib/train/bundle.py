@@ -19,7 +19,7 @@ import pandas as pd
 from temlib.data import PREPARATION, Particles, is_definite, signed, split
 from temlib.data import open as open_data
 from temlib.files import InputError, listed, natural, reason, replacing, shown, write_json
-from temlib.train import svm
+from temlib.train import shipped, svm
 from temlib.train.fitting import Network, Settings
 
 # Of the folder's content; a change that an older temlib would misread counts it up.
@@ -210,6 +210,11 @@ class Bundle:
         with np.load(self.folder / TRAINING, allow_pickle=False) as kept:
             return dict(kept)
 
+    @property
+    def is_shipped(self):
+        """Whether temlib carries it; it learnt from nobody's particles, so that any number of folds can begin with it."""
+        return self.folder.parent == shipped.FOLDER
+
     def check_models(self, models, folds):
         """Refuse to begin with this bundle where it is of an SVM, of none of `models`, or of other than `folds` folds."""
         name, own = self.card["model"], len(self.card["folds"])
@@ -218,7 +223,7 @@ class Bundle:
         if name not in models:
             fault = f"the bundle is of {name}, which is not among 'models' ({', '.join(models)})"
             raise InputError(f"weights: {fault}; add it.")
-        if folds != own:
+        if folds != own and not self.is_shipped:
             raise InputError(f"weights: the bundle has {own} folds and 'folds' is {folds}; set it to {own}.")
 
     def continued(self, data, task, models, settings):
@@ -362,13 +367,15 @@ def save(folder, card, tested, learnt, begun=None):
     write_json(folder / SUMS, {name: _sum(folder / name) for name in names})
 
 
-def load(folder, *, models=True):
+def load(folder, *, task="", models=True):
     """Return the `Bundle` in a folder, or refuse it in one sentence.
 
     Parameters
     ----------
-    folder : Path
-        Such as `models/dihedral` of a run's folder.
+    folder : str or Path
+        Such as `models/dihedral` of a run's folder; or one that temlib carries: "shipped:lamellarity", "shipped:encapsulation",
+        or "liposomes" for that of `task`.
+    task : str
     models : bool
         Whether its models are loaded too; without them it answers `open`, `continued` and `confusion`.
 
@@ -380,7 +387,7 @@ def load(folder, *, models=True):
     """
     if not str(folder):
         raise InputError("No bundle is named; name a folder models/<model> of a run.")
-    folder = Path(folder)
+    folder = shipped.find(folder, task)
     try:
         with _reading(CARD):
             card = _card(folder)

@@ -257,7 +257,7 @@ class _Run:
         kind = svm.Svm if name in svm.names() else fitting.Network
         model, started = kind(name, self.classes, self.settings), time.perf_counter()
         if begun := self._begun(name):
-            model.first = [weights for weights, _ in begun.states]
+            model.first = [begun.states[i % len(begun.states)][0] for i in range(self.settings.folds)]
         inputs = model.inputs(self.data)
         # Of an SVM this is the time for its descriptors.
         each = (time.perf_counter() - started) / len(self.table)
