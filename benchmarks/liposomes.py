@@ -1,10 +1,14 @@
 """Learnt on simulated liposomes, tested on real ones: the whole of liposomes_cryoem, whose labels nothing here has learnt from.
 
     python -m benchmarks.liposomes FOLDER [--seeds 5] [--count 4000] [--models dihedral svm_texture] [--preset varied]
+    python -m benchmarks.liposomes FOLDER --labels [--seeds 3]
 
 FOLDER holds the manifest and micrographs of the real set. For each seed a study is simulated, half of it multilamellar, and each
 model learns it in three folds, as `scale: fill` shows it; the mean probability of its fold models calls the real vesicles. Two
 ways to cut these out: in the boxes of the manifest, and "size taken away", in boxes of 1.15 to 1.7 diameters at random.
+
+With --labels each of the three micrographs is tested by a network that learnt from a share of the labels of the other two, begun
+fresh and begun with the bundle that temlib carries.
 """
 
 import argparse
@@ -17,10 +21,12 @@ import pandas as pd
 from scipy import stats
 
 from temlib import data, simulate, train
+from temlib.files import InputError
 
 TASK, CLASS, SIDE, FOLDS = "lamellarity", "multilamellar", 48, 3
 PREVALENCE = {"unilamellar": 0.5, "multilamellar": 0.5, "empty": 0.5, "full": 0.5}
 MARGIN = (1.15, 1.7)
+SHARES = (0.1, 0.25, 0.5, 1.0)
 
 
 def learnt(folder, count, seed, preset, models):
@@ -63,6 +69,30 @@ def tested(bundle, source, folder):
     return scores(found[found["fold"] == 0], particles.table[TASK])
 
 
+def with_labels(folder, seed):
+    """Return the scores of a network that learns from shares of the real labels, fresh and begun with the carried bundle."""
+    begun = train.load("liposomes", task=TASK)
+    particles = begun.open(folder / "manifest.csv", task=TASK).labelled(TASK, folds=FOLDS)
+    sure, rows = particles.definite(TASK, ("uncertain",)), []
+    found = begun.predict(sure)
+    first = scores(found[found["fold"] == 0], sure.table[TASK])
+    rows.append({"labels": 0.0, "begun": "as carried", "multilamellar labelled": 0} | first)
+    for share in SHARES:
+        for name, weights in (("fresh", None), ("carried", begun)):
+            plan, _ = train.schedule(train.Settings(folds=FOLDS, seed=seed, labels=share), particles, TASK)
+            try:
+                trained = train.cross_validate(particles, TASK, ["dihedral"], plan, weights=weights)
+            except InputError as error:
+                print(f"{share} {name}: {error}")
+                continue
+            held = trained.predictions.query("role == 'test'")
+            used = round(share * (held["truth"] == CLASS).sum() * (FOLDS - 1) / FOLDS)
+            rows.append(
+                {"labels": share, "begun": name, "multilamellar labelled": used} | scores(held, held["truth"])
+            )
+    return pd.DataFrame(rows).assign(seed=seed)
+
+
 def main():
     """Print a row per seed, model and way to cut, and the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -71,7 +101,13 @@ def main():
     parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--models", nargs="+", default=["dihedral", "svm_texture"])
     parser.add_argument("--preset", default="varied")
+    parser.add_argument("--labels", action="store_true")
     options = parser.parse_args()
+    if options.labels:
+        table = pd.concat([with_labels(options.folder, seed) for seed in range(1, options.seeds + 1)])
+        print(table.round(3).to_string(index=False))
+        print(table.groupby(["labels", "begun"]).median(numeric_only=True).round(3).to_string())
+        return
     rows = []
     for seed in range(1, options.seeds + 1):
         with tempfile.TemporaryDirectory() as scratch:
