@@ -64,11 +64,12 @@ def test_a_sample_becomes_shares_from_the_command_line(bundle, sample, tmp_path)
     assert ((shares["low"] <= shares["share"]) & (shares["share"] <= shares["high"])).all()
     probabilities = [f"p_{name}" for name in CLASSES]
     columns = ["particle", "micrograph", "predicted", *probabilities, "refused", "reason"]
-    assert list(table) == columns and len(table) == 100 and not table["refused"].any()
+    assert list(table) == columns and len(table) == 100 and table["refused"].mean() < 0.1
+    assert ((table["reason"] != "") & table["reason"].notna() == table["refused"]).all()
     assert np.allclose(table[probabilities].sum(axis=1), 1)
-    # All particles of the study have labels, so their shares stand beside: those of the labels themselves.
+    # All particles of the study have labels, so their shares stand beside: those of the labels of what is called.
     with_labels = shares[shares["estimate"] == "with labels"].set_index("class")
-    truth = pd.read_csv(sample / "manifest.csv")[TASK].value_counts(normalize=True)
+    truth = pd.read_csv(sample / "manifest.csv")[TASK][~table["refused"]].value_counts(normalize=True)
     assert with_labels["share"].to_dict() == pytest.approx(truth.to_dict())
     page = (run / "manifest_assay.html").read_text(encoding="utf-8")
     for words in (
@@ -173,6 +174,7 @@ def test_the_chart_shows_the_micrograph_that_differs():
     counts[:, 1] -= counts[:, 0]
     names = [name for row in counts for name in np.repeat(["a", "b"], row)]
     table = pd.DataFrame({"micrograph": np.repeat([f"new{i}" for i in range(30)], 20), "predicted": names})
+    table["refused"] = False
     correct = assay.Correction(rates_of(np.tile([[18, 2], [3, 17]], (4, 1, 1))))
     found = assay.Sample(None, None, table, correct, calls_of(counts), pd.DataFrame(), pd.DataFrame(), [])
     chart = found.by_micrograph()
