@@ -89,6 +89,17 @@ def test_a_bundle_of_protocol_1_loads_for_ever(name):
     assert len(found) == 20 and np.allclose(found["p_bright"] + found["p_plain"], 1)
 
 
+def test_a_bundle_of_protocol_2_loads_for_ever_and_refuses():
+    """As version 0.1.0 saved it, of rings: noise is refused with a reason, which a bundle of protocol 1 cannot do, and tells."""
+    old, new = train.load(FIXTURES / "svm_thesis"), train.load(FIXTURES.with_name("bundle_v2") / "svm_thesis")
+    noise = np.random.default_rng(0).normal(size=(20, 12, 12)).astype(np.float32)
+    assert new.refuses and not old.refuses and not old.predict(noise)["refused"].any()
+    found = new.predict(noise)
+    assert found["refused"].mean() > 0.9
+    assert (found["reason"].str.startswith("looks like no particle (p = 0.0") == found["refused"]).all()
+    assert new.confusion.iloc[:, 3:].to_numpy().sum() == 80 and new.confusion["refused"].sum() <= 4
+
+
 @pytest.fixture(params=NAMES)
 def copy(request, tmp_path):
     """A copy of a bundle that a test may spoil."""
