@@ -1,6 +1,9 @@
 """A new sample assayed by a saved model, from the command line to the page; what is refused, and what is said."""
 
+import hashlib
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -188,3 +191,38 @@ def test_criteria_are_decided_by_the_interval():
     assert found == {"full": ("full >= 90 %", True, 0.9)}
     with pytest.raises(InputError, match="nearest is 'full'"):
         assay.parse_criteria({"ful": ">= 90 %"}, ["empty", "full"])
+
+
+def test_windows_without_a_particle_are_refused_and_count_for_no_class(bundle, sample):
+    """A third as many windows of noise as particles leave the shares where they were, and are said to be refused."""
+    model = train.load(bundle)
+    particles = model.open(sample / "manifest.csv")
+    rows, columns = np.indices(particles.images.shape[1:])
+    rng, alone = np.random.default_rng(0), assay.measure(model, particles)
+    noise = np.clip(rng.normal(size=particles.images[::3].shape) + 0.02 * (rows + columns), -8, 8)
+    noise = (noise - np.median(noise, axis=(1, 2), keepdims=True)).astype(np.float32)
+    table = particles.table.iloc[::3]
+    table = pd.concat([particles.table, table.assign(particle="w" + table["particle"])], ignore_index=True)
+    more = replace(particles, table=table, images=np.concatenate([particles.images, noise]))
+    found = assay.measure(model, more)
+    assert found.table["refused"][len(particles) :].mean() > 0.9
+    assert (found.particles.table["call"] == "refused").sum() == found.table["refused"].sum()
+    assert found.corrected["refused"].iloc[0] == pytest.approx(found.table["refused"].mean())
+    both = (part.corrected["share"].to_numpy() for part in (alone, found))
+    assert np.abs(np.subtract(*both)).max() < 0.05
+    said = found.summary(found.criteria({}))["verdict"]
+    assert any(f"{found.table['refused'].sum()} refused, which count for no class" in words for words in said)
+
+
+def test_a_bundle_that_cannot_refuse_says_so(bundle, sample, tmp_path):
+    """Of protocol 1; its card counted no refused particle."""
+    folder = shutil.copytree(bundle, tmp_path / "old")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"protocol": 1}))
+    sums = json.loads((folder / "checksums.json").read_text())
+    sums["card.json"] = hashlib.sha256((folder / "card.json").read_bytes()).hexdigest()
+    (folder / "checksums.json").write_text(json.dumps(sums))
+    (folder / "refusal.npz").unlink()
+    model = train.load(folder)
+    found = assay.measure(model, model.open(sample / "manifest.csv"))
+    assert not found.table["refused"].any() and "saved before anything was refused" in found.notes[-1]
