@@ -151,35 +151,54 @@ def speed(folder, bundle):
     times.append(time.perf_counter())
     called, whole = np.diff(times)
     print(f"{len(crops):,} crops of {side} x {side}: {whole:.1f} s, of which the fold models {called:.1f} s")
-    path = micrographs(folder / "large", 1, 4096, 300)
+    study = made(folder / "study", 25, 7, SHARE, micrographs=True)
     for name in ("first", "again"):
-        begun = time.perf_counter()
+        path = large(folder / name, study)
+        times, used = [time.perf_counter()], time.process_time()
         particles = bundle.open(path)
-        opened = time.perf_counter()
+        times.append(time.perf_counter())
         assay.measure(bundle, particles)
-        ended = time.perf_counter()
+        used = time.process_time() - used
+        opened, measured = np.diff([*times, time.perf_counter()])
         print(
-            f"4096 x 4096, 300 positions, {name}: {opened - begun:.2f} s + {ended - opened:.2f} s", flush=True
+            f"4096 x 4096, 300 positions, {name}: opened in {opened:.2f} s, measured in {measured:.2f} s; "
+            f"{used:.2f} s of a core",
+            flush=True,
         )
-        path = micrographs(folder / "larger", 1, 4096, 300)
     for count in (200, 400):
-        path = micrographs(folder / str(count), count, 1024, 10)
+        path = many(folder / str(count), study, count)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            print(f"{count} micrographs: {pool.apply(memory, (bundle.folder, path)):.2f} GB", flush=True)
+            peak = pool.apply(memory, (bundle.folder, path))
+        print(f"{count} micrographs of 1024 x 1024, 10 positions each: peak {peak:.2f} GB", flush=True)
 
 
-def micrographs(folder, count, side, positions):
-    """Write micrographs of noise with positions, and return the path of their table."""
+def large(folder, study):
+    """Write a micrograph of 4 x 4 times a study's with 300 positions, and return the path of their table."""
     folder.mkdir()
-    rng, rows = np.random.default_rng(side), []
+    table, rows = pd.read_csv(study), []
+    image = mrcfile.read(next((study.parent / "micrographs").iterdir()))
+    with mrcfile.new(folder / "m.mrc") as file:
+        file.set_data(np.tile(image, (4, 4)))
+        file.voxel_size = 10 * float(table["pixel_size_nm"].iloc[0])
+    for tile in range(16):
+        moved = table.assign(row=table["row"] + tile // 4 * 1024, column=table["column"] + tile % 4 * 1024)
+        rows.append(moved.assign(image="m.mrc", micrograph="m"))
+    return _positions(folder, pd.concat(rows).iloc[:300])
+
+
+def many(folder, study, count):
+    """Write copies of a study's micrograph with 10 positions each, and return the path of their table."""
+    folder.mkdir()
+    table, rows = pd.read_csv(study).iloc[:10], []
     for index in range(count):
-        with mrcfile.new(folder / f"m{index}.mrc") as file:
-            file.set_data(rng.integers(-90, 90, (side, side), np.int8))
-            file.voxel_size = 10.0
-        places = rng.integers(150, side - 150, (positions, 2))
-        rows += [(f"m{index}.mrc", f"m{index}", *place, 160) for place in places]
+        (folder / f"m{index}.mrc").hardlink_to(next((study.parent / "micrographs").iterdir()))
+        rows.append(table.assign(image=f"m{index}.mrc", micrograph=f"m{index}"))
+    return _positions(folder, pd.concat(rows))
+
+
+def _positions(folder, table):
     names = ["image", "micrograph", "row", "column", "box_px"]
-    pd.DataFrame(rows, columns=names).to_csv(folder / "positions.csv", index=False)
+    table[names].to_csv(folder / "positions.csv", index=False)
     return folder / "positions.csv"
 
 
@@ -206,8 +225,8 @@ def main():
         if options.speed:
             study = made(folder / "small", 200, 5, SHARE)
             for name, bundle in learnt(folder / "models", study, *about).items():
-                print(name)
-                speed(Path(tempfile.mkdtemp(dir=folder)), bundle)
+                (folder / f"speed {name}").mkdir()
+                speed(folder / f"speed {name}", bundle)
         for seed in range(options.seeds):
             tables.append(simulated(folder / str(seed), seed, *about).assign(micrograph=f"seed {seed}"))
         if options.real:
