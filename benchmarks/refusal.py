@@ -64,7 +64,8 @@ def simulated_windows(study, table, rng):
             if (kind == "crystal" and not crystals) or (kind == "carbon" and not films):
                 continue
             for _ in range(TRIES):
-                side, place = int(rng.choice(sides)), rng.uniform(0, shape)
+                side = int(rng.choice(sides))
+                place = rng.uniform(side / 2 + 2, shape - side / 2 - 2)
                 if kind == "crystal":
                     place = crystals[rng.integers(len(crystals))] + rng.normal(0, 4, 2)
                 on = kind != "carbon" or np.hypot(*(place * pixel_nm - films[0].center)) > films[0].radius_nm
