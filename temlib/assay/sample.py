@@ -9,7 +9,7 @@ from scipy import stats
 
 from temlib.assay.labelled import labelled_shares
 from temlib.assay.planner import intraclass_correlation
-from temlib.assay.prevalence import COUNT, Correction, calls
+from temlib.assay.prevalence import COUNT, REFUSED, Correction, calls
 from temlib.evaluate import decided, demanded, with_interval
 from temlib.files import InputError, listed, natural, nearest, shown
 
@@ -27,15 +27,17 @@ class Sample:
     ----------
     bundle : train.Bundle
     particles : data.Particles
-        With the column `call` in their table: the class that the mean probability of all fold models calls.
+        With the column `call` in their table: the class that the mean probability of all fold models calls, or "refused".
     table : DataFrame
-        `particle, micrograph, predicted, p_<class>…` (means of the fold models), `refused` and `reason` (nothing is refused yet).
+        `particle, micrograph, predicted, p_<class>…` (means of the fold models), `refused` and `reason`.
     correction : Correction
+        Of the particles that are called.
     calls : DataFrame
-        Of each fold model, by micrograph; see `temlib.assay.prevalence`.
+        Of each fold model, by micrograph, without the refused; see `temlib.assay.prevalence`.
     shares : DataFrame
         As `Correction.shares` and, where there are labels, `labelled_shares` give them, told apart by the column `estimate`
-        ("corrected", "with labels").
+        ("corrected", "with labels"). What is refused counts for no class, but the corrected shares allow for the particles of
+        each class that were refused among the held-out ones. `refused` is the share of all particles.
     carried : DataFrame
         `Correction.carried_over` of the labels; empty where there are none.
     notes : list of str
@@ -91,11 +93,10 @@ class Sample:
         return pd.DataFrame(rows, columns=["criterion", "result", "verdict"])
 
     def rates(self):
-        """Return how the held-out particles of the bundle were called: `truth, n`, and a share for each class."""
+        """Return how the held-out particles of the bundle were called: `truth, n`, and a share for each class and the refused."""
         counts = self.bundle.confusion.groupby("truth").sum(numeric_only=True).drop(columns="fold")
-        counts = counts.loc[:, counts.columns != "refused"]
         n, names = counts.sum(axis=1), [f"called {name}" for name in self.correction.classes]
-        table = counts.div(n, axis=0).set_axis(names, axis=1)
+        table = counts.div(n, axis=0).set_axis([*names, REFUSED], axis=1)
         table.insert(0, "n", n)
         return table.reset_index()
 
@@ -105,11 +106,14 @@ class Sample:
         Returns
         -------
         DataFrame
-            `micrograph, class, n, share` (called, not corrected), `centre` (of all particles), `low, high`: within these lie 99.7 %
+            `micrograph, class, n` (particles that are not refused), `refused` (how many are), `share` (called, not corrected),
+            `centre` (of all particles), `low, high`: within these lie 99.7 %
             of the micrographs of `n` particles if micrographs differ no more than they usually do here (beta-binomial, with
             the intraclass correlation of the sample's calls); `outside`.
         """
-        counts = self.table.groupby(["micrograph", "predicted"]).size().unstack(fill_value=0)
+        refused = self.table.groupby("micrograph")[REFUSED].sum()
+        kept = self.table[~self.table[REFUSED]]
+        counts = kept.groupby(["micrograph", "predicted"]).size().unstack(fill_value=0)
         counts = counts.reindex(columns=self.correction.classes, fill_value=0)
         counts = counts.loc[sorted(counts.index, key=natural)]
         alike = intraclass_correlation(self.correction, self.calls).fillna(0).clip(1e-6, 0.99)
@@ -119,6 +123,7 @@ class Sample:
             spread = (1 - alike[name]) / alike[name]
             limits = stats.betabinom(n, centre * spread, (1 - centre) * spread)
             part = pd.DataFrame({"micrograph": counts.index, "class": name, "n": n.to_numpy()})
+            part = part.assign(refused=refused[counts.index].to_numpy())
             part = part.assign(share=(counts[name] / n).to_numpy(), centre=centre)
             parts.append(
                 part.assign(low=limits.ppf(OUTSIDE) / part["n"], high=limits.ppf(1 - OUTSIDE) / part["n"])
@@ -143,6 +148,8 @@ class Sample:
         )
         number = self.table["micrograph"].nunique()
         of = f"{len(self.table):,} particles in {number:,} micrograph{'s' * (number > 1)}"
+        out = self.table[REFUSED].sum()
+        out = f"{out:,} refused, which count for no class" if out else "none refused"
         kind = "simulated" if card["simulated"] else "measured"
         told = [
             f"{row['class']} {written(row)}, counted {_percent(row['counted'])}" for _, row in own.iterrows()
@@ -156,7 +163,7 @@ class Sample:
             if own["low"].notna().all()
             else "One micrograph gives no interval."
         )
-        said = [f"{'; '.join(told)}.", f"{of}; none refused. {sure}", conditions]
+        said = [f"{'; '.join(told)}.", f"{of}; {out}. {sure}", conditions]
         return {
             "title": card["task"],
             "question": f"What share of the sample is what ({card['task']})?",
@@ -241,13 +248,19 @@ def measure(bundle, particles):
     Raises
     ------
     InputError
-        What `bundle.predict` and `Correction` refuse.
+        What `bundle.predict` and `Correction` refuse, and where every particle is refused.
     """
     correct, found = correction(bundle), bundle.predict(particles)
-    mean, each = found[found["fold"] == 0].drop(columns="fold"), found[found["fold"] > 0]
-    counted = calls(each)
+    table = found[found["fold"] == 0].drop(columns="fold").reset_index(drop=True)
+    out = found["particle"].isin(table["particle"][table[REFUSED]])
+    each = found[(found["fold"] > 0) & ~out].drop(columns=[REFUSED, "reason"])
+    if each.empty:
+        fault = f"all {len(table):,} particles look like none that were learnt"
+        raise InputError(f"{particles.source}: {fault}; are their positions, pixel size and contrast right?")
+    counted = calls(each, micrographs=table["micrograph"].unique())
     told = correct.shares(counted)
-    tables, notes = [told.table.assign(estimate=CORRECTED)], list(told.notes)
+    tables = [_of_all(told.table, bundle).assign(estimate=CORRECTED)]
+    notes = [*told.notes, *_refused_notes(bundle, table)]
     carried = pd.DataFrame(columns=["truth", "called", "rate", "new_rate", "p_value", "n"])
     labels = _labels(particles.table, bundle.card["task"], each)
     if len(labels):
@@ -257,20 +270,45 @@ def measure(bundle, particles):
         except InputError as error:
             notes.append(f"The labels of the sample are not used: {error}")
     shares = pd.concat(tables, ignore_index=True).drop(columns="by_probability")
+    shares[REFUSED] = table[REFUSED].mean()
     shares = shares[["class", "estimate", *shares.columns.drop(["class", "estimate"])]]
-    table = mean.assign(refused=False, reason="").reset_index(drop=True)
-    named = replace(particles, table=particles.table.assign(call=table["predicted"].to_numpy()))
+    call = table["predicted"].mask(table[REFUSED], REFUSED).to_numpy()
+    named = replace(particles, table=particles.table.assign(call=call))
     return Sample(bundle, named, table, correct, counted, shares, carried, notes)
 
 
 def correction(bundle):
-    """Return the `Correction` by the out-of-fold counts of a bundle."""
-    rates = bundle.confusion
+    """Return the `Correction` by the out-of-fold counts of a bundle, of the particles that were not refused."""
+    rates = bundle.confusion.drop(columns=REFUSED)
     called = {f"called_{name}": f"{COUNT}{name}" for name in bundle.card["classes"]}
     try:
         return Correction(rates.rename(columns=called))
     except InputError as error:
         raise InputError(f"{shown(bundle.folder)}: {error}") from None
+
+
+def _of_all(shares, bundle):
+    """Return shares of the particles that are called as those of all: a class counts for more if more of it is refused."""
+    counts = (
+        bundle.confusion.groupby("truth").sum(numeric_only=True).drop(columns="fold").loc[shares["class"]]
+    )
+    weight = (counts.sum(axis=1) / counts.drop(columns=REFUSED).sum(axis=1)).to_numpy()
+    own = shares["share"].to_numpy()
+    rest = np.where(own < 1, (own @ weight - own * weight) / np.maximum(1 - own, 1e-9), 1)
+    moved = {name: shares[name].to_numpy() for name in ("share", "low", "high", "solved")}
+    return shares.assign(**{name: x * weight / (x * weight + (1 - x) * rest) for name, x in moved.items()})
+
+
+def _refused_notes(bundle, table):
+    """Return what is to be said of the refused particles, in a list."""
+    if not bundle.refuses:
+        words = "The model was saved before anything was refused: ice, dirt and empty windows are called one of the classes."
+        return [words]
+    counts = bundle.confusion.drop(columns=["fold", "micrograph", "truth"]).sum()
+    here, then = table[REFUSED].mean(), counts[REFUSED] / counts.sum()
+    return [
+        f"{here:.1%} of the particles look like no particle and are refused; of the held-out ones {then:.1%} were."
+    ]
 
 
 def _labels(table, task, each):

@@ -95,8 +95,8 @@ def sizes_by_class(data, task):
 def montage(data, table, *, each=16):
     """Show particles of each called class from the surest to the least sure: `table` is `assay.Sample.table`."""
     rows = []
-    for name in sorted(table["predicted"].unique(), key=natural):
-        own = np.flatnonzero(table["predicted"] == name)
+    for name in sorted(table["predicted"][~table["refused"]].unique(), key=natural):
+        own = np.flatnonzero((table["predicted"] == name) & ~table["refused"])
         own = own[np.argsort(-table[f"p_{name}"].to_numpy()[own], kind="stable")]
         own = own[np.unique(np.linspace(0, len(own) - 1, each).astype(int))]
         rows += [(name, i, table[f"p_{name}"].iloc[i]) for i in own]

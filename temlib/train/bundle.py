@@ -19,12 +19,15 @@ import pandas as pd
 from temlib.data import PREPARATION, Particles, is_definite, signed, split
 from temlib.data import open as open_data
 from temlib.files import InputError, listed, natural, reason, replacing, shown, write_json
-from temlib.train import shipped, svm
+from temlib.train import refusal, shipped, svm
 from temlib.train.fitting import Network, Settings
 
 # Of the folder's content; a change that an older temlib would misread counts it up.
-PROTOCOL = 1
+PROTOCOL = 2
+# The first that refuses particles; what was saved before refuses none.
+REFUSES = 2
 CARD, SUMS, CROPS, TRAINING = "card.json", "checksums.json", "crops.npz", "training.npz"
+REFUSAL = "refusal.npz"
 TESTED = 8  # crops that loading predicts again
 # Largest difference of their probabilities: other processors and versions compute a little otherwise, another network far off.
 TOLERANCE = 0.01
@@ -102,8 +105,9 @@ class Bundle:
         Returns
         -------
         DataFrame
-            `particle, micrograph, fold, predicted, p_<class>…`: a row for each particle of each fold model, before them
-            those of fold 0, the mean of the probabilities of all. Probabilities are as in training, not yet calibrated by the
+            `particle, micrograph, fold, predicted, p_<class>…, refused, reason`: a row for each particle of each fold model,
+            before them those of fold 0, the mean of the probabilities of all, and the median of what speaks for a particle.
+            What is refused should not be called, whatever is predicted. Probabilities are as in training, not yet calibrated by the
             temperatures of the card. With adaptive batch normalisation they depend on which particles of a micrograph are
             given together; where the card's contrast is "auto", micrographs with bright and dark swapped are turned round.
 
@@ -120,8 +124,10 @@ class Bundle:
         # A moved threshold counts for the mean as it does for each.
         values, scores = (np.mean([part[k] for part in found], axis=0) for k in (0, 2))
         blocks = [(values, scores.argmax(axis=1)), *(part[:2] for part in found)]
+        strange = self._p_values(particles)
         return pd.concat(
-            [self._table(particles, fold, *block) for fold, block in enumerate(blocks)], ignore_index=True
+            [self._table(particles, fold, *block, strange[fold]) for fold, block in enumerate(blocks)],
+            ignore_index=True,
         )
 
     def check(self, particles):
@@ -193,11 +199,35 @@ class Bundle:
             found.append((values, called, values / model.divisor))
         return found
 
-    def _table(self, particles, fold, values, called):
+    def _p_values(self, particles):
+        """Return what speaks for a particle (folds + 1, n), after their median that of each fold; 1 where none is refused."""
+        if not self.refuses:
+            return np.ones((len(self.states) + 1, len(particles)))
+        found = self._refusal.p_values(particles.images)
+        return np.vstack([np.median(found, axis=0), found])
+
+    def _table(self, particles, fold, values, called, strange):
         """Return the rows of one fold."""
         table = particles.table[["particle", "micrograph"]]
         table = table.assign(fold=fold, predicted=np.array(self.card["classes"], object)[called])
-        return table.assign(**{f"p_{name}": values[:, k] for k, name in enumerate(self.card["classes"])})
+        table = table.assign(**{f"p_{name}": values[:, k] for k, name in enumerate(self.card["classes"])})
+        refused = strange <= refusal.LIMIT
+        return table.assign(
+            refused=refused,
+            reason=[
+                f"looks like no particle (p = {p:.2g})" if out else "" for p, out in zip(strange, refused)
+            ],
+        )
+
+    @property
+    def refuses(self):
+        """Whether what looks like no particle is refused; of a bundle that was saved before protocol 2 nothing is."""
+        return self.card["protocol"] >= REFUSES
+
+    @cached_property
+    def _refusal(self):
+        with np.load(self.folder / REFUSAL, allow_pickle=False) as kept:
+            return refusal.Refusal(dict(kept))
 
     @cached_property
     def confusion(self):
@@ -351,19 +381,19 @@ def add(folder, model, fold, tested):
     return {"fold": int(fold), "file": path.name, "state": state}, values
 
 
-def save(folder, card, tested, learnt, begun=None):
-    """Write the rest of a bundle whose fold models lie in `folder`: card, test crops, what was learnt from.
+def save(folder, card, tested, learnt, refused, begun=None):
+    """Write the rest of a bundle whose fold models lie in `folder`: card, test crops, what was learnt from, what is refused.
 
     What the bundle from whose weights they began had learnt stays known.
     """
     folder = Path(folder)
     if begun:
         learnt = {name: np.concatenate([part, begun.learnt[name]]) for name, part in learnt.items()}
-    for name, arrays in ((CROPS, tested), (TRAINING, learnt)):
+    for name, arrays in ((CROPS, tested), (TRAINING, learnt), (REFUSAL, refused)):
         with replacing(folder / name) as temporary:
             np.savez_compressed(temporary, **arrays)
     write_json(folder / CARD, {"protocol": PROTOCOL, **card})
-    names = [CARD, CROPS, TRAINING, *(model["file"] for model in card["folds"])]
+    names = [CARD, CROPS, TRAINING, REFUSAL, *(model["file"] for model in card["folds"])]
     write_json(folder / SUMS, {name: _sum(folder / name) for name in names})
 
 
@@ -407,7 +437,7 @@ def _card(folder):
         newer = f"its protocol is {protocol}, and this temlib reads up to {PROTOCOL}"
         raise InputError(f"{newer}; update temlib.")
     wrong = [name for name, kind in FIELDS.items() if type(card.get(name)) is not kind]
-    if protocol != PROTOCOL or wrong:
+    if type(protocol) is not int or protocol < 1 or wrong:
         wrong = listed(wrong or ["protocol"])
         raise InputError(f"'{CARD}' lacks {wrong} or has it in another form; {again}.")
     classes, suffix = card["classes"], _kind(card).suffix
@@ -418,7 +448,7 @@ def _card(folder):
         raise InputError(f"'{CARD}' does not list fold models as fold=1{suffix}; {again}.")
     if card["preparation"] != PREPARATION:
         raise InputError("its images were prepared in another way than temlib does now; train it again.")
-    for name in (CARD, CROPS, TRAINING, *files):
+    for name in (CARD, CROPS, TRAINING, *[REFUSAL] * (protocol >= REFUSES), *files):
         if not (folder / name).is_file():
             raise InputError(f"'{name}' is missing; copy the whole folder again.")
         if sums.get(name) != _sum(folder / name):
@@ -494,6 +524,8 @@ def _check_crops(bundle):
         bundle.check(particles)
         found = np.stack([values for values, *_ in bundle._found(particles)])
         difference = float(np.abs(found - tested["probabilities"]).max())
+    with _reading(REFUSAL):
+        bundle._p_values(particles)
     if not difference <= TOLERANCE:
         told = f"the probabilities of its test crops differ by {difference:.2g} from those that were saved"
         raise InputError(f"{told}; install the packages that '{CARD}' lists, or train the model again.")

@@ -47,7 +47,7 @@ def named():
     )
 
 
-def _in_batches(describe):
+def in_batches(describe):
     """Let a function that returns groups of descriptors (m, k) describe images in batches, on all cores, as one table."""
     from joblib import Parallel, delayed
 
@@ -124,7 +124,7 @@ def _strongest_path(strength):
     return closed, np.take_along_axis(strength, closed[:, :, None], axis=2).sum(axis=(1, 2))
 
 
-@_in_batches
+@in_batches
 def thesis(images):
     """Compute the descriptors of the SVM of 2016, a table: area, circularity, M20 M02 M30 M03, edge density profile."""
     from skimage.measure import perimeter
@@ -153,11 +153,26 @@ def _edge_density(image, radii):
     return along.mean(axis=0) / max(float(gradient.mean()), 1e-9)
 
 
-@_in_batches
+@in_batches
 def texture(images):
     """Compute texture and profiles, a table: HOG, LBP, radial and edge profiles, moments."""
-    from scipy import ndimage, stats
+    from scipy import ndimage
     from skimage.feature import hog
+
+    size, found = images.shape[-1], rings(images)
+    moments, smooth = found.pop("moment"), [ndimage.gaussian_filter(images, (0, s, s)) for s in (1, 2)]
+    cells = {"orientations": 8, "pixels_per_cell": (max(1, size // 4),) * 2, "cells_per_block": (2, 2)}
+    return {
+        **found,
+        "hog": np.stack([hog(image, **cells) for image in images]),
+        "lbp": np.hstack([_lbp(stack) for stack in (images, *smooth)]),
+        "moment": moments,
+    }
+
+
+def rings(images):
+    """Return radial and edge profiles and moments, a dict of groups of descriptors (n, k)."""
+    from scipy import ndimage, stats
 
     size = images.shape[-1]
     distance = np.hypot(*(np.indices((size, size)) - (size - 1) / 2))
@@ -167,16 +182,13 @@ def texture(images):
     flat = images.reshape(len(images), -1)
     radial = flat @ membership
     spread = np.sqrt(np.maximum((flat**2) @ membership - radial**2, 0))
-    smooth = [ndimage.gaussian_filter(images, (0, s, s)) for s in (1, 2)]
-    gradient = np.hypot(*np.gradient(smooth[0], axis=(1, 2))).reshape(len(images), -1)
+    smooth = ndimage.gaussian_filter(images, (0, 1, 1))
+    gradient = np.hypot(*np.gradient(smooth, axis=(1, 2))).reshape(len(images), -1)
     moments = [flat.mean(1), flat.std(1), stats.skew(flat, axis=1), stats.kurtosis(flat, axis=1)]
-    cells = {"orientations": 8, "pixels_per_cell": (max(1, size // 4),) * 2, "cells_per_block": (2, 2)}
     return {
         "radial": radial,
         "ring_spread": spread,
         "edge": gradient @ membership,
-        "hog": np.stack([hog(image, **cells) for image in images]),
-        "lbp": np.hstack([_lbp(stack) for stack in (images, *smooth)]),
         "moment": np.stack(moments, axis=1),
     }
 

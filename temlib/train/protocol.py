@@ -20,7 +20,7 @@ import pandas as pd
 from temlib import provenance
 from temlib.data import PREPARATION, is_definite, split
 from temlib.files import InputError, natural, nearest, replacing_folder
-from temlib.train import bundle, fitting, networks, svm
+from temlib.train import bundle, fitting, networks, refusal, svm
 
 # Two interruptions within this many seconds end all training.
 TWICE = 2.0
@@ -221,6 +221,9 @@ class _Run:
         self.keep, self.calibrate, self.licence = folder, calibrate, licence
         self.crops = bundle.crops(self.data, self.labels)
         self.learnt = bundle.learnt(self.given, self.fold_of)
+        about = self.labels, self.fold_of, self.groups
+        self.refusal, refused = refusal.fit(self.data.images, *about, seed=self.settings.seed)
+        self.refused = self.table["particle"][refused]
         known = self.table[["particle", "micrograph", self.task]].assign(image=self.learnt["image"])
         self.hash = hashlib.sha256(known.to_csv(index=False).encode()).hexdigest()
 
@@ -244,7 +247,7 @@ class _Run:
                 tested = self.crops | {"probabilities": np.stack(tested)}
                 begun = self._begun(name)
                 card = self._card(name, kept, predictions, begun)
-                bundle.save(folder, card, tested, self.learnt, begun)
+                bundle.save(folder, card, tested, self.learnt, self.refusal, begun)
         self.results += results
 
     def _begun(self, name):
@@ -357,7 +360,7 @@ class _Run:
         about |= {"versions": provenance.describe()}
         about |= {"notes": [note for note in self.notes if note.startswith(f"{name}: ")]}
         about |= {"calibration": self._temperatures(predictions), "folds": list(kept)}
-        return about | {"out_of_fold": _confusion(predictions, self.classes)}
+        return about | {"out_of_fold": _confusion(predictions, self.classes, self.refused)}
 
     def _temperatures(self, predictions):
         """Return the temperature of each fold, None where none is asked for."""
@@ -372,12 +375,13 @@ class _Run:
         return {"kind": "temperature", "temperatures": found}
 
 
-def _confusion(predictions, classes):
+def _confusion(predictions, classes, refused):
     """Return out-of-fold counts in each micrograph: a row for each true class, a column for each called one and the refused."""
     test = predictions[predictions["role"] == "test"]
+    test = test.assign(predicted=test["predicted"].mask(test["particle"].isin(refused), ""))
     counts = test.groupby(["fold", "micrograph", "truth", "predicted"]).size().unstack(fill_value=0)
-    counts = counts.reindex(columns=classes, fill_value=0).add_prefix("called_")
-    counts = counts.assign(refused=0).reset_index()
+    counts = counts.reindex(columns=[*classes, ""], fill_value=0)
+    counts = counts.set_axis([*(f"called_{name}" for name in classes), "refused"], axis=1).reset_index()
     return {"columns": list(counts), "rows": counts.astype(object).values.tolist()}
 
 

@@ -1,6 +1,9 @@
 """A new sample assayed by a saved model, from the command line to the page; what is refused, and what is said."""
 
+import hashlib
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -64,11 +67,12 @@ def test_a_sample_becomes_shares_from_the_command_line(bundle, sample, tmp_path)
     assert ((shares["low"] <= shares["share"]) & (shares["share"] <= shares["high"])).all()
     probabilities = [f"p_{name}" for name in CLASSES]
     columns = ["particle", "micrograph", "predicted", *probabilities, "refused", "reason"]
-    assert list(table) == columns and len(table) == 100 and not table["refused"].any()
+    assert list(table) == columns and len(table) == 100 and table["refused"].mean() < 0.1
+    assert ((table["reason"] != "") & table["reason"].notna() == table["refused"]).all()
     assert np.allclose(table[probabilities].sum(axis=1), 1)
-    # All particles of the study have labels, so their shares stand beside: those of the labels themselves.
+    # All particles of the study have labels, so their shares stand beside: those of the labels of what is called.
     with_labels = shares[shares["estimate"] == "with labels"].set_index("class")
-    truth = pd.read_csv(sample / "manifest.csv")[TASK].value_counts(normalize=True)
+    truth = pd.read_csv(sample / "manifest.csv")[TASK][~table["refused"]].value_counts(normalize=True)
     assert with_labels["share"].to_dict() == pytest.approx(truth.to_dict())
     page = (run / "manifest_assay.html").read_text(encoding="utf-8")
     for words in (
@@ -173,6 +177,7 @@ def test_the_chart_shows_the_micrograph_that_differs():
     counts[:, 1] -= counts[:, 0]
     names = [name for row in counts for name in np.repeat(["a", "b"], row)]
     table = pd.DataFrame({"micrograph": np.repeat([f"new{i}" for i in range(30)], 20), "predicted": names})
+    table["refused"] = False
     correct = assay.Correction(rates_of(np.tile([[18, 2], [3, 17]], (4, 1, 1))))
     found = assay.Sample(None, None, table, correct, calls_of(counts), pd.DataFrame(), pd.DataFrame(), [])
     chart = found.by_micrograph()
@@ -186,3 +191,38 @@ def test_criteria_are_decided_by_the_interval():
     assert found == {"full": ("full >= 90 %", True, 0.9)}
     with pytest.raises(InputError, match="nearest is 'full'"):
         assay.parse_criteria({"ful": ">= 90 %"}, ["empty", "full"])
+
+
+def test_windows_without_a_particle_are_refused_and_count_for_no_class(bundle, sample):
+    """A third as many windows of noise as particles leave the shares where they were, and are said to be refused."""
+    model = train.load(bundle)
+    particles = model.open(sample / "manifest.csv")
+    rows, columns = np.indices(particles.images.shape[1:])
+    rng, alone = np.random.default_rng(0), assay.measure(model, particles)
+    noise = np.clip(rng.normal(size=particles.images[::3].shape) + 0.02 * (rows + columns), -8, 8)
+    noise = (noise - np.median(noise, axis=(1, 2), keepdims=True)).astype(np.float32)
+    table = particles.table.iloc[::3]
+    table = pd.concat([particles.table, table.assign(particle="w" + table["particle"])], ignore_index=True)
+    more = replace(particles, table=table, images=np.concatenate([particles.images, noise]))
+    found = assay.measure(model, more)
+    assert found.table["refused"][len(particles) :].mean() > 0.9
+    assert (found.particles.table["call"] == "refused").sum() == found.table["refused"].sum()
+    assert found.corrected["refused"].iloc[0] == pytest.approx(found.table["refused"].mean())
+    both = (part.corrected["share"].to_numpy() for part in (alone, found))
+    assert np.abs(np.subtract(*both)).max() < 0.05
+    said = found.summary(found.criteria({}))["verdict"]
+    assert any(f"{found.table['refused'].sum()} refused, which count for no class" in words for words in said)
+
+
+def test_a_bundle_that_cannot_refuse_says_so(bundle, sample, tmp_path):
+    """Of protocol 1; its card counted no refused particle."""
+    folder = shutil.copytree(bundle, tmp_path / "old")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"protocol": 1}))
+    sums = json.loads((folder / "checksums.json").read_text())
+    sums["card.json"] = hashlib.sha256((folder / "card.json").read_bytes()).hexdigest()
+    (folder / "checksums.json").write_text(json.dumps(sums))
+    (folder / "refusal.npz").unlink()
+    model = train.load(folder)
+    found = assay.measure(model, model.open(sample / "manifest.csv"))
+    assert not found.table["refused"].any() and "saved before anything was refused" in found.notes[-1]

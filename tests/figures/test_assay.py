@@ -60,10 +60,11 @@ def _with(particles, **columns):
 
 
 def test_a_montage_falls_from_the_surest_call(particles):
-    """Each call from its most probable particle to its least, evenly."""
+    """Each call from its most probable particle to its least, evenly, without the refused one."""
     p = np.linspace(0, 1, MICROGRAPHS * EACH)
     table = pd.DataFrame({"predicted": np.where(p > 0.5, "full", "empty"), "p_full": p, "p_empty": 1 - p})
-    picture = figures.montage(particles, table, each=5)
+    picture = figures.montage(particles, table.assign(refused=p == 0), each=5)
     check(picture, ["class", "row", "probability"], n=10, panels=10)
-    for _, part in picture.frame().groupby("class"):
-        assert part["probability"].is_monotonic_decreasing and part["probability"].iloc[0] == 1
+    for name, part in picture.frame().groupby("class"):
+        assert part["probability"].is_monotonic_decreasing
+        assert part["row"].iloc[0] == {"full": len(p) - 1, "empty": 1}[name]
