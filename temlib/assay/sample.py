@@ -178,9 +178,20 @@ class Sample:
             "lights": self.lights,
         }
 
+    @property
+    def _unseen(self):
+        """Whether the models have learnt from simulated particles alone and these are real."""
+        return self.bundle.card["simulated"] and not self.particles.simulated
+
     def _rates_light(self):
         """Return whether labels of the sample say that the error rates carry over: title, state and words."""
         title = "Do the error rates carry over?"
+        if self._unseen and self.carried["p_value"].isna().all():
+            words = (
+                "The error rates are those of simulated particles, and nothing says that they hold on real ones: give "
+                f"{self.bundle.card['task']!r} of a few particles of each micrograph, drawn at random."
+            )
+            return {"title": title, "state": "warn", "words": words}
         if self.carried["p_value"].isna().all():
             words = f"Unknown without labels: give {self.bundle.card['task']!r} of a few particles of each micrograph, drawn at random."
             return {"title": title, "state": "unknown", "words": words}

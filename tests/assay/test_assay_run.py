@@ -226,3 +226,21 @@ def test_a_bundle_that_cannot_refuse_says_so(bundle, sample, tmp_path):
     model = train.load(folder)
     found = assay.measure(model, model.open(sample / "manifest.csv"))
     assert not found.table["refused"].any() and "saved before anything was refused" in found.notes[-1]
+
+
+def test_a_classifier_that_saw_no_real_particle_says_so_first_and_decides_nothing(bundle, sample):
+    """Of simulated particles it says nothing of the kind; of real ones the rates are in doubt until some have labels."""
+    model = train.load(bundle)
+    particles = model.open(sample / "manifest.csv")
+    ours, real = (
+        assay.measure(model, each)
+        for each in (particles, replace(particles, simulated=False, table=particles.table.drop(columns=TASK)))
+    )
+    assert "seen no real particle" not in str(ours.summary(ours.criteria({}))["verdict"])
+    demanded = real.criteria({"full": "< 100 %"})
+    assert demanded["verdict"].tolist() == ["undecided"]
+    first, second, *_ = real.summary(demanded)["verdict"]
+    assert first.startswith(
+        "The classifier has seen no real particle. How it does on real ones has not been measured."
+    )
+    assert "those of simulated particles" in second

@@ -63,7 +63,9 @@ def test_carried_weights_that_do_not_fit_are_refused(particles):
     """Other images, other classes, another network: one sentence each, before anything is trained."""
     begun = train.load("liposomes", task="lamellarity")
     small = replace(particles, images=particles.images[:, :32, :32])
-    other = replace(particles, table=particles.table.replace({"lamellarity": {"multilamellar": "bilamellar"}}))
+    other = replace(
+        particles, table=particles.table.replace({"lamellarity": {"multilamellar": "bilamellar"}})
+    )
     for data, models, message in (
         (small, ["dihedral"], "of 32 × 32 pixels, not 48 × 48"),
         (other, ["dihedral"], "has bilamellar"),
