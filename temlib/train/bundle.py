@@ -322,7 +322,7 @@ def crops(data, labels):
     }
 
 
-def _tested(tested, scale, pixel_nm):
+def as_particles(tested, scale, pixel_nm):
     """Return kept test crops as particles."""
     table = pd.DataFrame(tested["sizes"], columns=["box_px", "pixel_size_nm"])
     names = table.index.astype(str)
@@ -340,7 +340,7 @@ def add(folder, model, fold, tested):
     path = Path(folder) / f"fold={fold}{model.suffix}"
     with replacing(path) as temporary:
         state = model.save(temporary)
-    particles = _tested(tested, "fill", None)
+    particles = as_particles(tested, "fill", None)
     groups, rows = particles.table["micrograph"].to_numpy(), np.arange(len(particles))
     values, _ = model.predict(model.inputs(particles), groups, rows)
     return {"fold": int(fold), "file": path.name, "state": state}, values
@@ -483,7 +483,7 @@ def _check_crops(bundle):
     """Refuse a bundle whose models do not say of its test crops what they said when they were saved."""
     # What fails here may also be the prediction: descriptors that are others, shapes that do not fit.
     with _reading(CROPS), np.load(bundle.folder / CROPS, allow_pickle=False) as tested:
-        particles = _tested(tested, bundle.card["scale"], bundle.card["pixel_nm"])
+        particles = as_particles(tested, bundle.card["scale"], bundle.card["pixel_nm"])
         bundle.check(particles)
         found = np.stack([values for values, *_ in bundle._found(particles)])
         difference = float(np.abs(found - tested["probabilities"]).max())
