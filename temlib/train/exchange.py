@@ -98,7 +98,7 @@ def export(bundle, folder):
         import onnxruntime
         import tf2onnx  # noqa: F401  (Keras asks for it in its own way)
     except ImportError as fault:
-        raise InputError(f"export needs {fault.name}; install it by pip install 'temlib[onnx]'.") from None
+        raise InputError(f"export needs {fault.name}; run pip install onnxruntime tf2onnx.") from None
     given, values = _tested(bundle)
     expected = {f"fold={k}": part for k, part in enumerate(values, 1)} | {MEAN: np.mean(values, axis=0)}
     models, worst = dict(zip(expected, plain(bundle, given[0].shape[-1]))), 0.0
