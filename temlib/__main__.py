@@ -1,4 +1,4 @@
-"""The command line: `python -m temlib run|check|assay|report|html|simulate`."""
+"""The command line: `python -m temlib run|check|assay|export|report|html|simulate`."""
 
 import contextlib
 import errno
@@ -105,6 +105,20 @@ def assay(bundle, source, changes, output, force):
     content = {"bundle": str(bundle), "particles": str(source), "notebooks": ["6_assay"]}
     (settings,) = report.check([f"{name}_assay.yaml"], changes=changes, output=output, content=content)
     sys.exit(_execute(settings, output, force=force))
+
+
+@main.command()
+@click.argument("bundle", type=PATHS)
+@click.argument("folder", metavar="OUT", type=PATHS)
+def export(bundle, folder):
+    """Write the networks of the saved model in the folder BUNDLE for other programs, into a new folder OUT.
+
+    ONNX files and a description of the BioImage Model Zoo; OUT/README.md says how images are prepared for them.
+    """
+    from temlib import train
+
+    difference = train.export(train.load(bundle), folder)
+    click.echo(f"{folder / 'rdf.yaml'}: probabilities of the test crops differ by up to {difference:.1g}")
 
 
 def _execute(settings, output, **how):

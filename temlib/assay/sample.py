@@ -1,7 +1,9 @@
 """A model bundle applied to a new sample: its particles are called, and the calls corrected by the bundle's error rates."""
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from scipy import stats
 from temlib.assay.labelled import labelled_shares
 from temlib.assay.planner import intraclass_correlation
 from temlib.assay.prevalence import COUNT, REFUSED, Correction, calls
+from temlib.data import star_with_columns
 from temlib.evaluate import decided, demanded, with_interval
 from temlib.files import InputError, listed, natural, nearest, shown
 
@@ -183,6 +186,28 @@ class Sample:
         """Whether the models have learnt from simulated particles alone and these are real."""
         return self.bundle.card["simulated"] and not self.particles.simulated
 
+    def star(self, data_folder=""):
+        """Return the text of the RELION STAR file that the particles were read from, with their calls; "" where there is none.
+
+        The columns `temlib_<task>` (the class, with _ for blanks; "refused" and "skipped" where there is none) and
+        `temlib_<task>_probability` are added to its particles, or take the place of those of an earlier assay.
+        """
+        path = Path(self.particles.source)
+        if path.suffix.lower() != ".star":
+            return ""
+        name = re.sub(r"\W", "_", f"temlib_{self.bundle.card['task']}")
+        own, classes = self.table.set_index("particle"), self.correction.classes
+        place = pd.Categorical(own["predicted"], classes).codes
+        sure = own[[f"p_{label}" for label in classes]].to_numpy()[np.arange(len(own)), place]
+        words = [re.sub(r"[\s#'\"]", "_", str(label)) for label in own["predicted"]]
+        values = pd.DataFrame(
+            {name: words, f"{name}_probability": [f"{value:.4f}" for value in sure]}, own.index
+        )
+        values[own["refused"]] = ["refused", "0"]
+        for particle in self.particles.skipped.get("particle", ()):
+            values.loc[particle] = ["skipped", "0"]
+        return star_with_columns(path, values, data_folder)
+
     def _rates_light(self):
         """Return whether labels of the sample say that the error rates carry over: title, state and words."""
         title = "Do the error rates carry over?"
@@ -206,8 +231,8 @@ class Sample:
 
     def _kind_light(self):
         """Return whether the sample is beyond all that was learnt from: title, state and words."""
-        beyond = self.bundle.unlike(self.particles)
-        state = "unknown" if beyond is None else "warn" if beyond else "good"
+        beyond, boxed = self.bundle.unlike(self.particles), self.bundle.boxed(self.particles)
+        state = "warn" if beyond or boxed else "unknown" if beyond is None else "good"
         words = "The bundle does not tell what it learnt from, or knows fewer than ten micrographs."
         if beyond:
             each = [
@@ -222,6 +247,8 @@ class Sample:
                 "In contrast, spread of the intensities and size of the boxes the middle micrograph lies within what was learnt from. "
                 "That is no proof that the error rates hold."
             )
+        if boxed:
+            words = f"{boxed} {words if beyond else 'Until then the error rates may not hold here.'}"
         return {"title": "Like what was learnt?", "state": state, "words": words}
 
     def _met_light(self):

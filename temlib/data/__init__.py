@@ -12,6 +12,7 @@ from temlib.data.particles import (
     signed,
     split,
 )
+from temlib.data.positions import star_with_columns
 from temlib.data.prepare import PREPARATION, resampled
 from temlib.data.sources import tasks_of
 from temlib.data.tables import numbers
@@ -33,5 +34,6 @@ __all__ = [
     "resolution",
     "signed",
     "split",
+    "star_with_columns",
     "tasks_of",
 ]

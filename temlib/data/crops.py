@@ -63,6 +63,12 @@ class Found:
         numbers = self.table[["index", *PLACES]].astype(float).to_numpy()
         return [str(self.folder), self.whole, files, "\0".join(names), numbers]
 
+    def boxed(self, side_nm):
+        """Return the particles with a box of this side where one is cut out of a micrograph and no one states its box."""
+        table, cut = self.table, self.table["row"].notna() & self.table["index"].isna() & (not self.whole)
+        without = cut & table[["box_px", "box_nm"]].isna().all(axis=1)
+        return replace(self, table=table.assign(box_nm=table["box_nm"].mask(without, side_nm)))
+
     def groups(self):
         """Yield the numbers of rows that are read together: all of a micrograph, at most `TOGETHER` of a stack."""
         groups = {}
@@ -228,7 +234,7 @@ class Found:
         if not np.isfinite(side):
             cure = "Give 'box_px', or 'box_nm' and a pixel size."
             raise InputError(f"how large is the particle's window? {cure}")
-        return max(1, int(np.ceil(side)))
+        return max(1, int(np.ceil(side - 1e-6)))  # 30 nm of 0.3 are 100 pixels, whatever the last digit
 
 
 def _cause(fault):

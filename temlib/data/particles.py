@@ -221,6 +221,7 @@ def open(
     micrograph="",
     names=None,
     skip_bad=0.0,
+    box_nm=0.0,
 ):
     r"""Open a data set and bring it to one scale.
 
@@ -252,6 +253,8 @@ def open(
         Largest share of the particles, in [0, 0.5], that are left out since their image is missing, unreadable, constant,
         saturated or not finite, or their place outside its micrograph; those whose window reaches beyond the border go
         too, if all together are no more than that, else they are padded.
+    box_nm : float
+        Side of the boxes that no one states, in nm; 0 cuts out the window of the prepared image.
 
     Raises
     ------
@@ -264,6 +267,7 @@ def open(
         found = crops.Simulated(count, seed)
     else:
         found = sources.read(Path(source), sources.Asked(task, data_folder, micrograph, names or {}, classes))
+        found = found.boxed(box_nm) if box_nm else found
     return _opened(found, source, task, classes, (scale, pixel_nm, input_size, skip_bad))
 
 
@@ -453,12 +457,14 @@ def resolution(
 
 
 def check_simulated(task, *, unsure, classes, merge):
-    """Refuse a task, or a choice of its classes, that simulated particles do not have, without making them."""
+    """Return the classes of a task of simulated particles without making them; refuse a task, or a choice, that they lack."""
     from temlib import simulate  # it takes a second
 
     known = pd.DataFrame({name: [*both, labels.UNSURE] for name, both in simulate.TASKS.items()})
     _has_column(known, task, "simulated")
-    labels.choose(known, task, unsure=unsure, classes=classes, merge=merge, where="simulated")
+    choice = {"unsure": unsure, "classes": classes, "merge": merge}
+    chosen = labels.choose(known, task, **choice, where="simulated")[0][task]
+    return sorted(chosen[labels.is_definite(chosen, unsure)].unique())
 
 
 def split(table, task, *, folds, seed, unsure=()):

@@ -25,6 +25,8 @@ from temlib.data.tables import places, refuse
 from temlib.files import InputError, listed, refusal, shown
 
 STAR_STACK, STAR_MICROGRAPH = "rlnImageName", "rlnMicrographName"
+# What the block of particles has, one or the other.
+STAR_PARTICLES = {STAR_STACK, "rlnCoordinateX"}
 # What only particles of tomograms have.
 TOMOGRAM = ("rlnTomoName", "rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
 CORNER = ["x", "y", "width", "height"]
@@ -56,33 +58,41 @@ def _values(line):
 
 def _blocks(path):
     """Return the data blocks of a STAR file as DataFrames of text or numbers."""
-    blocks, names, rows, loop, blank, wrong = {}, [], [], False, True, {}
+    return {name: _typed(path, *block[:2]) for name, block in _parsed(path).items()}
+
+
+def _parsed(path):
+    """Return of each data block of a STAR file its names, rows of text, and the lines (from 1) of the names and then of the rows."""
+    blocks, names, rows, at, loop, blank, wrong = {}, [], [], [], False, True, {}
     for number, line in enumerate(io.StringIO(tables.read_text(path)[0], newline=None), 1):
         values = _values(line)
         label = bool(values) and values[0].startswith("_")
         # What looks like syntax among the rows of a loop is a name.
         if len(values) == 1 and values[0].startswith("data_") and (blank or len(names) != 1):
-            name, names, rows, loop = values[0][5:], [], [], False
+            name, names, rows, at, loop = values[0][5:], [], [], [], False
             if name in blocks:
                 raise refusal(path, f"has two blocks data_{listed([name])}; remove one.")
-            blocks[name] = names, rows
+            blocks[name] = names, rows, at
         elif values == ["loop_"] and not names:
             loop = True
         elif loop and label and not rows and values[1:] in ([], [str(len(names) + 1)]):
             names.append(values[0][1:])
+            at.append(number)
         elif loop and values:
             rows.append(values)
+            at.append(number)
             if len(values) != len(names):
                 fault = "a value is missing" if len(values) < len(names) else "there is a value too many"
                 wrong.setdefault(f"{fault} for {len(names)} columns", []).append(number)
         elif blocks and label and len(values) == 2:  # without a loop
             names.append(values[0][1:])
+            at.append(number)
             rows[:] = [[*(rows[0] if rows else []), values[1]]]
         blank = not values
     for fault, lines in wrong.items():
         cure = "a name with a space in it, or a # before it, stands in quotes"
         raise InputError(f"{shown(path)}, {places('line', lines)}: {fault}; {cure}.")
-    return {name: _typed(path, *block) for name, block in blocks.items()}
+    return blocks
 
 
 def _typed(path, names, rows):
@@ -119,7 +129,7 @@ def _read_star(path, folder):
                 cure = "give particles of micrographs, or slices or projections as 2-D images with a manifest"
                 raise refusal(path, f"{fault}; {cure}.")
     optics = blocks.pop("optics", None)
-    data = next((b for b in blocks.values() if STAR_STACK in b or "rlnCoordinateX" in b), None)
+    data = next((b for b in blocks.values() if STAR_PARTICLES & {*b}), None)
     if data is None:
         raise refusal(path, "has neither _rlnImageName nor _rlnCoordinateX; give the STAR of particles.")
     if not len(data):
@@ -139,6 +149,40 @@ def _read_star(path, folder):
     if "micrograph" not in table:
         notes.append("The STAR file does not say which micrograph each particle is from.")
     return pd.concat([table, data], axis=1), notes
+
+
+def star_with_columns(path, values, data_folder=""):
+    """Return the text of a RELION STAR file in which its particles have further columns, all else as it was.
+
+    Parameters
+    ----------
+    path : Path
+    values : DataFrame
+        Columns of text without blanks, by the names of particles that `read` gives; a column of the same name is replaced. Every
+        particle of the file is in it.
+    data_folder : str
+        As for `read`.
+    """
+    folder = Path(data_folder) if data_folder else _project(path)
+    added = values.loc[_read_star(path, folder)[0]["particle"]].to_numpy().tolist()
+    blocks = _parsed(path).items()
+    names, rows, at = next(b for name, b in blocks if name != "optics" and STAR_PARTICLES & {*b[0]})
+    kept = [k for k, name in enumerate(names) if name not in values]
+    labels = [*(names[k] for k in kept), *values]
+    head = "".join(f"_{name} #{number}\n" for number, name in enumerate(labels, 1))
+    body = [" ".join([*(_quoted(row[k]) for k in kept), *more]) + "\n" for row, more in zip(rows, added)]
+    if len(at) == len(names):  # one particle, written without a loop
+        head, body = f"loop_\n{head}{body[0]}", []
+    new = dict(zip(at, [head, *[""] * (len(names) - 1), *body]))
+    lines = enumerate(io.StringIO(tables.read_text(path)[0], newline=None), 1)
+    return "".join(new.get(number, line) for number, line in lines)
+
+
+def _quoted(value):
+    """Return a value as `_values` reads it."""
+    if value and not value.startswith(("#", "'", '"')) and not re.search(r"\s", value, re.ASCII):
+        return value
+    return f'"{value}"' if '"' not in value else f"'{value}'"
 
 
 def _with_optics(path, data, optics):

@@ -518,7 +518,9 @@ def tasks_of(table, task=""):
         if name not in (*RESERVED, *ABOUT)
         and (
             name in CLASSES
-            or not (name.startswith(("truth_", "p_", "rln")) or "@" in name or _is_number(table[name]))
+            or not (
+                name.startswith(("truth_", "p_", "rln", "temlib_")) or "@" in name or _is_number(table[name])
+            )
         )
         and 2 <= table[name].replace("", np.nan).nunique() <= MOST_CLASSES
     ]

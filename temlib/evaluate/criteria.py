@@ -12,10 +12,10 @@ from temlib.files import InputError, listed, nearest, shown
 DEMAND = re.compile(r"\s*(>=?|<=?|≥|≤)\s*(-?\d+(?:[.,]\d+)?|[.,]\d+)\s*(%?)\s*")
 
 
-def parse(accept):
+def parse(accept, classes=None):
     """Return (criterion, measure, class or "", least, limit) of each entry of a mapping such as `{"TPR of full": ">= 90 %"}`.
 
-    An unknown measure and a demand that is none are refused; classes are checked by `criteria`, which knows them.
+    An unknown measure and a demand that is none are refused, and a class that is not among `classes` where these are known.
     """
     found = []
     for name, demand in accept.items():
@@ -29,6 +29,9 @@ def parse(accept):
             raise InputError(
                 f"accept: {measure} is of {'all classes together' if label else 'one class'}; {cure}."
             )
+        if label and classes is not None and label not in classes:
+            hint = f"{nearest(label, classes)}; the classes are {listed(classes)}"
+            raise InputError(f"accept: there is no {measure} of {shown(label)!r}{hint}.")
         criterion, least, limit = demanded(name, demand)
         found.append((criterion, measure, label, least, limit))
     return found

@@ -144,6 +144,9 @@ def check(files, *, changes=(), only=(), output=None, content=None):
             names = [name for name in declared[step.notebook] if name in ASKED]
             values = {name: step.values.get(name, defaults[name]) for name in names}
             values["every"] = step.notebook in ONCE
+            # What is demanded of a training's result is about the classes that are learnt.
+            demands = [other.values.get("accept") for other in steps if other.reads is step]
+            values |= {"accept": demands[0] or {}} if demands else {}
             if values not in asked:
                 asked.append(values)
                 _ask(values, settings.path, opened)
@@ -170,7 +173,7 @@ def _ask(values, where, opened):
         from temlib import evaluate  # it takes half a second
 
         evaluate.parse_criteria(values["accept"])
-        if values["predictions"]:
+        if values.get("predictions"):
             evaluate.check_external(data.read_table(values["predictions"], numeric="p_"))
     if models:
         train.check_models(models, values["primary"], input_size=values["input_size"], where=where)
@@ -181,7 +184,9 @@ def _ask(values, where, opened):
         weights.check_models(models, settings.folds)
     if source == "simulated" and task is not None:
         # Such particles fit by themselves, and take long to make.
-        data.check_simulated(task, **choice)
+        known = data.check_simulated(task, **choice)
+        if values.get("accept"):
+            evaluate.parse_criteria(values["accept"], known)
     if source in (None, "simulated"):
         return
     table = given("scale", "pixel_nm", "input_size", "task", "classes", *TABLE)
@@ -190,6 +195,9 @@ def _ask(values, where, opened):
         train.check_models(models, values["primary"], input_size=dataset.images.shape[-1], where=where)
         labelled = dataset.labelled(task, folds=settings.folds, **choice)
         train.check_folds(labelled, task, models, settings, weights)
+        if values.get("accept"):
+            known = sorted(labelled.definite(task, choice["unsure"]).table[task].unique())
+            evaluate.parse_criteria(values["accept"], known)
     if values["every"]:
         dataset = dataset.relabelled(**choice)
         for every in dataset.tasks:

@@ -4,6 +4,7 @@ from temlib.train.attention import Sample
 from temlib.train.bundle import Bundle, load
 from temlib.train.descriptors import POINTS, REACH, outline, thesis
 from temlib.train.descriptors import named as descriptor_names
+from temlib.train.exchange import export
 from temlib.train.fitting import Settings
 from temlib.train.networks import describe, summary, working_layers
 from temlib.train.networks import names as network_names
@@ -26,6 +27,7 @@ __all__ = [
     "cross_validate",
     "describe",
     "descriptor_names",
+    "export",
     "features",
     "find_bundle",
     "is_shipped",

@@ -33,6 +33,8 @@ TESTED = 8  # crops that loading predicts again
 TOLERANCE = 0.01
 # Micrographs that must have been learnt from, for their range to say what is unlike them, and particles of a class in one.
 FEWEST, CELL = 10, 5
+# Up to this ratio of the 95th to the 5th percentile boxes have one side.
+ALIKE = 1.05
 # What the card must hold, by type.
 FIELDS = {"task": str, "classes": list, "model": str, "scale": str, "input_size": int, "simulated": bool}
 FIELDS |= dict.fromkeys(("preparation", "contrast", "settings", "out_of_fold"), dict) | {"folds": list}
@@ -84,11 +86,13 @@ class Bundle:
         Parameters
         ----------
         source : str or Path
-            What `data.open` takes; labels are not needed.
+            What `data.open` takes; labels are not needed. Where all that was learnt from had boxes of one side, positions without
+            a box get that one.
         **options
             Other parameters of `data.open`, such as `micrograph` or `data_folder`.
         """
-        card, pixel_nm = self.card, self.card["pixel_nm"] or 0.0
+        card, pixel_nm, boxes = self.card, self.card["pixel_nm"] or 0.0, self.card.get("boxes")
+        options["box_nm"] = boxes[1] if boxes and _alike(boxes) else 0.0
         return open_data(
             source, scale=card["scale"], pixel_nm=pixel_nm, input_size=card["input_size"], **options
         )
@@ -175,6 +179,22 @@ class Bundle:
         found = measured(particles).groupby(particles.table["micrograph"].to_numpy()).median().median()
         values = {name: (float(found[name]), *known[name]) for name in found.index.intersection(list(known))}
         return {name: row for name, row in values.items() if not row[1] <= row[0] <= row[2]}
+
+    def boxed(self, particles):
+        """Return a sentence where a sample's boxes were not made as those learnt from, all alike or each of its own side, else ""."""
+        then, now = self.card.get("boxes"), boxes(particles)
+        if not then or not now or len(particles) < FEWEST:
+            return ""
+        own = not _alike(then)
+        if own != _alike(now) and (own or 1 / ALIKE <= now[1] / then[1] <= ALIKE):
+            return ""
+        words = [
+            f"all {part[1]:.3g} nm" if _alike(part) else f"{part[0]:.3g} to {part[2]:.3g} nm for nine in ten"
+            for part in (then, now)
+        ]
+        cure = "give each particle's own box" if own else f"give boxes of {then[1]:.3g} nm"
+        sides = f"The sides of the boxes learnt from were {words[0]}, and here, within the window, they are {words[1]}"
+        return f"{sides}; {cure}, as 'box_px' or 'box_nm'."
 
     def _of_images(self, images):
         """Return images alone as particles, each in a micrograph of its own."""
@@ -336,6 +356,19 @@ def measured(data):
     return table
 
 
+def boxes(data):
+    """Return the 5th, 50th and 95th percentile of the sides of the boxes within the window, in nm; None where none is known."""
+    known = data.scale == "physical" and "box_px" in data.table
+    sides = (data.table["box_px"] * data.table["pixel_size_nm"]).dropna() if known else ()
+    window = data.images.shape[-1] * data.pixel_nm
+    return np.quantile(np.minimum(sides, window), (0.05, 0.5, 0.95)).tolist() if len(sides) else None
+
+
+def _alike(sides):
+    """Return whether boxes have one side, by what `boxes` returns."""
+    return sides[2] <= ALIKE * sides[0]
+
+
 def ranges(data, labels):
     """Return the least and the largest median of each measure over the classes of the micrographs.
 
@@ -357,7 +390,7 @@ def crops(data, labels):
     }
 
 
-def _tested(tested, scale, pixel_nm):
+def as_particles(tested, scale, pixel_nm):
     """Return kept test crops as particles."""
     table = pd.DataFrame(tested["sizes"], columns=["box_px", "pixel_size_nm"])
     names = table.index.astype(str)
@@ -375,7 +408,7 @@ def add(folder, model, fold, tested):
     path = Path(folder) / f"fold={fold}{model.suffix}"
     with replacing(path) as temporary:
         state = model.save(temporary)
-    particles = _tested(tested, "fill", None)
+    particles = as_particles(tested, "fill", None)
     groups, rows = particles.table["micrograph"].to_numpy(), np.arange(len(particles))
     values, _ = model.predict(model.inputs(particles), groups, rows)
     return {"fold": int(fold), "file": path.name, "state": state}, values
@@ -520,7 +553,7 @@ def _check_crops(bundle):
     """Refuse a bundle whose models do not say of its test crops what they said when they were saved."""
     # What fails here may also be the prediction: descriptors that are others, shapes that do not fit.
     with _reading(CROPS), np.load(bundle.folder / CROPS, allow_pickle=False) as tested:
-        particles = _tested(tested, bundle.card["scale"], bundle.card["pixel_nm"])
+        particles = as_particles(tested, bundle.card["scale"], bundle.card["pixel_nm"])
         bundle.check(particles)
         found = np.stack([values for values, *_ in bundle._found(particles)])
         difference = float(np.abs(found - tested["probabilities"]).max())

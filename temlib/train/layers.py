@@ -72,15 +72,18 @@ class DihedralConv2D(keras.layers.Layer):
             initializer=self.kernel_initializer,
         )
 
-    def call(self, inputs):
-        """Expand the kernel to its eight orientations and convolve."""
+    def expanded(self):
+        """Return the kernel in its eight orientations: (side, side, channels before, channels after), those of `call`'s maps."""
         size, incoming = self.kernel_size, self._rows.shape[-1]
         rows = ops.reshape(self.kernel, (size**2 * incoming, self.channels * self.filters))
         kernel = ops.take(rows, self._rows.ravel(), axis=0)
         kernel = ops.reshape(kernel, (ORIENTATIONS, size**2, incoming, self.channels, self.filters))
         kernel = ops.transpose(kernel, (1, 2, 3, 0, 4))  # (k*k, incoming, channels, 8, filters)
-        kernel = ops.reshape(kernel, (size, size, incoming * self.channels, ORIENTATIONS * self.filters))
-        return ops.conv(inputs, kernel, strides=1, padding=self.padding, data_format="channels_last")
+        return ops.reshape(kernel, (size, size, incoming * self.channels, ORIENTATIONS * self.filters))
+
+    def call(self, inputs):
+        """Convolve with the kernel in its eight orientations."""
+        return ops.conv(inputs, self.expanded(), strides=1, padding=self.padding, data_format="channels_last")
 
     def get_config(self):
         """Return what rebuilds the layer, as plain JSON values."""

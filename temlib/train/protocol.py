@@ -356,7 +356,10 @@ class _Run:
         source = {"source": Path(data.source).name, "hash": self.hash, "found": list(data.notes)}
         source["began_with"] = begun.card["training"] if begun else None
         about |= {"training": source | counts, "settings": asdict(self.asked)}
-        about |= {"measured": bundle.ranges(self.data, self.table[self.task])}
+        about |= {
+            "measured": bundle.ranges(self.data, self.table[self.task]),
+            "boxes": bundle.boxes(self.data),
+        }
         about |= {"versions": provenance.describe()}
         about |= {"notes": [note for note in self.notes if note.startswith(f"{name}: ")]}
         about |= {"calibration": self._temperatures(predictions), "folds": list(kept)}

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
+import re
 
 import numpy as np
 import pandas as pd
@@ -98,8 +99,21 @@ def test_a_parameter_file_does_the_same(bundle, sample, tmp_path):
     assert result.exit_code == 0 and "1 notebooks to run: 6_assay" in result.output, result.output
     result = called("run", path, "--output", tmp_path)
     assert result.exit_code == 0 and "is beyond every class" in result.output, result.output
+    # Its STAR file states no boxes, which were each particle's own in training.
+    assert "give each particle's own box, as 'box_px' or 'box_nm'" in result.output
     page = (tmp_path / "mine" / "6_assay.html").read_text(encoding="utf-8")
     assert "of 4 micrographs, drawn at random, with the boxes of their" in page
+    # The STAR file came back with the calls, and is read as the same particles.
+    star, table = tmp_path / "mine" / "particles.star", pd.read_csv(tmp_path / "mine" / "particles.csv")
+    assert "particles.star" in page
+    before, after = (data.open(file, data_folder=sample) for file in (sample / "particles.star", star))
+    assert before.table.equals(after.table[before.table.columns]) and np.array_equal(
+        before.images, after.images
+    )
+    assert after.table[f"temlib_{TASK}"].tolist() == table["predicted"].tolist()
+    probability = table[[f"p_{name}" for name in CLASSES]].max(axis=1)
+    assert np.allclose(after.table[f"temlib_{TASK}_probability"], probability, atol=6e-5)
+    assert before.tasks == after.tasks
 
 
 @pytest.mark.parametrize(
@@ -133,6 +147,20 @@ def test_a_sample_without_pixel_sizes_is_refused(bundle, sample, tmp_path):
     table.to_csv(path, index=False)
     result = called("assay", bundle, path, "--output", tmp_path / "out")
     assert result.exit_code == 2 and "pixel_size_nm" in result.output
+
+
+def test_what_is_not_called_is_marked_in_the_star_file(bundle, sample):
+    """A skipped particle and a refused one keep their rows; other tables come back as no STAR file."""
+    lines = (sample / "particles.star").read_text(encoding="utf-8").splitlines()
+    broken = re.sub(r"^(\S+)( +\S+)", r"\1 1e6", lines[-1])
+    (sample / "gap.star").write_text("\n".join([*lines[:-1], broken, ""]), encoding="utf-8")
+    model = train.load(bundle)
+    found = assay.measure(model, model.open(sample / "gap.star", skip_bad=0.1))
+    found.table.loc[0, "refused"] = True
+    rows = [line.split() for line in found.star().splitlines() if line.startswith("micrographs/")]
+    assert len(rows) == 100 and rows[0][-2:] == ["refused", "0"] and rows[-1][-2:] == ["skipped", "0"]
+    assert {row[-2] for row in rows[1:-1]} <= {*CLASSES}
+    assert assay.measure(model, model.open(sample / "manifest.csv")).star() == ""
 
 
 def test_labels_of_a_few_stand_beside(bundle, sample):

@@ -6,6 +6,7 @@ import tracemalloc
 
 import mrcfile
 import numpy as np
+import pandas as pd
 import pytest
 
 from temlib.data import micrographs, positions
@@ -116,6 +117,31 @@ def test_star_rows_are_content_whatever_they_look_like(folder, name, order, wher
     plain = name[1:-1] if name[0] in "'\"" else name
     assert found["micrograph"].tolist() == [plain if row == name else row for row in rows]
     assert found["pixel_size_nm"].tolist() == pytest.approx([0.62] * 4) and found["index"].iloc[2] == 2
+    calls = pd.DataFrame({"temlib_x": ["a", "b", "c", "d"]}, found["particle"].to_numpy())
+    again = read(folder, "again.star", positions.star_with_columns(folder / "p.star", calls))
+    assert again[[*found]].equals(found) and again["temlib_x"].tolist() == ["a", "b", "c", "d"]
+
+
+def test_a_star_file_gets_columns_and_keeps_the_rest(folder):
+    """Optics, comments and columns stay as they are; a column of the same name is replaced; one particle needs no loop."""
+    names = ["a.mrc:1", "a.mrc:2", "b.mrc:1"]
+    read(folder, "p.star", f"# version 30001\n\n{OPTICS}{PARTICLES}")
+    calls = pd.DataFrame({"temlib_x": ["full", "empty", "full"], "temlib_p": "0.9"}, names)
+    text = positions.star_with_columns(folder / "p.star", calls.iloc[::-1])  # by name, in whatever order
+    assert text.startswith(f"# version 30001\n\n{OPTICS}data_particles\n\nloop_\n_rlnMicrographName #1\n")
+    assert text.splitlines()[-4:] == [
+        "_temlib_p #6",
+        "a.mrc 10.5 20 1 full 0.9",
+        "a.mrc 11 21 1 empty 0.9",
+        "b.mrc 12 22 2 full 0.9",
+    ]
+    read(folder, "p.star", text)
+    other = positions.star_with_columns(folder / "p.star", calls[["temlib_x"]].assign(temlib_x="none"))
+    assert read(folder, "q.star", other)["temlib_x"].tolist() == ["none"] * 3
+    assert "temlib_p #5" in other and other.count("temlib_x") == 1
+    read(folder, "p.star", "data_\n\n_rlnImageName 1@s.mrcs\n")
+    one = positions.star_with_columns(folder / "p.star", pd.DataFrame({"temlib_x": ["full"]}, ["1@s.mrcs"]))
+    assert read(folder, "q.star", one)["temlib_x"].tolist() == ["full"]
 
 
 def test_star_columns_alone_and_blocks_without_a_loop(folder):

@@ -386,6 +386,20 @@ def test_a_run_is_refused_before_it_begins(study, text, message):
         report.check([path])
 
 
+@pytest.mark.parametrize("source", ["manifest.csv", "simulated"])
+def test_a_demand_on_no_class_is_refused_before_a_kernel_starts(study, source):
+    """Where the particles are trained on; by the classes that are learnt, simulated or read."""
+    path = study.parent / "mine.yaml"
+    task, name = ("encapsulation", "empty") if source == "simulated" else ("content", "plain")
+    text = f"particles: {source}\ntask: {task}\nfolds: 2\nmodels: [svm_thesis]\nprimary: svm_thesis\n"
+    path.write_text(text + f'accept: {{TPR of {name}: "> 0.5"}}\n')
+    assert report.check([path])
+    for wrong in (f"{name}y", "uncertain"):
+        path.write_text(text + f'accept: {{TPR of {wrong}: "> 0.5"}}\n')
+        with pytest.raises(InputError, match=f"there is no TPR of '{wrong}'.*the classes are"):
+            report.check([path])
+
+
 def test_the_choice_is_checked_of_simulated_particles_without_making_them(tmp_path):
     """Their classes are known; the default label may be absent, and another may not."""
     path = tmp_path / "mine.yaml"

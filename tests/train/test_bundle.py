@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 from temlib import train
 from temlib.data import open as open_data
@@ -327,3 +328,43 @@ def test_new_particles_are_opened_as_the_card_says_and_need_no_labels(study, tmp
     new.drop(columns="pixel_size_nm").to_csv(study.with_name("new.csv"), index=False)
     with pytest.raises(InputError, match="scale: fill, not physical .*'pixel_size_nm'"):
         bundle.predict(bundle.open(study.with_name("new.csv")))
+
+
+def test_positions_without_boxes_get_that_of_training_where_all_had_one(study, tmp_path):
+    """So their crops are padded as those learnt from; where each had its own, or another, that is said with the cure."""
+    table = pd.read_csv(study)
+    micrograph = np.random.default_rng(1).normal(size=(90, 90)).astype(np.float32)
+    tifffile.imwrite(study.with_name("whole.tif"), micrograph)
+    table = pd.DataFrame({"image": "whole.tif", "row": 45, "column": np.arange(30, 54), "pixel_size_nm": 1.5})
+    table["micrograph"] = np.repeat(["a", "b", "c", "d"], 6)
+    table["content"] = ["full", "empty"] * 12
+    paths, boxes = {}, {"one": 10, "own": np.arange(24) % 10 + 8, "none": np.nan, "large": 60}
+    for name, sides in boxes.items():
+        paths[name] = study.with_name(f"{name}.csv")
+        table.assign(box_px=sides).to_csv(paths[name], index=False)
+    said = {}
+    for learnt in ("one", "own"):
+        data = open_data(paths[learnt], task="content", pixel_nm=1.5, input_size=20)
+        train.cross_validate(data, "content", ["svm_thesis"], settings(), keep=tmp_path / learnt)
+        bundle = train.load(tmp_path / learnt / "svm_thesis")
+        said[learnt] = {name: bundle.boxed(bundle.open(path)) for name, path in paths.items()}
+    assert np.array_equal(
+        train.load(tmp_path / "one" / "svm_thesis").open(paths["none"]).images,
+        bundle.open(paths["one"]).images,
+    )
+    assert said["one"]["one"] == said["one"]["none"] == said["own"]["own"] == ""
+    assert (
+        "learnt from were all 15 nm, and here, within the window, they are all 30 nm; give boxes of 15 nm"
+        in said["one"]["large"]
+    )
+    assert (
+        "12 to 25.3 nm for nine in ten, and here, within the window, they are all 30 nm"
+        in said["own"]["none"]
+    )
+    assert said["own"]["none"].endswith("give each particle's own box, as 'box_px' or 'box_nm'.")
+
+
+def test_a_card_without_boxes_says_nothing_of_them():
+    """As older bundles have it."""
+    bundle = train.load(FIXTURES / "svm_thesis")
+    assert "boxes" not in bundle.card and bundle.boxed(_particles(size=12)) == ""
