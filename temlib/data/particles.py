@@ -235,10 +235,8 @@ def open(
         `physical`: every crop at `pixel_nm`, padded with its median or cut to `input_size`; used where all pixel
         sizes are known. `fill`: the whole box resized to `input_size`, so that size is lost; one that is not square is
         padded to a square with its median.
-    pixel_nm : float
-        Size of a prepared pixel, in nm; 0 chooses it from the boxes.
-    input_size : int
-        Rows and columns of a prepared image, in pixels; 0 chooses them from the boxes.
+    pixel_nm, input_size : float, int
+        Size of a prepared pixel in nm, and rows and columns of a prepared image; 0 chooses them from the boxes.
     task : str
         The column of labels, which alone (with its annotators) is checked as such.
     classes : list of str

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
-import re
 
 import numpy as np
 import pandas as pd
