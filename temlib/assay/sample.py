@@ -147,7 +147,7 @@ class Sample:
             "as often as on those that were held out then. Another microscope, dose or preparation may change that."
         )
         sure = (
-            "Intervals (95 %) are by micrograph."
+            f"Intervals (95 %) are by micrograph. {self.correction.known()}"
             if own["low"].notna().all()
             else "One micrograph gives no interval."
         )
@@ -241,6 +241,8 @@ def measure(bundle, particles):
     correct, found = correction(bundle), bundle.predict(particles)
     mean, each = found[found["fold"] == 0].drop(columns="fold"), found[found["fold"] > 0]
     counted = calls(each)
+    if particles.sessions is not None:
+        counted["session"] = counted["micrograph"].map(particles.sessions)
     told = correct.shares(counted)
     tables, notes = [told.table.assign(estimate=CORRECTED)], list(told.notes)
     carried = pd.DataFrame(columns=["truth", "called", "rate", "new_rate", "p_value", "n"])

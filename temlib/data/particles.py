@@ -76,6 +76,16 @@ class Particles:
         """The label columns, the declared one first."""
         return tasks_of(self.table, self.task)
 
+    @property
+    def sessions(self):
+        """The session of each micrograph, by its name: the column `session`; None where one has none, or several."""
+        if "session" not in self.table:
+            return None
+        given = self.table["session"].astype(object).where(lambda names: names.notna() & (names != ""))
+        by_micrograph = given.groupby(self.table["micrograph"].to_numpy())
+        one = given.notna().all() and (by_micrograph.nunique() == 1).all()
+        return by_micrograph.first().astype(str) if one else None
+
     def labelled(self, task, *, folds=None, unsure=(), classes=(), merge=None):
         """Return the particles that have a label for `task`; with `folds`, after `check_task`.
 
