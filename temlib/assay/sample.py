@@ -35,7 +35,7 @@ class Sample:
         Of each fold model, by micrograph; see `temlib.assay.prevalence`.
     shares : DataFrame
         As `Correction.shares` and, where there are labels, `labelled_shares` give them, told apart by the column `estimate`
-        ("corrected", "with labels").
+        ("corrected", "with labels"); of simulated particles with the column `truth`.
     carried : DataFrame
         `Correction.carried_over` of the labels; empty where there are none.
     notes : list of str
@@ -140,7 +140,8 @@ class Sample:
         of = f"{len(self.table):,} particles in {number:,} micrograph{'s' * (number > 1)}"
         kind = "simulated" if card["simulated"] else "measured"
         told = [
-            f"{row['class']} {written(row)}, counted {_percent(row['counted'])}" for _, row in own.iterrows()
+            f"{row['class']} {written(row)}, counted {_percent(row['counted'])}{_truly(row)}"
+            for _, row in own.iterrows()
         ]
         conditions = (
             f"Called by {card['model']}, trained on {kind} particles; the shares hold if it errs on particles of each class here "
@@ -158,7 +159,12 @@ class Sample:
             "simulated": self.particles.simulated,
             "verdict": [*self.warned, *said],
             "shares": [
-                {"class": row["class"], "n": int(row["n"]), "number": row["share"], "text": written(row)}
+                {
+                    "class": row["class"],
+                    "n": int(row["n"]),
+                    "number": row["share"],
+                    "text": written(row) + _truly(row),
+                }
                 | {end: None if np.isnan(row[end]) else row[end] for end in ("low", "high")}
                 for _, row in own.iterrows()
             ],
@@ -255,6 +261,9 @@ def measure(bundle, particles):
             notes.append(f"The labels of the sample are not used: {error}")
     shares = pd.concat(tables, ignore_index=True).drop(columns="by_probability")
     shares = shares[["class", "estimate", *shares.columns.drop(["class", "estimate"])]]
+    truth = particles.table.get(f"truth_{bundle.card['task']}")
+    if truth is not None and truth.isin(correct.classes).all():
+        shares["truth"] = shares["class"].map(truth.value_counts(normalize=True)).fillna(0.0)
     table = mean.assign(refused=False, reason="").reset_index(drop=True)
     named = replace(particles, table=particles.table.assign(call=table["predicted"].to_numpy()))
     return Sample(bundle, named, table, correct, counted, shares, carried, notes)
@@ -298,6 +307,11 @@ def parse_criteria(accept, classes):
 def written(row):
     """Return a share with its interval, such as "18.2 % (13.1–24.0)"."""
     return with_interval(row, _tenths, of="share", unit=" %", without=" (no interval)")
+
+
+def _truly(row):
+    """Return the true share of simulated particles, in words."""
+    return f", truth {_percent(row['truth'])}" if pd.notna(row.get("truth")) else ""
 
 
 def _percent(share):

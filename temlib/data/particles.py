@@ -231,6 +231,7 @@ def open(
     micrograph="",
     names=None,
     skip_bad=0.0,
+    other_shares=False,
 ):
     r"""Open a data set and bring it to one scale.
 
@@ -262,6 +263,8 @@ def open(
         Largest share of the particles, in [0, 0.5], that are left out since their image is missing, unreadable, constant,
         saturated or not finite, or their place outside its micrograph; those whose window reaches beyond the border go
         too, if all together are no more than that, else they are padded.
+    other_shares : bool
+        Whether the seed draws the shares of simulated particles, 20 to 60 % of the second class of each task.
 
     Raises
     ------
@@ -271,7 +274,7 @@ def open(
     """
     source = str(source)
     if source == "simulated":
-        found = crops.Simulated(count, seed)
+        found = crops.Simulated(count, seed, other_shares)
     else:
         found = sources.read(Path(source), sources.Asked(task, data_folder, micrograph, names or {}, classes))
     return _opened(found, source, task, classes, (scale, pixel_nm, input_size, skip_bad))

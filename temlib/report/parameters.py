@@ -30,6 +30,8 @@ KINDS |= {list: "a list of names (numbers in quotes)"}
 KINDS |= {dict: "new names with a list of names each, such as {both: [one, other]},"}
 # Words that YAML 1.1 takes for true and false; here they are texts, unless the parameter is true or false.
 TRUTHS = {"yes": True, "on": True, "no": False, "off": False}
+# What a parameter file may hold that no notebook declares, for the runner.
+ASSAY = "assay"
 LARGEST = 2**17  # bytes; a parameter file has a few hundred
 
 _COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}:]+\})?\s*$")
@@ -281,12 +283,19 @@ def read(path, declarations, *, changes=(), content=None):
     matrix = _with_changes(content, places, changes)
     notebooks = _notebooks(content.pop("notebooks", None), declarations, places.get("notebooks", path))
     known = {name: p for notebook in declarations.values() for name, p in notebook.items() if name != "run"}
+    swept = dict(known)
+    known[ASSAY] = Parameter(ASSAY, str, "", "", "")
     for key, place in [*((key, key) for key in content), *((key, ("matrix", key)) for key in matrix)]:
-        if key not in known:
+        if key not in (known if place == key else swept):
             hint = nearest(str(key), [*known, "matrix", "notebooks"]) or "; each report lists them at its end"
             where = places.get(place, path)
             raise InputError(f"{where}: no notebook has a parameter '{shown(str(key))[:40]}'{hint}.")
     values = {key: known[key].check(value, places[key]) for key, value in content.items()}
+    if values.get(ASSAY) and (values.get("bundle") or not values.get("keep_models", True)):
+        cure = "keep one" if values.get("bundle") else "leave 'keep_models' true"
+        raise InputError(
+            f"{places[ASSAY]}: 'assay' names a sample for the models that this run saves; {cure}."
+        )
     return Settings(path, values, _axes(matrix, values, known, places), notebooks)
 
 
