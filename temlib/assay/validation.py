@@ -85,14 +85,15 @@ def validate(bundle, particles, *, levels=LEVELS, accept=None, seed=0):
     Raises
     ------
     InputError
-        A particle without a label of a class, one that was learnt from, fewer than two micrographs, or what is no demand.
+        A particle without a label of a class, a class without a particle, one that was learnt from, fewer than two micrographs, or what
+        is no demand.
     """
     demands, correct = _demands(accept or {}), correction(bundle)
     labels = particles.table[bundle.card["task"]]
-    if not labels.isin(correct.classes).all():
-        wrong = "a particle's label is none of the classes"
+    if {*labels} != {*correct.classes}:
+        needed = "each particle needs a label of a class, and each class a particle"
         raise InputError(
-            f"Validation: {wrong} ({listed(correct.classes)}); take out those that are not labelled."
+            f"Validation: {needed} ({listed(correct.classes)}); take out those that are not labelled."
         )
     if bundle.met(particles).any():
         raise InputError("Validation: the bundle learnt from some of these particles; leave them out.")
@@ -123,7 +124,7 @@ def validate(bundle, particles, *, levels=LEVELS, accept=None, seed=0):
 def validated(sample, *, seed=0):
     """Return the `Validation` by an `assay.Sample` whose particles all have a label of a class; else one of empty tables."""
     labels = sample.particles.table.get(sample.bundle.card["task"], pd.Series([None]))
-    known = labels.isin(sample.correction.classes).all() and sample.table["micrograph"].nunique() > 1
+    known = {*labels} == {*sample.correction.classes} and sample.table["micrograph"].nunique() > 1
     if not known or sample.bundle.met(sample.particles).any():
         return Validation(*5 * [pd.DataFrame()])
     return validate(sample.bundle, sample.particles, seed=seed)
@@ -289,7 +290,10 @@ def _criteria(demands, results, specificity):
     right = right.rename(columns={"rate": "value", "truth": "class"}).assign(measure="specificity")
     every, rows = pd.concat([results, right], ignore_index=True), []
     for measure, (criterion, least, limit) in demands.items():
-        for _, row in every[every["measure"] == measure].iterrows():
+        own = every[every["measure"] == measure]
+        if own.empty:
+            rows.append((criterion, "not told by these particles", "undecided"))
+        for _, row in own.iterrows():
             size = row
             if row["low"] < 0:  # of a deviation its size
                 size = {"low": max(0.0, -row["high"]), "high": max(-row["low"], row["high"])}

@@ -237,9 +237,8 @@ def plan(settings, *, only=()):
     the file names a sample by `assay`, notebook 6 has a folder beside each notebook 3, whose primary model it applies.
     """
     declared, sample = declarations(), settings.values.get("assay")
-    chosen = settings.notebooks or [
-        name for name in declared if name not in ON_REQUEST or (sample and name == "6_assay")
-    ]
+    chosen = [*(settings.notebooks or (name for name in declared if name not in ON_REQUEST))]
+    chosen += ["6_assay"] * bool(sample)
     for wanted in only:
         if not any(name.startswith(wanted) for name in declared):
             parameters.refuse_notebook(wanted, declared, "--only")

@@ -152,7 +152,7 @@ def test_what_cannot_be_asked_is_refused(particles, change, words):
 def test_particles_without_a_label_are_refused(particles):
     """So is a single micrograph."""
     table = particles.table
-    with pytest.raises(InputError, match="none of the classes"):
+    with pytest.raises(InputError, match="needs a label of a class"):
         assay.validate(Known(1, 1), particles_of(table.assign(kind=table["kind"].where(table.index > 0))))
     with pytest.raises(InputError, match="one micrograph"):
         assay.validate(Known(1, 1), particles_of(table.assign(micrograph="m")))
