@@ -248,8 +248,8 @@ class Simulated:
         if other_shares:
             rng = np.random.default_rng((seed, count))
             for first, second in simulate.TASKS.values():
-                share = rng.uniform(*OTHER_SHARES).round(2)
-                self.prevalence |= {first: float(1 - share), second: float(share)}
+                share = round(rng.uniform(*OTHER_SHARES), 2)
+                self.prevalence |= {first: 1 - share, second: share}
         self.study = simulate.study(count, seed=seed, prevalence=self.prevalence)
         folder = cache.get_or_make(cache.key(*self.state()), self._make)
         kinds = json.loads((folder / "kinds.json").read_text(encoding="utf-8"))
