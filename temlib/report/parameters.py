@@ -30,8 +30,6 @@ KINDS |= {list: "a list of names (numbers in quotes)"}
 KINDS |= {dict: "new names with a list of names each, such as {both: [one, other]},"}
 # Words that YAML 1.1 takes for true and false; here they are texts, unless the parameter is true or false.
 TRUTHS = {"yes": True, "on": True, "no": False, "off": False}
-# What a parameter file may hold that no notebook declares, for the runner.
-ASSAY = "assay"
 LARGEST = 2**17  # bytes; a parameter file has a few hundred
 
 _COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}:]+\})?\s*$")
@@ -92,6 +90,10 @@ class Parameter:
         low, high = map(float, self.limits[1:-1].split(","))
         closed = [end for bracket, end in (("[", low), ("]", high)) if bracket in self.limits]
         return low < value < high or value in closed
+
+
+# The sample of a run's own assay, for the runner: no notebook declares it.
+ASSAY = Parameter("assay", str, "", "", "")
 
 
 def _of_names(value):
@@ -284,17 +286,17 @@ def read(path, declarations, *, changes=(), content=None):
     notebooks = _notebooks(content.pop("notebooks", None), declarations, places.get("notebooks", path))
     known = {name: p for notebook in declarations.values() for name, p in notebook.items() if name != "run"}
     swept = dict(known)
-    known[ASSAY] = Parameter(ASSAY, str, "", "", "")
+    known[ASSAY.name] = ASSAY
     for key, place in [*((key, key) for key in content), *((key, ("matrix", key)) for key in matrix)]:
         if key not in (known if place == key else swept):
             hint = nearest(str(key), [*known, "matrix", "notebooks"]) or "; each report lists them at its end"
             where = places.get(place, path)
             raise InputError(f"{where}: no notebook has a parameter '{shown(str(key))[:40]}'{hint}.")
     values = {key: known[key].check(value, places[key]) for key, value in content.items()}
-    if values.get(ASSAY) and (values.get("bundle") or not values.get("keep_models", True)):
+    if values.get(ASSAY.name) and (values.get("bundle") or not values.get("keep_models", True)):
         cure = "keep one" if values.get("bundle") else "leave 'keep_models' true"
         raise InputError(
-            f"{places[ASSAY]}: 'assay' names a sample for the models that this run saves; {cure}."
+            f"{places[ASSAY.name]}: 'assay' names a sample for the models that this run saves; {cure}."
         )
     return Settings(path, values, _axes(matrix, values, known, places), notebooks)
 
