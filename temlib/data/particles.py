@@ -239,8 +239,8 @@ def open(
     ----------
     source : str or Path
         `simulated`, or a manifest, positions with labels, or a folder, as `sources.read` takes them.
-    count, seed : int
-        Of simulated particles.
+    count, seed, other_shares : int, int, bool
+        Of simulated particles; with `other_shares` the seed draws 20 to 60 % of the second class of each task.
     scale : {"physical", "fill"}
         `physical`: every crop at `pixel_nm`, padded with its median or cut to `input_size`; used where all pixel
         sizes are known. `fill`: the whole box resized to `input_size`, so that size is lost; one that is not square is
@@ -263,8 +263,6 @@ def open(
         Largest share of the particles, in [0, 0.5], that are left out since their image is missing, unreadable, constant,
         saturated or not finite, or their place outside its micrograph; those whose window reaches beyond the border go
         too, if all together are no more than that, else they are padded.
-    other_shares : bool
-        Whether the seed draws the shares of simulated particles, 20 to 60 % of the second class of each task.
 
     Raises
     ------
