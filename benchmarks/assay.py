@@ -1,11 +1,12 @@
 """How often the truth lies within an assay's interval: a model of one simulated study, a sample of another.
 
-    python -m benchmarks.assay [--models svm_texture dihedral] [--seeds 20] [--apart] [--learnt SEED]
+    python -m benchmarks.assay [--models svm_texture dihedral] [--seeds 20] [--apart] [--learnt SEED …]
 
 For each seed a model learns lamellarity from a study of 1,000 particles in 40 micrographs, 35 % of them multilamellar, and a
 study of another seed is assayed, 400 particles in 16 micrographs, of which 10 to 60 % are asked to be multilamellar. By default
 the first has 6 sessions and the second 4 others, whose focus, dose and ice differ; with --apart each micrograph is a session of
-its own; with --learnt all samples are called by what was learnt from one study. Two truths: the share among the labels of the
+its own; with --learnt all samples are called by what was learnt from one study, or from each of several. The intervals know the
+sessions learnt from; beside them those by micrographs alone. Two truths: the share among the labels of the
 particles of which people were sure, when these alone are assayed; and the share of the simulation's true values, when all are.
 It is also counted how often a sample is flagged as unlike what was learnt from: as it is, and when its particles are cut out
 of the micrographs by their positions alone, in windows that show what the crops learnt from had as padding.
@@ -14,6 +15,7 @@ of the micrographs by their positions alone, in windows that show what the crops
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +41,20 @@ def learnt(folder, path, models):
     return {name: train.load(folder / name) for name in models}
 
 
+def without_sessions(bundle):
+    """Return a bundle that does not know the sessions it learnt from."""
+    table = bundle.confusion.drop(columns="session")
+    counts = {"columns": list(table), "rows": table.to_numpy(object).tolist()}
+    return replace(bundle, card=bundle.card | {"out_of_fold": counts})
+
+
 def assayed(bundle, particles, truth):
     """Return what an assay says of one class, and how far it is from the truth."""
     sample = assay.measure(bundle, particles)
     row = sample.corrected.set_index("class").loc[CLASS]
+    other = (
+        assay.correction(without_sessions(bundle)).shares(sample.calls).table.set_index("class").loc[CLASS]
+    )
     return {
         "truth": truth,
         "share": row["share"],
@@ -51,6 +63,8 @@ def assayed(bundle, particles, truth):
         "counted": row["counted"],
         "flagged": bool(bundle.unlike(particles)),
         "within": row["low"] <= truth <= row["high"],
+        "by micrograph within": other["low"] <= truth <= other["high"],
+        "by micrograph, width": other["high"] - other["low"],
         # The interval of a counted share, as if its particles were independent calls without errors.
         "counted within": abs(row["counted"] - truth)
         <= 1.96 * np.sqrt(row["counted"] * (1 - row["counted"]) / row["n"]),
@@ -84,25 +98,29 @@ def main():
     parser.add_argument("--models", nargs="+", default=["svm_texture", "dihedral"])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--apart", action="store_true", help="each micrograph is a session of its own")
-    parser.add_argument("--learnt", type=int, help="seed of one study to learn from")
+    parser.add_argument("--learnt", nargs="*", type=int, default=[], help="seeds of studies to learn from")
     options = parser.parse_args()
     begun, rows, about = time.perf_counter(), [], (options.models, options.apart)
     with tempfile.TemporaryDirectory() as scratch:
-        one = None if options.learnt is None else trained(Path(scratch, "one"), options.learnt, *about)
+        shared = {}
+        for seed in options.learnt:
+            found = trained(Path(scratch, f"learnt {seed}"), seed, *about)
+            shared |= {f"{name} of study {seed}": bundle for name, bundle in found.items()}
         for seed, asked in enumerate(np.linspace(0.1, 0.6, options.seeds)):
             folder = Path(scratch, str(seed))
-            bundles = one or trained(folder, 100 + seed, *about)
+            bundles = shared or trained(folder, 100 + seed, *about)
             rows += replicate(folder, seed, asked, bundles, options.apart)
             new = pd.DataFrame(rows[-2 * len(bundles) :]).round(3)
             print(new.to_string(header=not seed), flush=True)
-    table = pd.DataFrame(rows).astype({"within": bool, "counted within": bool})
+    within = ["within", "by micrograph within", "counted within"]
+    table = pd.DataFrame(rows).astype(dict.fromkeys(within, bool))
     table["width"] = table["high"] - table["low"]
     for side in ("share", "counted"):
         table[f"{side}, error"] = table[side] - table["truth"]
         table[f"{side}, |error|"] = table[f"{side}, error"].abs()
     groups = table.groupby(["model", "truth of"], sort=False)
-    print(groups[["within", "counted within", "flagged", "windows flagged"]].sum())
-    print(groups[list(table.columns[-5:])].mean().round(3).to_string())
+    print(groups[[*within, "flagged", "windows flagged"]].sum().to_string())
+    print(groups[["by micrograph, width", *table.columns[-5:]]].mean().round(3).to_string())
     print(f"{time.perf_counter() - begun:.0f} s")
 
 

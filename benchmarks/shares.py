@@ -5,9 +5,10 @@
 Micrographs hold Poisson numbers of 25 particles. Their shares of the classes vary as a Dirichlet distribution (two classes:
 beta) with an intra-class correlation; how the particles of each class are called varies, separately for each class and
 micrograph, with an intra-class correlation of errors. The held-out particles come from as many micrographs as the new sample's,
-40 % of them of the first class. Coverage is how often the test that the interval inverts accepts the true share; the
-table beside other tools uses the intervals themselves. QuaPy, ppi_py and delicatessen are used where FOLDER has them
-(`pip install --no-deps --target FOLDER quapy ppi-python delicatessen`).
+40 % of them of the first class. In the part "sessions" the rates of a session vary too, around their mean, with an
+intra-class correlation of their own, and those of its micrographs around them. Coverage is how often the test that the interval
+inverts accepts the true share; the table beside other tools uses the intervals themselves. QuaPy, ppi_py and delicatessen are
+used where FOLDER has them (`pip install --no-deps --target FOLDER quapy ppi-python delicatessen`).
 """
 
 import warnings
@@ -62,7 +63,8 @@ class Unfloored(Measured):
 def varied(rng, shares, icc, size):
     """Return shares (*size, classes) that vary between micrographs as a Dirichlet distribution of this correlation."""
     # Very small gamma variates can all be 0; the smallest positive number keeps the shares defined.
-    drawn = np.maximum(rng.gamma(np.asarray(shares) * (1 - icc) / icc, size=(*size, len(shares))), 1e-300)
+    shares = np.asarray(shares)
+    drawn = np.maximum(rng.gamma(shares * (1 - icc) / icc, size=(*size, shares.shape[-1])), 1e-300)
     return drawn / drawn.sum(axis=-1, keepdims=True)
 
 
@@ -73,6 +75,17 @@ def drawn_counts(rng, size, shares, rates, icc=0.1, errors=None):
         rng.multinomial(number[..., t], varied(rng, rate, errors or icc, size))
         for t, rate in enumerate(rates)
     ]
+    return np.stack(called, axis=-2).astype(float)
+
+
+def in_sessions(rng, replicates, session, shares, rates, between, errors):
+    """Return counts (replicates, micrographs, truths, called) of micrographs whose `session` (micrographs,) is a number from 0."""
+    size, count = (replicates, len(session)), (replicates, np.max(session) + 1)
+    number = rng.multinomial(rng.poisson(PARTICLES, size), varied(rng, shares, 0.1, size))
+    called = []
+    for truth, rate in enumerate(rates):
+        own = varied(rng, rate, between, count) if between else np.broadcast_to(rate, (*count, len(rate)))
+        called.append(rng.multinomial(number[..., truth], varied(rng, own[:, session], errors, size)))
     return np.stack(called, axis=-2).astype(float)
 
 
@@ -324,6 +337,48 @@ def beside_peers(rng, replicates, quick):
         row(micrographs, right, icc, share, *shown)
 
 
+# Micrographs and sessions learnt from, micrographs and sessions of a sample.
+SESSIONS = ((40, 6, 16, 1), (40, 6, 16, 4), (40, 12, 16, 1), (15, 3, 16, 1))
+
+
+def sessions(rng, replicates, quick):
+    """Print coverage where error rates vary between sessions, and how often two equal samples differ."""
+    heading(
+        f"Error rates that vary between sessions, {replicates} replicates a cell, shares 10, 50, 90 %, ICC of micrographs 0.02 and 0.1 in "
+        "each row: lowest to highest in %; median widths in points.",
+        *("micrographs learnt from", "sessions", "of a sample", "sessions", "TPR = TNR", "ICC of sessions"),
+        *("coverage, micrographs alone", "median width", "coverage, sessions known", "median width"),
+        *("equal samples of two sessions, p ≤ 0.05", "of the same session"),
+    )
+    cells = list(product(SESSIONS, (0.7, 0.9), (0, 0.02, 0.1)))
+    for (held, learnt, new, own), right, between in cells[1::7] if quick else cells:
+        session, other = np.arange(held) * learnt // held, np.arange(new) * own // new
+        found, rates = [], binary(right, right)
+        for share, errors in product((0.1, 0.5, 0.9), (0.02, 0.1)):
+            truth = [share, 1 - share]
+            counts = in_sessions(
+                rng, 2 * replicates, session, [HELD_OUT, 1 - HELD_OUT], rates, between, errors
+            )
+            counts = counts[usable(counts[:, None])][:replicates, None]
+            known, twice = Measured(counts, session), np.concatenate([other, other])
+            # Two samples of the same sessions, and one of others.
+            both = in_sessions(rng, len(counts), twice, truth, rates, between, errors).sum(axis=-2)
+            third = in_sessions(rng, len(counts), other, truth, rates, between, errors).sum(axis=-2)
+            first, second, apart = (
+                Measured(c[:, None, :, None]) for c in (both[:, :new], both[:, new:], third)
+            )
+            cell = []
+            for rate_errors in (Measured(counts), known):
+                solved = Solved(rate_errors, first, together=np.eye(1) / own)
+                low, high = solved.interval()
+                cell += [accepted(solved, truth)[:, 0].mean(), np.median((high - low)[:, 0])]
+            for sample, shared in ((apart, np.eye(2)), (second, np.ones((2, 2)))):
+                pair = Solved(known, first, sample, together=shared / own)
+                cell.append(1 - accepted(pair, [0, 0])[:, 0].mean())
+            found.append(cell)
+        row(held, learnt, new, own, right, between, *(described(x) for x in zip(*found)))
+
+
 def three_classes(rng, replicates, quick):
     """Print coverage and bias of three classes, and of two classes and a share that is refused."""
     heading(
@@ -507,6 +562,7 @@ PARTS = {
     "folds": folds_and_refused,
     "samples": two_samples,
     "carry": carried_over,
+    "sessions": sessions,
     "peers": beside_peers,
 }
 

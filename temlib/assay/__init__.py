@@ -4,11 +4,13 @@ from temlib.assay.labelled import labelled_shares
 from temlib.assay.planner import intraclass_correlation, plan
 from temlib.assay.prevalence import Correction, Shares, calls, confusion, expectation_maximisation
 from temlib.assay.sample import Sample, correction, measure, parse_criteria
+from temlib.assay.validation import Validation, mixture, validate, validated
 
 __all__ = [
     "Correction",
     "Sample",
     "Shares",
+    "Validation",
     "calls",
     "confusion",
     "correction",
@@ -16,6 +18,9 @@ __all__ = [
     "intraclass_correlation",
     "labelled_shares",
     "measure",
+    "mixture",
     "parse_criteria",
     "plan",
+    "validate",
+    "validated",
 ]

@@ -2,17 +2,19 @@
 
 **rates** (of held-out particles, `confusion` counts them): a row per fold, micrograph and true class. `fold` says which of the K
 models called (absent where there is one); `micrograph`; `truth`; `n_<class>`, how many particles were called so, for each class
-that can be called; `refused`, how many were not called at all (absent where none can be).
+that can be called; `refused`, how many were not called at all (absent where none can be); `session`, the session of the
+micrograph, where all are known.
 
 **calls** (of a new sample, `calls` counts them): a row per fold and micrograph, the same columns without `truth`. All K models
-call the same particles. A micrograph without particles has a row of zeros.
+call the same particles. A micrograph without particles has a row of zeros. Without `session` all are of one session.
 
 **labels** (of a few particles drawn at random in each new micrograph): a row per particle and fold: `fold` as above, `particle`,
 `micrograph`, `truth`, `predicted` (empty where refused).
 
 Shares are of all particles, refused ones included. The correction assumes that particles of one class are called as the held-out
 ones were, however many there are; `Correction.carried_over` tests that, and `labelled_shares` does without it. Micrographs are the
-units on both sides.
+units on both sides. Where rates know three or more sessions, these are their units, and a sample's rates are those of a new
+session, which may differ from the mean as sessions do (`temlib.assay.inversion`).
 """
 
 from dataclasses import dataclass
@@ -21,10 +23,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from temlib.assay.inversion import TAIL, Measured, Solved, compared, dealt
+from temlib.assay.inversion import FEWEST_SESSIONS, TAIL, Measured, Solved, compared, dealt, quadratic
 from temlib.files import InputError, natural
 
-COUNT, REFUSED = "n_", "refused"
+COUNT, REFUSED, SESSION = "n_", "refused", "session"
 # A confusion matrix of a smaller determinant does not tell the classes apart, whatever the sample.
 SINGULAR = 1e-6
 # Shares that a step of expectation maximisation moves by less have arrived.
@@ -196,6 +198,19 @@ def of_sample(table, classes):
     return counts, folds, micrographs
 
 
+def together(*samples):
+    """Return for each two tables of calls the sum over sessions of the products of their weights, by particles."""
+    weights = []
+    for place, calls in enumerate(samples):
+        counts = calls[[c for c in calls if c.startswith(COUNT) or c == REFUSED]].astype(float).sum(axis=1)
+        # A number is no session's name, so no other sample's either.
+        session = calls[SESSION].astype(str) if SESSION in calls else place
+        counts = counts.groupby(np.broadcast_to(session, len(counts))).sum()
+        weights.append(counts / counts.sum())
+    table = pd.concat(weights, axis=1, sort=False).fillna(0.0).to_numpy()
+    return table.T @ table
+
+
 def expectation_maximisation(probabilities, prior):
     """Return the shares (classes,) at which the mean of probabilities, corrected for the shares, equals the shares.
 
@@ -230,7 +245,9 @@ class Correction:
     truths : list of str
         The classes that shares are told of.
     errors : Measured
-        The confusion matrix and what each micrograph adds to its error.
+        The confusion matrix and what each micrograph, or session, adds to its error.
+    sessions : int
+        That the rates know, 0 where they name none. How rates differ is known from three.
 
     Raises
     ------
@@ -242,7 +259,7 @@ class Correction:
     def __init__(self, rates):
         rates, self.classes = checked(rates, "rates", ["micrograph", "truth"])
         self.truths = [*self.classes, *sorted({*rates["truth"]} - {*self.classes}, key=natural)]
-        counts, folds, _ = _array(rates, [*(COUNT + c for c in self.classes), REFUSED], self.truths)
+        counts, folds, micrographs = _array(rates, [*(COUNT + c for c in self.classes), REFUSED], self.truths)
         numbers = counts.sum(axis=(1, 3))
         whole = (numbers > 0).all(axis=1)
         if not whole.any():
@@ -256,7 +273,7 @@ class Correction:
         ]
         self.folds = [fold for fold, kept in zip(folds, whole) if kept]
         self.prior = numbers[whole] / numbers[whole].sum(axis=1, keepdims=True)  # (folds, truths)
-        self.errors = Measured(counts[whole])
+        self.errors = self._measured(counts[whole], rates, micrographs)
         shares = self.errors.shares
         if len(self.truths) > shares.shape[1] or abs(np.linalg.det(shares @ dealt(shares))) < SINGULAR:
             names = ", ".join(self.truths)
@@ -264,10 +281,32 @@ class Correction:
                 f"The calls do not tell the classes apart ({names}): leave one out, or train a better classifier."
             )
 
+    def _measured(self, counts, rates, micrographs):
+        """Return counts by session where each class was held out in enough of them, else by micrograph."""
+        self.sessions = 0
+        if SESSION not in rates:
+            return Measured(counts)
+        session = rates.groupby("micrograph")[SESSION].first()[micrographs].astype(str)
+        session, names = pd.factorize(session)
+        self.sessions, measured = len(names), Measured(counts, session)
+        return measured if measured.units.min() >= FEWEST_SESSIONS else Measured(counts)
+
     def counts(self, calls):
         """Return a sample's calls (micrographs, called), averaged over the folds whose rates are known."""
         counts, folds, _ = of_sample(calls, self.classes)
         return counts[self._places(folds, "calls")].mean(axis=0)
+
+    def known(self):
+        """Return a sentence on what the intervals know of sessions."""
+        if self.errors.by_session:
+            return f"They hold how the error rates differed between the {self.sessions} sessions learnt from: this sample's may differ as much."
+        unknown = (
+            "so how error rates differ between sessions is unknown, and the intervals know micrographs alone"
+        )
+        if not self.sessions:
+            return f"No column 'session' named the sessions learnt from, {unknown}."
+        few = f"in {self.sessions} session{'s' * (self.sessions > 1)}, or a class in fewer than {FEWEST_SESSIONS}"
+        return f"The model learnt {few}, {unknown}."
 
     def _places(self, folds, name):
         """Return where the folds of the rates are among others."""
@@ -307,9 +346,10 @@ class Correction:
         """
         counts = self.counts(calls)
         sample = Measured(counts[None, :, None, :])
-        solved = Solved(self.errors, sample)
+        solved = Solved(self.errors, sample, together=together(calls))
         low, high = solved.interval()
         df = solved.errors_at(solved.nearest[:, None])[1][:, 0]
+        by = " and session" * self.errors.by_session
         table = pd.DataFrame({"class": self.truths, "share": solved.nearest, "low": low, "high": high})
         table = table.assign(
             solved=solved.values,
@@ -320,7 +360,7 @@ class Correction:
             micrographs=len(counts),
             refused=sample.shares[0, -1],
             method=[
-                f"confusion matrix solved, test inverted by micrograph, t quantile with {x:.1f} df"
+                f"confusion matrix solved, test inverted by micrograph{by}, t quantile with {x:.1f} df"
                 for x in df
             ],
         )
@@ -352,7 +392,11 @@ class Correction:
         contrast = np.eye(rates.shape[1])[-1:] - rates[:, -1] @ solved.contrast
         excess = float((sample.shares @ contrast.T)[0, 0])
         at = solved.nearest
-        variance = sample.variance(contrast)[0, 0] + at @ self.errors.covariance(contrast)[0] @ at
+        *known, between = (
+            quadratic(at[None, None], c)[0, 0]
+            for c in (*self.errors.covariances(contrast), self.errors.between(contrast))
+        )
+        variance = sample.variance(contrast)[0, 0] + max(known) + solved.together[0, 0] * max(between, 0)
         if abs(excess) <= -special.stdtrit(df, TAIL) * np.sqrt(variance):
             return []
         seen = sample.shares[0, -1]
@@ -364,7 +408,8 @@ class Correction:
     def difference(self, first, second, *, margin=None):
         """Return by how much the shares of two samples differ that the same classifier called.
 
-        Its errors are the same errors in both, and cancel where the shares are equal.
+        Its errors are the same errors in both, and cancel where the shares are equal. Of what differs between sessions that
+        holds for samples of the same session alone: name it in both, for without the column `session` either is of its own.
 
         Parameters
         ----------
@@ -390,7 +435,7 @@ class Correction:
                 f"The margin {margin} is not between 0 and 1: declare the largest share that does not matter."
             )
         samples = [Measured(self.counts(calls)[None, :, None, :]) for calls in (first, second)]
-        solved = Solved(self.errors, *samples)
+        solved = Solved(self.errors, *samples, together=together(first, second))
         low, high = solved.interval()
         t, df = solved.statistic(np.zeros((len(self.truths), 1)))
         table = pd.DataFrame({"class": self.truths, "difference": solved.values, "low": low, "high": high})
@@ -416,7 +461,8 @@ class Correction:
         -------
         DataFrame
             A row per kind of error that is possible: `truth, called` (empty for refused), `rate` (of the held-out particles),
-            `new_rate`, `p_value` (of no difference, two-sided t test by micrograph, times the number of rows: Bonferroni),
+            `new_rate`, `p_value` (of no difference, two-sided t test by micrograph, with known sessions of none beyond those between
+            sessions, times the number of rows: Bonferroni),
             `n` (labelled particles of this truth). A large p value of few labels shows little.
         """
         require(labels, "labels", ["micrograph", "truth", "predicted"])

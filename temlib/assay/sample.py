@@ -39,8 +39,9 @@ class Sample:
         Of each fold model, by micrograph, without the refused; see `temlib.assay.prevalence`.
     shares : DataFrame
         As `Correction.shares` and, where there are labels, `labelled_shares` give them, told apart by the column `estimate`
-        ("corrected", "with labels"). What is refused counts for no class, but the corrected shares allow for the particles of
-        each class that were refused among the held-out ones. `refused` is the share of all particles.
+        ("corrected", "with labels"); of simulated particles with the column `truth`. What is refused counts for no class, but
+        the corrected shares allow for the particles of each class that were refused among the held-out ones. `refused` is the
+        share of all particles.
     carried : DataFrame
         `Correction.carried_over` of the labels; empty where there are none.
     notes : list of str
@@ -144,25 +145,23 @@ class Sample:
             the shares, of how many particles, under which conditions), `shares`, `criteria` and `lights`.
         """
         own, card = self.corrected, self.bundle.card
-        unseen = card["simulated"] and not self.particles.simulated
         untested = "How it does on real ones has not been measured."
-        first = (
-            [f"The classifier has seen no real particle. {card.get('tested', untested)}"] if unseen else []
-        )
+        first = f"The classifier has seen no real particle. {card.get('tested', untested)}"
         number = self.table["micrograph"].nunique()
         of = f"{len(self.table):,} particles in {number:,} micrograph{'s' * (number > 1)}"
         out = self.table[REFUSED].sum()
         out = f"{out:,} refused, which count for no class" if out else "none refused"
         kind = "simulated" if card["simulated"] else "measured"
         told = [
-            f"{row['class']} {written(row)}, counted {_percent(row['counted'])}" for _, row in own.iterrows()
+            f"{row['class']} {written(row)}, counted {_percent(row['counted'])}{_truly(row)}"
+            for _, row in own.iterrows()
         ]
         conditions = (
             f"Called by {card['model']}, trained on {kind} particles; the shares hold if it errs on particles of each class here "
             "as often as on those that were held out then. Another microscope, dose or preparation may change that."
         )
         sure = (
-            "Intervals (95 %) are by micrograph."
+            f"Intervals (95 %) are by micrograph. {self.correction.known()}"
             if own["low"].notna().all()
             else "One micrograph gives no interval."
         )
@@ -171,9 +170,14 @@ class Sample:
             "title": card["task"],
             "question": f"What share of the sample is what ({card['task']})?",
             "simulated": self.particles.simulated,
-            "verdict": [*first, *self.warned, *said],
+            "verdict": [*[first] * self._unseen, *self.warned, *said],
             "shares": [
-                {"class": row["class"], "n": int(row["n"]), "number": row["share"], "text": written(row)}
+                {
+                    "class": row["class"],
+                    "n": int(row["n"]),
+                    "number": row["share"],
+                    "text": written(row) + _truly(row),
+                }
                 | {end: None if np.isnan(row[end]) else row[end] for end in ("low", "high")}
                 for _, row in own.iterrows()
             ],
@@ -296,6 +300,8 @@ def measure(bundle, particles):
         fault = f"all {len(table):,} particles look like none that were learnt"
         raise InputError(f"{particles.source}: {fault}; are their positions, pixel size and contrast right?")
     counted = calls(each, micrographs=table["micrograph"].unique())
+    if particles.sessions is not None:
+        counted["session"] = counted["micrograph"].map(particles.sessions)
     told = correct.shares(counted)
     tables = [_of_all(told.table, bundle).assign(estimate=CORRECTED)]
     notes = [*told.notes, *_refused_notes(bundle, table)]
@@ -310,6 +316,9 @@ def measure(bundle, particles):
     shares = pd.concat(tables, ignore_index=True).drop(columns="by_probability")
     shares[REFUSED] = table[REFUSED].mean()
     shares = shares[["class", "estimate", *shares.columns.drop(["class", "estimate"])]]
+    truth = particles.table.get(f"truth_{bundle.card['task']}")
+    if truth is not None and truth.isin(correct.classes).all():
+        shares["truth"] = shares["class"].map(truth.value_counts(normalize=True)).fillna(0.0)
     call = table["predicted"].mask(table[REFUSED], REFUSED).to_numpy()
     named = replace(particles, table=particles.table.assign(call=call))
     return Sample(bundle, named, table, correct, counted, shares, carried, notes)
@@ -377,6 +386,11 @@ def parse_criteria(accept, classes):
 def written(row):
     """Return a share with its interval, such as "18.2 % (13.1–24.0)"."""
     return with_interval(row, _tenths, of="share", unit=" %", without=" (no interval)")
+
+
+def _truly(row):
+    """Return the true share of simulated particles, in words."""
+    return f", truth {_percent(row['truth'])}" if pd.notna(row.get("truth")) else ""
 
 
 def _percent(share):

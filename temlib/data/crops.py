@@ -29,6 +29,8 @@ from temlib.files import InputError, inside, listed, read_csv, shown, write_csv,
 TOGETHER = 64  # images of a stack that are read at once
 # Bytes of simulated crops up to which they are kept; beyond it, a study is simulated again for another input size.
 KEPT_CROPS = 4 * 2**30
+# Between what limits a seed draws the share of the second class of a task, where others than the usual shares are asked for.
+OTHER_SHARES = (0.2, 0.6)
 # Share of the largest projected potential above which a pixel is membrane or payload: of a membrane, the rim.
 RIM = 0.5
 MOST_SKIPPED = 0.5  # largest share of particles that may be left out
@@ -245,11 +247,16 @@ def _cause(fault):
 class Simulated:
     """Particles of the simulator; their table and crops are kept for the next notebook."""
 
-    def __init__(self, count, seed):
+    def __init__(self, count, seed, other_shares=False):
         from temlib import simulate  # not where particles lie on disk: it takes a second
 
-        self.count, self.seed = count, seed
-        self.study = simulate.study(count, seed=seed)
+        self.count, self.seed, self.prevalence = count, seed, {}
+        if other_shares:
+            rng = np.random.default_rng((seed, count))
+            for first, second in simulate.TASKS.values():
+                share = round(rng.uniform(*OTHER_SHARES), 2)
+                self.prevalence |= {first: 1 - share, second: share}
+        self.study = simulate.study(count, seed=seed, prevalence=self.prevalence)
         folder = cache.get_or_make(cache.key(*self.state()), self._make)
         kinds = json.loads((folder / "kinds.json").read_text(encoding="utf-8"))
         self.table = read_csv(folder / "table.csv", kinds)
@@ -277,7 +284,7 @@ class Simulated:
 
     def state(self):
         """Return all that decides the pixels."""
-        return ["simulated", self.count, self.seed]
+        return ["simulated", self.count, self.seed, *self.prevalence.values()]
 
     def place(self, i):
         """Return the name of row `i`."""

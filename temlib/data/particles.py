@@ -76,6 +76,16 @@ class Particles:
         """The label columns, the declared one first."""
         return tasks_of(self.table, self.task)
 
+    @property
+    def sessions(self):
+        """The session of each micrograph, by its name: the column `session`; None where one has none, or several."""
+        if "session" not in self.table:
+            return None
+        given = self.table["session"].astype(object).where(lambda names: names.notna() & (names != ""))
+        by_micrograph = given.groupby(self.table["micrograph"].to_numpy())
+        one = given.notna().all() and (by_micrograph.nunique() == 1).all()
+        return by_micrograph.first().astype(str) if one else None
+
     def labelled(self, task, *, folds=None, unsure=(), classes=(), merge=None):
         """Return the particles that have a label for `task`; with `folds`, after `check_task`.
 
@@ -222,6 +232,7 @@ def open(
     names=None,
     skip_bad=0.0,
     box_nm=0.0,
+    other_shares=False,
 ):
     r"""Open a data set and bring it to one scale.
 
@@ -229,18 +240,16 @@ def open(
     ----------
     source : str or Path
         `simulated`, or a manifest, positions with labels, or a folder, as `sources.read` takes them.
-    count, seed : int
-        Of simulated particles.
+    count, seed, other_shares : int, int, bool
+        Of simulated particles; with `other_shares` the seed draws 20 to 60 % of the second class of each task.
     scale : {"physical", "fill"}
         `physical`: every crop at `pixel_nm`, padded with its median or cut to `input_size`; used where all pixel
         sizes are known. `fill`: the whole box resized to `input_size`, so that size is lost; one that is not square is
         padded to a square with its median.
     pixel_nm, input_size : float, int
         Size of a prepared pixel in nm, and rows and columns of a prepared image; 0 chooses them from the boxes.
-    task : str
-        The column of labels, which alone (with its annotators) is checked as such.
-    classes : list of str
-        Names that are meant, however much they look like each other's typing errors.
+    task, classes : str, list of str
+        The column of labels, which alone (with its annotators) is checked as such; names that are meant, however much alike.
     data_folder : str
         Folder in which the names of images begin; else it is the table's.
     micrograph : str
@@ -262,7 +271,7 @@ def open(
     """
     source = str(source)
     if source == "simulated":
-        found = crops.Simulated(count, seed)
+        found = crops.Simulated(count, seed, other_shares)
     else:
         found = sources.read(Path(source), sources.Asked(task, data_folder, micrograph, names or {}, classes))
         found = found.boxed(box_nm) if box_nm else found

@@ -8,10 +8,14 @@ from temlib.files import natural
 
 
 def shares(table):
-    """Draw the shares of each class: corrected, counted and, where there are labels, with these; of `assay.Sample.shares`."""
+    """Draw the shares of each class, of `assay.Sample.shares`: corrected, counted, with labels where there are such, and the truth."""
     rows = table[table["estimate"] == table["estimate"].iloc[0]]
-    counted = rows.assign(estimate="counted", share=rows["counted"], low=np.nan, high=np.nan)
-    frame = pd.concat([table, counted.dropna(subset="share")], ignore_index=True)
+    others = [
+        rows.assign(estimate=name, share=rows[name], low=np.nan, high=np.nan).dropna(subset="share")
+        for name in ("counted", "truth")
+        if name in rows
+    ]
+    frame = pd.concat([table, *others], ignore_index=True)
     names, classes = list(dict.fromkeys(frame["estimate"])), list(dict.fromkeys(frame["class"]))
     told = zip(frame["estimate"], frame["class"], frame["share"])
     words = "; ".join(f"{estimate}, {name}: {share:.3f}" for estimate, name, share in told)
@@ -21,12 +25,12 @@ def shares(table):
         dots(axis, frame, "class", "share", by="estimate", names=names)
 
     look = {"height": tall(classes, 0.14 * len(names) + 0.1), "xlim": (-0.02, 1.02)}
-    first = rows.iloc[0]
+    first, known = rows.iloc[0], ", and the truth of simulated particles is known" * ("truth" in rows)
     return Picture(
         frame[["class", "estimate", "share", "low", "high"]],
         on_axes(draw, xlabel="share of the particles", **look),
         f"Points of the shares with intervals: {words}.",
-        f"Shares with 95 % intervals by micrograph; counted calls have none, for they are biased; n = {first['n']:,} in "
+        f"Shares with 95 % intervals by micrograph; counted calls have none, for they are biased{known}; n = {first['n']:,} in "
         f"{first['micrographs']:,} micrographs.",
     )
 

@@ -121,6 +121,7 @@ def _json(path):
 def _answer(answer, combination, shown):
     """Return what one evaluation found, ready to be drawn: places are per cent of the width."""
     task = answer.get("title", "")
+    shown = shown if "headline" in answer else {}  # an assay is of another sample
     pictures = {row["class"]: row for row in shown.get("tasks", {}).get(task, [])}
     shares = answer.get("shares") or [{"class": name} for name in pictures]
     rows = [{"name": row["class"], "picture": pictures.get(row["class"])} | row for row in shares]

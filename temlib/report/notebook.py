@@ -22,7 +22,8 @@ from temlib.report import parameters
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = CHECKOUT / "notebooks"
 # Parameters that name a file or folder of the user's, each with the value that names none.
-PATHS = {"particles": "simulated", "predictions": "", "data_folder": "", "weights": "", "bundle": ""}
+PATHS = {"particles": "simulated", "assay": "simulated"}
+PATHS |= dict.fromkeys(("predictions", "data_folder", "weights", "bundle"), "")
 
 
 def reports_folder():
@@ -75,6 +76,12 @@ class Notebook:
     def source(self):
         """The data set to open: `simulated`, or an absolute path."""
         return self.values["particles"]
+
+    @property
+    def bundle(self):
+        """The folder of the model that an assay applies: the one named, else the run's own, for which it has a folder `assay`."""
+        own = self.folder.parent / "models" / self.values["primary"]
+        return self.values["bundle"] or (own if self.folder.name == "assay" else "")
 
     def arguments(self, function):
         """Return those parameters that a function or a dataclass takes, as a dict for its `**`."""

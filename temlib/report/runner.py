@@ -27,6 +27,8 @@ from temlib.report import html, notebook, onefile, parameters
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
 READS = {"4_evaluate": "3_train"}
+# The new sample of `assay:` in a parameter file: so many particles where it is simulated.
+SAMPLE = 400
 # These take all cores, or the accelerator where there is one. The others run beside them.
 TRAIN = ("3_train",)
 # How the user's table is read, beside its path.
@@ -101,6 +103,11 @@ class Step:
         )
 
     @property
+    def own(self):
+        """Whether it is the assay of the run's own sample, by its own model."""
+        return self.folder.name == "assay" and self.notebook == "6_assay"
+
+    @property
     def source(self):
         """The notebook's file."""
         return notebook.NOTEBOOKS / f"{self.notebook}.ipynb"
@@ -143,9 +150,9 @@ def check(files, *, changes=(), only=(), output=None, content=None):
         for step in steps:
             names = [name for name in declared[step.notebook] if name in ASKED]
             values = {name: step.values.get(name, defaults[name]) for name in names}
-            values["every"] = step.notebook in ONCE
+            values |= {"every": step.notebook in ONCE, "own": step.own}
             # What is demanded of a training's result is about the classes that are learnt.
-            demands = [other.values.get("accept") for other in steps if other.reads is step]
+            demands = [other.values.get("accept") for other in steps if other.reads is step and not other.own]
             values |= {"accept": demands[0] or {}} if demands else {}
             if values not in asked:
                 asked.append(values)
@@ -160,6 +167,10 @@ def _ask(values, where, opened):
     def given(*names):
         return {name: values[name] for name in names if name in values}
 
+    if values["own"]:
+        if values["particles"] != "simulated":
+            opened(json.dumps({"source": values["particles"]} | given(*TABLE)))
+        return
     if "bundle" in values:
         bundle = train.load(values["bundle"], models=False)
         assay.correction(bundle)
@@ -231,10 +242,12 @@ def _given(settings, names):
 def plan(settings, *, only=()):
     """Return the steps of a run in their order.
 
-    `only` gives the beginnings of the notebooks' names; without it, they are those of the file, or all but `ON_REQUEST`.
+    `only` gives the beginnings of the notebooks' names; without it, they are those of the file, or all but `ON_REQUEST`. Where
+    the file names a sample by `assay`, notebook 6 has a folder beside each notebook 3, whose primary model it applies.
     """
-    declared = declarations()
-    chosen = settings.notebooks or [name for name in declared if name not in ON_REQUEST]
+    declared, sample = declarations(), settings.values.get("assay")
+    chosen = [*(settings.notebooks or (name for name in declared if name not in ON_REQUEST))]
+    chosen += ["6_assay"] * bool(sample)
     for wanted in only:
         if not any(name.startswith(wanted) for name in declared):
             parameters.refuse_notebook(wanted, declared, "--only")
@@ -242,7 +255,8 @@ def plan(settings, *, only=()):
         chosen = [name for name in declared if name.startswith(tuple(only))]
     steps = []
     for name in sorted(set(chosen)):
-        read = READS.get(name)
+        own = bool(sample) and name == "6_assay"
+        read = "3_train" if own else READS.get(name)
         first = {key: values[0] for key, values in settings.matrix.items()}
         once = ONCE.get(name, set())
         for combination in settings.combinations({*declared[name], *declared.get(read, ())} - once):
@@ -251,8 +265,18 @@ def plan(settings, *, only=()):
             folder = Path(settings.run, *itertools.starmap(_folder, combination.items()))
             values = {key: value for key, value in given.items() if key in declared[name]}
             reads = next((step for step in steps if step.notebook == read and step.folder == folder), None)
+            if own:
+                folder, values = folder / "assay", _of_sample(values, given["assay"])
             steps.append(Step(name, combination, values | {"run": folder.as_posix()}, folder, reads))
     return steps
+
+
+def _of_sample(values, sample):
+    """Return the values of notebook 6 for a run's own sample; what is to be reached is demanded of the run's models."""
+    values = {key: value for key, value in values.items() if key != "accept"} | {"particles": sample}
+    if sample == "simulated":  # another study than the one learnt from
+        values |= {"count": SAMPLE, "seed": values.get("seed", 1) + 1}
+    return values
 
 
 def _folder(key, value):
@@ -336,9 +360,9 @@ def _in_lanes(steps, finish):
         try:
             # What waits for a training does not hold up what need not.
             for step in sorted(steps, key=lambda step: (step.notebook in ON_REQUEST, step.notebook in READS)):
-                before = [ended[step.reads.label]] if step.reads else []
-                if step.notebook in ON_REQUEST:
-                    before = list(ended.values())
+                before = list(ended.values()) if step.notebook in ON_REQUEST else []
+                if step.reads:
+                    before = [ended[step.reads.label]]
                 lane = training if step.notebook in TRAIN else beside
                 ended[step.label] = lane.submit(finish, step, before)
             left = set(ended.values())
@@ -379,7 +403,7 @@ def fingerprint(step, folder):
         seen.update(f"{path} {state.st_size} {state.st_mtime_ns}".encode())
     if step.reads:
         seen.update(step.reads.fingerprint.encode())
-    if step.notebook in ON_REQUEST:
+    if step.notebook in ON_REQUEST and not step.reads:
         for path in filter(Path.exists, (folder / name for name in JOINED)):
             seen.update(path.read_bytes())
     return seen.hexdigest()

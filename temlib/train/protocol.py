@@ -363,7 +363,7 @@ class _Run:
         about |= {"versions": provenance.describe()}
         about |= {"notes": [note for note in self.notes if note.startswith(f"{name}: ")]}
         about |= {"calibration": self._temperatures(predictions), "folds": list(kept)}
-        return about | {"out_of_fold": _confusion(predictions, self.classes, self.refused)}
+        return about | {"out_of_fold": _confusion(predictions, self.classes, self.refused, data.sessions)}
 
     def _temperatures(self, predictions):
         """Return the temperature of each fold, None where none is asked for."""
@@ -378,13 +378,18 @@ class _Run:
         return {"kind": "temperature", "temperatures": found}
 
 
-def _confusion(predictions, classes, refused):
-    """Return out-of-fold counts in each micrograph: a row for each true class, a column for each called one and the refused."""
+def _confusion(predictions, classes, refused, sessions):
+    """Return out-of-fold counts in each micrograph: a row for each true class, a column for each called one and the refused.
+
+    Where `sessions`, of each micrograph, are known, a column says them.
+    """
     test = predictions[predictions["role"] == "test"]
     test = test.assign(predicted=test["predicted"].mask(test["particle"].isin(refused), ""))
     counts = test.groupby(["fold", "micrograph", "truth", "predicted"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=[*classes, ""], fill_value=0)
     counts = counts.set_axis([*(f"called_{name}" for name in classes), "refused"], axis=1).reset_index()
+    if sessions is not None:
+        counts.insert(2, "session", counts["micrograph"].map(sessions))
     return {"columns": list(counts), "rows": counts.astype(object).values.tolist()}
 
 

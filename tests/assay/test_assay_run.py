@@ -178,6 +178,19 @@ def test_labels_of_a_few_stand_beside(bundle, sample):
     assert set(found.shares["estimate"]) == {"corrected"} and found.carried.empty
 
 
+def test_sessions_are_known_where_the_table_names_them(bundle, sample):
+    """The card has the three sessions learnt from, the calls the one of the sample; the page says so of the interval."""
+    model = train.load(bundle)
+    assert set(model.confusion["session"]) == {"s1", "s2", "s3"}
+    found = assay.measure(model, model.open(sample / "manifest.csv"))
+    assert set(found.calls["session"]) == {"s1"}
+    assert "between the 3 sessions learnt from" in " ".join(found.summary(found.criteria({}))["verdict"])
+    bare = model.open(few(sample))
+    assert bare.sessions is None and "session" not in assay.measure(model, bare).calls
+    # A micrograph of two sessions is a name that was given twice.
+    assert model.open(few(sample, session=[f"s{i % 2}" for i in range(100)])).sessions is None
+
+
 def test_particles_that_were_learnt_from_are_known(bundle):
     """Assaying the training particles themselves is said, before the shares."""
     model = train.load(bundle)

@@ -274,6 +274,73 @@ def test_one_micrograph_has_no_interval(rng):
         )
 
 
+def with_sessions(table, number):
+    """Return rates or calls whose micrographs are dealt out to sessions."""
+    micrographs = list(dict.fromkeys(table["micrograph"]))
+    return table.assign(session=[f"s{micrographs.index(m) % number}" for m in table["micrograph"]])
+
+
+def test_a_new_session_adds_the_variance_between_sessions(rng):
+    """Equal micrographs of equal sessions: the variance is what an analysis of variance of the sessions' rates gives."""
+    tpr, tnr = rng.uniform(0.5, 0.9, (2, 6, 4))  # sessions, micrographs
+    held = 100 * np.array([[tpr, 1 - tpr], [1 - tnr, tnr]]).transpose(2, 3, 0, 1).reshape(24, 2, 2)
+    session = np.repeat(np.arange(6), 4)
+    errors = simulated.Measured(held[None], session)
+    calls = simulated.Measured(np.tile([45.0, 55.0], (2, 1))[None, :, None] * 1e9)
+    share = 0.3
+    for weight in (1.0, 0.25):
+        solved = simulated.Solved(errors, calls, together=np.array([[weight]]))
+        seen = share * tpr + (1 - share) * (1 - tnr)
+        within = seen.var(axis=1, ddof=1).mean() / 4
+        mean = seen.mean(axis=1).var(ddof=1)
+        assert mean > within
+        expected = (mean / 6 + weight * (mean - within)) / (tpr.mean() + tnr.mean() - 1) ** 2
+        at = np.array([[share], [1 - share]])
+        solved.nearest = at[:, 0]
+        variance, df = solved.errors_at(at)
+        assert variance[0, 0] == pytest.approx(expected, rel=1e-6)
+        assert df[0, 0] == pytest.approx(5, rel=1e-3)
+
+
+def test_fewer_than_three_sessions_change_nothing(rng):
+    """Their spread is unknown, and a sentence says so; without the column it says that too."""
+    held = rates_of(drawn_counts(rng, (12,), [0.5, 0.5], RATES))
+    new = calls_of(drawn_counts(rng, (9,), [0.3, 0.7], RATES).sum(axis=1))
+    plain, two, three = (assay.Correction(t) for t in (held, with_sessions(held, 2), with_sessions(held, 3)))
+    pd.testing.assert_frame_equal(plain.shares(new).table, two.shares(new).table)
+    assert "No column 'session'" in plain.known() and "learnt in 2 sessions" in two.known()
+    assert "between the 3 sessions" in three.known()
+    assert "micrograph and session" in three.shares(new).table["method"].iloc[0]
+
+
+def test_several_sessions_of_a_sample_average(rng):
+    """A sample of four sessions is surer than one of a single one, and samples of the same sessions than of different ones."""
+    held = simulated.in_sessions(rng, 1, np.arange(24) % 6, [0.5, 0.5], RATES, 0.1, 0.02)[0]
+    correction = assay.Correction(with_sessions(rates_of(held), 6))
+    new = calls_of(drawn_counts(rng, (40,), [0.3, 0.7], RATES).sum(axis=1))
+    one, four = (row(correction.shares(with_sessions(new, n)).table) for n in (1, 4))
+    assert one["share"] == four["share"] and one["high"] - one["low"] > 1.2 * (four["high"] - four["low"])
+    named, other = with_sessions(new, 1), with_sessions(new, 1).assign(session="another")
+    same, apart, unnamed = (row(correction.difference(named, t)) for t in (named, other, new))
+    assert same["high"] - same["low"] < 0.8 * (apart["high"] - apart["low"])
+    assert apart.to_dict() == unnamed.to_dict()
+
+
+def test_intervals_cover_where_error_rates_vary_between_sessions(rng):
+    """Of 600 samples of one new session, learnt from six: by session mostly, by micrograph too seldom."""
+    session, truth = np.arange(40) * 6 // 40, [0.3, 0.7]
+    held = simulated.in_sessions(rng, 700, session, [0.4, 0.6], RATES, 0.05, 0.05)
+    held = held[simulated.usable(held[:, None])][:600, None]
+    new = simulated.in_sessions(rng, len(held), np.zeros(16, int), truth, RATES, 0.05, 0.05).sum(axis=-2)
+    inside = [
+        simulated.accepted(simulated.Solved(errors, simulated.Measured(new[:, None, :, None])), truth)[
+            :, 0
+        ].mean()
+        for errors in (simulated.Measured(held, session), simulated.Measured(held))
+    ]
+    assert inside[0] >= 0.88 and inside[1] < 0.8
+
+
 def test_rates_that_do_not_carry_over_are_found(rng):
     """A class called half as surely as before has a small p value, an unchanged one seldom."""
     held = drawn_counts(rng, (40,), [0.5, 0.5], binary(0.9, 0.9), 0.02)

@@ -92,6 +92,19 @@ def test_the_run_leaves_tables_and_pages(reports):
     assert "Simulated data" in page
 
 
+def test_the_run_ends_with_an_assay_of_another_study(reports):
+    """Shares with intervals and the truth beside them, on the first page, in a part of the one file, and in a table."""
+    run = reports / "quick"
+    shares = pd.read_csv(run / "task=encapsulation" / "assay" / "shares.csv")
+    corrected = shares[shares["estimate"] == "corrected"]
+    assert corrected["n"].eq(400).all() and corrected["truth"].sum() == pytest.approx(1)
+    assert corrected[["low", "high"]].notna().all(axis=None)
+    page = (run / "quick.html").read_text(encoding="utf-8")
+    assert page.count('aria-label="Assay, ') == 2 and "400 particles in 16 micrographs" in page
+    cover = page[page.index('id="cover"') : page.index('class="part"')]
+    assert "What share of the sample is what (encapsulation)?" in cover and ", truth " in cover
+
+
 @pytest.mark.slow
 def test_a_run_is_the_same_on_any_account(reports, tmp_path):
     """Every table but that of times, every picture and every word but times of the run is that of the usual account."""

@@ -432,3 +432,40 @@ def test_a_sweep_over_classes_has_a_folder_and_a_value_for_each_choice(tmp_path)
     joined = read_csv(tmp_path / "mine" / "measures.csv")
     assert joined["unsure"].tolist() == ["[]"] * 4 + ["uncertain"] * 4
     assert joined["merge"].tolist() == (["{}"] * 2 + ["x(a+b)"] * 2) * 2
+
+
+def test_a_sample_is_assayed_by_each_model_of_the_run(tmp_path):
+    """Notebook 6 has a folder beside each notebook 3 and waits for it; a simulated sample is of another seed and size."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "assay: simulated\ncount: 2000\nseed: 7\naccept: {TPR of full: '> 80 %'}\nmatrix: {task: [b, a]}\n"
+    )
+    steps = report.plan(parameters.read(path, runner.declarations()))
+    assays = [step for step in steps if step.notebook == "6_assay"]
+    assert [step.folder.as_posix() for step in assays] == ["mine/task=b/assay", "mine/task=a/assay"]
+    assert [step.reads.label for step in assays] == ["3_train task=b", "3_train task=a"]
+    values = assays[0].values
+    assert (values["particles"], values["seed"], values["count"]) == ("simulated", 8, runner.SAMPLE)
+    assert values["run"] == "mine/task=b/assay" and not {"accept", "bundle"} & {*values}
+    (tmp_path / "new").mkdir()
+    path.write_text("assay: new\n")
+    steps = report.plan(parameters.read(path, runner.declarations()))
+    (assay,) = (step for step in steps if step.notebook == "6_assay")
+    assert assay.values["particles"] == str(tmp_path / "new") and "count" not in assay.values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bundle: x\nassay: simulated",
+        "keep_models: false\nassay: simulated",
+        "matrix: {assay: [a]}",
+        "assay: 3",
+    ],
+)
+def test_a_sample_that_the_run_cannot_assay_is_refused(tmp_path, text):
+    """It is for the run's own saved models, one sample a run, and named as a path."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match="assay"):
+        parameters.read(path, runner.declarations())
