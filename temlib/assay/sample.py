@@ -292,7 +292,7 @@ def measure(bundle, particles):
     InputError
         What `bundle.predict` and `Correction` refuse, and where every particle is refused.
     """
-    correct, found = correction(bundle), bundle.predict(particles)
+    correct, found = correction(bundle), predicted(bundle, particles)
     table = found[found["fold"] == 0].drop(columns="fold").reset_index(drop=True)
     out = found["particle"].isin(table["particle"][table[REFUSED]])
     each = found[(found["fold"] > 0) & ~out].drop(columns=[REFUSED, "reason"])
@@ -322,6 +322,11 @@ def measure(bundle, particles):
     call = table["predicted"].mask(table[REFUSED], REFUSED).to_numpy()
     named = replace(particles, table=particles.table.assign(call=call))
     return Sample(bundle, named, table, correct, counted, shares, carried, notes)
+
+
+def predicted(bundle, particles):
+    """Return the predictions of a bundle as its held-out particles were called for the error rates on its card."""
+    return bundle.predict(particles, alone=bundle.card.get("alone", False))
 
 
 def correction(bundle):

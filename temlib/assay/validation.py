@@ -14,7 +14,7 @@ from scipy import stats
 
 from temlib.assay.inversion import FEWEST_SESSIONS, TAIL, Measured, contrasts
 from temlib.assay.prevalence import calls
-from temlib.assay.sample import correction
+from temlib.assay.sample import correction, predicted
 from temlib.evaluate import decided, demanded, with_interval
 from temlib.files import InputError, listed, nearest, shown
 
@@ -148,7 +148,7 @@ def mixture(labels, micrographs, name, share, rng):
 
 def _assayed(bundle, correct, particles, name):
     """Return what an assay tells of the share of a class, and a row for each micrograph: what it adds, and its conditions."""
-    found, table = bundle.predict(particles), particles.table
+    found, table = predicted(bundle, particles), particles.table
     counted, sessions = calls(found[found["fold"] > 0]), particles.sessions
     if sessions is not None:
         counted["session"] = counted["micrograph"].map(sessions)
@@ -170,7 +170,7 @@ def _assayed(bundle, correct, particles, name):
 
 def _specificity(bundle, correct, particles):
     """Return how the particles of each class are called, with intervals by micrograph, and how the held-out ones were."""
-    found = bundle.predict(particles)
+    found = predicted(bundle, particles)
     found = found[found["fold"] > 0].assign(
         truth=np.tile(particles.table[bundle.card["task"]], len(bundle.states))
     )

@@ -97,7 +97,7 @@ class Bundle:
             source, scale=card["scale"], pixel_nm=pixel_nm, input_size=card["input_size"], **options
         )
 
-    def predict(self, particles):
+    def predict(self, particles, *, alone=False):
         """Return what each fold model, and all together, make of particles.
 
         Parameters
@@ -105,6 +105,8 @@ class Bundle:
         particles : Particles or (n, rows, columns) ndarray
             Particles as `open` prepares them, or such images alone. Images alone have no micrograph, so nothing adapts to it,
             and no size, which a network "+size" needs.
+        alone : bool
+            Whether nothing adapts to a micrograph, so that a prediction does not depend on what else lies there.
 
         Returns
         -------
@@ -124,7 +126,7 @@ class Bundle:
         self.check(particles)
         if self.card["contrast"]["asked"] == "auto":
             particles, _, _ = particles.aligned()
-        found = self._found(particles)
+        found = self._found(particles, alone)
         # A moved threshold counts for the mean as it does for each.
         values, scores = (np.mean([part[k] for part in found], axis=0) for k in (0, 2))
         blocks = [(values, scores.argmax(axis=1)), *(part[:2] for part in found)]
@@ -209,9 +211,10 @@ class Bundle:
         table = pd.DataFrame({"particle": names, "micrograph": names})
         return _particles(images, table, self.card["scale"], self.card["pixel_nm"])
 
-    def _found(self, particles):
+    def _found(self, particles, alone=False):
         """Return of each fold model probabilities (n, classes), predicted classes (n,), and what is largest for these."""
-        groups, rows = particles.table["micrograph"].to_numpy(), np.arange(len(particles))
+        rows = np.arange(len(particles))
+        groups = rows if alone else particles.table["micrograph"].to_numpy()
         inputs, found = self.estimator.inputs(particles), []
         for state in self.states:
             model = self.estimator.restore(state)

@@ -246,7 +246,9 @@ class _Run:
                 predictions = pd.concat([result["predictions"] for result in results])
                 tested = self.crops | {"probabilities": np.stack(tested)}
                 begun = self._begun(name)
-                card = self._card(name, kept, predictions, begun)
+                counts = pd.concat([result.pop("alone") for result in results])
+                counts = _confusion(counts, self.classes, self.refused, self.given.sessions)
+                card = self._card(name, kept, predictions, begun) | {"alone": True, "out_of_fold": counts}
                 bundle.save(folder, card, tested, self.learnt, self.refusal, begun)
         self.results += results
 
@@ -272,6 +274,7 @@ class _Run:
                 self.explain(model, inputs, rows["test"])
             if folder:
                 results[-1]["kept"] = bundle.add(folder, model, fold, self.crops)
+                results[-1]["alone"] = self._alone(model, inputs, rows["test"], fold)
             if model.interrupted:
                 text = f"training was interrupted in fold {fold}; its best weights so far were kept."
                 self.notes.append(f"{name}: {text}")
@@ -328,6 +331,15 @@ class _Run:
         costs |= {"prediction_ms_per_particle": each_ms, "labelled": len(labelled)}
         return result | {"predictions": pd.concat(tables), "costs": pd.DataFrame([about | costs])}
 
+    def _alone(self, model, inputs, rows, fold):
+        """Return the calls of held-out particles, each by itself.
+
+        Where features are normalised by the micrograph, a call depends on what else lies there, so that error rates differ with the
+        shares that an assay is to tell.
+        """
+        values, called = model.predict(inputs, np.arange(len(self.table)), rows)
+        return self._rows(rows, values, called).assign(fold=fold)
+
     def _passes(self, train, test):
         """Return the passes over the labelled particles that are as much work as one over all outside the test fold."""
         if self.settings.labels >= 1:
@@ -362,8 +374,7 @@ class _Run:
         }
         about |= {"versions": provenance.describe()}
         about |= {"notes": [note for note in self.notes if note.startswith(f"{name}: ")]}
-        about |= {"calibration": self._temperatures(predictions), "folds": list(kept)}
-        return about | {"out_of_fold": _confusion(predictions, self.classes, self.refused, data.sessions)}
+        return about | {"calibration": self._temperatures(predictions), "folds": list(kept)}
 
     def _temperatures(self, predictions):
         """Return the temperature of each fold, None where none is asked for."""
@@ -378,12 +389,11 @@ class _Run:
         return {"kind": "temperature", "temperatures": found}
 
 
-def _confusion(predictions, classes, refused, sessions):
+def _confusion(test, classes, refused, sessions):
     """Return out-of-fold counts in each micrograph: a row for each true class, a column for each called one and the refused.
 
     Where `sessions`, of each micrograph, are known, a column says them.
     """
-    test = predictions[predictions["role"] == "test"]
     test = test.assign(predicted=test["predicted"].mask(test["particle"].isin(refused), ""))
     counts = test.groupby(["fold", "micrograph", "truth", "predicted"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=[*classes, ""], fill_value=0)

@@ -46,6 +46,25 @@ def particles():
     return _particles()
 
 
+@pytest.mark.parametrize("name", MODELS["micrograph"])
+def test_what_is_called_alone_does_not_depend_on_its_micrograph(name, particles, tmp_path):
+    """Fewer particles of a micrograph have the same probabilities; the card's counts are of such calls."""
+    trained = train.cross_validate(particles, "content", [name], settings(epochs=2), keep=tmp_path)
+    bundle = train.load(tmp_path / name)
+    few = particles.rows(np.flatnonzero(particles.table["content"] == "bright"))
+    whole, part = (
+        bundle.predict(each, alone=True).set_index(["particle", "fold"]) for each in (particles, few)
+    )
+    assert np.allclose(part["p_bright"], whole.loc[part.index, "p_bright"], atol=1e-5)
+    adapted = bundle.predict(particles).set_index(["particle", "fold"])
+    assert not np.allclose(adapted["p_bright"], whole["p_bright"], atol=1e-3)
+    test = trained.predictions.query("role == 'test'").set_index(["particle", "fold"])
+    called = whole.loc[test.index].assign(truth=test["truth"])
+    counts = called[~called["refused"]].groupby("truth")["predicted"].value_counts().unstack(fill_value=0)
+    held = bundle.confusion.groupby("truth").sum(numeric_only=True)
+    assert (held["called_bright"] - counts["bright"]).abs().max() <= 3  # what is refused differs by a few
+
+
 @pytest.mark.parametrize("adaptation", MODELS)
 def test_each_fold_model_says_what_it_said_in_training(adaptation, particles, tmp_path):
     """Its held-out particles have the same probabilities to 1e-6 and the same calls; fold 0 is the mean of all."""
