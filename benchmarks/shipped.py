@@ -61,7 +61,7 @@ def tested(made, folder, task):
     """Return a sentence on how a bundle does on the real set."""
     particles = made.open(folder / "manifest.csv", task=task)
     particles = particles.definite(task, ("uncertain",))
-    found = made.predict(particles)
+    found = made.predict(particles, alone=True)
     print(found[found["fold"] == 0].groupby(particles.table[task].to_numpy())["refused"].agg(["sum", "size"]))
     rows = found[found["fold"] == 0].assign(model=MODEL, role="test", truth=particles.table[task].to_numpy())
     measures = evaluate.Predictions(rows).measures(task).set_index("measure")
