@@ -26,7 +26,7 @@ from temlib.files import InputError
 TASK, CLASS, SIDE, FOLDS = "lamellarity", "multilamellar", 48, 3
 PREVALENCE = {"unilamellar": 0.5, "multilamellar": 0.5, "empty": 0.5, "full": 0.5}
 MARGIN = (1.15, 1.7)
-SHARES = (0.1, 0.25, 0.5, 1.0)
+SHARES = (0.1, 0.3, 1.0)
 
 
 def learnt(folder, count, seed, preset, models):

@@ -104,8 +104,8 @@ def test_a_parameter_file_does_the_same(bundle, sample, tmp_path):
     page = (tmp_path / "mine" / "6_assay.html").read_text(encoding="utf-8")
     assert "of 4 micrographs, drawn at random, with the boxes of their" in page
     # The STAR file came back with the calls, and is read as the same particles.
-    star, table = tmp_path / "mine" / "particles.star", pd.read_csv(tmp_path / "mine" / "particles.csv")
-    assert "particles.star" in page
+    star, table = tmp_path / "mine" / "called.star", pd.read_csv(tmp_path / "mine" / "particles.csv")
+    assert "called.star" in page
     before, after = (data.open(file, data_folder=sample) for file in (sample / "particles.star", star))
     assert before.table.equals(after.table[before.table.columns]) and np.array_equal(
         before.images, after.images
@@ -151,9 +151,9 @@ def test_a_sample_without_pixel_sizes_is_refused(bundle, sample, tmp_path):
 
 def test_what_is_not_called_is_marked_in_the_star_file(bundle, sample):
     """A skipped particle and a refused one keep their rows; other tables come back as no STAR file."""
-    lines = (sample / "particles.star").read_text(encoding="utf-8").splitlines()
-    broken = re.sub(r"^(\S+)( +\S+)", r"\1 1e6", lines[-1])
-    (sample / "gap.star").write_text("\n".join([*lines[:-1], broken, ""]), encoding="utf-8")
+    lines = (sample / "particles.star").read_text(encoding="utf-8").rstrip().splitlines()
+    lines[-1] = re.sub(r"mrc\s+\S+", "mrc 1e6", lines[-1])  # outside its micrograph
+    (sample / "gap.star").write_text("\n".join([*lines, ""]), encoding="utf-8")
     model = train.load(bundle)
     found = assay.measure(model, model.open(sample / "gap.star", skip_bad=0.1))
     found.table.loc[0, "refused"] = True
