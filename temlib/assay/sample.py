@@ -98,7 +98,7 @@ class Sample:
 
     def rates(self):
         """Return how the held-out particles of the bundle were called: `truth, n`, and a share for each class and the refused."""
-        counts = self.bundle.confusion.groupby("truth").sum(numeric_only=True).drop(columns="fold")
+        counts = held_out(self.bundle)
         n, names = counts.sum(axis=1), [f"called {name}" for name in self.correction.classes]
         table = counts.div(n, axis=0).set_axis([*names, REFUSED], axis=1)
         table.insert(0, "n", n)
@@ -292,13 +292,7 @@ def measure(bundle, particles):
     InputError
         What `bundle.predict` and `Correction` refuse, and where every particle is refused.
     """
-    correct, found = correction(bundle), predicted(bundle, particles)
-    table = found[found["fold"] == 0].drop(columns="fold").reset_index(drop=True)
-    out = found["particle"].isin(table["particle"][table[REFUSED]])
-    each = found[(found["fold"] > 0) & ~out].drop(columns=[REFUSED, "reason"])
-    if each.empty:
-        fault = f"all {len(table):,} particles look like none that were learnt"
-        raise InputError(f"{particles.source}: {fault}; are their positions, pixel size and contrast right?")
+    correct, (table, each) = correction(bundle), predicted(bundle, particles)
     counted = calls(each, micrographs=table["micrograph"].unique())
     if particles.sessions is not None:
         counted["session"] = counted["micrograph"].map(particles.sessions)
@@ -325,8 +319,18 @@ def measure(bundle, particles):
 
 
 def predicted(bundle, particles):
-    """Return the predictions of a bundle as its held-out particles were called for the error rates on its card."""
-    return bundle.predict(particles, alone=bundle.card.get("alone", False))
+    """Return the mean predictions of a bundle, and those of each fold model of what is not refused.
+
+    They are made as those of the held-out particles were that gave the error rates on its card.
+    """
+    found = bundle.predict(particles, alone=bundle.card.get("alone", False))
+    table = found[found["fold"] == 0].drop(columns="fold").reset_index(drop=True)
+    out = found["particle"].isin(table["particle"][table[REFUSED]])
+    each = found[(found["fold"] > 0) & ~out].drop(columns=[REFUSED, "reason"])
+    if each.empty:
+        fault = f"all {len(table):,} particles look like none that were learnt"
+        raise InputError(f"{particles.source}: {fault}; are their positions, pixel size and contrast right?")
+    return table, each
 
 
 def correction(bundle):
@@ -339,11 +343,15 @@ def correction(bundle):
         raise InputError(f"{shown(bundle.folder)}: {error}") from None
 
 
+def held_out(bundle):
+    """Return how many held-out particles of each class, a row each, were called what, or refused."""
+    columns = [*(f"called_{name}" for name in bundle.card["classes"]), REFUSED]
+    return bundle.confusion.groupby("truth")[columns].sum()
+
+
 def _of_all(shares, bundle):
     """Return shares of the particles that are called as those of all: a class counts for more if more of it is refused."""
-    counts = (
-        bundle.confusion.groupby("truth").sum(numeric_only=True).drop(columns="fold").loc[shares["class"]]
-    )
+    counts = held_out(bundle).loc[shares["class"]]
     weight = (counts.sum(axis=1) / counts.drop(columns=REFUSED).sum(axis=1)).to_numpy()
     own = shares["share"].to_numpy()
     rest = np.where(own < 1, (own @ weight - own * weight) / np.maximum(1 - own, 1e-9), 1)
@@ -356,7 +364,7 @@ def _refused_notes(bundle, table):
     if not bundle.refuses:
         words = "The model was saved before anything was refused: ice, dirt and empty windows are called one of the classes."
         return [words]
-    counts = bundle.confusion.drop(columns=["fold", "micrograph", "truth"]).sum()
+    counts = held_out(bundle).sum()
     here, then = table[REFUSED].mean(), counts[REFUSED] / counts.sum()
     return [
         f"{here:.1%} of the particles look like no particle and are refused; of the held-out ones {then:.1%} were."

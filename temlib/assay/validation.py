@@ -148,8 +148,8 @@ def mixture(labels, micrographs, name, share, rng):
 
 def _assayed(bundle, correct, particles, name):
     """Return what an assay tells of the share of a class, and a row for each micrograph: what it adds, and its conditions."""
-    found, table = predicted(bundle, particles), particles.table
-    counted, sessions = calls(found[found["fold"] > 0]), particles.sessions
+    (_, found), table = predicted(bundle, particles), particles.table
+    counted, sessions = calls(found), particles.sessions
     if sessions is not None:
         counted["session"] = counted["micrograph"].map(sessions)
     told = correct.shares(counted).table.set_index("class").loc[name]
@@ -170,10 +170,9 @@ def _assayed(bundle, correct, particles, name):
 
 def _specificity(bundle, correct, particles):
     """Return how the particles of each class are called, with intervals by micrograph, and how the held-out ones were."""
-    found = predicted(bundle, particles)
-    found = found[found["fold"] > 0].assign(
-        truth=np.tile(particles.table[bundle.card["task"]], len(bundle.states))
-    )
+    _, found = predicted(bundle, particles)
+    truth = particles.table.set_index("particle")[bundle.card["task"]]
+    found = found.assign(truth=found["particle"].map(truth))
     wide = found.groupby(["micrograph", "truth", "predicted"]).size().unstack(fill_value=0)
     wide = wide.reindex(columns=correct.classes, fill_value=0)
     names = pd.MultiIndex.from_product([wide.index.levels[0], correct.classes])

@@ -110,8 +110,9 @@ def test_a_parameter_file_does_the_same(bundle, sample, tmp_path):
     assert before.table.equals(after.table[before.table.columns]) and np.array_equal(
         before.images, after.images
     )
-    assert after.table[f"temlib_{TASK}"].tolist() == table["predicted"].tolist()
-    probability = table[[f"p_{name}" for name in CLASSES]].max(axis=1)
+    words = table["predicted"].mask(table["refused"], "refused")
+    assert after.table[f"temlib_{TASK}"].tolist() == words.tolist()
+    probability = table[[f"p_{name}" for name in CLASSES]].max(axis=1).mask(table["refused"], 0)
     assert np.allclose(after.table[f"temlib_{TASK}_probability"], probability, atol=6e-5)
     assert before.tasks == after.tasks
 
@@ -159,7 +160,9 @@ def test_what_is_not_called_is_marked_in_the_star_file(bundle, sample):
     found.table.loc[0, "refused"] = True
     rows = [line.split() for line in found.star().splitlines() if line.startswith("micrographs/")]
     assert len(rows) == 100 and rows[0][-2:] == ["refused", "0"] and rows[-1][-2:] == ["skipped", "0"]
-    assert {row[-2] for row in rows[1:-1]} <= {*CLASSES}
+    refused = found.table["refused"].sum()
+    assert [row[-2] for row in rows].count("refused") == refused
+    assert {row[-2] for row in rows[:-1]} == {*CLASSES, "refused"}
     assert assay.measure(model, model.open(sample / "manifest.csv")).star() == ""
 
 

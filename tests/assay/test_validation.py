@@ -32,16 +32,15 @@ class Known:
         names = ["fold", "micrograph", "truth", "called_a", "called_b", "refused"]
         self.confusion, self.folder = pd.DataFrame(rows, columns=names), "bundle"
 
-    def predict(self, particles):
+    def predict(self, particles, *, alone=False):
         """Return calls that are wrong for the last particles of each class in each micrograph."""
         table = particles.table[["particle", "micrograph"]]
         truth = particles.table["kind"]
         groups = truth.groupby([particles.table["micrograph"], truth])
         right = groups.cumcount() < (self.right * groups.transform("size")).round()
         predicted = np.where(right, truth, np.where(truth == "a", "b", "a"))
-        return pd.concat(
-            [table.assign(fold=fold, predicted=predicted, p_a=0.5, p_b=0.5) for fold in (0, 1, 2)]
-        )
+        table = table.assign(predicted=predicted, p_a=0.5, p_b=0.5, refused=False, reason="")
+        return pd.concat([table.assign(fold=fold) for fold in (0, 1, 2)])
 
     def met(self, particles):
         """None of them was learnt from."""
