@@ -23,7 +23,10 @@ BANDS = {"coarse power": (0.02, 0.1), "middle power": (0.1, 0.25), "fine power":
 MAPPED = 3000  # particles of a map, and of the comparison of splits; more would hide each other
 FOLDS = 5  # of the comparison of splits, at most
 AT_RANDOM, WHOLE = "particles at random", "whole micrographs"  # how particles are held out
-ALIKE = 0.98  # correlation from which two images look the same
+ALIKE, WHOLE = (
+    0.98,
+    0.9,
+)  # correlations from which two images look the same, reduced and with all their pixels
 COMPARED = 20000  # particles that are compared with each other; their pairs grow with the square
 BLOCK = 1000  # particles that are compared with all others at a time
 PAIRS = 10000  # pairs that are listed; more tell nothing new
@@ -193,8 +196,8 @@ def leaked(predictions, task):
 def near_duplicates(particles):
     """Find pairs of particles of different micrographs that look the same, most alike first.
 
-    Columns: `first, second` (names), `correlation` of the images, reduced to 16×16 pixels. Of too many particles an even
-    sample is compared.
+    Columns: `first, second` (names), `correlation` of the images, reduced to 16×16 pixels. With all their pixels they must be
+    alike too, for two round particles of one size may be so when reduced. Of too many particles an even sample is compared.
     """
     if len(particles) > COMPARED:
         particles = particles.rows(np.linspace(0, len(particles) - 1, COMPARED).astype(int))
@@ -213,7 +216,11 @@ def near_duplicates(particles):
         first, second = first[new], second[new]
         pairs = pd.DataFrame({"first": names[start + first], "second": names[second]})
         found.append(pairs.assign(correlation=alike[first, second]))
-    return pd.concat(found).nlargest(PAIRS, "correlation").reset_index(drop=True)
+    pairs = pd.concat(found).nlargest(10 * PAIRS, "correlation").reset_index(drop=True)
+    place = pd.Series(range(n), names)
+    both = zip(particles.images[place[pairs["first"]]], particles.images[place[pairs["second"]]])
+    same = [np.corrcoef(one.ravel(), two.ravel())[0, 1] >= AS_SEEN for one, two in both]
+    return pairs[np.array(same, bool)].head(PAIRS).reset_index(drop=True)
 
 
 def identical(particles):

@@ -1,5 +1,7 @@
 """What stands out before anything is learnt: micrographs, copies, agreement, leakage."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,6 +93,20 @@ def test_no_leak_is_claimed_where_there_is_none():
     assert difference["low"] < 0 < difference["high"]
     data.table["micrograph"] = data.table["particle"]
     assert explore.leakage(data, "label") is None
+
+
+def test_round_particles_of_one_size_are_no_copies():
+    """Alike in 16×16 pixels, with other rings inside: no pair."""
+    data = study()
+    size = 64
+    away = np.hypot(*(np.mgrid[:size, :size] - 31.5))
+    blocks = [np.where(away < 24, -4 + 2 * np.cos(away * turn), 0) for turn in (2.0, 2.6)]
+    images = np.random.default_rng(0).normal(size=(len(data), size, size)).astype(np.float32)
+    images[0] += 2 * blocks[0]
+    images[EACH] += 2 * blocks[1]
+    assert not len(explore.near_duplicates(replace(data, images=images)))
+    images[EACH] = images[0] + 0.1 * images[1]
+    assert len(explore.near_duplicates(replace(data, images=images))) == 1
 
 
 def test_pairs_of_two_micrographs_that_look_alike_are_found():

@@ -123,9 +123,10 @@ def _row(folder, row):
 
 def _parts(folder, rows):
     """Return the parts of the one file, those of a combination together, and the titles of what would be too much."""
-    order = [row["folder"] for row in rows]
+    order = [row["combination"] for row in rows]
     rows = sorted(
-        rows, key=lambda row: ("3" if row["combination"] else row["notebook"], order.index(row["folder"]))
+        rows,
+        key=lambda row: ("3" if row["combination"] else row["notebook"], order.index(row["combination"])),
     )
     rows = [row for row in rows if (folder / row["folder"] / f"{row['notebook']}.html").exists()]
     pages = {
