@@ -23,10 +23,8 @@ BANDS = {"coarse power": (0.02, 0.1), "middle power": (0.1, 0.25), "fine power":
 MAPPED = 3000  # particles of a map, and of the comparison of splits; more would hide each other
 FOLDS = 5  # of the comparison of splits, at most
 AT_RANDOM, WHOLE = "particles at random", "whole micrographs"  # how particles are held out
-ALIKE, WHOLE = (
-    0.98,
-    0.9,
-)  # correlations from which two images look the same, reduced and with all their pixels
+# Correlations from which two images look the same: reduced, and with all their pixels.
+ALIKE, AS_SEEN = 0.98, 0.9
 COMPARED = 20000  # particles that are compared with each other; their pairs grow with the square
 BLOCK = 1000  # particles that are compared with all others at a time
 PAIRS = 10000  # pairs that are listed; more tell nothing new
