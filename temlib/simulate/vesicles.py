@@ -16,6 +16,7 @@ from temlib.simulate import projection, shapes
 # Payloads, and the numbers of lamellae of a multilamellar vesicle, and how likely each is.
 KINDS = {"rod": 0.45, "bundle": 0.2, "dense": 0.15, "speckled": 0.2}
 LAMELLAE = {2: 0.5, 3: 0.22, 4: 0.14, 5: 0.08, 6: 0.06}
+OUTER = {1: 0.5, 2: 0.3, 3: 0.2}  # likewise around vesicles
 # How bilayers lie within each other, as cryo-TEM shows all of them: evenly from outside to the core, a few close together, a few
 # apart, and vesicles anywhere inside one of few lamellae.
 STACKS = {"onion": 0.15, "tight": 0.3, "loose": 0.25, "vesicles": 0.3}
@@ -243,14 +244,9 @@ def _fill(filled, threshold, rng):
 
 def _lamellae(stack, form, rng):
     """Return depths and shifts of the lamellae of one of `STACKS`, which leave room for what is inside; of one where it is ""."""
-    count = (
-        shapes.pick({1: 0.5, 2: 0.3, 3: 0.2}, rng)
-        if stack == "vesicles"
-        else 1
-        if not stack
-        else shapes.pick(LAMELLAE, rng)
-    )
-    core = CORE_NM if stack == "onion" else INSIDE_NM if stack == "vesicles" else LUMEN_NM
+    few = OUTER if stack == "vesicles" else LAMELLAE
+    count = shapes.pick(few, rng) if stack else 1
+    core = {"onion": CORE_NM, "vesicles": INSIDE_NM}.get(stack, LUMEN_NM)
     room = min(form.axes) - core
     repeat = min(rng.uniform(8, 20) if stack == "loose" else rng.uniform(6, 8), max(6.0, room))
     most = 1 + max(stack not in ("", "vesicles"), int(room / repeat))
