@@ -26,7 +26,7 @@ from temlib.files import InputError
 TASK, CLASS, SIDE, FOLDS = "lamellarity", "multilamellar", 48, 3
 PREVALENCE = {"unilamellar": 0.5, "multilamellar": 0.5, "empty": 0.5, "full": 0.5}
 MARGIN = (1.15, 1.7)
-SHARES = (0.1, 0.3, 1.0)
+SHARES, EPOCHS = (0.1, 0.3, 1.0), 10  # of the labels, and of networks that learn from these
 
 
 def learnt(folder, count, seed, preset, models):
@@ -79,7 +79,7 @@ def with_labels(folder, seed):
     rows.append({"labels": 0.0, "begun": "as carried", "multilamellar labelled": 0} | first)
     for share in SHARES:
         for name, weights in (("fresh", None), ("carried", begun)):
-            plan, _ = train.schedule(train.Settings(folds=FOLDS, seed=seed, labels=share), particles, TASK)
+            plan = train.Settings(folds=FOLDS, seed=seed, epochs=EPOCHS, labels=share)
             try:
                 trained = train.cross_validate(particles, TASK, ["dihedral"], plan, weights=weights)
             except InputError as error:

@@ -19,7 +19,7 @@ from benchmarks.liposomes import PREVALENCE, SIDE
 from temlib import data, evaluate, simulate, train
 from temlib.train import bundle, refusal, shipped
 
-MODEL, FOLDS, BITS = "dihedral", 2, 7
+MODEL, FOLDS, BITS, LICENCE = "dihedral", 2, 7, "BSD-3-Clause"
 refusal.LEARNT = 400
 REAL = "real liposomes in {} micrographs (K. H. Jensen, S. S. Brandt, F. J. Sigworth, PMC4871786; labelled by one pair of eyes)"
 
@@ -101,7 +101,7 @@ def main():
             particles = data.open(study / "manifest.csv", task=task, scale="fill", input_size=SIDE)
             particles = particles.labelled(task, folds=FOLDS)
             settings, _ = train.schedule(train.Settings(folds=FOLDS, seed=options.seed), particles, task)
-            train.cross_validate(particles, task, [MODEL], settings, keep=scratch / task)
+            train.cross_validate(particles, task, [MODEL], settings, keep=scratch / task, licence=LICENCE)
             finish(train.load(scratch / task / MODEL), scratch, options.folder)
 
 

@@ -78,7 +78,9 @@ PRESETS = {
 def preset(name):
     """Return the preset called `name`; raise InputError, with the names there are, for another."""
     if name not in PRESETS:
-        raise InputError(f"preset: {name!r} is unknown; choose one of {', '.join(PRESETS)}.")
+        raise InputError(
+            f"preset: {name!r} is unknown; choose one of {', '.join(PRESETS)}, or varied for a folder."
+        )
     return PRESETS[name]
 
 

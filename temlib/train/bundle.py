@@ -92,7 +92,7 @@ class Bundle:
             Other parameters of `data.open`, such as `micrograph` or `data_folder`.
         """
         card, pixel_nm, boxes = self.card, self.card["pixel_nm"] or 0.0, self.card.get("boxes")
-        options["box_nm"] = boxes[1] if boxes and _alike(boxes) else 0.0
+        options.setdefault("box_nm", boxes[1] if boxes and _alike(boxes) else 0.0)
         return open_data(
             source, scale=card["scale"], pixel_nm=pixel_nm, input_size=card["input_size"], **options
         )
