@@ -98,7 +98,7 @@ class Sample:
 
     def rates(self):
         """Return how the held-out particles of the bundle were called: `truth, n`, and a share for each class and the refused."""
-        counts = held_out(self.bundle)
+        counts = self.bundle.held_out
         n, names = counts.sum(axis=1), [f"called {name}" for name in self.correction.classes]
         table = counts.div(n, axis=0).set_axis([*names, REFUSED], axis=1)
         table.insert(0, "n", n)
@@ -343,15 +343,9 @@ def correction(bundle):
         raise InputError(f"{shown(bundle.folder)}: {error}") from None
 
 
-def held_out(bundle):
-    """Return how many held-out particles of each class, a row each, were called what, or refused."""
-    columns = [*(f"called_{name}" for name in bundle.card["classes"]), REFUSED]
-    return bundle.confusion.groupby("truth")[columns].sum()
-
-
 def _of_all(shares, bundle):
     """Return shares of the particles that are called as those of all: a class counts for more if more of it is refused."""
-    counts = held_out(bundle).loc[shares["class"]]
+    counts = bundle.held_out.loc[shares["class"]]
     weight = (counts.sum(axis=1) / counts.drop(columns=REFUSED).sum(axis=1)).to_numpy()
     own = shares["share"].to_numpy()
     rest = np.where(own < 1, (own @ weight - own * weight) / np.maximum(1 - own, 1e-9), 1)
@@ -364,7 +358,7 @@ def _refused_notes(bundle, table):
     if not bundle.refuses:
         words = "The model was saved before anything was refused: ice, dirt and empty windows are called one of the classes."
         return [words]
-    counts = held_out(bundle).sum()
+    counts = bundle.held_out.sum()
     here, then = table[REFUSED].mean(), counts[REFUSED] / counts.sum()
     return [
         f"{here:.1%} of the particles look like no particle and are refused; of the held-out ones {then:.1%} were."

@@ -105,15 +105,15 @@ def validate(bundle, particles, *, levels=LEVELS, accept=None, seed=0):
         raise InputError(
             "Validation: all particles are of one micrograph; the units are micrographs, give more."
         )
-    rng, rows, response = np.random.default_rng(seed), [], []
+    rng, rows, response, (_, every) = np.random.default_rng(seed), [], [], predicted(bundle, particles)
     for name in correct.classes[1:] if len(correct.classes) == 2 else correct.classes:
         for level in levels:
             mixed = particles.rows(mixture(labels, particles.table["micrograph"], name, level, rng))
-            told, single = _assayed(bundle, correct, mixed, name)
+            told, single = _assayed(_called(bundle, every, mixed), bundle.card["task"], correct, mixed, name)
             response.append({"class": name, "level": level} | told)
             rows.append(single.assign(**{"class": name, "level": level}))
     single, response = pd.concat(rows, ignore_index=True), pd.DataFrame(response)
-    specificity = _specificity(bundle, correct, particles)
+    specificity = _specificity(every, correct, particles.table.set_index("particle")[bundle.card["task"]])
     results = pd.concat([summarised(part, name) for name, part in single.groupby("class", sort=False)])
     results = pd.concat([results, lowest(response)], ignore_index=True)
     return Validation(
@@ -146,10 +146,16 @@ def mixture(labels, micrographs, name, share, rng):
     return np.sort(np.concatenate(kept))
 
 
-def _assayed(bundle, correct, particles, name):
+def _called(bundle, every, mixed):
+    """Return what is called of a mixture: as of all particles, but where calls depend on what else lies in a micrograph."""
+    if bundle.card.get("alone"):
+        return every[every["particle"].isin(mixed.table["particle"])]
+    return predicted(bundle, mixed)[1]
+
+
+def _assayed(found, task, correct, particles, name):
     """Return what an assay tells of the share of a class, and a row for each micrograph: what it adds, and its conditions."""
-    (_, found), table = predicted(bundle, particles), particles.table
-    counted, sessions = calls(found), particles.sessions
+    counted, table, sessions = calls(found), particles.table, particles.sessions
     if sessions is not None:
         counted["session"] = counted["micrograph"].map(sessions)
     told = correct.shares(counted).table.set_index("class").loc[name]
@@ -157,7 +163,7 @@ def _assayed(bundle, correct, particles, name):
     solved = counts @ contrasts(correct.errors.shares)[correct.truths.index(name)] / counts.sum(axis=1)
     groups = table.groupby("micrograph")
     conditions = groups[[c for c in CONDITIONS if c in table]].mean()
-    truth = (table[bundle.card["task"]] == name).groupby(table["micrograph"]).mean()
+    truth = (table[task] == name).groupby(table["micrograph"]).mean()
     single = pd.DataFrame(
         {"micrograph": counted["micrograph"].drop_duplicates().to_numpy(), "solved": solved}
     )
@@ -168,21 +174,20 @@ def _assayed(bundle, correct, particles, name):
     return told, single.join(conditions, on="micrograph")
 
 
-def _specificity(bundle, correct, particles):
+def _specificity(found, correct, truth):
     """Return how the particles of each class are called, with intervals by micrograph, and how the held-out ones were."""
-    _, found = predicted(bundle, particles)
-    truth = particles.table.set_index("particle")[bundle.card["task"]]
+    models = found["fold"].nunique()
     found = found.assign(truth=found["particle"].map(truth))
     wide = found.groupby(["micrograph", "truth", "predicted"]).size().unstack(fill_value=0)
     wide = wide.reindex(columns=correct.classes, fill_value=0)
     names = pd.MultiIndex.from_product([wide.index.levels[0], correct.classes])
     counts = wide.reindex(names, fill_value=0).to_numpy(float).reshape(-1, *2 * [len(correct.classes)])
-    here = Measured(counts[None] / len(bundle.states))
+    here = Measured(counts[None] / models)
     spread = np.sqrt(here.variance(np.eye(len(correct.classes)))).T  # (truths, called)
     half = stats.t.isf(TAIL, here.units - 1)[:, None] * spread
     rows = [
         (truth, called, here.shares[i, j], *np.clip(here.shares[i, j] + half[i, j] * np.array([-1, 1]), 0, 1))
-        + (correct.errors.shares[i, j], int(counts[:, i].sum() / len(bundle.states)))
+        + (correct.errors.shares[i, j], int(counts[:, i].sum() / models))
         for i, truth in enumerate(correct.classes)
         for j, called in enumerate(correct.classes)
     ]

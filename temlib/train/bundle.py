@@ -258,6 +258,12 @@ class Bundle:
         return pd.DataFrame(self.card["out_of_fold"]["rows"], columns=self.card["out_of_fold"]["columns"])
 
     @cached_property
+    def held_out(self):
+        """How many held-out particles of each class, a row each, were called what, or refused: the columns of `confusion`."""
+        columns = [*(f"called_{name}" for name in self.card["classes"]), "refused"]
+        return self.confusion.groupby("truth")[columns].sum()
+
+    @cached_property
     def learnt(self):
         """What the fold models have learnt from, as `learnt` returns it."""
         with np.load(self.folder / TRAINING, allow_pickle=False) as kept:

@@ -253,7 +253,7 @@ def _documentation(bundle):
             f"Resample the particle's box (bicubic, free of aliasing) to pixels of {card['pixel_nm']:g} nm, {size} × {size} of them, "
             "with the particle in the middle; pad a smaller box with its median, cut a larger one."
         )
-    rates = bundle.confusion.drop(columns=["fold", "micrograph"]).groupby("truth").sum()
+    rates = bundle.held_out
     rows = [["truth", *rates], ["---"] * (len(rates.columns) + 1), *rates.reset_index().to_numpy()]
     return DOCUMENTATION.format(
         model=card["model"],
@@ -279,7 +279,12 @@ def _lacks(card):
     if card["adaptive_normalisation"]:
         yield (
             "temlib adapts batch normalisation to each micrograph of 16 particles or more. The exported model keeps the statistics "
-            "of training, as temlib does with `adaptation: none`, so there its calls differ, and may be worse than those below."
+            "of training, so there its calls differ"
+            + (
+                ", and are those of the table below."
+                if card.get("alone")
+                else ", and may be worse than those of the table below."
+            )
         )
     if card["settings"]["averaging"]:
         yield f"temlib averages over {card['settings']['averaging']} transforms of each image, the exported model does not."

@@ -46,6 +46,15 @@ def particles():
     return _particles()
 
 
+def test_held_out_counts_leave_out_what_names_a_micrograph_or_session(particles, tmp_path):
+    """Numbers alone, a row for each class, that sum to the particles."""
+    data = replace(particles, table=particles.table.assign(session=particles.table["micrograph"] + "s"))
+    train.cross_validate(data, "content", ["svm_thesis"], settings(), keep=tmp_path)
+    counts = train.load(tmp_path / "svm_thesis").held_out
+    assert list(counts) == ["called_bright", "called_plain", "refused"]
+    assert counts.sum(axis=1).to_dict() == data.table["content"].value_counts().to_dict()
+
+
 @pytest.mark.parametrize("name", MODELS["micrograph"])
 def test_what_is_called_alone_does_not_depend_on_its_micrograph(name, particles, tmp_path):
     """Fewer particles of a micrograph have the same probabilities; the card's counts are of such calls."""
