@@ -145,21 +145,36 @@ class Sample:
         places = data.table.reset_index(drop=True).groupby(task).indices.values()
         self.chosen = np.sort(np.concatenate([rng.permutation(p)[:PER_CLASS] for p in places]))
         self.targets = data.masks(self.chosen)
-        self.rows, self.maps = [], {"gradcam": [], "occlusion": [], "shuffled": []}
-        self.importance = pd.DataFrame(columns=["model", "fold", "descriptor", "unit", "loss"])
+        self.parts = []  # of each fold a dict of arrays
 
     def __call__(self, estimator, inputs, rows):
         """Map where a fold's network looked in those of its test particles `rows` that are in the sample.
 
-        Of an SVM the importance of its descriptors is measured instead.
+        Of an SVM the importance of its descriptors is measured instead. What was found, a dict of arrays, is kept and returned.
         """
         if isinstance(estimator, svm.Svm):
-            self._measure(estimator, inputs, rows)
+            found = self._measure(estimator, inputs, rows)
         else:
             rows = np.intersect1d(rows, self.chosen)
             # Maps of a network that sees more than an image are not made.
-            if len(rows) and len(inputs) == 1:
+            found = (
                 self._look(estimator, lowpass(inputs[0][rows]), rows)
+                if len(rows) and len(inputs) == 1
+                else {}
+            )
+        self.add(found)
+        return found
+
+    def add(self, found):
+        """Keep what was found in a fold."""
+        self.parts.append(found)
+
+    @property
+    def importance(self):
+        """What the SVMs rely on: `model, fold, descriptor, unit, loss`."""
+        columns = ["model", "fold", "descriptor", "unit", "loss"]
+        tables = [pd.DataFrame({c: part[c] for c in columns}) for part in self.parts if "loss" in part]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
     def _measure(self, estimator, inputs, rows):
         """Measure the importance of an SVM's descriptors on a part of its test particles."""
@@ -167,8 +182,7 @@ class Sample:
         labels = pd.Categorical(self.data.table[self.task], categories=estimator.classes).codes
         lost = estimator.importance(inputs, labels, rows, seed=self.seed)
         lost = lost.assign(model=estimator.name, fold=estimator.fold)
-        known = [self.importance] if len(self.importance) else []
-        self.importance = pd.concat([*known, lost], ignore_index=True)
+        return {name: lost[name].to_numpy() for name in lost}
 
     def _look(self, estimator, images, rows):
         """Map where a network looked."""
@@ -186,9 +200,10 @@ class Sample:
         copies = shuffled(model, [(self.seed, k) for k in range(SHUFFLES)])
         found["shuffled"] = np.mean([attention(copy, images, predicted) for copy in copies], axis=0)
         # A network with a size of its own has smaller maps; all are kept at the size of the particles.
-        for kind, maps in found.items():
-            self.maps[kind].append(_normalised(_resized(maps, self.data.images.shape[1:], "BILINEAR")))
-        self.rows += [(estimator.name, int(i), str(estimator.classes[k])) for i, k in zip(rows, predicted)]
+        size = self.data.images.shape[1:]
+        found = {kind: _normalised(_resized(maps, size, "BILINEAR")) for kind, maps in found.items()}
+        names = np.array([str(estimator.classes[k]) for k in predicted])
+        return found | {"row": rows, "model": np.full(len(rows), estimator.name), "called": names}
 
     def save(self, path, predictions):
         """Write `examples.npz`: maps, and small copies of the particles, only the most doubtful ones if there are many."""
@@ -201,9 +216,16 @@ class Sample:
         kept = np.union1d(np.argsort(least, kind="stable")[:KEPT], self.chosen)
         grey = ((np.clip(images[kept], -LIMIT, LIMIT) + LIMIT) / (2 * LIMIT) * 255).round().astype(np.uint8)
         side, size = images.shape[-1], min(images.shape[-1], KEPT_SIZE)
-        maps = {k: np.concatenate(v) if v else np.zeros((0, 1, 1)) for k, v in self.maps.items()}
+        looked = [part for part in self.parts if "row" in part]
+        maps = {
+            kind: np.concatenate([part[kind] for part in looked] or [np.zeros((0, 1, 1))])
+            for kind in ("gradcam", "occlusion", "shuffled")
+        }
         blank = np.zeros((side, side), bool)
-        rows = pd.DataFrame(self.rows, columns=["model", "row", "called"])
+        rows = [pd.DataFrame({c: part[c] for c in ("model", "row", "called")}) for part in looked]
+        rows = pd.concat(
+            [pd.DataFrame({"model": [], "row": [], "called": []}, dtype=object), *rows], ignore_index=True
+        )
         targets = np.array([self.targets.get(i, (blank, blank)) for i in rows["row"]], bool)
         membrane, payload = np.moveaxis(targets.reshape(-1, 2, side, side), 1, 0)
         content = {

@@ -9,9 +9,12 @@ once what the model takes of all particles, `fit(inputs, labels, groups, train=â
 import hashlib
 import math
 import re
+import signal
+import threading
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,8 @@ import pandas as pd
 from temlib import provenance
 from temlib.data import PREPARATION, is_definite, split
 from temlib.files import InputError, natural, nearest, replacing_folder
-from temlib.train import bundle, fitting, networks, refusal, svm
+from temlib.train import bundle, diagnostics, fitting, networks, refusal, svm
+from temlib.train.finished import Finished
 
 # Two interruptions within this many seconds end all training.
 TWICE = 2.0
@@ -64,9 +68,9 @@ class Trained:
         found = [f"Failed: {reason}" for reason in self.failures.values()] + list(self.notes)
         chance = 1 / self.predictions.query("role != 'unsure'")["truth"].nunique()
         for name, history in self.history.groupby("model", sort=False):
-            found += _bad_folds(name, history, chance) + _curves(name, history)
+            found += diagnostics.bad_folds(name, history, chance) + diagnostics.curves(name, history)
         for name, check in self.checks.groupby("model", sort=False):
-            found += _different(name, check)
+            found += diagnostics.different(name, check)
         return found
 
 
@@ -138,6 +142,7 @@ def cross_validate(
     *,
     weights=None,
     keep=None,
+    resume=None,
     progress=None,
     explain=None,
     calibrate=None,
@@ -149,8 +154,8 @@ def cross_validate(
     micrograph, or in fold 1 where it has none.
 
     A model that fails is left out with its reason; the others go on. An interruption (KeyboardInterrupt) ends the current
-    fold, which keeps the best weights so far; two within two seconds end everything. It is an InputError if a class has fewer
-    particles than there are folds, or no model could be trained.
+    fold, which keeps the best weights so far; two within two seconds end everything, and models with all folds stay. It is
+    an InputError if a class has fewer particles than there are folds, or no model could be trained.
 
     Parameters
     ----------
@@ -163,10 +168,14 @@ def cross_validate(
         Each fold of the network that it is of begins with that fold's weights; see `Bundle.continued`.
     keep : Path, optional
         Folder for a bundle of each model, `<model>`, with its fold models; see `load`.
+    resume : Path, optional
+        Folder in which finished folds are kept: the same training, begun again after it was stopped or killed, takes them as they
+        are and ends with the same result. It is left to the caller to remove it when the result is safe.
     progress : callable, optional
         Gets (steps done of `len(models) * folds * epochs`, text), with the epochs of `schedule`.
     explain : callable, optional
-        Gets (estimator, its inputs, positions of the test particles) after each fold of each model; see `Sample`.
+        Gets (estimator, its inputs, positions of the test particles) after each fold of each model, and returns what it found
+        as a dict of arrays; its `add` gets that of a fold that was finished before. See `Sample`.
     calibrate : callable, optional
         Gets the probabilities (n, classes) of a fold's validation particles and their classes (n,), and returns the
         temperature that a bundle keeps.
@@ -177,16 +186,10 @@ def cross_validate(
     run = _Run(data, task, models, settings, weights, progress, explain)
     if keep is not None:
         run.keep_in(Path(keep), calibrate, licence)
-    for number, name in enumerate(models):
-        try:
-            run.model(name, number)
-        except KeyboardInterrupt:
-            run.failures[name] = f"{name}: it was interrupted before all folds were trained."
-            if run.interrupted_twice():
-                run.notes.append("Training was stopped by hand; models that are not listed were not trained.")
-                break
-        except Exception as error:  # one model must not cost the others their results; the report shows it
-            run.failures[name] = _reason(name, error)
+    if resume is not None:
+        run.resume_in(Path(resume))
+    with run.presses():
+        run.models(models)
     if not run.results:
         raise InputError("; ".join(run.failures.values()))
     return Trained(*(_table(run.results, name) for name in COLUMNS), run.failures, run.notes)
@@ -214,18 +217,44 @@ class _Run:
         self.groups = self.table["micrograph"].to_numpy()
         self.results, self.failures = [], {}
         self.notes += self.contrast
-        self.first, self.last_interruption = 0, -np.inf
+        self.first, self.finished = 0, None
+        self.pressed, self.handled, self.stopped = -np.inf, -np.inf, False
 
     def keep_in(self, folder, calibrate, licence):
         """Keep a bundle of each model in a folder."""
         self.keep, self.calibrate, self.licence = folder, calibrate, licence
         self.crops = bundle.crops(self.data, self.labels)
-        self.learnt = bundle.learnt(self.given, self.fold_of)
         about = self.labels, self.fold_of, self.groups
         self.refusal, refused = refusal.fit(self.data.images, *about, seed=self.settings.seed)
         self.refused = self.table["particle"][refused]
+
+    @cached_property
+    def learnt(self):
+        """By what particles and micrographs are known again."""
+        return bundle.learnt(self.given, self.fold_of)
+
+    @cached_property
+    def hash(self):
+        """A hash of the particles, their micrographs, labels and images."""
         known = self.table[["particle", "micrograph", self.task]].assign(image=self.learnt["image"])
-        self.hash = hashlib.sha256(known.to_csv(index=False).encode()).hexdigest()
+        return hashlib.sha256(known.to_csv(index=False).encode()).hexdigest()
+
+    def resume_in(self, folder):
+        """Keep finished folds in a folder, and take those that are there."""
+        begun = self.weights and (
+            self.weights.card,
+            [str(file.stat().st_size) for file in sorted(self.weights.folder.iterdir())],
+        )
+        decided = [
+            self.hash,
+            self.task,
+            self.fold_of.tolist(),
+            asdict(self.asked),
+            asdict(self.settings),
+            begun,
+        ]
+        decided += [self.keep is not None, self.explain is not None, provenance.source_hash()]
+        self.finished = Finished(folder, decided)
 
     def report(self, epoch, text):
         """Pass on how far a fold is."""
@@ -234,8 +263,44 @@ class _Run:
 
     def interrupted_twice(self):
         """Return whether the interruption at hand follows upon another."""
-        before, self.last_interruption = self.last_interruption, time.monotonic()
-        return self.last_interruption - before < TWICE
+        before, self.handled = self.handled, time.monotonic()
+        return self.stopped or self.handled - before < TWICE
+
+    @contextmanager
+    def presses(self):
+        """Note when Ctrl-C or the stop button comes: a first press may be dealt with long after a second one."""
+
+        def press(*_):
+            before, self.pressed = self.pressed, time.monotonic()
+            self.stopped |= self.pressed - before < TWICE
+            raise KeyboardInterrupt
+
+        main = threading.current_thread() is threading.main_thread()
+        if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            yield
+            return
+        signal.signal(signal.SIGINT, press)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def models(self, names):
+        """Train and test models one after the other; one that fails is left out with its reason."""
+        for number, name in enumerate(names):
+            try:
+                self.model(name, number)
+            except KeyboardInterrupt:
+                self.failures[name] = f"{name}: it was interrupted before all folds were trained."
+                if self.interrupted_twice():
+                    self.notes.append(
+                        "Training was stopped by hand; models that are not listed were not trained."
+                    )
+                    break
+            except (
+                Exception
+            ) as error:  # one model must not cost the others their results; the report shows it
+                self.failures[name] = _reason(name, error)
 
     def model(self, name, number):
         """Train and test the model at `number` in the list in all folds; what it leaves counts only when all are done."""
@@ -258,20 +323,19 @@ class _Run:
 
     def _folds(self, name, number, folder):
         """Return what a model leaves in each fold, and put each fold model into a folder where there is one."""
-        results = []
-        kind = svm.Svm if name in svm.names() else fitting.Network
-        model, started = kind(name, self.classes, self.settings), time.perf_counter()
-        if begun := self._begun(name):
-            model.first = [begun.states[i % len(begun.states)][0] for i in range(self.settings.folds)]
-        inputs = model.inputs(self.data)
-        # Of an SVM this is the time for its descriptors.
-        each = (time.perf_counter() - started) / len(self.table)
+        results, model = [], self._estimator(name)
         for fold in sorted(set(self.fold_of)):
             self.first = (number * self.settings.folds + fold - 1) * self.settings.epochs
             rows = split_fold(self.table, self.task, self.fold_of, fold, self.settings)
+            if before := self.finished and self.finished.read(name, fold, folder):
+                results.append(before[0])
+                if self.explain:
+                    self.explain.add(before[1])
+                self.report(self.settings.epochs, f"{name} fold {fold} was finished before")
+                continue
+            inputs, each = self._inputs(model)
             results.append(self._fold(model, inputs, rows, fold, each))
-            if self.explain:
-                self.explain(model, inputs, rows["test"])
+            explained = self.explain(model, inputs, rows["test"]) if self.explain else None
             if folder:
                 results[-1]["kept"] = bundle.add(folder, model, fold, self.crops)
                 results[-1]["alone"] = self._alone(model, inputs, rows["test"], fold)
@@ -280,6 +344,8 @@ class _Run:
                 self.notes.append(f"{name}: {text}")
                 if self.interrupted_twice():
                     raise KeyboardInterrupt
+            elif self.finished:
+                self.finished.write(name, fold, results[-1], explained or {}, folder)
         if where := _folds_that(results, "refitted"):
             self.notes.append(
                 f"{name}: a single micrograph was left for validation in {where}, too few to choose an epoch by; after its use "
@@ -292,6 +358,22 @@ class _Run:
                 "Held-out micrographs are whole all the same."
             )
         return results
+
+    def _estimator(self, name):
+        """Return what is fitted in each fold."""
+        model = (svm.Svm if name in svm.names() else fitting.Network)(name, self.classes, self.settings)
+        if begun := self._begun(name):
+            model.first = [begun.states[i % len(begun.states)][0] for i in range(self.settings.folds)]
+        self.described = None
+        return model
+
+    def _inputs(self, model):
+        """Return what a model takes of all particles, made once, and the time for each: of an SVM, that for its descriptors."""
+        if self.described is None:
+            started = time.perf_counter()
+            inputs = model.inputs(self.data)
+            self.described = inputs, (time.perf_counter() - started) / len(self.table)
+        return self.described
 
     def _fold(self, model, inputs, rows, fold, each):
         """Train a model in one fold, ask it about the test and validation particles, and time both."""
@@ -501,65 +583,3 @@ def _labelled_share(table, task, rest, settings, rng):
             break
         count += 1
     return rest[np.isin(groups, order[:count])]
-
-
-# Beyond this difference of balanced accuracy two ways to show validation particles are different things to a network.
-TOLERATED = 0.05
-# Curves of fewer epochs cannot be judged.
-FEWEST_EPOCHS = 5
-# With fewer validation particles of the rarest class than this such a difference is chance.
-FEWEST = 20
-
-
-def _different(name, check):
-    """Judge whether validation particles score equally as they are, resampled, and as they are predicted in the end."""
-    if check["rarest"].sum() < FEWEST:
-        return []
-    plain, resampled, final = (check[column].mean() for column in ("plain", "resampled", "final"))
-    found = []
-    if resampled - plain > TOLERATED:
-        found = [
-            f"{resampled:.2f} when resampled as in training, so the network learnt the noise that resampling leaves; its scores "
-            "are too low."
-        ]
-    elif plain - resampled > TOLERATED:
-        found = [
-            f"{resampled:.2f} when augmented, so the augmentation may be too strong for these particles."
-        ]
-    if plain - final > TOLERATED:
-        found.append(f"{final:.2f} with adaptive batch normalisation; set 'adaptation' to 'none'.")
-    return [f"{name}: validation particles score {plain:.2f} as they are but {text}" for text in found]
-
-
-def _bad_folds(name, history, chance):
-    """Name the folds whose best epoch is near chance or far below that of the others."""
-    best = history.loc[history.groupby("fold")["validation_loss"].idxmin()].set_index("fold")
-    scores = best["validation_accuracy"]
-    low = scores[(scores < chance + 0.2 * (1 - chance)) | (scores < scores.median() - 0.25)]
-    return [
-        f"{name}: fold {fold} reached a balanced accuracy of only {score:.2f} on its validation micrographs "
-        f"(chance is {chance:.2f}, the folds' median {scores.median():.2f}); look at their images and labels."
-        for fold, score in low.items()
-    ]
-
-
-def _curves(name, history):
-    """Judge the mean curves over the folds."""
-    loss = history.pivot_table(index="epoch", columns="fold", values="validation_loss").dropna().mean(axis=1)
-    if len(loss) < FEWEST_EPOCHS:
-        return [
-            f"{name}: {len(loss)} epochs are too few to judge its learning curves and scores; raise 'epochs'."
-        ]
-    best, last = loss.idxmin(), loss.index[-1]
-    if loss[last] > max(1.2 * loss[best], loss[best] + 0.1):
-        return [
-            f"{name}: over-fitting. The validation loss rose from {loss[best]:.2f} at epoch {best}, whose weights were kept, to "
-            f"{loss[last]:.2f} at epoch {last}; fewer epochs or a stronger augmentation may help."
-        ]
-    before = loss.iloc[-max(2, len(loss) // 5) - 1]
-    if best == last and loss[last] < min(0.93 * before, before - 0.05):
-        return [
-            f"{name}: under-training. The validation loss still fell from {before:.2f} to {loss[last]:.2f} in the last fifth; "
-            "more epochs may help."
-        ]
-    return []

@@ -113,8 +113,8 @@ def test_a_trained_network_looks_at_the_payload_and_shuffled_weights_do_not():
     train.cross_validate(
         data, "encapsulation", ["lipnet4"], train.Settings(folds=2, epochs=12), explain=sample
     )
-    maps = {kind: np.concatenate(parts) for kind, parts in sample.maps.items()}
-    masks = np.stack([sample.targets[i][1] for _, i, _ in sample.rows])
+    maps = {kind: np.concatenate([part[kind] for part in sample.parts]) for kind in ("gradcam", "shuffled")}
+    masks = np.stack([sample.targets[i][1] for part in sample.parts for i in part["row"]])
     score = {kind: examples.on_target(m, masks) for kind, m in maps.items()}
     known = ~np.isnan(score["gradcam"])
     more = (score["gradcam"] - score["shuffled"])[known]

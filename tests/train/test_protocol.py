@@ -1,6 +1,11 @@
 """The protocol: folds, roles, failures, interruptions, what is kept, and what is said of how training went."""
 
+import json
+import os
 import re
+import shutil
+import signal
+import time
 
 import numpy as np
 import pandas as pd
@@ -257,6 +262,82 @@ def test_two_interruptions_end_all_training_and_keep_whole_models(small):
     trained = train.cross_validate(small, "content", models, settings(epochs=4), progress=progress)
     assert set(trained.predictions["model"]) == {"svm_texture"}
     assert "interrupted" in trained.failures["lipnet4"] and "stopped by hand" in trained.notes[-1]
+
+
+MODELS = ["svm_thesis", "lipnet4"]
+
+
+def trained_in(folder, data, **options):
+    """Train two models in two folds and return the bytes of all that is deterministic, with what was explained and saved."""
+    sample = train.Sample(data, "content", seed=1)
+    how = {"keep": folder / "models", "resume": folder / "finished", "explain": sample}
+    how |= {"calibrate": lambda p, truth: float(p[0, 0])} | options
+    trained = train.cross_validate(data, "content", MODELS, settings(), **how)
+    sample.save(folder / "examples.npz", trained.predictions)
+    with np.load(folder / "examples.npz", allow_pickle=False) as saved:
+        examples = {name: saved[name].tobytes() for name in saved}
+    cards = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("models/*/card.json")}
+    tables = [getattr(trained, name).to_csv() for name in ("predictions", "history", "checks")]
+    return [*tables, sample.importance.to_csv(), examples, cards, trained.notes]
+
+
+@pytest.mark.parametrize("stop", ["svm_thesis fold 2", "lipnet4 fold 2"])
+def test_a_training_that_was_killed_goes_on_with_the_same_bytes(small, tmp_path, monkeypatch, stop):
+    """Finished folds are taken as they are, the others trained; predictions, cards, maps and importance are the same."""
+    whole = trained_in(tmp_path / "whole", small)
+    fitted, real = [], protocol._Run._fold
+
+    def fold(run, model, inputs, rows, number, each):
+        fitted.append(f"{model.name} fold {number}")
+        if fitted.count(stop) == 1 and fitted[-1] == stop:
+            raise SystemExit  # as a kill, nothing of it is heard by the protocol
+        return real(run, model, inputs, rows, number, each)
+
+    monkeypatch.setattr(protocol._Run, "_fold", fold)
+    with pytest.raises(SystemExit):
+        trained_in(tmp_path / "begun", small)
+    begun = len(fitted)
+    assert trained_in(tmp_path / "begun", small) == whole
+    assert fitted[begun] == stop and len(fitted) == 5  # four folds, of which one was begun twice
+    shutil.rmtree(tmp_path / "begun" / "models")
+    assert trained_in(tmp_path / "begun", small) == whole and len(fitted) == 5  # all were finished
+
+
+def test_finished_folds_of_another_training_are_never_taken(small, tmp_path):
+    """Another seed, another label: everything is trained anew, and what was kept of the other goes."""
+    options = {"resume": tmp_path / "finished"}
+    first = train.cross_validate(small, "content", ["svm_thesis"], settings(), **options)
+    (kept,) = (tmp_path / "finished").iterdir()
+    second = train.cross_validate(small, "content", ["svm_thesis"], settings(seed=4), **options)
+    assert not kept.exists() and not second.predictions.equals(first.predictions)
+    alone = train.cross_validate(small, "content", ["svm_thesis"], settings(seed=4))
+    assert second.predictions.equals(alone.predictions)
+
+
+def test_two_presses_while_a_fold_is_predicted_end_all_training(small, monkeypatch):
+    """The stop button pressed twice is heard although the first press is dealt with seconds later; whole models stay."""
+    real, pressed = fitting.Network.predict, []
+
+    def predict(network, *arguments):
+        if network.name == "lipnet4" and not pressed:
+            pressed.append(1)
+            for _ in range(2):
+                try:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.1)
+                except KeyboardInterrupt:
+                    pass
+            time.sleep(2.5)
+            raise KeyboardInterrupt
+        return real(network, *arguments)
+
+    monkeypatch.setattr(fitting.Network, "predict", predict)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        trained = train.cross_validate(small, "content", ["svm_texture", "lipnet4", "residual"], settings())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert set(trained.predictions["model"]) == {"svm_texture"} and "stopped by hand" in trained.notes[-1]
 
 
 @pytest.mark.parametrize(
