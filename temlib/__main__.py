@@ -1,9 +1,10 @@
-"""The command line: `python -m temlib run|check|assay|export|report|html|simulate`."""
+"""The command line: `python -m temlib run|check|verify|assay|export|report|html|simulate`."""
 
 import contextlib
-import errno
 import json
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,41 +13,34 @@ import click
 
 import temlib
 from temlib import report
-from temlib.files import InputError, reason, shown
+from temlib.files import CURES, REFUSED, InputError, SystemFault, reason, shown
 
 PATHS = click.Path(path_type=Path)
 # Above this number of notebooks `check` counts them instead of naming each.
 MANY = 12
-# Faults of the system that are no fault of temlib's.
-REFUSED = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENAMETOOLONG,
-    errno.ENOTDIR,
-    errno.EIO,
-)
 # How a line begins that says how a notebook ended.
 MARKS = {"done": "✓", "failed": "✗", "kept": "=", "skipped": "–"}
 
 
 class _Commands(click.Group):
-    """Commands whose bad input ends in one sentence and exit status 2."""
+    """Commands whose bad input ends in one sentence and exit status 2, and what the system refuses in one and 1."""
 
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
         except InputError as error:
             click.echo(f"temlib: {error}", err=True)
+            ctx.exit(1 if isinstance(error, SystemFault) else 2)
         except OSError as error:
             # What the disk or the account does not allow, wherever it shows.
-            if error.errno not in REFUSED:
+            if error.errno not in (*REFUSED, *CURES):
                 raise
             place = f"{shown(error.filename)[:300]}: " if error.filename else ""
             click.echo(f"temlib: {place}{reason(error)}; make room, or name another folder.", err=True)
-        ctx.exit(2)
+            ctx.exit(1 if error.errno in REFUSED else 2)
+        except KeyboardInterrupt:
+            click.echo("temlib: stopped; the same command goes on from what is finished.", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -83,10 +77,62 @@ FORCE = click.option("--force", is_flag=True, help="Run again what is finished a
 @click.option("--only", multiple=True, metavar="NAME", help="Run only notebooks whose names begin with NAME.")
 @OUTPUT
 @FORCE
-def run(files, changes, only, output, force):
-    """Run the notebooks with each parameter FILE and write the HTML reports."""
+@click.option("--dry-run", is_flag=True, help="Say which notebooks would run, with what, and why; run none.")
+@click.option("--workers", default=0, metavar="N", help="Run N notebooks at once; 0 chooses.")
+@click.option(
+    "--scheduler", default="", metavar="ADDRESS", help="Run them on the workers of this Dask scheduler."
+)
+@click.option(
+    "--limit", default=0.0, metavar="HOURS", help="Stop a notebook after so many hours; 0 for never."
+)
+def run(files, changes, only, output, force, dry_run, workers, scheduler, limit):
+    """Run the notebooks with each parameter FILE and write the HTML reports.
+
+    What is finished and unchanged is kept. A run that was stopped, or that broke off, goes on when it is called again.
+    """
+    for name, value in {"--workers": workers, "--limit": limit}.items():
+        if value < 0:
+            raise InputError(f"{name} {value:g}: give a number above 0, or leave it out.")
     runs = report.check(files, changes=changes, only=only, output=output)
-    sys.exit(max(_execute(settings, output, only=only, force=force) for settings in runs))
+    if dry_run:
+        for settings in runs:
+            _preview(settings, report.preview(settings, only=only, output=output, force=force))
+        return
+    how = {"only": only, "force": force, "workers": workers, "scheduler": scheduler, "limit_s": 3600 * limit}
+    sys.exit(max(_execute(settings, output, **how) for settings in runs))
+
+
+def _preview(settings, steps):
+    """Say which steps would run, why, and with which values that are not the defaults."""
+    count = sum(bool(step.reason) for step in steps)
+    click.echo(f"{settings.path}: {count} of {len(steps)} notebooks would run")
+    for step in steps:
+        click.echo(f"  {'▸' if step.reason else MARKS['kept']} {step.label}: {step.reason or 'up to date'}")
+        values = {key: value for key, value in step.values.items() if key not in step.combination}
+        if step.reason and values:
+            click.echo(
+                f"      with {', '.join(f'{key}: {shown(json.dumps(value, ensure_ascii=False))}' for key, value in values.items())}"
+            )
+
+
+@main.command()
+@click.argument("runs", metavar="RUN", nargs=-1, required=True)
+def verify(runs):
+    """Check each file of each RUN, a folder or a name below reports/, against the hash that the run recorded.
+
+    The exit status is 1 where a file is missing or altered.
+    """
+    altered = False
+    for run in runs:
+        folder = report.find(run)
+        count, faults, strange = report.verify(folder)
+        for fault in faults:
+            click.echo(f"{folder.name}: {fault}")
+        for name in strange:
+            click.echo(f"{folder.name}: {name} is none of the run's files.")
+        click.echo(f"{folder.name}: {count} of {count + len(faults)} files are as the run left them")
+        altered |= bool(faults)
+    sys.exit(int(altered))
 
 
 @main.command()
@@ -123,10 +169,12 @@ def export(bundle, folder):
 
 def _execute(settings, output, **how):
     """Run the notebooks of checked settings, say where the report is and what was demanded, and return the exit status."""
-    with _lines() as show:
+    with _lines() as show, _terminated():
         steps = report.execute(settings, output=output, show=show, **how)
     reports = output or report.reports_folder()
     click.echo(f"{settings.run}: {report.path_of(reports / settings.run)}")
+    if steps and all(step.status == "kept" for step in steps):
+        click.echo("  unchanged; --force runs it again")
     errors = [step.error for step in steps if step.status == "failed"]
     status = 0 if not errors else 2 if all(error.startswith("InputError") for error in errors) else 1
     for step in steps:
@@ -189,6 +237,23 @@ def simulate(folder, count, seed, preset, micrographs):
 
     simulate.write(folder, count, seed=seed, preset=preset, micrographs=micrographs)
     click.echo(f"{folder / 'manifest.csv'}: {count} simulated particles")
+
+
+@contextlib.contextmanager
+def _terminated():
+    """Hear what a cluster says before it kills as Ctrl-C."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

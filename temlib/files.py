@@ -37,6 +37,8 @@ CURES = {
     errno.EEXIST: "there is a file where a folder should be: name another folder",
     errno.EISDIR: "there is a folder where the file should be: remove it or name another folder",
 }
+# Faults of the system that are no fault of what was given.
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 TRIAL = 2**16  # bytes that are written to see whether there is room for more
 
 
@@ -48,14 +50,19 @@ class InputError(ValueError):
         return [f"InputError: {self}"]
 
 
+class SystemFault(InputError):
+    """What the disk or the account does not allow; the message is one sentence too."""
+
+
 @contextmanager
 def writing(path):
-    """Turn what the system says within the block, where `path` is written, into an `InputError`."""
+    """Turn what the system says within the block, where `path` is written, into an `InputError`, or a `SystemFault`."""
     try:
         yield
     except OSError as fault:
         cure = CURES.get(fault.errno, "name a folder that can be written")
-        raise InputError(f"{shown(path)[:300]} cannot be written ({reason(fault)}); {cure}.") from fault
+        kind = SystemFault if fault.errno in REFUSED else InputError
+        raise kind(f"{shown(path)[:300]} cannot be written ({reason(fault)}); {cure}.") from fault
 
 
 @contextmanager

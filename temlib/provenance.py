@@ -4,7 +4,9 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -16,11 +18,39 @@ PACKAGES = "temlib numpy pandas scikit-learn scikit-image skops keras tensorflow
 @functools.cache
 def source_hash():
     """Return a hash of the source of temlib, so that a result can be tied to the code that made it."""
-    seen = hashlib.sha256()
-    for path in sorted(Path(temlib.__file__).parent.rglob("*")):
-        if path.suffix in (".py", ".j2", ".css"):
-            seen.update(path.name.encode() + path.read_bytes())
+    seen, folder = hashlib.sha256(), Path(temlib.__file__).parent
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".py", ".j2", ".css", ".js"):
+            seen.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return seen.hexdigest()
+
+
+@functools.cache
+def locked():
+    """Return the installed version of each package that the lock names, and of Python."""
+    lock = Path(temlib.__file__).parents[1] / "requirements.txt"
+    names = (
+        re.findall(r"^([\w.-]+)==", lock.read_text(encoding="utf-8"), re.MULTILINE)
+        if lock.exists()
+        else PACKAGES.split()
+    )
+    # By the names of their folders: reading what each package says of itself takes a second.
+    installed = {}
+    for folder in map(Path, reversed(sys.path)):
+        for path in folder.glob("*.dist-info"):
+            name, _, version = path.stem.rpartition("-")
+            installed[re.sub(r"[-_.]+", "-", name).lower()] = version
+    found = {name: installed[name.lower()] for name in sorted(names) if name.lower() in installed}
+    return {"python": platform.python_version()} | found
+
+
+def file_hash(path):
+    """Return the SHA-256 of a file, "" where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def describe():

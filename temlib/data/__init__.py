@@ -1,5 +1,6 @@
 """Whatever people have becomes one table and one stack of images."""
 
+from temlib.data.contents import contents
 from temlib.data.labels import consensus, is_definite
 from temlib.data.particles import (
     Particles,
@@ -24,6 +25,7 @@ __all__ = [
     "check_simulated",
     "check_task",
     "consensus",
+    "contents",
     "is_definite",
     "mixed",
     "numbers",

@@ -1,10 +1,13 @@
 """Parameters in, executed notebooks, HTML and indexes out."""
 
+from temlib.report.checking import check, resolution
 from temlib.report.cover import overview
 from temlib.report.html import render
 from temlib.report.notebook import Progress, begin, duration, reports_folder
 from temlib.report.onefile import find, path_of, write
-from temlib.report.runner import check, execute, plan, resolution
+from temlib.report.planning import plan
+from temlib.report.runfolder import verify
+from temlib.report.runner import execute, preview
 
 __all__ = [
     "Progress",
@@ -16,8 +19,10 @@ __all__ = [
     "overview",
     "path_of",
     "plan",
+    "preview",
     "render",
     "reports_folder",
     "resolution",
+    "verify",
     "write",
 ]

@@ -8,6 +8,7 @@ working directory. What it returns, named `here` by convention, is where a noteb
 import ast
 import inspect
 import os
+import shutil
 import sys
 import time
 from contextlib import suppress
@@ -82,6 +83,16 @@ class Notebook:
         """The folder of the model that an assay applies: the one named, else the run's own, for which it has a folder `assay`."""
         own = self.folder.parent / "models" / self.values["primary"]
         return self.values["bundle"] or (own if self.folder.name == "assay" else "")
+
+    @property
+    def resume(self):
+        """The folder in which unfinished work is kept, to go on from: the runner's for this step, else a hidden one of the run's."""
+        return Path(os.environ.get("TEMLIB_RESUME") or self.folder / ".resume")
+
+    def finish(self):
+        """Let go what could be resumed, since all is written; the runner does so itself when it has moved the results."""
+        if not os.environ.get("TEMLIB_RESUME"):
+            shutil.rmtree(self.resume, ignore_errors=True)
 
     def arguments(self, function):
         """Return those parameters that a function or a dataclass takes, as a dict for its `**`."""

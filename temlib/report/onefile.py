@@ -115,6 +115,8 @@ def write(folder):
 def _row(folder, row):
     """Return a notebook of a run with the address and the title of its page, where there is one."""
     path = folder / row["folder"] / f"{row['notebook']}.html"
+    failed = path.with_suffix(".failed.html")
+    path = failed if failed.exists() else path
     if not path.exists():
         return row
     title = re.search(r"<title>(.*?) – temlib</title>", path.read_text(encoding="utf-8"), flags=re.S)[1]

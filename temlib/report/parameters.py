@@ -92,8 +92,10 @@ class Parameter:
         return low < value < high or value in closed
 
 
-# The sample of a run's own assay, for the runner: no notebook declares it.
-ASSAY = Parameter("assay", str, "", "", "")
+# What is for the runner alone, so that no notebook declares it: the sample of a run's own assay, and how many threads each
+# notebook computes with, since sums of another number of threads differ in their last digits.
+RUNNERS = {"assay": Parameter("assay", str, "", "", "")}
+RUNNERS["threads"] = Parameter("threads", int, 0, "threads of each notebook; 0 shares the cores", "[1, 1024]")
 
 
 def _of_names(value):
@@ -286,17 +288,17 @@ def read(path, declarations, *, changes=(), content=None):
     notebooks = _notebooks(content.pop("notebooks", None), declarations, places.get("notebooks", path))
     known = {name: p for notebook in declarations.values() for name, p in notebook.items() if name != "run"}
     swept = dict(known)
-    known[ASSAY.name] = ASSAY
+    known |= RUNNERS
     for key, place in [*((key, key) for key in content), *((key, ("matrix", key)) for key in matrix)]:
         if key not in (known if place == key else swept):
             hint = nearest(str(key), [*known, "matrix", "notebooks"]) or "; each report lists them at its end"
             where = places.get(place, path)
             raise InputError(f"{where}: no notebook has a parameter '{shown(str(key))[:40]}'{hint}.")
     values = {key: known[key].check(value, places[key]) for key, value in content.items()}
-    if values.get(ASSAY.name) and (values.get("bundle") or not values.get("keep_models", True)):
+    if values.get("assay") and (values.get("bundle") or not values.get("keep_models", True)):
         cure = "keep one" if values.get("bundle") else "leave 'keep_models' true"
         raise InputError(
-            f"{places[ASSAY.name]}: 'assay' names a sample for the models that this run saves; {cure}."
+            f"{places['assay']}: 'assay' names a sample for the models that this run saves; {cure}."
         )
     return Settings(path, values, _axes(matrix, values, known, places), notebooks)
 

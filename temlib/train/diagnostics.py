@@ -1,6 +1,5 @@
 """Sentences on where a training did not go well: learning curves, folds that stand out, particles seen in other ways."""
 
-
 # Beyond this difference of balanced accuracy two ways to show validation particles are different things to a network.
 TOLERATED = 0.05
 # Curves of fewer epochs cannot be judged.

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from temlib.files import InputError
-from temlib.report import parameters, runner
+from temlib.report import parameters, planning
 from tests.data.test_mutations import guarded
 
 SOURCE = """
@@ -251,7 +251,7 @@ SPOILS += [
 
 def spoilt(rng):
     """Return a parameter file with one to six faults, as bytes."""
-    text = rng.choice(sorted((runner.notebook.CHECKOUT / "parameters").glob("*.yaml"))).read_text(
+    text = rng.choice(sorted((planning.notebook.CHECKOUT / "parameters").glob("*.yaml"))).read_text(
         encoding="utf-8"
     )
     for _ in range(rng.randint(1, 6)):
@@ -278,7 +278,7 @@ def spoilt(rng):
 
 def spoil(folder, seeds):
     """Read spoilt files; each is refused in a sentence, or its values are what their declarations ask for."""
-    path, declared, accepted = folder / "mine.yaml", runner.declarations(), 0
+    path, declared, accepted = folder / "mine.yaml", planning.declarations(), 0
     known = {name: parameter for cell in declared.values() for name, parameter in cell.items()}
     known["assay"] = parameters.ASSAY
     for seed in seeds:
