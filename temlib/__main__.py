@@ -39,7 +39,7 @@ class _Commands(click.Group):
             click.echo(f"temlib: {place}{reason(error)}; make room, or name another folder.", err=True)
             ctx.exit(1 if error.errno in REFUSED else 2)
         except KeyboardInterrupt:
-            click.echo("temlib: stopped; the same command goes on from what is finished.", err=True)
+            click.echo("temlib: stopped.", err=True)
             ctx.exit(130)
 
 
@@ -169,8 +169,17 @@ def export(bundle, folder):
 
 def _execute(settings, output, **how):
     """Run the notebooks of checked settings, say where the report is and what was demanded, and return the exit status."""
-    with _lines() as show, _terminated():
-        steps = report.execute(settings, output=output, show=show, **how)
+    ended = []
+    try:
+        with _lines(ended) as show, _terminated():
+            steps = report.execute(settings, output=output, show=show, **how)
+    except KeyboardInterrupt:
+        count = sum(step.status in ("done", "kept") for step in ended)
+        kept = f"{count} notebook{'s are' if count != 1 else ' is'} finished and kept, and so are finished folds of a training"
+        click.echo(
+            f"temlib: {settings.run} was stopped; {kept}. The same command goes on from there.", err=True
+        )
+        return 130
     reports = output or report.reports_folder()
     click.echo(f"{settings.run}: {report.path_of(reports / settings.run)}")
     if steps and all(step.status == "kept" for step in steps):
@@ -257,8 +266,8 @@ def _terminated():
 
 
 @contextlib.contextmanager
-def _lines():
-    """Yield what shows a step: a live line while it is at work on a terminal, and one plain line when it has ended."""
+def _lines(ended):
+    """Yield what shows a step: a live line while it is at work on a terminal, and one plain line when it is added to `ended`."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -270,13 +279,14 @@ def _lines():
             since[step.label] = step, time.monotonic()
             return
         since.pop(step.label, None)
+        ended.append(step)
         reason = "unchanged, kept" if step.status == "kept" else step.error
         parts = [f"{MARKS[step.status]} {step.label}", report.duration(step.seconds), reason]
         console.print(Text(" · ".join(filter(None, parts))))
 
     def at_work():
         times = [(step, report.duration(time.monotonic() - began)) for step, began in list(since.values())]
-        lines = "\n".join(f"… {step.label} · {taken} · {step.doing}" for step, taken in times)
+        lines = "\n".join(" · ".join(filter(None, [f"… {step.label}", taken, step.doing])) for step, taken in times)
         return Text(lines, no_wrap=True, overflow="ellipsis")
 
     with Live(console=console, get_renderable=at_work, auto_refresh=console.is_terminal, transient=True):

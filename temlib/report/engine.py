@@ -16,6 +16,8 @@ from multiprocessing import connection
 from temlib.files import InputError, reason
 from temlib.report import worker
 
+# Not on Windows.
+BLOCK, UNBLOCK = (getattr(signal, name, None) for name in ("SIG_BLOCK", "SIG_UNBLOCK"))
 TRIES = 3  # of a step whose worker dies
 
 
@@ -75,7 +77,9 @@ class _Process:
                 context = multiprocessing.get_context("spawn")
                 self.pipe, theirs = context.Pipe()
                 self.process = context.Process(target=_answer, args=(theirs,))
+                _hold_interrupts(BLOCK)
                 self.process.start()
+                _hold_interrupts(UNBLOCK)
                 theirs.close()
             self.pipe.send((function, arguments))
             failed, value = self.pipe.recv()
@@ -93,9 +97,16 @@ class _Process:
             self.process.kill()
 
 
+def _hold_interrupts(how):
+    """Hold Ctrl-C back from this thread and what it starts, or no more: a process that only begins would end in a traceback."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(how, {signal.SIGINT})
+
+
 def _answer(pipe):
     """Call what comes through a pipe until it is closed; where the parent process is gone, end with all kernels."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner's terminal is not ours
+    _hold_interrupts(UNBLOCK)
     signal.signal(signal.SIGTERM, lambda *_: _leave())
     threading.Thread(target=_follow, daemon=True).start()
     while True:
