@@ -286,7 +286,9 @@ def _lines(ended):
 
     def at_work():
         times = [(step, report.duration(time.monotonic() - began)) for step, began in list(since.values())]
-        lines = "\n".join(" · ".join(filter(None, [f"… {step.label}", taken, step.doing])) for step, taken in times)
+        lines = "\n".join(
+            " · ".join(filter(None, [f"… {step.label}", taken, step.doing])) for step, taken in times
+        )
         return Text(lines, no_wrap=True, overflow="ellipsis")
 
     with Live(console=console, get_renderable=at_work, auto_refresh=console.is_terminal, transient=True):

@@ -42,6 +42,7 @@ from temlib.figures.train import (
     micrograph_scores,
     outlines,
     pareto,
+    training,
 )
 
 __all__ = ["COLOURS", "Browser", "Explorer", "Note", "Picture", "Table", "set_style"]
@@ -65,6 +66,7 @@ __all__ += [
     "micrograph_scores",
     "outlines",
     "pareto",
+    "training",
 ]
 __all__ += ["control_chart", "montage", "shares", "sizes_by_class"]
 __all__ += ["attention", "cases", "confusions", "curves", "estimates", "reliability", "risk"]

@@ -11,6 +11,7 @@ from temlib.figures.base import (
     MOST,
     Note,
     Picture,
+    Table,
     bands,
     dots,
     grid,
@@ -147,6 +148,17 @@ def learning_curves(history):
         "augmented particles with smoothed labels, so it cannot reach 0; in the validation loss all classes count equally, and weights "
         "are averaged where the recipe averages them.",
     )
+
+
+def training(history, confusion):
+    """Return the HTML of a fold that is trained at this moment: its curves so far, and its validation particles.
+
+    `history` is as `cross_validate` returns it, of one model and fold; `confusion` has true classes as rows.
+    """
+    model = f"{history['model'].iloc[0]}, fold {history['fold'].iloc[0]}"
+    curves = learning_curves(history.assign(model=model))
+    called = f"validation particles of, called after epoch {history['epoch'].iloc[-1]}"
+    return curves._repr_html_() + Table(confusion.rename_axis(called).reset_index())._repr_html_()
 
 
 def descriptors(table):

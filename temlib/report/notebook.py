@@ -7,6 +7,7 @@ working directory. What it returns, named `here` by convention, is where a noteb
 
 import ast
 import inspect
+import math
 import os
 import shutil
 import sys
@@ -159,17 +160,33 @@ def _passed(cells):
 class Progress:
     """How far work such as `training` has got, out of `total` steps: in the runner's line, or as one line in JupyterLab.
 
-    The runner names a file in TEMLIB_PROGRESS and reads it; nothing is left in the report.
+    The runner names a file in TEMLIB_PROGRESS and reads it; nothing is left in the report. In JupyterLab `draw`, which returns
+    HTML, shows what there is to see below the line, while the work goes on.
     """
 
-    def __init__(self, what, total):
-        self.what, self.total = what, total
-        self.started, self.shown, self._display = time.monotonic(), 0.0, None
+    def __init__(self, what, total, draw=None):
+        self.what, self.total, self.draw = what, total, draw
+        self.started, self.shown, self._displays = time.monotonic(), 0.0, {}
+        self.drawn, self.cost = -math.inf, 0.0
         self._file = os.environ.get("TEMLIB_PROGRESS")
 
-    def at(self, step, text=""):
-        """Report that `step` steps of the total are done; `text` says what is going on."""
+    def at(self, step, text="", seen=None):
+        """Report that `step` steps of the total are done; `text` says what is going on, `seen` has the arguments of `draw`."""
         now = time.monotonic()
+        # A twentieth of the time at most goes into pictures.
+        if (
+            self.draw
+            and seen
+            and not self._file
+            and "ipykernel" in sys.modules
+            and now - self.drawn > max(1, 20 * self.cost)
+        ):
+            try:
+                self._show("text/html", self.draw(**seen))
+            except Exception as fault:  # a picture must not cost a training
+                self.draw, text = None, f"{text} · not drawn: {reason(fault)}"
+            self.drawn = time.monotonic()
+            self.cost = self.drawn - now
         # Four lines a second are plenty for eyes, and cost nothing beside an epoch.
         if now - self.shown < 0.25 and step < self.total:
             return
@@ -181,23 +198,24 @@ class Progress:
             with suppress(InputError):  # a full disk must not end a training for the sake of a line
                 write_text(self._file, line)
         elif "ipykernel" in sys.modules:
-            self._show(line)
+            self._show("text/plain", line)
 
     def done(self):
         """Say that the work is finished, and how long it took."""
         if self._file:
             Path(self._file).unlink(missing_ok=True)
-        elif self._display is not None:
-            self._show(f"{self.what}: done in {duration(time.monotonic() - self.started)}")
+        elif self._displays:
+            self._show("text/plain", f"{self.what}: done in {duration(time.monotonic() - self.started)}")
+        if "text/html" in self._displays:
+            self._show("text/html", "")
 
-    def _show(self, line):
+    def _show(self, kind, content):
         from IPython.display import display
 
-        content = {"text/plain": line}
-        if self._display is None:
-            self._display = display(content, raw=True, display_id=True)
+        if kind not in self._displays:
+            self._displays[kind] = display({kind: content}, raw=True, display_id=True)
         else:
-            self._display.update(content, raw=True)
+            self._displays[kind].update({kind: content}, raw=True)
 
 
 def duration(seconds):

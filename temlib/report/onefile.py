@@ -48,7 +48,7 @@ PAGES = Environment(
 # Pictures of particles for a page's script, by their key.
 SPRITE = re.compile(r'<script [^>]*data-key="(\w+)"[^>]*>[^<]*</script>')
 PAGES.globals |= {"css": html.STYLE, "script": html.SCRIPT}
-PAGES.filters["duration"] = notebook.duration
+PAGES.filters |= {"duration": notebook.duration, "label": cover.label}
 # An address of a file, whose name may hold what has a meaning in addresses.
 PAGES.filters["address"] = functools.partial(quote, safe="/=,+()[]!@;$")
 

@@ -51,6 +51,7 @@ def execute(job):
     folder = attempt / "reports" / job["folder"]
     folder.mkdir(parents=True)
     _show_others(Path(job["reports"], job["folder"]), folder, job)
+    code = _code()
     error, executed = _executed(job, work, attempt)
     seconds, target = time.monotonic() - started, folder / f"{job['notebook']}.ipynb"
     status = "failed" if error else "done"
@@ -76,6 +77,11 @@ def execute(job):
     }
     write_json(attempt / RECORD, record)
     return record | {"attempt": str(attempt)}
+
+
+def _code():
+    """Return the hash of temlib's source as it is now."""
+    return provenance.source_hash.__wrapped__()
 
 
 def _wanted(work, token):

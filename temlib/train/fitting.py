@@ -17,6 +17,7 @@ from temlib.augment import Augmentation, OnDevice, averaged, lowpass
 from temlib.data import resampled
 from temlib.files import InputError
 from temlib.train import adaptation, networks
+from temlib.train.interruptions import Interruptions
 
 # Particles in a prediction step; the last block is filled up, so that nothing is traced twice.
 BLOCK = 32
@@ -125,6 +126,7 @@ class Network:
         self.augmentation = Augmentation.preset(settings.augmentation)
         self.varies = settings.augmentation != "none"
         self.model = self.device = self.plain = self.first = None
+        self.interruptions = Interruptions()
 
     def inputs(self, data):
         """Return what the network takes of all particles."""
@@ -149,7 +151,7 @@ class Network:
         """Train on the rows `train` and leave the weights of the epoch that is best on the rows `validation` in the model.
 
         `labels` (n,) are positions in `classes`; `fold` is part of the seed, an epoch passes over the particles `passes` times,
-        and `report` gets (epochs done, text).
+        and `report` gets (epochs done, text, rows of the history, counts of true and called classes of the rows `validation`).
         """
         self.rng = np.random.default_rng((self.settings.seed, fold))
         self.lone = not self.recipe.patience and len(set(groups[validation])) == 1
@@ -167,7 +169,11 @@ class Network:
                     if better:
                         best, kept, last = row["validation_loss"], weights, epoch
                 if report:
-                    report(epoch, f"{self.name} fold {fold} epoch {epoch}/{self.settings.epochs}")
+                    pairs = np.bincount(
+                        known * len(self.classes) + values.argmax(axis=1), minlength=len(self.classes) ** 2
+                    )
+                    words = f"{self.name} fold {fold} epoch {epoch}/{self.settings.epochs}"
+                    report(epoch, words, self.history, pairs.reshape(2 * [len(self.classes)]))
                 if self.recipe.patience and epoch - last >= self.recipe.patience:
                     break
         except KeyboardInterrupt:
@@ -208,7 +214,9 @@ class Network:
             for step, index in enumerate(batches.epoch(self.rng), start=(epoch - 1) * batches.steps):
                 if self.recipe.learning_rate is None:
                     self.model.optimizer.learning_rate = settings.learning_rate * one_cycle(step / total)
-                loss = model.train_on_batch(varied(index), batches.targets[index], batches.weights[index])
+                images = varied(index)
+                with self.interruptions.held():
+                    loss = model.train_on_batch(images, batches.targets[index], batches.weights[index])
                 self.average.step(self.model)
             if not np.isfinite(loss):
                 raise self._not_finite("loss is no longer", f"fold {fold}, epoch {epoch}")
@@ -302,7 +310,8 @@ class Network:
 
         def of_block(block):
             def predict(images):
-                logits = self.model.predict_on_batch(_given(images, inputs, block)).astype(np.float64)
+                with self.interruptions.held():
+                    logits = self.model.predict_on_batch(_given(images, inputs, block)).astype(np.float64)
                 exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
                 return exponent / exponent.sum(axis=1, keepdims=True)
 

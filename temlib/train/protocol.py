@@ -9,12 +9,10 @@ once what the model takes of all particles, `fit(inputs, labels, groups, train=â
 import hashlib
 import math
 import re
-import signal
-import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +21,9 @@ import pandas as pd
 from temlib import provenance
 from temlib.data import PREPARATION, is_definite, split
 from temlib.files import InputError, natural, nearest, replacing_folder
-from temlib.train import bundle, diagnostics, fitting, networks, refusal, svm
+from temlib.train import bundle, diagnostics, fitting, interruptions, networks, refusal, svm
 from temlib.train.finished import Finished
 
-# Two interruptions within this many seconds end all training.
-TWICE = 2.0
 # Share of the training micrographs that is set aside for validation: one in this number.
 VALIDATION_PARTS = 5
 # Training steps of a fold that are aimed at where the number of epochs is left open, and the fewest and most epochs.
@@ -172,7 +168,8 @@ def cross_validate(
         Folder in which finished folds are kept: the same training, begun again after it was stopped or killed, takes them as they
         are and ends with the same result. It is left to the caller to remove it when the result is safe.
     progress : callable, optional
-        Gets (steps done of `len(models) * folds * epochs`, text), with the epochs of `schedule`.
+        Gets (steps done of `len(models) * folds * epochs`, text, what there is to see), with the epochs of `schedule`. To see are
+        the `history` of the fold at work and the `confusion` of its validation particles, DataFrames in a dict, or None.
     explain : callable, optional
         Gets (estimator, its inputs, positions of the test particles) after each fold of each model, and returns what it found
         as a dict of arrays; its `add` gets that of a fold that was finished before. See `Sample`.
@@ -188,7 +185,7 @@ def cross_validate(
         run.keep_in(Path(keep), calibrate, licence)
     if resume is not None:
         run.resume_in(Path(resume))
-    with run.presses():
+    with run.interruptions.heard():
         run.models(models)
     if not run.results:
         raise InputError("; ".join(run.failures.values()))
@@ -218,7 +215,7 @@ class _Run:
         self.results, self.failures = [], {}
         self.notes += self.contrast
         self.first, self.finished = 0, None
-        self.pressed, self.handled, self.stopped = -np.inf, -np.inf, False
+        self.interruptions, self.dealt_with = interruptions.Interruptions(), interruptions.Interruptions()
 
     def keep_in(self, folder, calibrate, licence):
         """Keep a bundle of each model in a folder."""
@@ -256,34 +253,18 @@ class _Run:
         decided += [self.keep is not None, self.explain is not None, provenance.source_hash()]
         self.finished = Finished(folder, decided)
 
-    def report(self, epoch, text):
-        """Pass on how far a fold is."""
+    def report(self, about, epoch, text, history=(), counts=None):
+        """Pass on how far a fold is, and what there is to see of it."""
+        seen = None
+        if len(history):
+            confusion = pd.DataFrame(counts, index=self.classes, columns=self.classes)
+            seen = {"history": pd.DataFrame(history).assign(**about), "confusion": confusion}
         if self.progress:
-            self.progress(self.first + epoch, text)
+            self.progress(self.first + epoch, text, seen)
 
-    def interrupted_twice(self):
-        """Return whether the interruption at hand follows upon another."""
-        before, self.handled = self.handled, time.monotonic()
-        return self.stopped or self.handled - before < TWICE
-
-    @contextmanager
-    def presses(self):
-        """Note when Ctrl-C or the stop button comes: a first press may be dealt with long after a second one."""
-
-        def press(*_):
-            before, self.pressed = self.pressed, time.monotonic()
-            self.stopped |= self.pressed - before < TWICE
-            raise KeyboardInterrupt
-
-        main = threading.current_thread() is threading.main_thread()
-        if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            yield
-            return
-        signal.signal(signal.SIGINT, press)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    def ends_all(self):
+        """Return whether the interruption at hand follows upon another, by when they came or by when they are dealt with."""
+        return self.dealt_with.twice() or self.interruptions.stopped
 
     def models(self, names):
         """Train and test models one after the other; one that fails is left out with its reason."""
@@ -292,7 +273,7 @@ class _Run:
                 self.model(name, number)
             except KeyboardInterrupt:
                 self.failures[name] = f"{name}: it was interrupted before all folds were trained."
-                if self.interrupted_twice():
+                if self.ends_all():
                     self.notes.append(
                         "Training was stopped by hand; models that are not listed were not trained."
                     )
@@ -331,7 +312,7 @@ class _Run:
                 results.append(before[0])
                 if self.explain:
                     self.explain.add(before[1])
-                self.report(self.settings.epochs, f"{name} fold {fold} was finished before")
+                self.report({}, self.settings.epochs, f"{name} fold {fold} was finished before")
                 continue
             inputs, each = self._inputs(model)
             results.append(self._fold(model, inputs, rows, fold, each))
@@ -342,7 +323,7 @@ class _Run:
             if model.interrupted:
                 text = f"training was interrupted in fold {fold}; its best weights so far were kept."
                 self.notes.append(f"{name}: {text}")
-                if self.interrupted_twice():
+                if self.ends_all():
                     raise KeyboardInterrupt
             elif self.finished:
                 self.finished.write(name, fold, results[-1], explained or {}, folder)
@@ -362,6 +343,7 @@ class _Run:
     def _estimator(self, name):
         """Return what is fitted in each fold."""
         model = (svm.Svm if name in svm.names() else fitting.Network)(name, self.classes, self.settings)
+        model.interruptions = self.interruptions
         if begun := self._begun(name):
             model.first = [begun.states[i % len(begun.states)][0] for i in range(self.settings.folds)]
         self.described = None
@@ -379,7 +361,10 @@ class _Run:
         """Train a model in one fold, ask it about the test and validation particles, and time both."""
         labels, groups, about = self.labels, self.groups, {"model": model.name, "fold": fold}
         train, validation, test = rows["train"], rows["validation"], rows["test"]
-        labelled, options = np.concatenate([train, validation]), {"fold": fold, "report": self.report}
+        labelled, options = (
+            np.concatenate([train, validation]),
+            {"fold": fold, "report": partial(self.report, about)},
+        )
         roles, times = {"train": train, "validation": validation}, [time.perf_counter()]
         model.fit(inputs, labels, groups, **roles, passes=self._passes(train, test), **options)
         times.append(time.perf_counter())

@@ -123,7 +123,7 @@ def test_training_goes_on_for_the_chosen_epochs(small, monkeypatch):
     at, options = [], settings(epochs=0)
     chosen, _ = train.schedule(options, small, "content")
     trained = train.cross_validate(
-        small, "content", ["residual", "lipnet4"], options, progress=lambda step, _: at.append(step)
+        small, "content", ["residual", "lipnet4"], options, progress=lambda step, *_: at.append(step)
     )
     assert set(trained.history["epoch"]) == set(range(1, chosen.epochs + 1)) and chosen.epochs == 8
     assert max(at) == 2 * 2 * chosen.epochs
@@ -239,7 +239,7 @@ def test_a_network_with_sizes_needs_some_size(small):
 def test_an_interruption_keeps_the_best_weights_so_far_and_training_goes_on(small):
     """One interruption ends a fold, which is still predicted; the next fold and model are trained in full."""
 
-    def progress(step, text):
+    def progress(step, text, seen):
         if text == "lipnet4 fold 1 epoch 2/4":
             raise KeyboardInterrupt
 
@@ -254,7 +254,7 @@ def test_an_interruption_keeps_the_best_weights_so_far_and_training_goes_on(smal
 def test_two_interruptions_end_all_training_and_keep_whole_models(small):
     """A model that lacks folds is left out with its reason; the ones before it stay."""
 
-    def progress(step, text):
+    def progress(step, text, seen):
         if text.startswith("lipnet4 fold"):
             raise KeyboardInterrupt
 
