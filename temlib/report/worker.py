@@ -69,6 +69,8 @@ def execute(job):
         if not error or Path(name).stem == job["notebook"]
     }
     record = {name: job[name] for name in ("notebook", "folder", "combination", "threads", "parts")}
+    if code != _code():  # of which code the result is, nobody can tell
+        record["parts"] = record["parts"] | {"code": "changed while it ran"}
     record |= {
         "status": status,
         "error": error,

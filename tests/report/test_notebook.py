@@ -10,7 +10,8 @@ import pytest
 from temlib import report
 from temlib.files import InputError, write_csv
 from temlib.report import notebook
-from temlib.report.runner import Step, join_tables
+from temlib.report.planning import Step
+from temlib.report.runner import join_tables
 
 DECLARED = """
 run: str = "scratch"  # folder
