@@ -93,11 +93,19 @@ def record_of(reports, step):
     record = read_json(record_path(reports, step))
     if "parts" not in record:  # not of a run
         return {}
-    for name, (size, _) in record["files"].items():
-        path = reports / step.folder / name
-        if not path.is_file() or path.stat().st_size != size:
+    for name, as_left in record["files"].items():
+        if not _is_as_left(reports / step.folder / name, *as_left):
             return record | {"damaged": name}
     return record
+
+
+def _is_as_left(path, size, time_ns, digest):
+    """Return whether a file is as it was recorded; its content is read only where its time changed."""
+    try:
+        state = path.stat()
+    except OSError:
+        return False
+    return state.st_size == size and (state.st_mtime_ns == time_ns or provenance.file_hash(path) == digest)
 
 
 def work_of(folder, step):
@@ -207,7 +215,7 @@ def hashes(folder, rows):
     for row in rows:
         place = folder / row["folder"].partition("/")[2]
         path = place / f"{row['notebook']}.json"
-        for name, (_, digest) in read_json(path).get("files", {}).items():
+        for name, (*_, digest) in read_json(path).get("files", {}).items():
             found[(place / name).relative_to(folder).as_posix()] = digest
     for name in files_of(folder):
         if name not in found:

@@ -64,7 +64,7 @@ def execute(job):
     write_text(target, nbformat.writes(executed))
     html.render(target, index="../" * (len(Path(job["folder"]).parts) - 1) + "index.html")
     files = {
-        name: [(folder / name).stat().st_size, provenance.file_hash(folder / name)]
+        name: _state(folder / name)
         for name in _own(folder, Path(job["reports"], job["folder"]))
         if not error or Path(name).stem == job["notebook"]
     }
@@ -79,6 +79,12 @@ def execute(job):
     }
     write_json(attempt / RECORD, record)
     return record | {"attempt": str(attempt)}
+
+
+def _state(path):
+    """Return size, time and hash of a file."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, provenance.file_hash(path)
 
 
 def _code():

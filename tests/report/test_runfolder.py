@@ -100,7 +100,7 @@ def test_a_move_that_was_cut_off_is_finished_by_the_next_run(tiny, monkeypatch, 
     runfolder.recover(run.parent)
     assert {path.name: path.read_text() for path in run.rglob("*.csv")} == before
     record = json.loads((run / "2_augment.json").read_text())
-    assert all((run / name).stat().st_size == size for name, (size, _) in record["files"].items())
+    assert all((run / name).stat().st_size == size for name, (size, *_) in record["files"].items())
 
 
 def test_what_a_step_reads_is_shown_to_it_and_stays_as_it_is(tiny):
@@ -117,12 +117,13 @@ def test_what_a_step_reads_is_shown_to_it_and_stays_as_it_is(tiny):
 
 def test_verify_names_what_is_missing_altered_or_strange(tiny):
     """Exit status 1 for the first two."""
-    report.execute(
-        tiny({"2_augment": WRITE + "(here / 'x.csv').write_text('x')\n(here / 'y.csv').write_text('y')"})
-    )
+    cell = WRITE + "(here / 'x.csv').write_text('x')\n(here / 'y.csv').write_text('y')"
+    settings = tiny({"2_augment": cell})
+    report.execute(settings)
     run = report.reports_folder() / "mine"
     assert CliRunner().invoke(main, ["verify", "mine"]).exit_code == 0
-    (run / "x.csv").write_text("z")
+    (run / "x.csv").write_text("z")  # of the same size
+    assert report.preview(settings)[0].reason == "x.csv is missing or was altered"
     (run / "y.csv").unlink()
     (run / "strange.csv").write_text("")
     result = CliRunner().invoke(main, ["verify", "mine"])
