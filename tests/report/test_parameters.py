@@ -280,7 +280,7 @@ def spoil(folder, seeds):
     """Read spoilt files; each is refused in a sentence, or its values are what their declarations ask for."""
     path, declared, accepted = folder / "mine.yaml", planning.declarations(), 0
     known = {name: parameter for cell in declared.values() for name, parameter in cell.items()}
-    known["assay"] = parameters.ASSAY
+    known |= parameters.RUNNERS
     for seed in seeds:
         path.write_bytes(spoilt(random.Random(seed)))
         found = guarded(lambda: parameters.read(path, declared))
