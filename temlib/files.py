@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import uuid
+import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,6 +38,8 @@ CURES = {
     errno.EEXIST: "there is a file where a folder should be: name another folder",
     errno.EISDIR: "there is a folder where the file should be: remove it or name another folder",
 }
+FREE_UNPACKED = 2**28  # bytes to which any ZIP file may unpack, and how many times its size a large one
+GREATEST_UNPACKED = 100
 TRIAL = 2**16  # bytes that are written to see whether there is room for more
 
 
@@ -257,6 +260,16 @@ def natural(name):
 def refusal(path, fault):
     """Return the `InputError` that says what is wrong with the file at `path`."""
     return InputError(f"{shown(path)} {fault}")
+
+
+def check_unpacked(path):
+    """Refuse a ZIP file, such as a workbook or what NumPy and Keras save, that would unpack to far more than it can honestly hold."""
+    size = os.stat(path).st_size
+    with zipfile.ZipFile(path) as archive:
+        stated = sum(part.file_size for part in archive.infolist())
+    if stated > max(FREE_UNPACKED, GREATEST_UNPACKED * size):
+        fault = f"would unpack from {size:,} to {stated:,} bytes, more than is read from a packed file"
+        raise refusal(path, f"{fault}; do not use it, ask where it came from.")
 
 
 def nearest(name, known):

@@ -14,6 +14,7 @@ import contextlib
 import io
 import itertools
 import json
+import math
 import re
 import tokenize
 import unicodedata
@@ -30,6 +31,7 @@ KINDS |= {list: "a list of names (numbers in quotes)"}
 KINDS |= {dict: "new names with a list of names each, such as {both: [one, other]},"}
 # Words that YAML 1.1 takes for true and false; here they are texts, unless the parameter is true or false.
 TRUTHS = {"yes": True, "on": True, "no": False, "off": False}
+MOST = 10_000  # combinations of a matrix
 LARGEST = 2**17  # bytes; a parameter file has a few hundred
 
 _COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}:]+\})?\s*$")
@@ -338,6 +340,9 @@ def _axes(matrix, values, known, places):
         names = {folded(str(written(value))) for value in checked[key]}
         if len(names) < len(given):
             raise InputError(f"{where}: 'matrix: {key}' names a value twice: {short(given)}; keep one.")
+    if (count := math.prod(map(len, checked.values()))) > MOST:
+        where = places["matrix", next(iter(checked))]
+        raise InputError(f"{where}: 'matrix' has {count:,} combinations, more than {MOST:,}; sweep fewer at a time.")
     return checked
 
 

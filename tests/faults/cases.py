@@ -49,7 +49,7 @@ SCALARS = st.one_of(WORDS, st.sampled_from(NUMBERS), st.booleans(), st.none())
 TREES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3), max_leaves=6
 )
-PATTERNS = ["(.*)_\\d+", "(.*)", "(a+)+$", "(", "(.*", "(?P<x>.)", "(.)(.)", "\\", "(.*)*x", "(?i)(s)", ".", "", "([a-z]*)*!"]
+PATTERNS = ["(.*)_\\d+",  "[[a]", "(a{0,60}){0,60}!", "(.*)", "(a+)+$", "(", "(.*", "(?P<x>.)", "(.)(.)", "\\", "(.*)*x", "(?i)(s)", ".", "", "([a-z]*)*!"]
 CHEAP = ("1_explore", "2_augment", "7_software")
 # Of the YAML that spoils a text, what is new beside `SPOILS`.
 YAML = ["&a [*a]", "*b", "!!python/name:os.system", "!!binary aGk=", "<<: {epochs: 1}", "? {a: b}\n: c\n", "%YAML 9.9\n---\n"]

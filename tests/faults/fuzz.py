@@ -30,7 +30,7 @@ LONGEST = 1500  # characters of a sentence
 # What a process asks of Python before it writes, by the places of the path and of the folder it is relative to.
 WRITES = {"os.mkdir": (0, 2), "os.remove": (0, 1), "os.rmdir": (0, 1), "os.rename": (1, 3), "os.symlink": (1, 2)}
 WRITES |= {"os.link": (1, 3), "os.truncate": (0, None)}
-NEVER = ("pickle.find_class", "socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec", "os.fork")
+NEVER = ("pickle.find_class", "socket.connect", "socket.getaddrinfo", "os.system", "os.exec", "os.fork")
 NEVER += ("os.posix_spawn", "webbrowser.open")
 
 
@@ -62,7 +62,7 @@ class Watch:
             path, base = (arguments[k] if k is not None else -1 for k in WRITES[event])
             if base not in (-1, None):
                 path = os.path.join(os.readlink(f"/proc/self/fd/{base}"), os.fsdecode(path))
-        elif event in NEVER:
+        elif event in NEVER or (event == "subprocess.Popen" and arguments[0] != sys.executable):
             self.found.append(f"{event}{arguments!r}"[:200])
         if path is not None:
             real = os.path.realpath(os.fsdecode(path))
