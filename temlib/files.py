@@ -44,7 +44,13 @@ TRIAL = 2**16  # bytes that are written to see whether there is room for more
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence that names the place and the cure."""
+    """What the user gave cannot be used; the message is one sentence that names the place and the cure.
+
+    Characters in names that would break the line, or move what a terminal shows, are escaped.
+    """
+
+    def __init__(self, text):
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text)))
 
     def _render_traceback_(self):
         """Show the sentence alone in a notebook: the way through temlib's code does not help its reader."""
@@ -197,12 +203,19 @@ def reason(fault):
     return (text[:100] or type(fault).__name__).rstrip(".")
 
 
+def check_name(path):
+    """Refuse a file or folder whose name is no text, since tables and reports could not say it."""
+    if any("\ud800" <= c <= "\udfff" for c in str(path)):
+        raise InputError(f"{shown(path)} has a name that is not text in UTF-8; rename it.")
+
+
 def probe(path, count):
     """Return size and first `count` bytes of a regular file.
 
     One that is missing, empty, cannot be opened, or is a folder, a pipe or a device, which would hang or never end,
     raises `InputError`.
     """
+    check_name(path)
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):

@@ -22,7 +22,7 @@ from temlib.data.micrographs import SUFFIXES, format_of, stacked
 from temlib.data.names import located, one_form, searched
 from temlib.data.positions import PLACES, numbered
 from temlib.data.tables import places, refuse
-from temlib.files import InputError, inside, listed, natural, reason, refusal, shown
+from temlib.files import InputError, check_name, inside, listed, natural, reason, refusal, shown
 
 TABLES = (".csv", ".tsv", ".txt", ".xlsx")
 # Folders that divide class folders.
@@ -74,6 +74,7 @@ def read(path, asked=Asked()):
     Lengths may be given in other units, as `pixel_size_A` or `box_um`.
     """
     path = Path(path)
+    check_name(path)
     if path.is_dir():
         return _folder(path, asked)
     if not path.exists():
@@ -154,6 +155,8 @@ def _class_folders(folder):
         for image in sorted(sub.iterdir())
         if format_of(image.name) and not image.name.startswith(".")
     ]
+    for row in rows:
+        check_name(Path(folder, row[0]))
     return pd.DataFrame(rows, columns=["image", "class"], dtype=str)
 
 

@@ -31,6 +31,9 @@ KINDS |= {list: "a list of names (numbers in quotes)"}
 KINDS |= {dict: "new names with a list of names each, such as {both: [one, other]},"}
 # Words that YAML 1.1 takes for true and false; here they are texts, unless the parameter is true or false.
 TRUTHS = {"yes": True, "on": True, "no": False, "off": False}
+SURROGATE = re.compile("[\ud800-\udfff]")
+# What a run cannot be named after, since the folder of that name is another one, or none on some disk.
+NO_FOLDER = re.compile(r"\.*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 MOST = 10_000  # combinations of a matrix
 LARGEST = 2**17  # bytes; a parameter file has a few hundred
 
@@ -181,6 +184,8 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or event.anchor or event.tag:
             raise _Fault(event, "a text that begins with &, * or ! stands in quotes")
+        if SURROGATE.search(getattr(event, "value", "")):
+            raise _Fault(event, "\\ud800 to \\udfff are no characters of their own; write the character itself")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
@@ -283,6 +288,8 @@ def read(path, declarations, *, changes=(), content=None):
     file holds.
     """
     path = Path(path)
+    if NO_FOLDER.fullmatch(path.stem) or not path.stem.isprintable():
+        raise InputError(f"{shown(path)[:300]}: a run is named after its file, and no folder can be named so; rename it.")
     content, places = _load(path) if content is None else (dict(content), dict.fromkeys(content, path.stem))
     matrix = _with_changes(content, places, changes)
     notebooks = _notebooks(content.pop("notebooks", None), declarations, places.get("notebooks", path))

@@ -201,7 +201,7 @@ def work(out, chunks, count, kept):
                 row |= {"ended": ended, "fault": fault, "seconds": round(taken, 3), "peak": peak(), "said": said[-300:]}
                 if ended == "accepted" and saved < kept and not case.changes and cheap(said):
                     saved += 1
-                    shutil.copytree(folder, Path(out, "accepted", folder.name), symlinks=True, dirs_exist_ok=True)
+                    shutil.copytree(folder, Path(out, "accepted", folder.name), symlinks=True, dirs_exist_ok=True, ignore=pipes)
                 if ended == "fault":
                     shutil.copytree(folder, Path(out, "faults", folder.name), symlinks=True, dirs_exist_ok=True, ignore=pipes)
                     row |= {"text": base64.b64encode(case.text[:2000]).decode(), "set": case.changes}
@@ -279,21 +279,19 @@ def executed(shell, step):
     """Run the code of a notebook's step; return its first error, empty if there is none."""
     import matplotlib.pyplot as plt
     import nbformat
-    from papermill.parameterize import parameterize_notebook
+    from papermill.translators import papermill_translate
 
-    source = nbformat.read(step.source, as_version=4)
-    source.metadata["kernelspec"] = {"name": "python3", "language": "python"}
-    book = parameterize_notebook(source, step.values, kernel_name="python3", language="python")
+    given = papermill_translate("python3", "python", step.values)
+    cells = [cell for cell in nbformat.read(step.source, as_version=4).cells if cell.cell_type == "code"]
+    sources = [cells[0].source, given, *(cell.source for cell in cells[1:])]
     shell.reset(new_session=True)
     text = io.StringIO()
     try:
         with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
-            for cell in book.cells:
-                if cell.cell_type == "code":
-                    error = shell.run_cell(cell.source, store_history=True, silent=False)
-                    error = error.error_before_exec or error.error_in_exec
-                    if error:
-                        return f"{type(error).__name__}: {error!s:.300}"
+            for source in sources:
+                result = shell.run_cell(source, store_history=True)
+                if error := result.error_before_exec or result.error_in_exec:
+                    return f"{type(error).__name__}: {error!s:.300}"
     finally:
         plt.close("all")
     said = text.getvalue()  # what fails when it is shown ends no cell
