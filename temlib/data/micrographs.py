@@ -335,7 +335,9 @@ def _check_strips(path, page, due):
                 found += len(unpack.decompress(data, FREE_EXPANSION))
                 data = unpack.unconsumed_tail
             if found > most:
-                raise refusal(path, f"holds a strip that unpacks to more than {most:,} bytes; export it again.")
+                raise refusal(
+                    path, f"holds a strip that unpacks to more than {most:,} bytes; export it again."
+                )
 
 
 def _strips(path, page, due):

@@ -32,7 +32,12 @@ def searched(pattern, texts):
     command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", SEARCH]
     try:
         done = subprocess.run(
-            command, input=json.dumps([pattern, texts]), capture_output=True, text=True, check=True, timeout=PATIENCE_S
+            command,
+            input=json.dumps([pattern, texts]),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE_S,
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
         fault = f"{pattern[:80]!r} does not come to an end with these names in {PATIENCE_S} s"

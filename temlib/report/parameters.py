@@ -185,7 +185,9 @@ class _Loader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent) or event.anchor or event.tag:
             raise _Fault(event, "a text that begins with &, * or ! stands in quotes")
         if SURROGATE.search(getattr(event, "value", "")):
-            raise _Fault(event, "\\ud800 to \\udfff are no characters of their own; write the character itself")
+            raise _Fault(
+                event, "\\ud800 to \\udfff are no characters of their own; write the character itself"
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
@@ -289,7 +291,9 @@ def read(path, declarations, *, changes=(), content=None):
     """
     path = Path(path)
     if NO_FOLDER.fullmatch(path.stem) or not path.stem.isprintable():
-        raise InputError(f"{shown(path)[:300]}: a run is named after its file, and no folder can be named so; rename it.")
+        raise InputError(
+            f"{shown(path)[:300]}: a run is named after its file, and no folder can be named so; rename it."
+        )
     content, places = _load(path) if content is None else (dict(content), dict.fromkeys(content, path.stem))
     matrix = _with_changes(content, places, changes)
     notebooks = _notebooks(content.pop("notebooks", None), declarations, places.get("notebooks", path))
@@ -349,7 +353,9 @@ def _axes(matrix, values, known, places):
             raise InputError(f"{where}: 'matrix: {key}' names a value twice: {short(given)}; keep one.")
     if (count := math.prod(map(len, checked.values()))) > MOST:
         where = places["matrix", next(iter(checked))]
-        raise InputError(f"{where}: 'matrix' has {count:,} combinations, more than {MOST:,}; sweep fewer at a time.")
+        raise InputError(
+            f"{where}: 'matrix' has {count:,} combinations, more than {MOST:,}; sweep fewer at a time."
+        )
     return checked
 
 

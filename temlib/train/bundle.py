@@ -485,7 +485,9 @@ def _card(folder):
         wrong = listed(wrong or ["protocol"])
         raise InputError(f"'{CARD}' lacks {wrong} or has it in another form; {again}.")
     if not 0 < card["input_size"] <= LARGEST_PX:
-        raise InputError(f"'{CARD}' states images of {card['input_size']} pixels, not up to {LARGEST_PX}; {again}.")
+        raise InputError(
+            f"'{CARD}' states images of {card['input_size']} pixels, not up to {LARGEST_PX}; {again}."
+        )
     classes, suffix = card["classes"], _kind(card).suffix
     if len(classes) < 2 or len(set(map(str, classes))) < len(classes):
         raise InputError(f"'{CARD}' should list two or more different classes; {again}.")
@@ -511,7 +513,9 @@ def _json(folder, name):
         cure = "name a folder models/<model> of a run"
         raise InputError(f"'{name}' is missing, so it is no model bundle; {cure}.")
     if (folder / name).stat().st_size > LARGEST_CARD:
-        raise InputError(f"'{name}' is too large for what a model says of itself; copy the whole folder again.")
+        raise InputError(
+            f"'{name}' is too large for what a model says of itself; copy the whole folder again."
+        )
     with _reading(name):
         return dict(json.loads((folder / name).read_text(encoding="utf-8")))
 

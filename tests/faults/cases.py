@@ -28,32 +28,169 @@ CODE = [
     "__import__('os').system('touch pwned')",
     "\\\"\nimport os; os.system('touch pwned')#",
     "!!python/object/apply:os.system ['touch pwned']",
-    "f'{open(\"pwned\", \"w\")}'",
+    'f\'{open("pwned", "w")}\'',
     "$(touch pwned)",
     "`touch pwned`",
     "%system touch pwned",
     "!touch pwned",
 ]
 NAMES = [
-    *("..", "../..", "../pwned", "a/../../pwned", "/pwned", "/dev/zero", "/etc/passwd", "C:\\pwned", "\\\\host\\x"),
-    *("CON", "nul", "COM1.txt", "aux", ".", "./.", "~", "~root", "~nobody-here/x", "a/b", "a\0b", "-rf", "--set", "="),
-    *("{run}", "{{run}}", "{", "}", "{0}", "%s", "%(x)s", "${HOME}", "a%2Fb", "x:y", "x|y", "x*?", "<b>", "&lt;"),
-    *("größe", "gro\u0308ße", "日本語", "\u202eabc", "\u200b", "\ufeff", "\U0001f9ea", "\u0130", "ß", "ﬁ", "\ud800", "\udcff", "\x7f\x1b[2J"),
-    *("a b", " a ", "a\tb", "a\nb", "a\r\nb", "'", '"', "''", '"""', "\\", "\\n", "\\u0000", "#a", "a #b", "$x^{2$", "_", "@", "a@b"),
-    *("=1+1", "+1", "-1", "@SUM(A1)", "'=1", "None", "True", "nan", "null", "[]", "{}", "1e999", "0x10", "1_0", "x" * 300, "é" * 130),
-    *("uncertain", "particle", "micrograph", "fold", "p_x", "kind@a", "all", "macro", "truth_x", "<script>alert(1)</script>"),
+    *(
+        "..",
+        "../..",
+        "../pwned",
+        "a/../../pwned",
+        "/pwned",
+        "/dev/zero",
+        "/etc/passwd",
+        "C:\\pwned",
+        "\\\\host\\x",
+    ),
+    *(
+        "CON",
+        "nul",
+        "COM1.txt",
+        "aux",
+        ".",
+        "./.",
+        "~",
+        "~root",
+        "~nobody-here/x",
+        "a/b",
+        "a\0b",
+        "-rf",
+        "--set",
+        "=",
+    ),
+    *(
+        "{run}",
+        "{{run}}",
+        "{",
+        "}",
+        "{0}",
+        "%s",
+        "%(x)s",
+        "${HOME}",
+        "a%2Fb",
+        "x:y",
+        "x|y",
+        "x*?",
+        "<b>",
+        "&lt;",
+    ),
+    *(
+        "größe",
+        "gro\u0308ße",
+        "日本語",
+        "\u202eabc",
+        "\u200b",
+        "\ufeff",
+        "\U0001f9ea",
+        "\u0130",
+        "ß",
+        "ﬁ",
+        "\ud800",
+        "\udcff",
+        "\x7f\x1b[2J",
+    ),
+    *(
+        "a b",
+        " a ",
+        "a\tb",
+        "a\nb",
+        "a\r\nb",
+        "'",
+        '"',
+        "''",
+        '"""',
+        "\\",
+        "\\n",
+        "\\u0000",
+        "#a",
+        "a #b",
+        "$x^{2$",
+        "_",
+        "@",
+        "a@b",
+    ),
+    *(
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "'=1",
+        "None",
+        "True",
+        "nan",
+        "null",
+        "[]",
+        "{}",
+        "1e999",
+        "0x10",
+        "1_0",
+        "x" * 300,
+        "é" * 130,
+    ),
+    *(
+        "uncertain",
+        "particle",
+        "micrograph",
+        "fold",
+        "p_x",
+        "kind@a",
+        "all",
+        "macro",
+        "truth_x",
+        "<script>alert(1)</script>",
+    ),
 ]
 WORDS = st.one_of(st.sampled_from(NAMES), st.sampled_from(CODE), st.text(max_size=12))
 NUMBERS = [0, 1, -1, 2, 50, 2**31, 2**63, -(10**18), 0.5, -0.0, 1e308, float("inf"), float("nan"), 10**30]
 SCALARS = st.one_of(WORDS, st.sampled_from(NUMBERS), st.booleans(), st.none())
 TREES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3), max_leaves=6
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=6,
 )
-PATTERNS = ["(.*)_\\d+",  "[[a]", "(a{0,60}){0,60}!", "(.*)", "(a+)+$", "(", "(.*", "(?P<x>.)", "(.)(.)", "\\", "(.*)*x", "(?i)(s)", ".", "", "([a-z]*)*!"]
+PATTERNS = [
+    "(.*)_\\d+",
+    "[[a]",
+    "(a{0,60}){0,60}!",
+    "(.*)",
+    "(a+)+$",
+    "(",
+    "(.*",
+    "(?P<x>.)",
+    "(.)(.)",
+    "\\",
+    "(.*)*x",
+]
+PATTERNS += ["(?i)(s)", ".", "", "([a-z]*)*!"]
 CHEAP = ("1_explore", "2_augment", "7_software")
 # Of the YAML that spoils a text, what is new beside `SPOILS`.
-YAML = ["&a [*a]", "*b", "!!python/name:os.system", "!!binary aGk=", "<<: {epochs: 1}", "? {a: b}\n: c\n", "%YAML 9.9\n---\n"]
-YAML += ["!!set {a}", "&x ", "|2-\n  a", "'", '"\\ud800"', '"\\0"', "\x85", "\u2028", "key: " * 30, "[{" * 300, "- " * 999, "x" * 70000]
+YAML = [
+    "&a [*a]",
+    "*b",
+    "!!python/name:os.system",
+    "!!binary aGk=",
+    "<<: {epochs: 1}",
+    "? {a: b}\n: c\n",
+    "%YAML 9.9\n---\n",
+]
+YAML += [
+    "!!set {a}",
+    "&x ",
+    "|2-\n  a",
+    "'",
+    '"\\ud800"',
+    '"\\0"',
+    "\x85",
+    "\u2028",
+    "key: " * 30,
+    "[{" * 300,
+    "- " * 999,
+    "x" * 70000,
+]
 
 
 @dataclass(frozen=True)
@@ -114,14 +251,22 @@ def odd_pictures(draw):
     """Draw an image of a few pixels of any type and content, as (bytes, suffix)."""
     shape = tuple(draw(st.lists(st.sampled_from([1, 2, 3, 8, 9, 16]), min_size=2, max_size=3)))
     form = draw(st.sampled_from(["mrc", "mrcs", "tif", "tif", "png", "jpg"]))
-    kinds = {"mrc": "i1 i2 u2 f4 c8", "mrcs": "i1 i2 f4", "tif": "? u1 i2 u4 f2 f4 f8 c8 u8", "png": "? u1", "jpg": "u1"}
+    kinds = {
+        "mrc": "i1 i2 u2 f4 c8",
+        "mrcs": "i1 i2 f4",
+        "tif": "? u1 i2 u4 f2 f4 f8 c8 u8",
+        "png": "? u1",
+        "jpg": "u1",
+    }
     kind = draw(st.sampled_from(kinds[form].split()))
     rng = np.random.default_rng(draw(st.integers(0, 9)))
     fill = draw(st.sampled_from(["noise", "noise", "constant", "nan", "inf", "huge", "one"]))
     image = rng.integers(0, 100, shape).astype(kind) if fill != "constant" else np.full(shape, 7).astype(kind)
     if fill in ("nan", "inf", "huge") and kind[0] == "f":
         with np.errstate(over="ignore"):
-            image.flat[0 if fill == "inf" else slice(None)] = {"nan": np.nan, "inf": np.inf, "huge": 1e38}[fill]
+            image.flat[0 if fill == "inf" else slice(None)] = {"nan": np.nan, "inf": np.inf, "huge": 1e38}[
+                fill
+            ]
     if fill == "one":
         image.flat[-1] = 1
     if form in ("png", "jpg"):
@@ -134,9 +279,23 @@ def odd_pictures(draw):
 
 def rightly(parameter, draw):
     """Draw a value that a parameter takes, cheap to check and to run."""
-    some = {"count": [50, 55], "seed": [1, 2], "input_size": [0, 12, 24], "pixel_nm": [0, 2, 5.0], "folds": [2, 3]}
-    some |= {"models": [["svm_texture"], ["svm_texture", "residual"]], "primary": ["svm_texture"], "epochs": [1]}
-    some |= {"unsure": [[], ["uncertain"], ["uncertain", "x"]], "micrograph": ["", r"(.*)_\d+"], "skip_bad": [0, 0.5]}
+    some = {
+        "count": [50, 55],
+        "seed": [1, 2],
+        "input_size": [0, 12, 24],
+        "pixel_nm": [0, 2, 5.0],
+        "folds": [2, 3],
+    }
+    some |= {
+        "models": [["svm_texture"], ["svm_texture", "residual"]],
+        "primary": ["svm_texture"],
+        "epochs": [1],
+    }
+    some |= {
+        "unsure": [[], ["uncertain"], ["uncertain", "x"]],
+        "micrograph": ["", r"(.*)_\d+"],
+        "skip_bad": [0, 0.5],
+    }
     if parameter.name in some:
         return draw(st.sampled_from(some[parameter.name]))
     if parameter.choices:
@@ -183,7 +342,9 @@ def contents(draw, base, broken):
                 axes[key] = [pick(value, draw) for _ in range(draw(st.integers(0, 3)))]
             content["matrix"] = axes if draw(st.integers(0, 3)) else draw(TREES)
         elif how == "notebooks":
-            content["notebooks"] = draw(st.lists(WORDS | st.sampled_from(CHEAP + ("3_train",)), max_size=4) | TREES)
+            content["notebooks"] = draw(
+                st.lists(WORDS | st.sampled_from(CHEAP + ("3_train",)), max_size=4) | TREES
+            )
         else:
             content["assay"] = draw(WORDS | st.just("simulated") | TREES)
     return content
@@ -234,7 +395,11 @@ SOUND_TABLE = "image,index,kind,micrograph\n" + "".join(
 def notebooks(draw):
     """Draw which notebooks a case is for: mostly those that are cheap to run."""
     few = st.lists(st.sampled_from(CHEAP[:2]), min_size=1, max_size=1)
-    return draw(few) if draw(st.integers(0, 3)) else draw(st.sampled_from([["1_explore", "3_train"], ["3_train"], ["7_software"]]))
+    return (
+        draw(few)
+        if draw(st.integers(0, 3))
+        else draw(st.sampled_from([["1_explore", "3_train"], ["3_train"], ["7_software"]]))
+    )
 
 
 @st.composite
@@ -247,7 +412,9 @@ def parameter_files(draw):
     names = st.sampled_from(["task", "names", "models", "matrix", "particles", "classes", "=", "", "accept"])
     values = st.builds(_flow, TREES) | WORDS.filter(lambda word: word.isprintable())
     changes = draw(st.lists(st.tuples(names, values), max_size=1)) if draw(st.integers(0, 5)) == 4 else []
-    return Case("parameters", {"t.csv": SOUND_TABLE.encode(), "s.mrcs": sound()["s.mrcs"]}, text, tuple(changes))
+    return Case(
+        "parameters", {"t.csv": SOUND_TABLE.encode(), "s.mrcs": sound()["s.mrcs"]}, text, tuple(changes)
+    )
 
 
 def _sound_rows(draw):
@@ -270,8 +437,34 @@ def _sound_rows(draw):
     return columns
 
 
-PLACES = ["-1", "0", "1e9", "39.5", "nan", "inf", "1,5", "1e-300", "99999999999999999999", "0.49", "½", "１２", "1e400"]
-IMAGES = ["../p.yaml", "../../x.png", "/etc/passwd", "/dev/zero.png", "l.png", "f.png", "d.png", "n.png", "s.mrcs", "a.mrc", "p.yaml", "o.png", "o.tif", "o.mrc"]
+PLACES = [
+    "-1",
+    "0",
+    "1e9",
+    "39.5",
+    "nan",
+    "inf",
+    "1,5",
+    "1e-300",
+    "99999999999999999999",
+    "0.49",
+    "½",
+    "１２",
+    "1e400",
+]
+IMAGES = [
+    "../p.yaml",
+    "../../x.png",
+    "/etc/passwd",
+    "/dev/zero.png",
+    "l.png",
+    "f.png",
+    "d.png",
+    "n.png",
+    "s.mrcs",
+    "a.mrc",
+]
+IMAGES += ["p.yaml", "o.png", "o.tif", "o.mrc"]
 CELL = st.one_of(CELLS, WORDS, st.sampled_from(PLACES))
 
 
@@ -291,7 +484,12 @@ def _broken_rows(columns, draw):
         for values in columns.values():
             values.append(values[k])
     elif how == "name":
-        new = draw(WORDS | st.sampled_from(["box_nm", "box_um", "pixel_size_A", "pixel_size", "x", "y", "truth_kind", "number"]))
+        new = draw(
+            WORDS
+            | st.sampled_from(
+                ["box_nm", "box_um", "pixel_size_A", "pixel_size", "x", "y", "truth_kind", "number"]
+            )
+        )
         columns[new] = columns.pop(name)
     elif how == "drop" and len(columns) > 1:
         del columns[name]
@@ -331,13 +529,17 @@ def manifests(draw):
     if {"o.png", "o.tif", "o.mrc"} & asked or draw(st.integers(0, 5)) == 4:
         content, form = draw(odd_pictures())
         old = draw(st.sampled_from(sorted(files) or ["o"]))
-        columns.get("image", [])[:] = [f"o.{form}" if name[:2] == "o." or name == old else name for name in columns.get("image", [])]
+        columns.get("image", [])[:] = [
+            f"o.{form}" if name[:2] == "o." or name == old else name for name in columns.get("image", [])
+        ]
         files[f"o.{form}"] = content
     files["t.csv"] = _as_table(columns, draw)
     base = {**BASE, "notebooks": notebooks(draw)}
     if draw(st.booleans()):
         base |= {"scale": "physical", "input_size": draw(st.sampled_from([0, 12, 40]))}
-    for name in draw(st.lists(st.sampled_from(["skip_bad", "micrograph", "seed", "folds", "unsure"]), max_size=2)):
+    for name in draw(
+        st.lists(st.sampled_from(["skip_bad", "micrograph", "seed", "folds", "unsure"]), max_size=2)
+    ):
         base[name] = rightly(declared()[name], draw)
     return Case("manifests", files, draw(written(base, 0)))
 
@@ -362,7 +564,10 @@ def positions(draw):
         files["p.csv"] = TEXTS["p.csv"].encode()
     files["c.png"] = sound()["c_0_0.png"]
     base = {"particles": name, "input_size": 12, "pixel_nm": 2.0, "notebooks": notebooks(draw), **SVM}
-    base |= {"task": draw(st.sampled_from(["l", "class"])), "scale": draw(st.sampled_from(["fill", "physical", "physical"]))}
+    base |= {
+        "task": draw(st.sampled_from(["l", "class"])),
+        "scale": draw(st.sampled_from(["fill", "physical", "physical"])),
+    }
     return Case("positions", files, draw(written(base, 0)))
 
 
@@ -370,7 +575,9 @@ def positions(draw):
 def folders(draw):
     """Draw a case of class folders with hostile names."""
     usable = WORDS.filter(_usable)
-    classes = draw(st.lists(usable | st.sampled_from(["x", "y", "train", "test"]), min_size=1, max_size=3, unique=True))
+    classes = draw(
+        st.lists(usable | st.sampled_from(["x", "y", "train", "test"]), min_size=1, max_size=3, unique=True)
+    )
     files = {}
     for k, (_, data) in enumerate([item for item in sound().items() if item[0].endswith(".png")][:18]):
         stem = draw(usable | st.just("a" * 60 + "!")) if draw(st.integers(0, 5)) == 4 else f"g{k // 3}_{k}"
@@ -378,7 +585,14 @@ def folders(draw):
     if draw(st.integers(0, 3)) == 2:
         content, form = draw(odd_pictures())
         files[f"crops/{classes[0]}/o_1.{form}"] = content
-    base = {"particles": "crops", "task": "class", "scale": "fill", "input_size": 12, "notebooks": notebooks(draw), **SVM}
+    base = {
+        "particles": "crops",
+        "task": "class",
+        "scale": "fill",
+        "input_size": 12,
+        "notebooks": notebooks(draw),
+        **SVM,
+    }
     base |= {"micrograph": r"(.*)_\d+"} if draw(st.booleans()) else {}
     return Case("folders", files, draw(written(base, 0)))
 
@@ -391,4 +605,10 @@ def _usable(word):
         return False
 
 
-KINDS = {"parameters": parameter_files, "manifests": manifests, "both": both, "positions": positions, "folders": folders}
+KINDS = {
+    "parameters": parameter_files,
+    "manifests": manifests,
+    "both": both,
+    "positions": positions,
+    "folders": folders,
+}

@@ -28,7 +28,13 @@ SECONDS, MEMORY = 20, 10**9  # of this process's own work; bytes of the process
 PATIENCE = 300  # seconds on the clock after which a process that says nothing is ended
 LONGEST = 1500  # characters of a sentence
 # What a process asks of Python before it writes, by the places of the path and of the folder it is relative to.
-WRITES = {"os.mkdir": (0, 2), "os.remove": (0, 1), "os.rmdir": (0, 1), "os.rename": (1, 3), "os.symlink": (1, 2)}
+WRITES = {
+    "os.mkdir": (0, 2),
+    "os.remove": (0, 1),
+    "os.rmdir": (0, 1),
+    "os.rename": (1, 3),
+    "os.symlink": (1, 2),
+}
 WRITES |= {"os.link": (1, 3), "os.truncate": (0, None)}
 NEVER = ("pickle.find_class", "socket.connect", "socket.getaddrinfo", "os.system", "os.exec", "os.fork")
 NEVER += ("os.posix_spawn", "webbrowser.open")
@@ -171,7 +177,13 @@ def drawn(kind, chunk, count):
     found, health = [], list(HealthCheck)
 
     @seed(SEED + chunk)
-    @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=health)
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=health,
+    )
     @given(cases.KINDS[kind]())
     def draw(case):
         found.append(case)
@@ -198,12 +210,30 @@ def work(out, chunks, count, kept):
                 tell(out, row | {"ended": "begun"})
                 path = laid(case, folder)
                 ended, fault, taken, said = asked(path, folder.with_name("output"), case.changes)
-                row |= {"ended": ended, "fault": fault, "seconds": round(taken, 3), "peak": peak(), "said": said[-300:]}
+                row |= {
+                    "ended": ended,
+                    "fault": fault,
+                    "seconds": round(taken, 3),
+                    "peak": peak(),
+                    "said": said[-300:],
+                }
                 if ended == "accepted" and saved < kept and not case.changes and cheap(said):
                     saved += 1
-                    shutil.copytree(folder, Path(out, "accepted", folder.name), symlinks=True, dirs_exist_ok=True, ignore=pipes)
+                    shutil.copytree(
+                        folder,
+                        Path(out, "accepted", folder.name),
+                        symlinks=True,
+                        dirs_exist_ok=True,
+                        ignore=pipes,
+                    )
                 if ended == "fault":
-                    shutil.copytree(folder, Path(out, "faults", folder.name), symlinks=True, dirs_exist_ok=True, ignore=pipes)
+                    shutil.copytree(
+                        folder,
+                        Path(out, "faults", folder.name),
+                        symlinks=True,
+                        dirs_exist_ok=True,
+                        ignore=pipes,
+                    )
                     row |= {"text": base64.b64encode(case.text[:2000]).decode(), "set": case.changes}
                 tell(out, row)
                 shutil.rmtree(folder)
@@ -272,16 +302,26 @@ def runs(out, names):
                 faults += [executed(shell, step)]
         fault = next(filter(None, faults), "")
         ended = "done" if not fault else "refused" if fault.startswith("InputError: ") else "fault"
-        tell(out, row | {"kind": "runs", "ended": ended, "fault": fault, "seconds": round(time.monotonic() - began, 2), "peak": peak()})
+        tell(
+            out,
+            row
+            | {
+                "kind": "runs",
+                "ended": ended,
+                "fault": fault,
+                "seconds": round(time.monotonic() - began, 2),
+                "peak": peak(),
+            },
+        )
 
 
 def executed(shell, step):
     """Run the code of a notebook's step; return its first error, empty if there is none."""
     import matplotlib.pyplot as plt
     import nbformat
-    from papermill.translators import papermill_translate
+    from papermill.translators import translate_parameters
 
-    given = papermill_translate("python3", "python", step.values)
+    given = translate_parameters("python3", "python", step.values, "Parameters")
     cells = [cell for cell in nbformat.read(step.source, as_version=4).cells if cell.cell_type == "code"]
     sources = [cells[0].source, given, *(cell.source for cell in cells[1:])]
     shell.reset(new_session=True)
@@ -295,7 +335,7 @@ def executed(shell, step):
     finally:
         plt.close("all")
     said = text.getvalue()  # what fails when it is shown ends no cell
-    return f"shown: {said[said.index('Traceback'):][-300:]}" if "Traceback" in said else ""
+    return f"shown: {said[said.index('Traceback') :][-300:]}" if "Traceback" in said else ""
 
 
 def watched(out, job, names, count, kept):
@@ -310,7 +350,17 @@ def watched(out, job, names, count, kept):
         if not left:
             return
         before = log.stat().st_size if log.exists() else 0
-        command = [sys.executable, "-m", "tests.faults.fuzz", "--out", str(out), "--job", job, "--count", str(count)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.faults.fuzz",
+            "--out",
+            str(out),
+            "--job",
+            job,
+            "--count",
+            str(count),
+        ]
         process = subprocess.Popen([*command, "--kept", str(kept), *map(str, left)], stdin=subprocess.DEVNULL)
         grown, since = before, time.monotonic()
         while process.poll() is None:
@@ -330,21 +380,40 @@ def table(out):
     for row in rows:
         if row["ended"] == "begun":
             row |= {"ended": "fault", "fault": "the process hung or died", "seconds": 0, "peak": 0}
-    lines = ["kind | cases | accepted or done | refused | faults | slowest (s) | peak memory (MB)", "---|---|---|---|---|---|---"]
+    lines = [
+        "kind | cases | accepted or done | refused | faults | slowest (s) | peak memory (MB)",
+        "---|---|---|---|---|---|---",
+    ]
     kinds = Counter(row["kind"] for row in rows)
     for kind in [*(kind for kind in kinds if kind != "runs"), *(["runs"] if "runs" in kinds else []), ""]:
         some = [row for row in rows if row["kind"] == kind or (not kind and row["kind"] != "runs")]
         ended = Counter(row["ended"] for row in some)
-        worst = max((row["seconds"] for row in some), default=0), max((row["peak"] for row in some), default=0) / 1e6
+        worst = (
+            max((row["seconds"] for row in some), default=0),
+            max((row["peak"] for row in some), default=0) / 1e6,
+        )
         good = ended["accepted"] + ended["done"]
-        cells = kind or "all checks", f"{len(some):,}", f"{good:,}", f"{ended['refused']:,}", ended["fault"], f"{worst[0]:.1f}"
+        cells = (
+            kind or "all checks",
+            f"{len(some):,}",
+            f"{good:,}",
+            f"{ended['refused']:,}",
+            ended["fault"],
+            f"{worst[0]:.1f}",
+        )
         lines.append(" | ".join(map(str, [*cells, f"{worst[1]:.0f}"])))
     return lines, [row for row in rows if row["ended"] == "fault"]
 
 
 @click.command()
 @click.option("--count", default=300, show_default=True, help="Number of cases.")
-@click.option("--run", "run", default=0, show_default=True, help="How many accepted ones are run, at the least where there are so many.")
+@click.option(
+    "--run",
+    "run",
+    default=0,
+    show_default=True,
+    help="How many accepted ones are run, at the least where there are so many.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder in which the campaign lies and goes on.")
 @click.option("--job", default="", hidden=True)
 @click.option("--kept", default=0, hidden=True)
@@ -359,7 +428,11 @@ def main(count, run, out, job, kept, names):
         out.mkdir(parents=True, exist_ok=True)
         for name in ("cache", "tmp", "home"):
             (out / name).mkdir(exist_ok=True)
-        os.environ |= {"TEMLIB_CACHE": str(out / "cache"), "TMPDIR": str(out / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+        os.environ |= {
+            "TEMLIB_CACHE": str(out / "cache"),
+            "TMPDIR": str(out / "tmp"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         os.environ |= {"HOME": str(out / "home"), "MPLBACKEND": "agg", "TF_CPP_MIN_LOG_LEVEL": "3"}
         size = min(CHUNK, max(1, count // 10))
         chunks = list(range(-(-count // size)))
