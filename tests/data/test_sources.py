@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from temlib import data
-from temlib.data import open as open_data
 from temlib.data import names, prepare, sources
+from temlib.data import open as open_data
 from tests.data.conftest import WORDS, refused
 
 IMAGE = np.random.default_rng(0).normal(0, 10, (50, 60)).astype(np.float32)

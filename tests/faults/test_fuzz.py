@@ -26,7 +26,6 @@ def test_the_watch_sees_what_is_written_elsewhere(tmp_path):
     """In the folders that are allowed it says nothing; else it names the file, also one that a link leads to."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
-    found = seen = None
     with fuzz.Watch(tmp_path / "in") as found:
         fuzz.audit("open", (str(tmp_path / "in" / "a"), "w", fuzz.os.O_WRONLY))
         fuzz.audit("open", (str(tmp_path / "b"), "r", 0))

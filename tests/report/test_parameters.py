@@ -1,17 +1,11 @@
-import ast
-import json
 import random
 from pathlib import Path
 
 import pytest
-import yaml
-from papermill import translators
 
-from temlib import report
 from temlib.files import InputError
 from temlib.report import parameters, runner
 from tests.data.test_mutations import guarded
-from tests.faults import cases
 
 SOURCE = """
 epochs: int = 30  # passes over the particles [1, 100]
@@ -342,56 +336,3 @@ def test_half_a_character_is_refused(tmp_path, declared):
             parameters.read(written(tmp_path, f"epochs: 3\ntask: {text}"), declared)
     found = parameters.read(written(tmp_path, 'task: "\\U0001f9ea"'), declared)
     assert found.values == {"task": "\U0001f9ea"}
-
-
-HOSTILE = [
-    text for text in [*cases.NAMES, *cases.CODE] if not parameters.SURROGATE.search(text) and text.strip()
-]
-
-
-def arrived(values):
-    """Return what stands in the cell that papermill puts into a notebook: literals alone, or this fails."""
-    cell = translators.translate_parameters("python3", "python", values, "Parameters")
-    found = {}
-    for statement in ast.parse(cell).body:
-        assert isinstance(statement, ast.Assign) and len(statement.targets) == 1
-        found[statement.targets[0].id] = ast.literal_eval(statement.value)
-    return found
-
-
-@pytest.mark.parametrize("notebook", runner.declarations())
-def test_no_parameter_injects_code(tmp_path, notebook):
-    """A hostile text given as each text, list or mapping that a notebook declares arrives as exactly this text, or is refused."""
-    declared, given = runner.declarations()[notebook], 0
-    for text in HOSTILE:
-        for name, parameter in declared.items():
-            if parameter.kind not in (str, list, dict) or name == "run":
-                continue
-            value = {
-                str: text,
-                list: [text, "b"],
-                dict: {text: text} if parameter.renames else {text: [text]},
-            }
-            value = value[parameter.kind]
-            path = tmp_path / "p.yaml"
-            path.write_text(yaml.safe_dump({name: value}, allow_unicode=True), encoding="utf-8", newline="")
-            if parameter.choices:
-                with pytest.raises(InputError, match="should be one of"):
-                    parameters.read(path, {notebook: declared})
-                continue
-            values = parameters.read(path, {notebook: declared}).values
-            assert values == {name: value} and arrived(values) == {name: value}, text
-            given += 1
-    assert given or not any(p.kind in (list, dict) for p in declared.values())
-
-
-def test_hostile_texts_arrive_in_a_kernel_as_they_are(tiny, tmp_path, monkeypatch):
-    """All of them at once, in a real run; nothing that they say is done."""
-    monkeypatch.chdir(tmp_path)
-    cell = "import json; from pathlib import Path; Path('arrived.json').write_text(json.dumps(task))"
-    settings = tiny({"1_explore": cell})
-    settings.values["task"] = text = "\n".join(HOSTILE)
-    (step,) = report.execute(settings)
-    assert step.status == "done", step.error
-    (path,) = tmp_path.rglob("arrived.json")
-    assert json.loads(path.read_text()) == text and not list(tmp_path.rglob("*pwned*"))
