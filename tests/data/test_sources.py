@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from temlib import data
-from temlib.data import names, prepare, sources
 from temlib.data import open as open_data
+from temlib.data import prepare, sources
+from temlib.data.names import searched
 from tests.data.conftest import WORDS, refused
 
 IMAGE = np.random.default_rng(0).normal(0, 10, (50, 60)).astype(np.float32)
@@ -409,12 +410,12 @@ def test_a_workbook_is_read_where_openpyxl_is_installed(folder):
 
 def test_a_pattern_that_never_comes_to_an_end_is_refused(folder, monkeypatch):
     """Its search is ended, since (a+)+! tries 2^60 ways in a name of sixty a; one that finds something does not wait."""
-    monkeypatch.setattr(names, "PATIENCE_S", 1)
+    monkeypatch.setattr("temlib.data.names.PATIENCE_S", 1)
     text = ["a" * 60, "b_12"]
-    refused("does not come to an end with these names in 1 s", names.searched, "(a+)+!", text)
+    refused("does not come to an end with these names in 1 s", searched, "(a+)+!", text)
     monkeypatch.undo()
-    assert names.searched(r"(.*)_\d+", text) == {"b_12": "b"}
-    assert names.searched("(é|b)", ["é\u202e", "b", "c"]) == {"é\u202e": "é", "b": "b"}
+    assert searched(r"(.*)_\d+", text) == {"b_12": "b"}
+    assert searched("(é|b)", ["é\u202e", "b", "c"]) == {"é\u202e": "é", "b": "b"}
 
 
 def test_class_folders_whose_names_are_no_text_are_refused(tmp_path):

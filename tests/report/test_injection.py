@@ -42,7 +42,11 @@ def test_no_parameter_injects_code(tmp_path, notebook):
             }
             value = value[parameter.kind]
             path = tmp_path / "p.yaml"
-            path.write_text(yaml.safe_dump({name: value}, allow_unicode=True), encoding="utf-8", newline="")
+            path.write_text(
+                yaml.safe_dump({name: value}, allow_unicode=True, default_style='"'),
+                encoding="utf-8",
+                newline="",
+            )
             if parameter.choices:
                 with pytest.raises(InputError, match="should be one of"):
                     parameters.read(path, {notebook: declared})
