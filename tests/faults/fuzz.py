@@ -437,8 +437,10 @@ def main(count, run, out, job, kept, names):
         size = min(CHUNK, max(1, count // 10))
         chunks = list(range(-(-count // size)))
         watched(out, "work", chunks, size, -(-run * 2 // len(chunks)))
-        kept = sorted(path.name for path in (out / "accepted").glob("*"))
-        watched(out, "runs", kept[:: max(1, len(kept) // run)] if run else [], count, 0)
+        ran = [row["case"] for row in done(out).get("runs", ())]
+        rest = sorted({path.name for path in (out / "accepted").glob("*")} - set(ran))
+        more = max(0, run - len(ran))
+        watched(out, "runs", ran + rest[:: max(1, len(rest) // more)][:more] if more else ran, count, 0)
         lines, faults = table(out)
         click.echo(f"seed {SEED}; {size} cases a chunk")
         click.echo("\n".join(lines))
