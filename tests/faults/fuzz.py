@@ -201,9 +201,9 @@ def work(out, chunks, count, kept):
     with tempfile.TemporaryDirectory(dir=out) as scratch:
         warm(Path(scratch))
         for chunk in chunks:
-            skip, saved = len(done(out).get(chunk, ())), 0
+            before, saved = {row["case"] for row in done(out).get(chunk, ())}, 0
             for k, case in enumerate(drawn(kinds[chunk % len(kinds)], chunk, count)):
-                if k < skip:
+                if k in before:
                     continue
                 folder = Path(scratch, f"{chunk}-{k}")
                 row = {"chunk": chunk, "case": k, "kind": case.kind}
@@ -280,6 +280,13 @@ def done(out):
             row = json.loads(line)
             rows.setdefault(row["chunk"], {})[row["case"]] = row
     return {chunk: list(found.values()) for chunk, found in rows.items()}
+
+
+def forget_begun(out):
+    """Take the cases out of what was done that were at work when the campaign was stopped, so that they are drawn again."""
+    ended = [row for found in done(out).values() for row in found if row["ended"] != "begun"]
+    lines = "".join(json.dumps(row) + "\n" for row in ended)
+    Path(out, "cases.jsonl").write_text(lines, encoding="utf-8")
 
 
 def runs(out, names):
@@ -426,6 +433,7 @@ def main(count, run, out, job, kept, names):
     with contextlib.ExitStack() as after:
         out = out or Path(after.enter_context(tempfile.TemporaryDirectory()))
         out.mkdir(parents=True, exist_ok=True)
+        forget_begun(out)
         for name in ("cache", "tmp", "home"):
             (out / name).mkdir(exist_ok=True)
         os.environ |= {
