@@ -67,3 +67,16 @@ def test_hostile_texts_arrive_in_a_kernel_as_they_are(tiny, tmp_path, monkeypatc
     assert step.status == "done", step.error
     (path,) = tmp_path.rglob("arrived.json")
     assert json.loads(path.read_text()) == text and not list(tmp_path.rglob("*pwned*"))
+
+
+def test_no_value_of_a_sweep_leaves_the_folder_of_its_run(tmp_path):
+    """Each hostile text is the name of one folder below the run's, another for each, that any disk takes."""
+    values = {parameters.folded(text): text for text in HOSTILE}
+    settings = parameters.Settings(tmp_path / "mine.yaml", {}, {"task": list(values.values())}, ("3_train",))
+    steps = report.plan(settings)
+    assert len({parameters.folded(str(step.folder)) for step in steps}) == len(values)
+    for step in steps:
+        run, name = step.folder.parts
+        assert run == "mine" and name.startswith("task=") and len(name.encode()) < 200
+        assert not set('\0\n\r/\\:*?"<>|') & set(name) and not name.endswith((".", " "))
+        assert (tmp_path / step.folder).resolve().parent == (tmp_path / "mine").resolve()
