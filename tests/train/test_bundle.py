@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import pickle
+import resource
 import shutil
 import zipfile
 from dataclasses import replace
@@ -454,3 +455,21 @@ def test_types_that_run_something_are_refused_by_name(tmp_path):
             skops.io.dump({"machine": thing}, folder / "fold=1.skops")
             _sign(folder)
             _refused(folder, "holds the type .* do not use this bundle")
+
+
+def test_a_network_whose_layers_would_fill_the_memory_is_refused(tmp_path):
+    """A layer of a thousand million units is 100 GB, of which its file of 100 kB has none."""
+    folder = shutil.copytree(FIXTURES / "dihedral+size", tmp_path / "network")
+    path = folder / "fold=1.keras"
+    with zipfile.ZipFile(path) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    dense = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense")
+    dense["config"]["units"] = 10**9
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, data in (parts | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(part, data)
+    _sign(folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    _refused(folder, "'fold=1.keras' states layers of .* bytes and holds .*; do not use this bundle")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**6  # kB; that includes TensorFlow
