@@ -464,8 +464,8 @@ def test_a_network_whose_layers_would_fill_the_memory_is_refused(tmp_path):
     with zipfile.ZipFile(path) as archive:
         parts = {part: archive.read(part) for part in archive.namelist()}
     config = json.loads(parts["config.json"])
-    dense = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense")
-    dense["config"]["units"] = 10**9
+    dense = [layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense"]
+    dense[-1]["config"]["units"] = 10**9
     with zipfile.ZipFile(path, "w") as archive:
         for part, data in (parts | {"config.json": json.dumps(config).encode()}).items():
             archive.writestr(part, data)
