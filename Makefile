@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 endif
 READY := $(VENV)/.ready
 
-.PHONY: help report full test test-slow lab bench bench-check lock lint clean
+.PHONY: help report full test test-slow faults lab bench bench-check lock lint clean
 .DEFAULT_GOAL := help
 
 help:            ## list the commands
@@ -25,6 +25,10 @@ test: $(READY)   ## all tests but the slow ones
 
 test-slow: $(READY) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
+
+faults: $(READY) ## kill runs at random moments, and feed hostile files; hours
+	$(BIN)/python -m tests.faults.campaign --kills 100
+	$(BIN)/python -m tests.faults.fuzz --count 10000 --run 200
 
 lab: $(READY)    ## JupyterLab on the notebooks
 	$(BIN)/python -m jupyterlab --notebook-dir=notebooks

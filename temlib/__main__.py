@@ -204,13 +204,14 @@ def _execute(settings, output, **how):
 def check(files, changes, output):
     """Check parameter FILES, and the data that they name, and say what can be seen in it, without running anything."""
     for settings in report.check(files, changes=changes, output=output):
-        steps = report.plan(settings)
+        # What cannot be read is refused here at the latest, and not below a line that says "fine".
+        steps, sentences = report.plan(settings), report.resolution(settings)
         labels = [step.label for step in steps]
         if len(steps) > MANY:
             counts = Counter(step.notebook for step in steps)
             labels = [f"{name} × {count}" for name, count in counts.items()]
         click.echo(f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(labels)}")
-        for sentence in report.resolution(settings):
+        for sentence in sentences:
             click.echo(f"  {sentence}")
 
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import uuid
+import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,11 +40,19 @@ CURES = {
 }
 # Faults of the system that are no fault of what was given.
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+FREE_UNPACKED = 2**28  # bytes to which any ZIP file may unpack, and how many times its size a large one
+GREATEST_UNPACKED = 100
 TRIAL = 2**16  # bytes that are written to see whether there is room for more
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence that names the place and the cure."""
+    """What the user gave cannot be used; the message is one sentence that names the place and the cure.
+
+    Characters in names that would break the line, or move what a terminal shows, are escaped.
+    """
+
+    def __init__(self, text):
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text)))
 
     def _render_traceback_(self):
         """Show the sentence alone in a notebook: the way through temlib's code does not help its reader."""
@@ -201,12 +210,19 @@ def reason(fault):
     return (text[:100] or type(fault).__name__).rstrip(".")
 
 
+def check_name(path):
+    """Refuse a file or folder whose name is no text, since tables and reports could not say it."""
+    if any("\ud800" <= c <= "\udfff" for c in str(path)):
+        raise InputError(f"{shown(path)} has a name that is not text in UTF-8; rename it.")
+
+
 def probe(path, count):
     """Return size and first `count` bytes of a regular file.
 
     One that is missing, empty, cannot be opened, or is a folder, a pipe or a device, which would hang or never end,
     raises `InputError`.
     """
+    check_name(path)
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -264,6 +280,16 @@ def natural(name):
 def refusal(path, fault):
     """Return the `InputError` that says what is wrong with the file at `path`."""
     return InputError(f"{shown(path)} {fault}")
+
+
+def check_unpacked(path):
+    """Refuse a ZIP file, such as a workbook or what NumPy and Keras save, that would unpack to far more than it can honestly hold."""
+    size = os.stat(path).st_size
+    with zipfile.ZipFile(path) as archive:
+        stated = sum(part.file_size for part in archive.infolist())
+    if stated > max(FREE_UNPACKED, GREATEST_UNPACKED * size):
+        fault = f"would unpack from {size:,} to {stated:,} bytes, more than is read from a packed file"
+        raise refusal(path, f"{fault}; do not use it, ask where it came from.")
 
 
 def nearest(name, known):

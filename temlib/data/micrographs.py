@@ -28,7 +28,7 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from temlib.data import mrc
-from temlib.data.conventions import Stored, check_memory, check_pixels, meant
+from temlib.data.conventions import FREE_EXPANSION, Stored, check_memory, check_pixels, meant
 from temlib.files import InputError, probe, reason, refusal
 
 # Of rosettasciio.
@@ -70,6 +70,7 @@ FETCHED = {
 }
 IMAGECODECS = importlib.util.find_spec("imagecodecs") is not None  # lets tifffile unpack all that there is
 DEFLATE = (8, 32946, 50013)  # which tifffile unpacks alone
+DEFLATE_AT_MOST = 1032  # times, to which Deflate can expand
 REVERSED = bytes(
     int(f"{byte:08b}"[::-1], 2) for byte in range(256)
 )  # for bytes with the least significant bit first
@@ -298,6 +299,8 @@ def _tiff_pixels(path, page, skipped, size, stored):
         fault = f"states {sum(page.databytecounts)} bytes of image in its strips, where {due} are due"
         raise refusal(path, f"{fault}; export it again.")
     known = page.compression == 1 or page.compression in DEFLATE
+    if page.compression in DEFLATE:
+        _check_strips(path, page, due)
     if packed and known and page.predictor == 1:
         stored.pixels = np.frombuffer(_strips(path, page, due), np.uint8).reshape(shape)
     elif (not packed and known and page.predictor in (1, 2)) or IMAGECODECS:
@@ -319,6 +322,22 @@ def _consecutive(page, due):
     step = due // page.imagelength * rows
     together = len(offsets) == 1 or all(np.diff(offsets) == step)
     return len(offsets) * rows >= page.imagelength and together
+
+
+def _check_strips(path, page, due):
+    """Refuse a page of which a part would unpack to more than the image, since tifffile unpacks each as far as it goes."""
+    most = max(due, FREE_EXPANSION)
+    for offset, count in zip(page.dataoffsets, page.databytecounts):
+        if count * DEFLATE_AT_MOST > most:
+            page.parent.filehandle.seek(offset)
+            data, unpack, found = page.parent.filehandle.read(count), zlib.decompressobj(), 0
+            while data and found <= most:
+                found += len(unpack.decompress(data, FREE_EXPANSION))
+                data = unpack.unconsumed_tail
+            if found > most:
+                raise refusal(
+                    path, f"holds a strip that unpacks to more than {most:,} bytes; export it again."
+                )
 
 
 def _strips(path, page, due):

@@ -4,13 +4,45 @@ Most names are the file's own, below the folder. Others are absolute, in another
 accent), without suffix (Topaz), or begin with folders of the machine on which they were written.
 """
 
+import json
 import os
+import subprocess
+import sys
 import unicodedata
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from temlib.data.micrographs import format_of
 from temlib.files import InputError, shown
+
+# Finds the only group of a pattern in each text.
+SEARCH = """import json, re, sys
+pattern, texts = json.load(sys.stdin)
+found = ((text, re.search(pattern, text)) for text in texts)
+json.dump({text: match[1] for text, match in found if match and match[1]}, sys.stdout)
+"""
+PATIENCE_S = 20  # for all names; a million take one to three
+
+
+def searched(pattern, texts):
+    """Return what the only group of a pattern finds in each of the texts, without those in which it finds nothing.
+
+    In a process of its own, since only that can be ended when a pattern such as ``(a+)+!`` tries more ways than there is time.
+    """
+    command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", SEARCH]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps([pattern, texts]),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE_S,
+        )
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        fault = f"{pattern[:80]!r} does not come to an end with these names in {PATIENCE_S} s"
+        raise InputError(f"micrograph: {fault}; write it with fewer + and *.") from None
+    return json.loads(done.stdout)
 
 
 def one_form(text):

@@ -31,7 +31,7 @@ STAR_PARTICLES = {STAR_STACK, "rlnCoordinateX"}
 TOMOGRAM = ("rlnTomoName", "rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
 CORNER = ["x", "y", "width", "height"]
 ANGSTROMS_PER_NM = 10.0
-LARGEST_CUT = 2**30  # bytes of one crop
+LARGEST_CUT = 2**27  # bytes of one crop: 5,792 pixels a side
 BLANK = 2**12  # bytes up to which a file may be nothing but blanks
 # Where a particle is, in numbers.
 PLACES = ("row", "column", "box_px", "box_nm", "pixel_size_nm")
@@ -417,7 +417,7 @@ def cut(image, row, column, box_px):
             cure = "check the binning of the positions"
             raise InputError(f"The particle has its {name} at {value:g}, {fault}; {cure}.")
     if 4 * box_px**2 > LARGEST_CUT:
-        raise InputError(f"A crop of {box_px} x {box_px} pixels exceeds 1 GiB; cut a smaller one.")
+        raise InputError(f"A crop of {box_px} x {box_px} pixels exceeds 128 MiB; cut a smaller one.")
     top, left = (math.floor(value + 0.5) - box_px // 2 for value in (row, column))
     inner = image[max(top, 0) : top + box_px, max(left, 0) : left + box_px]
     if inner.shape == (box_px, box_px):

@@ -39,6 +39,7 @@ FILL_PX, PHYSICAL_PX, BOX_PX = (28, 40), (28, 64), 64
 UNSTATED = (3.0, 40)  # nm/pixel and pixels of a window where no box is stated
 SAMPLED = 400  # boxes that are looked at, evenly
 FEWEST_PX, LARGEST_PX = 12, 512  # pixels a side of a prepared image; a particle on fewer is a blot
+LARGEST_WINDOW = 2**13  # of a particle's own pixels a side that are padded: a quarter of a gigabyte
 PADDED = 0.5  # share of padding from which a smaller window is advised
 MOST = 0.9  # share of the boxes that a window should hold
 # Share of pairs of particles, and standard errors of chance, from which a class is said to be told from the rest.
@@ -76,6 +77,9 @@ def _prepared(crop, size, ratio):
         side = size / ratio
         inside = tuple(_inner(length * ratio, size) for length in crop.shape)
         top, left = ((length - side) / 2 for length in crop.shape)
+        if side > max(LARGEST_WINDOW, *crop.shape):
+            fault = f"the image's window takes {side:.3g} of the particle's own pixels"
+            raise InputError(f"{fault}, more than {LARGEST_WINDOW:,}; check its pixel size and 'pixel_nm'.")
         pad = tuple(max(0, math.ceil(-edge)) for edge in (top, left))
         crop = _padded(crop, *pad) if any(pad) else crop
         top, left = top + pad[0], left + pad[1]

@@ -8,6 +8,7 @@ row stands. Pixels are read later and row by row, so that a million particles ar
 
 import contextlib
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from temlib.data import columns, labels, micrographs, picks, positions, tables
 from temlib.data.conventions import nanometres
 from temlib.data.crops import Found
 from temlib.data.micrographs import SUFFIXES, format_of, stacked
-from temlib.data.names import located, one_form
+from temlib.data.names import located, one_form, searched
 from temlib.data.positions import PLACES, numbered
 from temlib.data.tables import places, refuse
-from temlib.files import InputError, inside, listed, natural, refusal, shown
+from temlib.files import InputError, check_name, inside, listed, natural, reason, refusal, shown
 
 TABLES = (".csv", ".tsv", ".txt", ".xlsx")
 # Folders that divide class folders.
@@ -73,6 +74,7 @@ def read(path, asked=Asked()):
     Lengths may be given in other units, as `pixel_size_A` or `box_um`.
     """
     path = Path(path)
+    check_name(path)
     if path.is_dir():
         return _folder(path, asked)
     if not path.exists():
@@ -153,6 +155,8 @@ def _class_folders(folder):
         for image in sorted(sub.iterdir())
         if format_of(image.name) and not image.name.startswith(".")
     ]
+    for row in rows:
+        check_name(Path(folder, row[0]))
     return pd.DataFrame(rows, columns=["image", "class"], dtype=str)
 
 
@@ -434,11 +438,11 @@ def _by_pattern(path, images, pattern):
     stems = images.map(lambda name: Path(name).name.partition(".")[0])
     example = f"it should have one group that is the micrograph, such as (.*)_\\d+, and the first image is {listed(stems[:1])}"
     try:
-        search = re.compile(pattern).search
-    except re.error as fault:
-        raise InputError(f"micrograph: {pattern!r} is no pattern ({fault}); {example}.") from None
-    matches = {stem: search(stem) for stem in stems.unique()}
-    found = {stem: match[1] for stem, match in matches.items() if match and match.re.groups == 1 and match[1]}
+        with warnings.catch_warnings(action="ignore"):  # of what another version will read otherwise
+            groups = re.compile(pattern).groups
+    except (re.error, OverflowError, RecursionError) as fault:
+        raise InputError(f"micrograph: {pattern!r} is no pattern ({reason(fault)}); {example}.") from None
+    found = searched(pattern, stems.unique().tolist()) if groups == 1 else {}
     if not found:
         raise InputError(f"micrograph: {pattern!r} finds no micrograph; {example}.")
     fault = f"the pattern {pattern!r} of 'micrograph' finds nothing in {{!r}}; widen it."

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from temlib.data.names import one_form
-from temlib.files import InputError, decoded, listed, probe, reason, refusal, shown
+from temlib.files import InputError, check_unpacked, decoded, listed, probe, reason, refusal, shown
 
+MOST_CELLS = 10**7  # of a workbook, which has at most a million rows
 LARGEST_TABLE = 2**30  # bytes; a million particles with twenty columns take about a fifth
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -112,9 +113,7 @@ def _sheet(path):
     try:
         import openpyxl
 
-        with zipfile.ZipFile(path) as archive:
-            if sum(part.file_size for part in archive.infolist()) > LARGEST_TABLE:
-                raise refusal(path, "would unpack to too much for a table; save the sheet as CSV.")
+        check_unpacked(path)
     except ImportError:
         cure = "save the sheet as CSV, or install openpyxl by pip install openpyxl"
         raise refusal(path, f"is a workbook, which needs openpyxl; {cure}.") from None
@@ -124,15 +123,23 @@ def _sheet(path):
         ) from None
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        rows = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
+        rows, count = {}, 0
+        for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1):
+            count += len(row)  # a cell far below or far right states many that are not there
+            if count > MOST_CELLS:
+                raise refusal(path, f"has more than {MOST_CELLS:,} cells; save the sheet as CSV.")
+            if any(cell is not None for cell in row):
+                rows[number] = row
         book.close()
+    except InputError:
+        raise
     except Exception as fault:  # a damaged archive fails in ways that no list of types covers
         raise refusal(
             path, f"cannot be read as a workbook ({reason(fault)}); save the sheet as CSV."
         ) from fault
-    width = max((len(row) for row in rows), default=0)
-    cells = (["" if cell is None else one_form(str(cell)) for cell in row] for row in rows)
-    return [(row + [""] * (width - len(row)), number) for number, row in enumerate(cells, 1)]
+    width = max(map(len, rows.values()), default=0)
+    cells = (["" if cell is None else one_form(str(cell)) for cell in row] for row in rows.values())
+    return [(row + [""] * (width - len(row)), number) for number, row in zip(rows, cells)]
 
 
 def _rows(path, separator, found):

@@ -13,7 +13,7 @@ from scipy import stats
 from temlib.evaluate import intervals
 from temlib.evaluate.answer import two_digits
 from temlib.evaluate.measures import balanced_accuracy
-from temlib.files import InputError
+from temlib.files import InputError, check_unpacked
 
 # Errors are said to gather in a micrograph that has this share of them.
 GATHERED = 0.2
@@ -259,6 +259,7 @@ def _correlation(a, b):
 def load(path):
     """Return the `Examples` of the file `examples.npz` (a Path); a run without it has none."""
     try:
+        check_unpacked(path)
         with np.load(path, allow_pickle=False) as file:
             kept = {name: file[name] for name in file.files}
     except FileNotFoundError:

@@ -140,7 +140,7 @@ def begin(name, values):
             raise InputError(f"{name}: there is no parameter '{key}'{hint}.")
     checked = {key: parameter.check(values[key], name) for key, parameter in declared.items()}
     run = Path(checked["run"])
-    if ".." in run.parts or run.is_absolute() or not run.parts:
+    if ".." in run.parts or run.is_absolute() or not run.parts or not checked["run"].isprintable():
         should = "names a folder below reports/, such as 'scratch'"
         raise InputError(f"{name}: 'run' {should}, but is {checked['run']!r}.")
     here = Notebook(with_paths(checked), reports_folder() / run)

@@ -14,6 +14,7 @@ import contextlib
 import io
 import itertools
 import json
+import math
 import re
 import tokenize
 import unicodedata
@@ -30,6 +31,10 @@ KINDS |= {list: "a list of names (numbers in quotes)"}
 KINDS |= {dict: "new names with a list of names each, such as {both: [one, other]},"}
 # Words that YAML 1.1 takes for true and false; here they are texts, unless the parameter is true or false.
 TRUTHS = {"yes": True, "on": True, "no": False, "off": False}
+SURROGATE = re.compile("[\ud800-\udfff]")
+# What a run cannot be named after, since the folder of that name is another one, or none on some disk.
+NO_FOLDER = re.compile(r"\.*|.*[. ]|(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+MOST = 10_000  # combinations of a matrix
 LARGEST = 2**17  # bytes; a parameter file has a few hundred
 
 _COMMENT = re.compile(r"(?P<meaning>.*?)\s*(?P<limits>[\[(][^,\]]+,[^,\]]+[\])]|\{[^{}:]+\})?\s*$")
@@ -181,6 +186,10 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or event.anchor or event.tag:
             raise _Fault(event, "a text that begins with &, * or ! stands in quotes")
+        if SURROGATE.search(getattr(event, "value", "")):
+            raise _Fault(
+                event, "\\ud800 to \\udfff are no characters of their own; write the character itself"
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
@@ -201,6 +210,18 @@ for _tag, _pattern in {
     "null": "|~|null|Null|NULL",
 }.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), None)
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML in which texts that `_Loader` would take for something else stand in quotes."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def as_text(content):
+    """Return the text of a parameter file that is read as `content`."""
+    how = {"Dumper": _Dumper, "sort_keys": False, "allow_unicode": True}
+    return yaml.dump(content, **how) if content else "# all defaults\n"
 
 
 class _Fault(yaml.MarkedYAMLError):
@@ -283,6 +304,10 @@ def read(path, declarations, *, changes=(), content=None):
     file holds.
     """
     path = Path(path)
+    if NO_FOLDER.fullmatch(path.stem) or not path.stem.isprintable():
+        raise InputError(
+            f"{shown(path)[:300]}: a run is named after its file, and no folder can be named so; rename it."
+        )
     content, places = _load(path) if content is None else (dict(content), dict.fromkeys(content, path.stem))
     matrix = _with_changes(content, places, changes)
     notebooks = _notebooks(content.pop("notebooks", None), declarations, places.get("notebooks", path))
@@ -340,6 +365,11 @@ def _axes(matrix, values, known, places):
         names = {folded(str(written(value))) for value in checked[key]}
         if len(names) < len(given):
             raise InputError(f"{where}: 'matrix: {key}' names a value twice: {short(given)}; keep one.")
+    if (count := math.prod(map(len, checked.values()))) > MOST:
+        where = places["matrix", next(iter(checked))]
+        raise InputError(
+            f"{where}: 'matrix' has {count:,} combinations, more than {MOST:,}; sweep fewer at a time."
+        )
     return checked
 
 

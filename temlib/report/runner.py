@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from temlib import provenance
 from temlib.files import read_csv, write_csv, write_json, write_text
-from temlib.report import engine, onefile, runfolder, worker
+from temlib.report import engine, onefile, parameters, runfolder, worker
 from temlib.report.planning import COMPARES, TRAIN, describe, plan
 
 # So many workers where none are asked for: on two cores two trainings of one thread each take about two thirds of the time that
@@ -246,8 +245,7 @@ DIED = ("WorkerDied", "KilledWorker")
 def _as_yaml(settings):
     """Return checked settings as the text of a parameter file."""
     asked = {"notebooks": list(settings.notebooks), "matrix": settings.matrix}
-    content = settings.values | {key: value for key, value in asked.items() if value}
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True) if content else "# all defaults\n"
+    return parameters.as_text(settings.values | {key: value for key, value in asked.items() if value})
 
 
 def join_tables(folder, steps):

@@ -18,7 +18,7 @@ import pandas as pd
 
 from temlib.data import PREPARATION, Particles, is_definite, signed, split
 from temlib.data import open as open_data
-from temlib.files import InputError, listed, natural, reason, replacing, shown, write_json
+from temlib.files import InputError, check_unpacked, listed, natural, reason, replacing, shown, write_json
 from temlib.train import refusal, shipped, svm
 from temlib.train.fitting import Network, Settings
 
@@ -35,6 +35,8 @@ TOLERANCE = 0.01
 FEWEST, CELL = 10, 5
 # Up to this ratio of the 95th to the 5th percentile boxes have one side.
 ALIKE = 1.05
+LARGEST_PX = 512  # pixels a side of a prepared image, as notebooks have it
+LARGEST_CARD = 2**27  # bytes; a fold's particles in 100,000 micrographs take a tenth
 # What the card must hold, by type.
 FIELDS = {"task": str, "classes": list, "model": str, "scale": str, "input_size": int, "simulated": bool}
 FIELDS |= dict.fromkeys(("preparation", "contrast", "settings", "out_of_fold"), dict) | {"folds": list}
@@ -482,6 +484,10 @@ def _card(folder):
     if type(protocol) is not int or protocol < 1 or wrong:
         wrong = listed(wrong or ["protocol"])
         raise InputError(f"'{CARD}' lacks {wrong} or has it in another form; {again}.")
+    if not 0 < card["input_size"] <= LARGEST_PX:
+        raise InputError(
+            f"'{CARD}' states images of {card['input_size']} pixels, not up to {LARGEST_PX}; {again}."
+        )
     classes, suffix = card["classes"], _kind(card).suffix
     if len(classes) < 2 or len(set(map(str, classes))) < len(classes):
         raise InputError(f"'{CARD}' should list two or more different classes; {again}.")
@@ -495,6 +501,9 @@ def _card(folder):
             raise InputError(f"'{name}' is missing; copy the whole folder again.")
         if sums.get(name) != _sum(folder / name):
             raise InputError(f"'{name}' is not what was saved (by its checksum); copy the folder again.")
+        if name != CARD:
+            with _reading(name):
+                check_unpacked(folder / name)
     return card
 
 
@@ -503,6 +512,10 @@ def _json(folder, name):
     if not (folder / name).is_file():
         cure = "name a folder models/<model> of a run"
         raise InputError(f"'{name}' is missing, so it is no model bundle; {cure}.")
+    if (folder / name).stat().st_size > LARGEST_CARD:
+        raise InputError(
+            f"'{name}' is too large for what a model says of itself; copy the whole folder again."
+        )
     with _reading(name):
         return dict(json.loads((folder / name).read_text(encoding="utf-8")))
 

@@ -262,6 +262,7 @@ class Network:
     def read(self, path, state):
         """Return what makes this the network in a file of `save`, for `restore`; nothing in the file is run."""
         if self.model is None:
+            networks.check_size(path)
             self.model = networks.backend().saving.load_model(path, compile=False, safe_mode=True)
         if self.model.output_shape[-1] != len(self.classes):
             raise InputError(OTHER_CLASSES.format(len(self.classes), self.model.output_shape[-1]))

@@ -6,8 +6,11 @@ want. Keras is imported when a network is built, never with this module: a noteb
 
 import contextlib
 import importlib.util
+import json
+import math
 import os
 import re
+import zipfile
 from collections import namedtuple
 
 import numpy as np
@@ -66,6 +69,20 @@ def backend():
 
         keras.ops.zeros(1)  # starts the devices, about which TensorFlow also writes
     return keras
+
+
+def check_size(path):
+    """Refuse a saved network whose layers would take more memory than its file has weights for; none of it is taken for that."""
+    keras = backend()
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json")) | {"compile_config": None}
+        stored = archive.getinfo("model.weights.h5").file_size
+    with keras.StatelessScope(initialize_variables=False):  # variables have a shape and no values
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        needed = 4 * sum(math.prod(weight.shape) for weight in model.weights)
+    if needed > stored:
+        fault = f"'{path.name}' states layers of {needed:,} bytes and holds {stored:,}"
+        raise InputError(f"{fault}; do not use this bundle, ask where it came from.")
 
 
 class _Parts:

@@ -535,3 +535,36 @@ def test_what_libraries_say_becomes_notes(tmp_path, capsys, recwarn):
     ]
     assert before == after and not recwarn.list
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_strip_that_unpacks_to_more_than_its_image_is_refused(tmp_path):
+    """A quarter of a gigabyte behind a directory that states 16 x 16 pixels, in 0.3 MB."""
+    path = tmp_path / "a.tif"
+    strip = zlib.compress(bytes(2**28), 1)
+    tifffile.imwrite(path, iter([strip]), shape=(16, 16), dtype=np.uint8, compression="zlib", rowsperstrip=16)
+    assert path.stat().st_size < 2**21
+    tracemalloc.start()
+    refused(path, "holds a strip that unpacks to more than 67,108,864 bytes; export it again")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**28
+
+
+def test_bombs_of_jpeg_and_of_ome_text_are_refused_or_harmless(tmp_path):
+    """A JPEG that states 65,500 pixels a side; a TIFF whose OME text names itself in itself is read without it."""
+    from PIL import Image
+
+    Image.fromarray(IMAGE.astype(np.uint8)).save(tmp_path / "a.jpg")
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    at = data.index(b"\xff\xc0")  # start of frame: length, precision, rows, columns
+    struct.pack_into(">2H", data, at + 5, 65500, 65500)
+    (tmp_path / "a.jpg").write_bytes(data)
+    entities = "".join(f'<!ENTITY l{k} "{10 * f"&l{k - 1};"}">' for k in range(1, 12))
+    text = f'<?xml version="1.0"?><!DOCTYPE OME [<!ENTITY l0 "x">{entities}]><OME>&l11;</OME>'
+    tifffile.imwrite(tmp_path / "b.ome.tif", IMAGE, description=text, metadata=None)
+    tracemalloc.start()
+    refused(tmp_path / "a.jpg", "too many pixels|expand|too much")
+    assert micrographs.read(tmp_path / "b.ome.tif").image.shape == IMAGE.shape
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26

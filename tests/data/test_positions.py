@@ -326,7 +326,7 @@ def test_cut_says_whether_the_window_is_real(place, beyond):
         ((0, -1, 3), "has its column at -1, outside"),
         ((np.nan, 0, 3), "row at nan, outside"),
         ((1e300, 0, 3), "outside"),
-        ((1, 1, 10**6), "exceeds 1 GiB"),
+        ((1, 1, 10**6), "exceeds 128 MiB"),
     ],
 )
 def test_cut_refuses_what_it_cannot_cut(place, match):

@@ -1,5 +1,7 @@
 """What prepared images can resolve, cut off and pad, and which are chosen, of planted boxes."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from PIL import Image
 
 from temlib import data
 from temlib.data import prepare
+from temlib.files import InputError
 
 
 def said(boxes_px, pixel_nm, *, tasks=("content",), scale="physical", shown=3.0, size=40):
@@ -302,3 +305,15 @@ def test_chance_tells_no_class_by_sides():
         table["pixel_size_nm"] = np.nan
         spoken += len(prepare.resolution(table, ["kind"], scale="fill", pixel_nm=np.nan, input_size=40)) > 1
     assert spoken <= 6
+
+
+@pytest.mark.parametrize("pixel_nm", [1e-300, 1e-4, 1e-3])
+def test_a_window_of_very_many_pixels_is_refused_before_memory_is_taken(pixel_nm):
+    """One wrong pixel size among many would pad its crop to 100 GB."""
+    crop = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="own pixels, more than 8,192; check its pixel size and 'pixel_nm'"):
+        prepare.prepare(crop, 40, ratio=pixel_nm / 3)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    assert prepare.prepare(crop, 40, ratio=0.02).shape == (40, 40)

@@ -1,6 +1,8 @@
+import importlib.util
 import os
 import shutil
 import unicodedata
+import zipfile
 
 import mrcfile
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 from temlib import data
 from temlib.data import open as open_data
 from temlib.data import prepare, sources
+from temlib.data.names import searched
 from tests.data.conftest import WORDS, refused
 
 IMAGE = np.random.default_rng(0).normal(0, 10, (50, 60)).astype(np.float32)
@@ -403,3 +406,44 @@ def test_a_workbook_is_read_where_openpyxl_is_installed(folder):
         found = sources.read(folder / "m.xlsx", sources.Asked("class")).table
         assert found["column"].tolist() == [10.5, 40] and found["class"].tolist() == ["1", "2"]
         assert found.index.tolist() == [2, 4]
+
+
+def test_a_pattern_that_never_comes_to_an_end_is_refused(folder, monkeypatch):
+    """Its search is ended, since (a+)+! tries 2^60 ways in a name of sixty a; one that finds something does not wait."""
+    monkeypatch.setattr("temlib.data.names.PATIENCE_S", 1)
+    text = ["a" * 60, "b_12"]
+    refused("does not come to an end with these names in 1 s", searched, "(a+)+!", text)
+    monkeypatch.undo()
+    assert searched(r"(.*)_\d+", text) == {"b_12": "b"}
+    assert searched("(é|b)", ["é\u202e", "b", "c"]) == {"é\u202e": "é", "b": "b"}
+
+
+def test_class_folders_whose_names_are_no_text_are_refused(tmp_path):
+    """The byte 255 in the name of an image, or of a class."""
+    for name in ("x/a\udcff.png", "y\udcff/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / name)
+        refused("has a name that is not text in UTF-8; rename it", sources.read, tmp_path)
+        (tmp_path / name).unlink()
+
+
+def test_a_workbook_that_states_too_many_cells_is_refused(folder):
+    """One that would unpack to half a gigabyte, and one with a cell in row ten million; without openpyxl the cure is said."""
+    path = folder / "m.xlsx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("xl/workbook.xml", bytes(2**29))
+    if not importlib.util.find_spec("openpyxl"):
+        refused("needs openpyxl", sources.read, path)
+        return
+    refused("would unpack from", sources.read, path)
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["image", "class"])
+    book.active.append(["a.mrc", 1])
+    book.save(folder / "n.xlsx")
+    with zipfile.ZipFile(folder / "n.xlsx") as old, zipfile.ZipFile(path, "w") as new:
+        for part in old.namelist():
+            data = old.read(part).replace(b'r="2"', b'r="10000000"').replace(b'2"', b'10000000"')
+            new.writestr(part, data if "sheet1" in part else old.read(part))
+    refused("has more than 10,000,000 cells; save the sheet as CSV", sources.read, path)

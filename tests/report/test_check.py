@@ -6,8 +6,10 @@ import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from temlib import data, report, train
+from temlib.__main__ import main
 from temlib.files import InputError, read_csv
 from temlib.report import notebook
 from temlib.train import protocol
@@ -256,3 +258,11 @@ def test_weights_that_do_not_fit_are_refused_before_a_kernel_starts(tmp_path):
         path.write_text(f"models: [residual]\nprimary: residual\nweights: {given}\n")
         with pytest.raises(InputError, match=message):
             report.check([path])
+
+
+def test_nothing_is_called_fine_that_is_refused_a_line_later(folder):
+    """Particles are looked at also where no notebook of the file reads them."""
+    (folder / "t.csv").write_text("image,index\ns.mrcs,0\ns.mrcs,0\n")
+    (folder / "p.yaml").write_text("particles: t.csv\nnotebooks: [7_software]\n")
+    result = CliRunner().invoke(main, ["check", str(folder / "p.yaml"), "--output", str(folder)])
+    assert result.exit_code == 2 and result.stdout == "" and len(result.stderr.splitlines()) == 1

@@ -304,3 +304,46 @@ def test_spoilt_files_are_read_or_refused_in_a_sentence(tmp_path):
 def test_campaign_of_parameter_files(tmp_path):
     """2,500 of them."""
     assert spoil(tmp_path, range(1000, 3500))
+
+
+def test_more_combinations_than_anyone_runs_are_refused(tmp_path, declared):
+    """A hundred thousand, in two lines; nothing is multiplied out for it."""
+    many = list(range(1, 101))
+    sizes = list(range(12, 512, 5))
+    path = written(tmp_path, f"matrix:\n  epochs: {many}\n  size: {sizes}\n")
+    assert len(parameters.read(path, declared).combinations({"epochs", "size"})) == 10_000
+    path = written(tmp_path, f"matrix:\n  epochs: {many}\n  size: {sizes}\n  how: [none, oversample]\n")
+    with pytest.raises(InputError, match="line 2: 'matrix' has 20,000 combinations, more than 10,000"):
+        parameters.read(path, declared)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..yaml", "...yaml", "....yaml", "a\nb.yaml", "CON.yaml", "nul.x.yaml", "a .yaml", "a\udcff.yaml"],
+)
+def test_a_run_whose_folder_would_be_another_is_refused(tmp_path, declared, name):
+    """A run is named after its file, and `...yaml` would be the folder above all reports."""
+    (tmp_path / name).write_text("epochs: 3")
+    with pytest.raises(InputError, match="no folder can be named so; rename it") as error:
+        parameters.read(tmp_path / name, declared)
+    assert str(error.value).isprintable()
+
+
+def test_half_a_character_is_refused(tmp_path, declared):
+    """It could be written into no table; the two halves of one stand for no character either, in YAML."""
+    for text in ('"\\ud800"', '"\\ud83e\\uddea"'):
+        with pytest.raises(InputError, match="line 2: .* are no characters of their own"):
+            parameters.read(written(tmp_path, f"epochs: 3\ntask: {text}"), declared)
+    found = parameters.read(written(tmp_path, 'task: "\\U0001f9ea"'), declared)
+    assert found.values == {"task": "\U0001f9ea"}
+
+
+@pytest.mark.parametrize(
+    "text", ["1e3", "1e999", "on", "010", "null", "~", "2026-01-01", "a: b", "'", "", "größe", "3"]
+)
+def test_what_is_written_as_a_parameter_file_reads_as_it_was(tmp_path, text):
+    """Also texts that look like something else."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(parameters.as_text({"task": text, "count": 50, "unsure": ["a"]}), encoding="utf-8")
+    found = parameters.read(path, planning.declarations()).values
+    assert found == {"task": text, "count": 50, "unsure": ["a"]}

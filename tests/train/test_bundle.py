@@ -1,9 +1,12 @@
 """The model bundle: it says what training said, to the last digits; it is whole or refused; it can be trained on."""
 
+import contextlib
 import hashlib
 import json
 import pickle
+import resource
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -396,3 +399,77 @@ def test_a_card_without_boxes_says_nothing_of_them():
     """As older bundles have it."""
     bundle = train.load(FIXTURES / "svm_thesis")
     assert "boxes" not in bundle.card and bundle.boxed(_particles(size=12)) == ""
+
+
+@pytest.mark.parametrize("name", ["crops.npz", "training.npz", "fold=1"])
+def test_a_bundle_that_unpacks_to_too_much_is_refused(copy, name):
+    """Half a gigabyte of zeros beside what was saved, in half a megabyte."""
+    (path,) = copy.glob(f"{name}*")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("more.npy", bytes(2**29))
+    _sign(copy)
+    _refused(copy, f"{path.name} would unpack from .* do not use it, ask where it came from")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input_size": 10**6}, "states images of 1000000 pixels, not up to 512"),
+        ({"input_size": -1}, "states images of -1 pixels"),
+        ({"task": 5000 * "["}, ""),
+    ],
+)
+def test_a_card_of_absurd_size_or_depth_is_refused(copy, change, message):
+    """Before an image is prepared as it says."""
+    card = json.loads((copy / "card.json").read_text()) | change
+    text = json.dumps(card)
+    if not message:
+        text, message = 10**5 * "[", "'card.json' cannot be read"
+    (copy / "card.json").write_text(text)
+    _sign(copy)
+    _refused(copy, message)
+
+
+def test_types_that_run_something_are_refused_by_name(tmp_path):
+    """A class of this process that Keras would find again, a function, and what skops calls a method or a partial."""
+    import functools
+
+    import skops.io
+
+    folder = shutil.copytree(FIXTURES / "dihedral+size", tmp_path / "network")
+    path = folder / "fold=1.keras"
+    with zipfile.ZipFile(path) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    for module, kind in (("os", "system"), ("builtins", "eval"), ("keras.layers", "TorchModuleWrapper")):
+        layer = {"module": module, "class_name": kind, "config": {"name": "x"}, "registered_name": kind}
+        config["config"]["layers"][1] = layer
+        with zipfile.ZipFile(path, "w") as archive:
+            for part, data in (parts | {"config.json": json.dumps(config).encode()}).items():
+                archive.writestr(part, data)
+        _sign(folder)
+        _refused(folder, f"holds the type {module}.{kind}, which no model of temlib has; do not use")
+    folder = shutil.copytree(FIXTURES / "svm_thesis", tmp_path / "svm")
+    for thing in (functools.partial(print, "x"), np.random.default_rng(0), [].append):
+        with contextlib.suppress(Exception):  # what skops does not save is no danger
+            skops.io.dump({"machine": thing}, folder / "fold=1.skops")
+            _sign(folder)
+            _refused(folder, "holds the type .* do not use this bundle")
+
+
+def test_a_network_whose_layers_would_fill_the_memory_is_refused(tmp_path):
+    """A layer of a thousand million units is 100 GB, of which its file of 100 kB has none."""
+    folder = shutil.copytree(FIXTURES / "dihedral+size", tmp_path / "network")
+    path = folder / "fold=1.keras"
+    with zipfile.ZipFile(path) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    dense = [layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense"]
+    dense[-1]["config"]["units"] = 10**9
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, data in (parts | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(part, data)
+    _sign(folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    _refused(folder, "'fold=1.keras' states layers of .* bytes and holds .*; do not use this bundle")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**6  # kB; that includes TensorFlow
