@@ -9,7 +9,7 @@ from papermill import translators
 
 from temlib import report
 from temlib.files import InputError
-from temlib.report import parameters, runner
+from temlib.report import parameters, planning
 from tests.faults import cases
 
 HOSTILE = [
@@ -27,10 +27,10 @@ def arrived(values):
     return found
 
 
-@pytest.mark.parametrize("notebook", runner.declarations())
+@pytest.mark.parametrize("notebook", planning.declarations())
 def test_no_parameter_injects_code(tmp_path, notebook):
     """A hostile text given as each text, list or mapping that a notebook declares arrives as exactly this text, or is refused."""
-    declared, given = runner.declarations()[notebook], 0
+    declared, given = planning.declarations()[notebook], 0
     for text in HOSTILE:
         for name, parameter in declared.items():
             if parameter.kind not in (str, list, dict) or name == "run":
