@@ -1,5 +1,6 @@
 """Whatever people have becomes one table and one stack of images."""
 
+from temlib.data.candidates import candidates, micrograph_pattern
 from temlib.data.labels import consensus, is_definite
 from temlib.data.particles import (
     Particles,
@@ -21,10 +22,12 @@ from temlib.data.tables import read as read_table
 __all__ = [
     "PREPARATION",
     "Particles",
+    "candidates",
     "check_simulated",
     "check_task",
     "consensus",
     "is_definite",
+    "micrograph_pattern",
     "mixed",
     "numbers",
     "open",

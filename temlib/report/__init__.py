@@ -5,6 +5,7 @@ from temlib.report.html import render
 from temlib.report.notebook import Progress, begin, duration, reports_folder
 from temlib.report.onefile import find, path_of, write
 from temlib.report.runner import check, execute, plan, resolution
+from temlib.report.start import init, undecided
 
 __all__ = [
     "Progress",
@@ -13,11 +14,13 @@ __all__ = [
     "duration",
     "execute",
     "find",
+    "init",
     "overview",
     "path_of",
     "plan",
     "render",
     "reports_folder",
     "resolution",
+    "undecided",
     "write",
 ]
