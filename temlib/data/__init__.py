@@ -15,6 +15,7 @@ from temlib.data.particles import (
 )
 from temlib.data.positions import star_with_columns
 from temlib.data.prepare import PREPARATION, resampled
+from temlib.data.prepare import prepare as prepared
 from temlib.data.sources import tasks_of
 from temlib.data.tables import numbers
 from temlib.data.tables import read as read_table
@@ -32,6 +33,7 @@ __all__ = [
     "numbers",
     "open",
     "polarity",
+    "prepared",
     "read_table",
     "resampled",
     "resolution",

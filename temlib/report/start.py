@@ -5,6 +5,7 @@ What only the user can decide is a comment that begins with `# Decide:`; `undeci
 
 import os
 import re
+import sys
 import textwrap
 from dataclasses import dataclass, field
 from itertools import chain
@@ -36,7 +37,7 @@ class Start:
     @property
     def command(self):
         """What is typed next, but for the last word."""
-        return f"python -m temlib check {_quoted(_short(self.path))}"
+        return f"{_temlib()} check {_quoted(_short(self.path))}"
 
 
 def init(source, path=None, *, force=False):
@@ -166,8 +167,8 @@ class _Draft:
         lines = [
             f"Written by temlib init from what lies in {shown(_short(self.source))}; the run is named after this file, {shown(run)}.",
             "Change what does not fit; a # makes a line a comment. Then type:",
-            f"    python -m temlib check {name}",
-            f"    python -m temlib run {name}",
+            f"    {_temlib()} check {name}",
+            f"    {_temlib()} run {name}",
             f"and open reports/{shown(run)}/{shown(run)}.html. {self.expected}".rstrip(),
         ]
         return "".join(f"# {line}\n" for line in lines if line) + "\n"
@@ -372,6 +373,13 @@ def _short(path):
     path = Path(path).resolve()
     here = Path.cwd().resolve()
     return path.relative_to(here) if path.is_relative_to(here) and path != here else path
+
+
+def _temlib():
+    """Return how a person in the working directory calls temlib."""
+    python, here = Path(sys.executable), Path.cwd()
+    python = python.relative_to(here) if python.is_relative_to(here) else "python"
+    return f"{python} -m temlib"
 
 
 def _quoted(path):
