@@ -12,9 +12,11 @@ import hashlib
 import html
 import io
 import re
+import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import matplotlib
@@ -271,8 +273,28 @@ def _tidy(svg):
     return re.sub(r">\s+<", "><", re.sub(r"<[^>]+>", tidied, svg)).strip()
 
 
+# Rules for JupyterLab alone, whose own tables are striped.
+_IN_LAB = "tbody tr{background:none}.notice ul,.simulated ul{margin:0;padding-left:1.4rem}.notice li,.notice p{max-width:none}"
+
+
+def lab_style():
+    """Return the style by which notes and tables look in JupyterLab as in a report, in its light and its dark theme."""
+    text = Path(__file__).with_name("outputs.css").read_text(encoding="utf-8")
+    paper = re.sub(r"--paper: [^;]+", "--paper: var(--jp-layout-color0)", text)
+    light, dark = re.findall(r":root \{(.*?)\}", paper)
+    rules = text[text.index("\n}\n") + 3 :]
+    # Twice, so that a rule counts for more than one of JupyterLab's for all tables.
+    own = ".jp-OutputArea.jp-OutputArea"
+    return f'{own}{{{light}{rules}{_IN_LAB}}}[data-jp-theme-light="false"] {own}{{{dark}}}'
+
+
 def set_style():
-    """Set the look that all pictures share, whatever the user's matplotlibrc says."""
+    """Set the look that all pictures share, whatever the user's matplotlibrc says, and in a notebook that of notes and tables."""
+    if "ipykernel" in sys.modules:
+        from IPython.display import display
+
+        content = {"text/html": f"<style>{lab_style()}</style>", "text/plain": ""}
+        display(content, raw=True, metadata={"temlib": "style"})
     matplotlib.rcdefaults()
     # At 0.75 points a pixel no text is smaller than 11 pixels.
     look = dict.fromkeys(
