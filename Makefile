@@ -26,8 +26,8 @@ test: $(READY)   ## all tests but the slow ones
 test-slow: $(READY) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
 
-lab: $(READY)    ## JupyterLab on the notebooks
-	$(BIN)/python -m jupyterlab --notebook-dir=notebooks
+lab: $(READY)    ## JupyterLab on the notebooks, opened on a page that says what each is for
+	$(BIN)/python -m jupyterlab --notebook-dir=notebooks --LabApp.app_settings_dir=notebooks/.lab --LabApp.default_url=/lab/tree/README.md
 
 bench: $(READY)  ## side by side with what people would use instead
 	$(BIN)/python -m benchmarks

@@ -10,7 +10,7 @@ from temlib.train import fitting, networks, protocol, svm
 RATES = {"dihedral": {28: 2989, 40: 1455, 64: 1589}, "lipnet4": {28: 2127}}
 # Beside the training steps: what a particle costs an SVM in a fold; validation, adaptation and maps, as a share of the steps; and
 # kernels, pictures and pages of the other notebooks. Seconds.
-SVM_S, BESIDE, REPORT_S = 0.02, 0.5, 100.0
+SVM_S, BESIDE, REPORT_S = 0.004, 0.5, 50.0
 
 
 def minutes(data, task, models, settings):
