@@ -4,6 +4,7 @@ All that they show is simulated. The commands take minutes; what they left in FO
 """
 
 import io
+import json
 import os
 import re
 import shlex
@@ -106,9 +107,11 @@ def of_jupyterlab(browser, folder):
         save("start", page.screenshot())
         page.close()
         path = server.folder / "1_explore.ipynb"
-        cells = path.read_text(encoding="utf-8")
-        source = (folder / "liposomes").as_posix()
-        path.write_text(cells.replace('particles: str = \\"simulated\\"', f'particles: str = \\"{source}\\"'))
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        names = [cell["id"] for cell in notebook["cells"]]
+        notebook["cells"] = notebook["cells"][: names.index("scale") + 1]  # the rest takes its time and is not seen
+        given = '"simulated"', json.dumps((folder / "liposomes").as_posix())
+        path.write_text(json.dumps(notebook).replace(*(json.dumps(text)[1:-1] for text in given)), encoding="utf-8")
         page = server.open(browser, "1_explore")
         assert not server.run_all(page)
         chooser = page.locator(".jp-OutputArea-output", has=page.locator(".temlib-crops")).first

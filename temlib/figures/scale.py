@@ -15,6 +15,7 @@ from temlib.files import natural
 SIDE = 92  # CSS pixels of a crop
 PIXELS = (12, 128)  # the window's slider, in pixels
 MOST = 24  # crops in all, so that a slider is followed at once
+FEW = 4  # of each class in a report, which is to be mailed
 LARGEST = 20_000  # particles of which all are asked what the window cuts; of more a part, drawn once
 
 
@@ -64,22 +65,22 @@ class ScaleChooser:
         ratios = self.own / pixel_nm if self.scale == "physical" else [None] * len(self.own)
         return [data.prepared(crop, input_size, ratio=ratio) for crop, ratio in zip(self.crops, ratios)]
 
-    def drawing(self, pixel_nm, input_size, address=encoded):
+    def drawing(self, pixel_nm, input_size, address=encoded, each=MOST):
         """Return the HTML of the crops: in their files, with the frame of the window, and below as a network would see them.
 
-        `address` makes the address that holds an image of bytes.
+        `address` makes the address that holds an image of bytes; `each` is how many of a class are shown at the most.
         """
         images, parts = self.images(pixel_nm, input_size), []
         for name in dict.fromkeys(self.names):
-            rows = [i for i, each in enumerate(self.names) if each == name]
-            parts.append(f'<span class="images"><b>{html.escape(str(name))}</b>')
+            rows = [i for i, of in enumerate(self.names) if of == name][:each]
+            parts.append(f'<span class="images" style="flex-basis:100%"><b>{html.escape(str(name))}</b>')
             parts += [self._in_file(i, address, pixel_nm, input_size) for i in rows]
             parts.append("</span>")
             bar = (
                 scale_bar(input_size, input_size, pixel_nm, 11.5 * input_size / SIDE) if pixel_nm > 0 else ""
             )
             cells = [_svg(address(grey(images[i])), (input_size, input_size), bar) for i in rows]
-            parts.append(f'<span class="images">{"".join(cells)}</span>')
+            parts.append(f'<span class="images" style="flex-basis:100%">{"".join(cells)}</span>')
         return "".join(parts)
 
     def _in_file(self, i, address, pixel_nm, input_size):
@@ -101,10 +102,10 @@ class ScaleChooser:
             if self.scale == "physical"
             else f"{self.input_size} pixels a side"
         )
-        files = f"{len(self.names)} random crops in their own pixels; the frame is the window{window}"
+        files = f"up to {FEW} random crops of each class in their own pixels; the frame is the window{window}"
         caption = f"Above: {files}. Below: what a network sees of them, at {shown}."
         return picture(
-            self.drawing(self.pixel_nm, self.input_size),
+            self.drawing(self.pixel_nm, self.input_size, each=FEW),
             f"{words}, and below as a network sees them.",
             caption,
         )

@@ -94,7 +94,7 @@ def test_the_output_holds_both_twins_and_is_small(study):
     bundle = ScaleChooser(data.open(study, task="content"), "content")._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     page = bundle["text/html"]
-    assert page.count("<image ") == 24 and not re.search("<script|https?:", page) and len(page) < 100_000
+    assert page.count("<image ") == 16 and not re.search("<script|https?:", page) and len(page) < 100_000
 
 
 def test_a_change_with_24_crops_is_shown_at_once():
