@@ -109,9 +109,13 @@ def of_jupyterlab(browser, folder):
         path = server.folder / "1_explore.ipynb"
         notebook = json.loads(path.read_text(encoding="utf-8"))
         names = [cell["id"] for cell in notebook["cells"]]
-        notebook["cells"] = notebook["cells"][: names.index("scale") + 1]  # the rest takes its time and is not seen
+        notebook["cells"] = notebook["cells"][
+            : names.index("scale") + 1
+        ]  # the rest takes its time and is not seen
         given = '"simulated"', json.dumps((folder / "liposomes").as_posix())
-        path.write_text(json.dumps(notebook).replace(*(json.dumps(text)[1:-1] for text in given)), encoding="utf-8")
+        path.write_text(
+            json.dumps(notebook).replace(*(json.dumps(text)[1:-1] for text in given)), encoding="utf-8"
+        )
         page = server.open(browser, "1_explore")
         assert not server.run_all(page)
         chooser = page.locator(".jp-OutputArea-output", has=page.locator(".temlib-crops")).first

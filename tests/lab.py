@@ -61,8 +61,9 @@ class Lab:
             errors = self.errors(page)
             if errors or (texts and all(text.isdigit() for text in texts)):
                 return errors
-            # JupyterLab forgets a click while it still connects to the kernel: click again if nothing has begun.
-            if not any(texts) and time.monotonic() - clicked > 20:
+            # JupyterLab forgets a click, or all but its first cell, while it still connects to the kernel: click again if
+            # nothing is at work.
+            if "*" not in "".join(texts) and time.monotonic() - clicked > 20:
                 # The menu acts on the part of the window that has the focus, which need not be the notebook.
                 page.keyboard.press("Escape")
                 page.locator(".jp-Notebook .jp-Cell").first.click()
