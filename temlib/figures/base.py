@@ -274,7 +274,10 @@ def _tidy(svg):
 
 
 # Rules for JupyterLab alone, whose own tables are striped.
-_IN_LAB = "tbody tr{background:none}.notice ul,.simulated ul{margin:0;padding-left:1.4rem}.notice li,.notice p{max-width:none}"
+_IN_LAB = (
+    "figure.picture{margin:.6rem 0}.notice,.simulated{line-height:1.5}tbody tr{background:none}"
+    ".notice ul,.simulated ul{margin:0;padding-left:1.4rem}.notice li,.notice p{max-width:none}"
+)
 
 
 def lab_style():
