@@ -30,8 +30,8 @@ faults: $(READY) ## kill runs at random moments, and feed hostile files; hours
 	$(BIN)/python -m tests.faults.campaign --kills 100
 	$(BIN)/python -m tests.faults.fuzz --count 10000 --run 200
 
-lab: $(READY)    ## JupyterLab on the notebooks
-	$(BIN)/python -m jupyterlab --notebook-dir=notebooks
+lab: $(READY)    ## JupyterLab on the notebooks, opened on a page that says what each is for
+	$(BIN)/python -m jupyterlab --notebook-dir=notebooks --LabApp.app_settings_dir=notebooks/.lab --LabApp.default_url=/lab/tree/README.md
 
 bench: $(READY)  ## side by side with what people would use instead
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""The command line: `python -m temlib run|check|verify|assay|export|report|html|simulate`."""
+"""The command line: `python -m temlib init|check|run|verify|assay|export|report|html|simulate`."""
 
 import contextlib
 import json
@@ -69,6 +69,24 @@ OUTPUT = click.option("--output", type=PATHS, help="Folder for the reports, inst
 
 
 FORCE = click.option("--force", is_flag=True, help="Run again what is finished and unchanged.")
+
+
+@main.command()
+@click.argument("source", metavar="FOLDER", type=PATHS)
+@click.argument("file", required=False, type=PATHS)
+@click.option("--force", is_flag=True, help="Replace FILE where it is there already.")
+def init(source, file, force):
+    """Look at the particles in FOLDER and write a parameter file for them, with a comment on every line.
+
+    FILE is parameters/<name of the folder>.yaml of the working directory unless it is named. Nothing is written into FOLDER.
+    """
+    start = report.init(source, file, force=force)
+    click.echo(f"{start.path}: {'replaced' if start.replaced else 'written'}")
+    for sentence in start.sentences:
+        click.echo(f"  {sentence}")
+    for sentence in start.decide:
+        click.echo(f"  To decide: {sentence}")
+    click.echo(f"Look at it, then type: {start.command}")
 
 
 @main.command()
@@ -213,6 +231,8 @@ def check(files, changes, output):
         click.echo(f"{settings.path}: fine; {len(steps)} notebooks to run: {', '.join(labels)}")
         for sentence in sentences:
             click.echo(f"  {sentence}")
+        for sentence in report.undecided(settings):
+            click.echo(f"  To decide: {sentence}")
 
 
 @main.command("report")

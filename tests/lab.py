@@ -61,8 +61,9 @@ class Lab:
             errors = self.errors(page)
             if errors or (texts and all(text.isdigit() for text in texts)):
                 return errors
-            # JupyterLab forgets a click while it still connects to the kernel: click again if nothing has begun.
-            if not any(texts) and time.monotonic() - clicked > 20:
+            # JupyterLab forgets a click, or all but its first cell, while it still connects to the kernel: click again if
+            # nothing is at work.
+            if "*" not in "".join(texts) and time.monotonic() - clicked > 20:
                 # The menu acts on the part of the window that has the focus, which need not be the notebook.
                 page.keyboard.press("Escape")
                 page.locator(".jp-Notebook .jp-Cell").first.click()
@@ -81,8 +82,11 @@ class Lab:
 
 
 @contextmanager
-def jupyterlab(folder):
-    """Serve copies of the notebooks from `folder`, with settings, runs and workspaces below it, and yield a `Lab`."""
+def jupyterlab(folder, *more):
+    """Serve copies of the notebooks from `folder`, with settings, runs and workspaces below it, and yield a `Lab`.
+
+    `more` are options of the command line, as typed in the checkout.
+    """
     served, home = folder / "notebooks", folder / "home"
     shutil.copytree(NOTEBOOKS, served, ignore=shutil.ignore_patterns(".*"))
     for extension, name, values in SETTINGS:
@@ -100,10 +104,12 @@ def jupyterlab(folder):
         "PYTHONPATH": os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")]),
     }
     options = [f"--port={port}", "--ip=127.0.0.1", "--no-browser", "--allow-root"]
-    options += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={served}"]
+    options += [*more, "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={served}"]
     command = [sys.executable, "-m", "jupyterlab", *options]
     with (folder / "lab.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, cwd=CHECKOUT, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
         try:
             _wait(f"http://127.0.0.1:{port}/api", server, folder / "lab.log")
             yield Lab(f"http://127.0.0.1:{port}", served)

@@ -1,5 +1,6 @@
 """Whatever people have becomes one table and one stack of images."""
 
+from temlib.data.candidates import candidates, micrograph_pattern
 from temlib.data.contents import contents
 from temlib.data.labels import consensus, is_definite
 from temlib.data.particles import (
@@ -15,6 +16,7 @@ from temlib.data.particles import (
 )
 from temlib.data.positions import star_with_columns
 from temlib.data.prepare import PREPARATION, resampled
+from temlib.data.prepare import prepare as prepared
 from temlib.data.sources import tasks_of
 from temlib.data.tables import numbers
 from temlib.data.tables import read as read_table
@@ -22,15 +24,18 @@ from temlib.data.tables import read as read_table
 __all__ = [
     "PREPARATION",
     "Particles",
+    "candidates",
     "check_simulated",
     "check_task",
     "consensus",
     "contents",
     "is_definite",
+    "micrograph_pattern",
     "mixed",
     "numbers",
     "open",
     "polarity",
+    "prepared",
     "read_table",
     "resampled",
     "resolution",

@@ -54,6 +54,8 @@ class Particles:
         Where the images of `table` lie, of which particles were cut out; None where crops were given, or simulated.
     skipped : DataFrame
         Particles that were left out: `particle, micrograph, image`, the `place` where they are written, and the `reason`.
+    origin : optional
+        What `crops` are read from again.
     """
 
     table: pd.DataFrame
@@ -67,6 +69,7 @@ class Particles:
     task: str = ""
     folder: Path | None = None
     skipped: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    origin: object = field(default=None, repr=False)
 
     def __len__(self):
         return len(self.table)
@@ -168,13 +171,30 @@ class Particles:
         for start in range(0, len(self), BLOCK):
             yield np.asarray(self.images[start : start + BLOCK])
 
-    def resolution(self, tasks, *, unsure=()):
+    def resolution(self, tasks, *, unsure=(), pixel_nm=None, input_size=None):
         """Return sentences on what the images can resolve for `tasks`, what they cut off and what gives classes away.
 
-        Each names its cure. Labels in `unsure` are no classes.
+        Each names its cure. Labels in `unsure` are no classes; `pixel_nm` and `input_size` are those of `images` unless given.
         """
-        shown = {"scale": self.scale, "pixel_nm": self.pixel_nm, "input_size": self.images.shape[-1]}
+        shown = {"scale": self.scale, "pixel_nm": pixel_nm or self.pixel_nm}
+        shown |= {"input_size": input_size or self.images.shape[-1]}
         return prepare.resolution(self.table, tasks, unsure, **shown)
+
+    def crops(self, rows):
+        """Read the crops of some rows again, each with its own pixels and numbers: a list of (M, N) arrays."""
+        names = pd.Index(self.origin.table["particle"])
+        part = self.origin.part(names.get_indexer(self.table["particle"].iloc[rows]))
+        sizes, window = (
+            self.table["pixel_size_nm"].to_numpy(float)[rows],
+            self.images.shape[-1] * self.pixel_nm,
+        )
+        found = {}
+        for group in part.groups():
+            found |= {i: crop for i, crop, _ in part.load(group, sizes, window)}
+        for crop in found.values():
+            if isinstance(crop, InputError):  # its file has changed since the images were prepared
+                raise crop
+        return [np.asarray(found[i], np.float32) for i in range(len(rows))]
 
     def masks(self, positions):
         """Return {position: (membrane, payload)}, true masks at the geometry of `images`; {} where nothing was simulated."""
@@ -306,6 +326,7 @@ def _opened(found, source, task, classes, how):
         task=task,
         folder=None if getattr(found, "whole", True) else found.folder,
         skipped=skipped,
+        origin=found,
     )
     _check_identical(data, facts["identical"], found)
     return data

@@ -129,12 +129,7 @@ def _folder(folder, asked):
             fault = f"which file holds the particles, {listed(path.name for path in main)}?"
             raise InputError(f"{shown(folder)}: {fault} Name it as 'particles'.")
         return _positions(main, _only(folder, found), asked)
-    parts = {sub.name: _class_folders(sub) for sub in _subfolders(folder)}
-    if parts and set(parts) <= set(PARTS) and any(len(part) for part in parts.values()):
-        rows = pd.concat([part.assign(fold=name) for name, part in parts.items()], ignore_index=True)
-        rows["image"] = rows["fold"] + "/" + rows["image"]
-    else:
-        rows = _class_folders(folder)
+    rows = class_folders(folder)
     if len(rows):
         return _of_classes(folder, rows, asked)
     if not found:
@@ -145,6 +140,15 @@ def _folder(folder, asked):
 
 def _subfolders(folder):
     return [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not sub.name.startswith(".")]
+
+
+def class_folders(folder):
+    """Return what `_class_folders` does, with a column `fold` where these lie in folders such as train and test."""
+    parts = {sub.name: _class_folders(sub) for sub in _subfolders(folder)}
+    if not parts or not set(parts) <= set(PARTS) or not any(len(part) for part in parts.values()):
+        return _class_folders(folder)
+    rows = pd.concat([part.assign(fold=name) for name, part in parts.items()], ignore_index=True)
+    return rows.assign(image=rows["fold"] + "/" + rows["image"])
 
 
 def _class_folders(folder):

@@ -12,9 +12,11 @@ import hashlib
 import html
 import io
 import re
+import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import matplotlib
@@ -180,16 +182,22 @@ class Picture:
         return self.draw(self.table)
 
     def _repr_html_(self):
-        drawn, alt = self.plot(), html.escape(self.alt)
-        role, body = ("group", drawn) if isinstance(drawn, str) else ("img", _panels(drawn))
-        body = f'<span class="drawing" role="{role}" aria-label="{alt}">{body}</span>'
-        if "<svg" in body:
-            check = '<input class="enlarge" type="checkbox" aria-label="Enlarge the picture">'
-            body = f"<label>{check}{body}</label>"
+        drawn = self.plot()
         numbers = self.table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
         link = f'<p class="save"><a download="data.csv" href="data:text/csv,{quote(numbers, safe=_SAFE)}">data</a></p>'
         link = link if len(numbers) < 30_000 else ""  # else it would outweigh its picture
-        return f'{_STYLE}<figure class="picture">{body}<figcaption>{html.escape(self.caption)}</figcaption>{link}</figure>'
+        return picture(drawn, self.alt, self.caption, link)
+
+
+def picture(drawn, alt, caption, link=""):
+    """Return the HTML of a picture: a Figure, or HTML of images or tables, with its words."""
+    role, body = ("group", drawn) if isinstance(drawn, str) else ("img", _panels(drawn))
+    body = f'<span class="drawing" role="{role}" aria-label="{html.escape(alt)}">{body}</span>'
+    if "<svg" in body:
+        check = '<input class="enlarge" type="checkbox" aria-label="Enlarge the picture">'
+        body = f"<label>{check}{body}</label>"
+    caption = f"<figcaption>{html.escape(caption)}</figcaption>"
+    return f'{_STYLE}<figure class="picture">{body}{caption}{link}</figure>'
 
 
 # What may stand in an address as it is.
@@ -265,8 +273,31 @@ def _tidy(svg):
     return re.sub(r">\s+<", "><", re.sub(r"<[^>]+>", tidied, svg)).strip()
 
 
+# Rules for JupyterLab alone, whose own tables are striped.
+_IN_LAB = (
+    "figure.picture{margin:.6rem 0}.notice,.simulated{line-height:1.5}tbody tr{background:none}"
+    ".notice ul,.simulated ul{margin:0;padding-left:1.4rem}.notice li,.notice p{max-width:none}"
+)
+
+
+def lab_style():
+    """Return the style by which notes and tables look in JupyterLab as in a report, in its light and its dark theme."""
+    text = Path(__file__).with_name("outputs.css").read_text(encoding="utf-8")
+    paper = re.sub(r"--paper: [^;]+", "--paper: var(--jp-layout-color0)", text)
+    light, dark = re.findall(r":root \{(.*?)\}", paper)
+    rules = text[text.index("\n}\n") + 3 :]
+    # Twice, so that a rule counts for more than one of JupyterLab's for all tables.
+    own = ".jp-OutputArea.jp-OutputArea"
+    return f'{own}{{{light}{rules}{_IN_LAB}}}[data-jp-theme-light="false"] {own}{{{dark}}}'
+
+
 def set_style():
-    """Set the look that all pictures share, whatever the user's matplotlibrc says."""
+    """Set the look that all pictures share, whatever the user's matplotlibrc says, and in a notebook that of notes and tables."""
+    if "ipykernel" in sys.modules:
+        from IPython.display import display
+
+        content = {"text/html": f"<style>{lab_style()}</style>", "text/plain": ""}
+        display(content, raw=True, metadata={"temlib": "style"})
     matplotlib.rcdefaults()
     # At 0.75 points a pixel no text is smaller than 11 pixels.
     look = dict.fromkeys(
@@ -415,7 +446,7 @@ def grid(groups, *, side=104, most=MOST, pixel_nm=np.nan, bars="first"):
             image, factor = reduced(image, most) if image.ndim == 2 else (image, 1)
             down, across = image.shape[:2]
             if np.isfinite(pixel_nm) and (bars == "all" or not k):
-                drawn.append(_scale_bar(down, across, pixel_nm * factor, 11.5 * across / side))
+                drawn.append(scale_bar(down, across, pixel_nm * factor, 11.5 * across / side))
             look = f'width="{side}" height="{side * down / across:.0f}" viewBox="0 0 {across} {down}" aria-hidden="true"'
             pixels = f'<image href="{encoded(image)}" width="{across}" height="{down}"/>'
             words = html.escape(words)
@@ -426,7 +457,7 @@ def grid(groups, *, side=104, most=MOST, pixel_nm=np.nan, bars="first"):
     return "".join(parts)
 
 
-def _scale_bar(down, across, pixel_nm, letters):
+def scale_bar(down, across, pixel_nm, letters):
     """Return the SVG of a bar of a round length in nm at the lower left, under its length in letters of a height."""
     lengths = [digit * 10**power for power in (4, 3, 2, 1, 0) for digit in (5, 2, 1)]
     length = next((nm for nm in lengths if nm / pixel_nm <= across * 0.45), 1)

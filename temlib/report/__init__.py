@@ -8,6 +8,7 @@ from temlib.report.onefile import find, path_of, write
 from temlib.report.planning import plan
 from temlib.report.runfolder import verify
 from temlib.report.runner import execute, preview
+from temlib.report.start import init, undecided
 
 __all__ = [
     "Progress",
@@ -16,6 +17,7 @@ __all__ = [
     "duration",
     "execute",
     "find",
+    "init",
     "overview",
     "path_of",
     "plan",
@@ -23,6 +25,7 @@ __all__ = [
     "render",
     "reports_folder",
     "resolution",
+    "undecided",
     "verify",
     "write",
 ]

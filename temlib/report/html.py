@@ -16,7 +16,9 @@ from temlib.files import InputError, write_text
 from temlib.report import notebook, parameters
 
 TEMPLATES = Path(__file__).with_name("template")
-STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+# The style of what notebooks show, which JupyterLab has too; by its file, since the wing takes a second to import.
+STYLE = (Path(__file__).parents[1] / "figures" / "outputs.css").read_text(encoding="utf-8")
+STYLE += (TEMPLATES / "style.css").read_text(encoding="utf-8")
 # What pictures and tables can do more where scripts are allowed.
 SCRIPT = (TEMPLATES / "pictures.js").read_text(encoding="utf-8")
 # Markup, of which only what is read out may hold a path, or the text between.
@@ -100,7 +102,9 @@ def _without_what_is_private(executed):
     """Leave warnings and tracebacks out of a notebook that was executed, and return its errors, a sentence each."""
     errors = []
     for cell in (cell for cell in executed.cells if cell.cell_type == "code"):
-        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        # The style for JupyterLab is in the page's own.
+        style = [output for output in cell.outputs if output.get("metadata", {}).get("temlib") == "style"]
+        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and o not in style]
         for output in cell.outputs:
             if output.output_type == "error":
                 errors.append(f"{output.ename}: {output.evalue}")

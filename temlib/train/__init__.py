@@ -4,6 +4,7 @@ from temlib.train.attention import Sample
 from temlib.train.bundle import Bundle, load
 from temlib.train.descriptors import POINTS, REACH, outline, thesis
 from temlib.train.descriptors import named as descriptor_names
+from temlib.train.effort import minutes
 from temlib.train.exchange import export
 from temlib.train.fitting import Settings
 from temlib.train.networks import describe, summary, working_layers
@@ -32,6 +33,7 @@ __all__ = [
     "find_bundle",
     "is_shipped",
     "load",
+    "minutes",
     "network_names",
     "outline",
     "schedule",
