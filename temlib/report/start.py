@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from temlib.files import InputError, check_writable, listed, natural, shown, write_text
-from temlib.report import parameters, runner
+from temlib.report import parameters, planning
 
 FOLDER = "parameters"  # of the working directory: the data's own folder may be read-only, and what is in it decides what runs again
 FOLDS = (5, 4, 3, 2)  # the first that works is written
@@ -99,7 +99,7 @@ class _Draft:
     def __init__(self, source, path):
         self.source, self.path = source, path
         self.lines, self.values, self.decide, self.sentences = [], {}, [], []
-        declared = runner.declarations()["3_train"]
+        declared = planning.declarations()["3_train"]
         self.asked = {name: parameter.default for name, parameter in declared.items()}
         self.data = self._opened()
         table = self.data.table
