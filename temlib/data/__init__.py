@@ -1,5 +1,6 @@
 """Whatever people have becomes one table and one stack of images."""
 
+from temlib.data.annotations import Annotations, next_up
 from temlib.data.labels import consensus, is_definite
 from temlib.data.particles import (
     Particles,
@@ -20,12 +21,14 @@ from temlib.data.tables import read as read_table
 
 __all__ = [
     "PREPARATION",
+    "Annotations",
     "Particles",
     "check_simulated",
     "check_task",
     "consensus",
     "is_definite",
     "mixed",
+    "next_up",
     "numbers",
     "open",
     "polarity",

@@ -54,6 +54,8 @@ class Particles:
         Where the images of `table` lie, of which particles were cut out; None where crops were given, or simulated.
     skipped : DataFrame
         Particles that were left out: `particle, micrograph, image`, the `place` where they are written, and the `reason`.
+    asked : sources.Asked, optional
+        With what `source` was read; None where the particles are simulated.
     """
 
     table: pd.DataFrame
@@ -67,6 +69,7 @@ class Particles:
     task: str = ""
     folder: Path | None = None
     skipped: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    asked: object = field(default=None, repr=False)
 
     def __len__(self):
         return len(self.table)
@@ -269,13 +272,15 @@ def open(
         For what `sources.read` refuses; more particles that cannot be used than `skip_bad` allows, or all of a class; pixel
         sizes known for some particles only; one image under two labels.
     """
-    source = str(source)
+    source, asked = str(source), None
     if source == "simulated":
         found = crops.Simulated(count, seed, other_shares)
     else:
-        found = sources.read(Path(source), sources.Asked(task, data_folder, micrograph, names or {}, classes))
+        asked = sources.Asked(task, data_folder, micrograph, names or {}, classes)
+        found = sources.read(Path(source), asked)
         found = found.boxed(box_nm) if box_nm else found
-    return _opened(found, source, task, classes, (scale, pixel_nm, input_size, skip_bad))
+    opened = _opened(found, source, task, classes, (scale, pixel_nm, input_size, skip_bad))
+    return replace(opened, asked=asked)
 
 
 def _opened(found, source, task, classes, how):
