@@ -116,7 +116,8 @@ def _folder(folder, asked):
     """Read a folder."""
     if (folder / "manifest.csv").is_file():
         return read(folder / "manifest.csv", asked)
-    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    # A file that begins with a point is no one's data, such as what a killed process left half written.
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     picked = [path for path in files if picks.kind(path)]
     if any(picks.kind(path) == ".txt" for path in picked):
         picked += [path for path in files if path.suffix.lower() == ".txt" and positions.is_blank(path)]

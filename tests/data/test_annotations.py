@@ -1,5 +1,6 @@
 """One person's labels in a copy of the manifest: saved one by one, beside those of others, over none of them."""
 
+import os
 import shutil
 
 import mrcfile
@@ -10,6 +11,7 @@ import pytest
 from temlib import data
 from temlib.data import cache, tables
 from temlib.files import InputError
+from tests.data import label_kills
 
 
 @pytest.fixture
@@ -246,3 +248,10 @@ def test_the_next_to_label_is_doubtful_and_in_a_micrograph_with_few_labels():
         set(order) == set("acdefgh") for order in orders
     )
     assert data.next_up(table, {"b"}, seed=3) == orders[3]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_no_label_is_lost_when_the_process_is_killed(tmp_path):
+    """A short form of `python -m tests.data.label_kills 200`."""
+    given, lost = label_kills.lost(8, tmp_path)
+    assert given > 8 and not lost
