@@ -1,18 +1,10 @@
 // What the live widgets share: elements, pixels that come from the kernel when they are asked for, and how they are drawn.
-const make = (tag, options = {}, ...children) => {
-  const node = Object.assign(document.createElement(tag), options);
-  node.append(...children);
-  return node;
-};
 const labelled = (words, node) => make("label", {}, words, node);
 const range = (title, min, max, step, value) => {
   const node = make("input", {type: "range", min, max, step, value});
   node.setAttribute("aria-label", title);
   return node;
 };
-const NICE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
-const nice = nm => NICE.filter(n => n < nm / 2).pop() || nm / 4;
-
 // Grey images of one size, kept by the number of their particle; `ask` sends for those that are not here yet.
 class Tiles {
   constructor(side, ask) {

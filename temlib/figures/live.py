@@ -49,6 +49,7 @@ def shrunk(images, step):
     return block_reduce(images, (1, step, step), np.mean, cval=0.0) if step > 1 else images
 
 
-def script(name):
-    """Return the module of a widget: what all share, and its own."""
-    return "\n".join((_FOLDER / part).read_text(encoding="utf-8") for part in ("live.js", name))
+def script(*names):
+    """Return the module of a widget: what all share, and its own files."""
+    parts = ("elements.js", "live.js", *names)
+    return "\n".join((_FOLDER / part).read_text(encoding="utf-8") for part in parts)
