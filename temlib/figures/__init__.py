@@ -33,6 +33,7 @@ from temlib.figures.explore import (
     stages,
     thon_rings,
 )
+from temlib.figures.inspector import Inspector
 from temlib.figures.labelling import Labelling
 from temlib.figures.software import backends, popularity, stars
 from temlib.figures.train import (
@@ -45,7 +46,17 @@ from temlib.figures.train import (
     pareto,
 )
 
-__all__ = ["COLOURS", "Browser", "Explorer", "Labelling", "Note", "Picture", "Table", "set_style"]
+__all__ = [
+    "COLOURS",
+    "Browser",
+    "Explorer",
+    "Inspector",
+    "Labelling",
+    "Note",
+    "Picture",
+    "Table",
+    "set_style",
+]
 __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
 __all__ += [
     "micrograph_counts",

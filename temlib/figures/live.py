@@ -7,7 +7,6 @@ from pathlib import Path
 
 import anywidget
 import numpy as np
-from skimage.measure import block_reduce
 
 from temlib.figures.base import MOST, grey
 from temlib.files import InputError
@@ -45,8 +44,14 @@ class Live(anywidget.AnyWidget):
 
 
 def shrunk(images, step):
-    """Return images (n, rows, columns) with the means of `step` pixels, the last ones of what is left of them."""
-    return block_reduce(images, (1, step, step), np.mean, cval=0.0) if step > 1 else images
+    """Return images (n, rows, columns) of which a pixel is the mean of `step` × `step`; the border goes on as it is."""
+    if step == 1:
+        return images
+    beyond = [(0, -side % step) for side in images.shape[1:]]
+    images = np.pad(images, [(0, 0), *beyond], mode="edge")
+    rows, columns = (side // step for side in images.shape[1:])
+    squares = images.reshape(len(images), rows, step, columns, step)
+    return squares.mean(axis=(2, 4), dtype=np.float32).astype(images.dtype)
 
 
 def script(*names):

@@ -45,13 +45,19 @@ def opened(page, widget, *, dark=False):
     return errors
 
 
-# Milliseconds from each event to the first picture after it, as a list that the page fills.
+# Milliseconds from each event to the first picture after it, as a list that the page fills; an event that changes nothing
+# before the next one has none.
 CLOCK = """([kinds, done]) => {
   window.took = [];
   const ready = new Function(done);
+  let last = 0;
   for (const kind of kinds) document.addEventListener(kind, event => {
-    const begun = event.timeStamp, before = ready(), now = () => performance.now() - begun;
-    const look = () => ready() === before && now() < 3000 ? requestAnimationFrame(look) : requestAnimationFrame(() => took.push(now()));
+    const begun = event.timeStamp, before = ready(), mine = ++last;
+    const look = () => {
+      if (mine !== last) return;
+      if (ready() === before) return requestAnimationFrame(look);
+      requestAnimationFrame(() => took.push(performance.now() - begun));
+    };
     look();
   }, true);
 }"""
