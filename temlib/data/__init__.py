@@ -1,6 +1,6 @@
 """Whatever people have becomes one table and one stack of images."""
 
-from temlib.data.annotations import Annotations, next_up
+from temlib.data.annotations import Annotations, doubt, next_up
 from temlib.data.labels import consensus, is_definite
 from temlib.data.particles import (
     Particles,
@@ -26,6 +26,7 @@ __all__ = [
     "check_simulated",
     "check_task",
     "consensus",
+    "doubt",
     "is_definite",
     "mixed",
     "next_up",

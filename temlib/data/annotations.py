@@ -22,6 +22,7 @@ from temlib.files import FORMULA, InputError, read_csv, reason, replacing, shown
 
 GIVEN = "given"  # the annotator to whom the labels count that a manifest had in one column, as there may be no such beside others
 WAIT_S = 10.0  # for another process that is writing
+FEWEST = 5  # labels of a class from which a quick classifier learns it
 LONGEST = 40  # characters of a class's or a person's name
 
 
@@ -157,6 +158,14 @@ class Annotations:
                     counts[label] = counts.get(label, 0) + 1
         found = sorted(counts, key=lambda label: (-counts[label], label))
         return [label for label in found if label.casefold() != labels.UNSURE]
+
+    def given(self):
+        """Return {particle: label} of what anyone has said, this person before others."""
+        found = {}
+        for name in self._sheet.names:
+            if name.partition("@")[0] == self.task and name != self.column:
+                found |= {p: self._meant.get(label, label) for p, label in self._sheet.column(name).items()}
+        return found | self.labels
 
     def others(self, particle):
         """Return {name: label} of what others called a particle."""
@@ -421,7 +430,55 @@ def next_up(table, labelled, doubt=None, *, seed=0):
     rows = table[["particle", "micrograph"]].iloc[rng.permutation(len(table))]
     done = rows["particle"].isin(set(labelled))
     counts, rows = done.groupby(rows["micrograph"]).sum(), rows[~done]
+    if rows.empty:
+        return []
     rows = rows.assign(doubt=-1.0 if doubt is None else rows["particle"].map(doubt).fillna(-1.0))
     rows = rows.sort_values("doubt", ascending=False, kind="stable")
     rows["rank"] = rows.groupby("micrograph").cumcount() + rows["micrograph"].map(counts)
     return rows.sort_values("rank", kind="stable")["particle"].tolist()
+
+
+def doubt(dataset, given):
+    """Return how unsure a quick classifier is of each particle, having learnt the labels given so far.
+
+    A logistic regression on mean and spread of the intensity on rings around the centre: little, but rotations do not matter to
+    it, and it takes a second for ten thousand particles.
+
+    Parameters
+    ----------
+    dataset : Particles
+    given : dict
+        Particle to label; what means "could not tell" teaches nothing.
+
+    Returns
+    -------
+    Series or None
+        One minus the largest probability, by particle; None where fewer than two classes have five labels each.
+    """
+    names = dataset.table["particle"]
+    label = names.map(given)
+    label = label.where(labels.is_definite(label, [labels.UNSURE]))
+    label = label.where(label.map(label.value_counts()) >= FEWEST)
+    if label.nunique() < 2:
+        return None
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    seen = np.concatenate([_rings(images) for images in dataset.blocks()])
+    known = label.notna().to_numpy()
+    learnt = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced"))
+    learnt.fit(seen[known], label[known].astype(str))
+    return pd.Series(1 - learnt.predict_proba(seen).max(axis=1), names.to_numpy())
+
+
+def _rings(images):
+    """Return mean and standard deviation on rings of two pixels, (n, 2 rings), of images (n, rows, columns)."""
+    rows, columns = np.indices(images.shape[1:]) - (np.array(images.shape[1:])[:, None, None] - 1) / 2
+    ring = (np.hypot(rows, columns) // 2).astype(int).ravel()
+    ring = np.minimum(ring, images.shape[-1] // 4)  # the corners are one
+    on = (ring[:, None] == np.arange(ring.max() + 1)).astype(np.float32)
+    on /= on.sum(axis=0)
+    flat = images.reshape(len(images), -1)
+    mean, square = flat @ on, (flat * flat) @ on
+    return np.hstack([mean, np.sqrt(np.maximum(square - mean * mean, 0))])

@@ -227,6 +227,7 @@ function render({model, el}) {
   function micrographs(grid) {
     const names = Object.keys(data.models), [ofName, which] = choice("micrograph shown", [["", "none"], ...number(data.sources)]);
     const [ofColour, by] = choice("boxes coloured by", [["label", "label"], ...names.length ? [["call", "call"], ["error", "right or wrong"]] : []]);
+    if (!data.truth.some(t => t >= 0) && names.length) by.value = "call";
     const place = make("div"), legend = make("p", {className: "small"});
     const label = i => data.truth[i] >= 0 ? data.truth[i] : -1;
     const colour = i => {

@@ -154,6 +154,12 @@ function render({model, el}) {
     } else if (content.do === "tell") {
       state.told[content.i] = content.lines;
       if (content.i === current()) show();
+    } else if (content.do === "order") {
+      // What was seen, and what comes at once, stays where it is.
+      const kept = state.queue.slice(0, at + 3), seen = new Set(kept);
+      state.queue = [...kept, ...content.rows.filter(i => !seen.has(i))];
+      root.dataset.ordered = content.rows.length;
+      show();
     } else if (content.do === "moved") {
       Object.assign(state, {path: content.path, file: content.file});
       tell(content.said || `The labels are in ${content.path} now.`);

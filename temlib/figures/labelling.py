@@ -10,6 +10,7 @@ from temlib.figures.live import Live, script
 from temlib.files import InputError, listed, shown
 
 UNSURE = "uncertain"
+ANEW = 25  # labels after which the order follows what they teach
 
 
 class Labelling:
@@ -31,8 +32,9 @@ class Labelling:
     classes : sequence of str
         Classes that have the first keys; those in use follow, the most frequent first.
     queue : {"uncertain", "random", "audit"} or sequence of str
-        In which order: the most doubtful first, within micrographs that have few labels (at random within them without
-        `predictions`); at random; as the label audit of the predictions suspects labels; or particles by their names.
+        In which order: the most doubtful first, within micrographs that have few labels; at random; as the label audit of the
+        predictions suspects labels; or particles by their names. Doubt is that of `predictions`; without these it is that of a
+        quick classifier (`data.doubt`), which learns the labels of all people anew after each 25, and at first there is none.
     predictions : DataFrame, optional
         Rows of ``predictions.csv``, or what `Bundle.predict` returns.
     path : str or Path, optional
@@ -66,7 +68,9 @@ class Labelling:
         self.annotations = data.Annotations(dataset, task, name, path=path)
         known = [label for label in self.annotations.classes if label not in classes]
         self.classes = [*dict.fromkeys(classes), *known]
-        if isinstance(queue, str):
+        named = isinstance(queue, str)
+        self.learns, self.seed = named and queue == "uncertain" and predictions is None, seed
+        if named:
             queue = self._ordered(queue, seed)
         self.names = list(dict.fromkeys(map(str, queue)))
         rows = pd.Index(dataset.table["particle"]).get_indexer(self.names)
@@ -104,12 +108,18 @@ class Labelling:
 
     def _doubt(self):
         """Return one minus the largest probability of each particle, the mean of the models that have one; None without any."""
-        columns = [] if self.predictions is None else [n for n in self.predictions if n.startswith("p_")]
-        if not columns:
-            return None
+        if self.predictions is None:
+            return data.doubt(self.dataset, self.annotations.given())
+        columns = [name for name in self.predictions if name.startswith("p_")]
         return (
             (1 - self.predictions[columns].max(axis=1)).groupby(self.predictions["particle"]).mean().dropna()
         )
+
+    def ordered_anew(self):
+        """Return the rows of the particles without a label, as the labels given so far order them."""
+        table, mine = self.dataset.table, self.annotations.labels
+        names = data.next_up(table, mine, self._doubt(), seed=self.seed)
+        return pd.Index(table["particle"]).get_indexer(names).tolist()
 
     def told(self, particle):
         """Return what is known of a particle beside its image, in lines: the labels of others, and what models predict."""
@@ -184,6 +194,8 @@ class Keys(Live):
         found.set(name, label)
         now = {"label": found.labels.get(name, ""), "said": found.said, "kept": bool(found.pending)}
         self.send({"do": "saved", "i": i, "id": id, **now})
+        if self.of.learns and label and len(found.labels) % ANEW == 0:
+            self.send({"do": "order", "rows": self.of.ordered_anew()})
 
     def on_class(self, name):
         """Add a class."""

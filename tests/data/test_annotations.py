@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from temlib import data
 from temlib.data import cache, tables
@@ -255,3 +256,19 @@ def test_no_label_is_lost_when_the_process_is_killed(tmp_path):
     """A short form of `python -m tests.data.label_kills 200`."""
     given, lost = label_kills.lost(8, tmp_path)
     assert given > 8 and not lost
+
+
+def test_doubt_is_largest_between_the_classes(tmp_path):
+    """A classifier that learnt ten labels doubts particles between two classes most; fewer labels teach nothing."""
+    rng, radius = np.random.default_rng(0), np.hypot(*(np.indices((32, 32)) - 15.5))
+    share = rng.permutation(np.linspace(0, 1, 300))  # of an inner ring
+    ring = np.exp(-(((radius - 6) / 1.5) ** 2))
+    images = (rng.normal(size=(300, 32, 32)) - 3 * share[:, None, None] * ring).astype(np.float32)
+    table = pd.DataFrame({"particle": [f"p{k}" for k in range(300)], "micrograph": "m"})
+    dataset = data.Particles(table, images, "", (), "", 1.0, False)
+    ends = np.argsort(share)[[*range(5), *range(-5, 0)]]
+    given = {f"p{k}": "with" if share[k] > 0.5 else "without" for k in ends}
+    assert data.doubt(dataset, dict(list(given.items())[:9])) is None
+    assert data.doubt(dataset, dict.fromkeys(given, "with") | {"p1": "uncertain"}) is None
+    found = data.doubt(dataset, given).loc[table["particle"]].to_numpy()
+    assert found.max() <= 0.5 and stats.spearmanr(found, -np.abs(share - 0.5))[0] > 0.5

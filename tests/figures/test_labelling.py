@@ -143,6 +143,29 @@ def test_what_goes_wrong_is_said_and_goes_on(page, opened, tmp_path):
     assert not errors
 
 
+@pytest.mark.browser
+def test_the_order_follows_what_was_labelled(page, study):
+    """After 25 labels of two classes the rest is put in order anew; no particle is lost from it or comes twice."""
+    pd.read_csv(study).drop(columns="content").to_csv(study, index=False)
+    opened = data.open(study)
+    anna = figures.Labelling(opened, "content", name="anna", classes=["bright", "plain"])
+    errors = show(page, anna)
+    for k in range(26):
+        name = page.evaluate("document.querySelector('canvas').dataset.particle")
+        page.keyboard.press("2" if int(name) % 2 == 0 else "1")
+        page.wait_for_function(f"document.querySelector('.labelling').dataset.at === '{k + 1}'")
+    page.locator(".labelling[data-ordered='23']").wait_for()
+    for _ in range(26, 48):
+        page.keyboard.press("u")
+    page.get_by_text("48 of these 48").wait_for()
+    given = column(anna.path)
+    assert len(given) == 48 and list(given.values()).count("uncertain") == 22
+    truth = {f"{k:02d}.png": ("plain", "bright")[k % 2] for k in range(48)}
+    assert all(label in ("uncertain", truth[name]) for name, label in given.items()) and not errors
+    rows = anna.ordered_anew()
+    assert rows == []
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
