@@ -66,8 +66,8 @@ def test_no_circle_within_a_wing(wing):
 
 
 def test_rooms_and_functions_are_of_a_size_to_be_read():
-    """A module has at most 600 lines, a function at most 60, and the house at most 86 files."""
-    # Was 70 before a run had a first page and one file, particles to look through, a verdict of its own, and the assay a wing.
+    """A module has at most 600 lines, a function at most 60, and the house at most 90 files."""
+    # Was 70 before a run had a first page and one file, particles to look through, a verdict of its own, the assay a wing, and labels a widget.
     assert len(MODULES) <= 90
     for path in MODULES:
         text = path.read_text(encoding="utf-8")

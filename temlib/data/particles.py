@@ -272,24 +272,22 @@ def open(
         For what `sources.read` refuses; more particles that cannot be used than `skip_bad` allows, or all of a class; pixel
         sizes known for some particles only; one image under two labels.
     """
-    source, asked = str(source), None
+    source, asked = str(source), sources.Asked(task, data_folder, micrograph, names or {}, classes)
     if source == "simulated":
         found = crops.Simulated(count, seed, other_shares)
     else:
-        asked = sources.Asked(task, data_folder, micrograph, names or {}, classes)
         found = sources.read(Path(source), asked)
         found = found.boxed(box_nm) if box_nm else found
-    opened = _opened(found, source, task, classes, (scale, pixel_nm, input_size, skip_bad))
-    return replace(opened, asked=asked)
+    return _opened(found, source, asked, (scale, pixel_nm, input_size, skip_bad))
 
 
-def _opened(found, source, task, classes, how):
+def _opened(found, source, asked, how):
     """Return what is found as it was prepared before, or is prepared now; `how` are arguments of `prepare.make`."""
     size = 4 * len(found.table) * (how[2] or max(prepare.PHYSICAL_PX)) ** 2
     key = cache.key("particles", *found.state(), *how)
     folder = cache.get_or_make(key, partial(prepare.make, found, *how), size=size)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    found, skipped = _without(found, facts["skipped"], task, classes)
+    found, skipped = _without(found, facts["skipped"], asked.task, asked.classes)
     table = found.table.reset_index(drop=True)
     rows, columns, table["pixel_size_nm"] = np.load(folder / "measures.npy").T
     table["box_px"] = np.maximum(rows, columns)
@@ -308,9 +306,10 @@ def _opened(found, source, task, classes, how):
         pixel_nm=facts["pixel_nm"] or float("nan"),
         simulated=any(name.startswith("truth_") for name in table),
         study=getattr(found, "study", None),
-        task=task,
+        task=asked.task,
         folder=None if getattr(found, "whole", True) else found.folder,
         skipped=skipped,
+        asked=None if source == "simulated" else asked,
     )
     _check_identical(data, facts["identical"], found)
     return data

@@ -30,7 +30,7 @@ function render({model, el}) {
 
   function lay() {
     const size = Math.min(360, Math.max(200, root.clientWidth - 20));
-    canvas.style.cssText = `width:${size}px;height:${size}px`;
+    canvas.style.cssText = `width:${size}px;aspect-ratio:1`;
     if (state.pixel_nm) {
       const whole = state.side * state.pixel_nm, long = nice(whole);
       bar.style.width = `${size * long / whole}px`;
