@@ -20,6 +20,7 @@ function render({model, el}) {
       data.models[name] = {called, p: Array.from({length: count}, (_, i) => p.subarray(i * classes, (i + 1) * classes))};
     });
     const grid = browse();
+    said.textContent = data.said;
     root.append(said);
     if (data.sources.length) micrographs(grid);
     if (content.models.length && data.truth.some(t => t >= 0)) {
@@ -33,7 +34,7 @@ function render({model, el}) {
   let tiles, view, opened = -1;
 
   function browse() {
-    const {classes, truth, particles} = data, names = Object.keys(data.models), indices = truth.map((_, i) => i);
+    const {classes, truth, particles} = data, names = Object.keys(data.models), indices = truth.map((_, i) => i).slice(0, data.pictured);
     small.side = data.small;
     small.kept = new Uint8Array(indices.length * small.side ** 2);
     tiles = new Tiles(data.side, which => send({do: "tiles", which}));

@@ -12,6 +12,7 @@ from temlib.figures.explore import averaged
 from temlib.figures.live import Live, script, shrunk
 from temlib.files import natural
 
+LARGEST = 20_000  # particles that a page holds; their small pictures take 20 MB
 SMALL_PX = 32  # rows and columns of the copies that are there before own pixels come
 KEPT = 8  # micrographs in memory
 
@@ -46,8 +47,8 @@ class Inspector:
             examples,
             twin,
         )
-        self.dataset, self.table = dataset, dataset.table.reset_index(drop=True)
-        self.origin = dataset.cut_from.reset_index(drop=True)
+        self.dataset, self.table = dataset, dataset.table.head(LARGEST).reset_index(drop=True)
+        self.origin = dataset.cut_from.head(LARGEST).reset_index(drop=True)
         self.sources = sorted(self.origin.dropna().unique(), key=natural)
         self.predictions = _held_out(predictions)
         label = self.table[task] if task in self.table else pd.Series(None, self.table.index, dtype=object)
@@ -62,16 +63,19 @@ class Inspector:
     @classmethod
     def of_copies(cls, table, examples, primary):
         """Return one of the copies of held-out particles that a run keeps; `table` are the predictions."""
-        first = table.drop_duplicates("particle").set_index("particle")
-        names = [name for name in first.index if name in examples.images]
-        rows = first.loc[names].rename_axis("particle").reset_index()
+        rows = table.drop_duplicates("particle")
+        pictured = rows["particle"].isin(set(examples.images))
+        rows, names = pd.concat([rows[pictured], rows[~pictured]]), rows["particle"][pictured]
+        rows = rows.reset_index(drop=True)
         if "micrograph" not in rows:
             rows["micrograph"] = rows["particle"]
-        side = next(iter(examples.images.values())).shape if examples.images else (1, 1)
         images = (
-            np.stack([examples.images[name] for name in names]) if names else np.zeros((0, *side), np.uint8)
+            np.stack([examples.images[name] for name in names])
+            if len(names)
+            else np.zeros((0, 1, 1), np.uint8)
         )
         copies = data.Particles(rows, images, "", (), "", examples.pixel_nm, False)
+        # The threshold is about all of them, the grid about those of which there is a picture, which come first.
         return cls(copies, "truth", predictions=table, primary=primary, examples=examples)
 
     def content(self):
@@ -91,9 +95,11 @@ class Inspector:
         first = part.drop_duplicates("particle").set_index("particle").reindex(names)
         fold = first["fold"] if "fold" in first else table.get("fold", pd.Series(None, table.index))
         refused = first["refused"].eq(True).tolist() if "refused" in first else None
-        nm = self.pixel_nm
+        nm, more = self.pixel_nm, len(self.dataset)
         return {
             "particles": names,
+            "pictured": min(len(names), len(self.images)),
+            "said": f"Shown are the first {LARGEST:,} of {more:,}." if more > LARGEST else "",
             "classes": self.classes,
             "colours": [COLOURS[k % len(COLOURS)] for k in range(len(self.classes))],
             "truth": self._codes(self.label.where(self.definite)),

@@ -13,17 +13,17 @@ function render({model, el}) {
   const place = make("output"), counts = make("p", {className: "small"}), message = make("p", {className: "said"}), keys = make("div", {className: "keys"});
   const about = make("div", {className: "small about"}), blind = make("input", {type: "checkbox"}), aside = make("div");
   message.setAttribute("role", "status");
-  let state, tiles, view, at = 0, history = [], waiting = new Map(), sent = 0, since = 0;
+  let state, tiles, view, at = 0, history = [], waiting = new Map(), sent = 0, since = 0, mine = crypto.getRandomValues(new Uint32Array(1))[0];
   const tell = words => { message.textContent = words; };
   const current = () => state.queue[at];
 
   function begin(content) {
-    const first = !state;
+    if (state) return;  // another view of the same widget was opened
     state = {...content, labels: new Map(content.labels)};
-    tiles ??= new Tiles(content.side, which => send({do: "tiles", which}));
-    if (first) at = content.at;
-    view ??= looks(content.pixel_nm, show);
-    if (first) lay();
+    tiles = new Tiles(content.side, which => send({do: "tiles", which}));
+    at = content.at;
+    view = looks(content.pixel_nm, show);
+    lay();
     tell(content.said);
     show();
   }
@@ -66,8 +66,8 @@ function render({model, el}) {
     const classes = state.classes.slice(0, 9).map((name, k) => key(String(k + 1), name, name, () => give(name)));
     keys.replaceChildren(...classes, key("u", state.unsure === "uncertain" ? "could not tell" : state.unsure, state.unsure, () => give(state.unsure)),
       key("n", "new class", undefined, add), key("z", "undo", undefined, undo), key("←", "", undefined, () => go(-1)), key("→", "", undefined, () => go(1)));
-    const mine = state.queue.filter(k => state.labels.get(k)).length;
-    counts.textContent = `${mine} of these ${state.queue.length} have a label of ${state.name}` + (waiting.size ? `; ${waiting.size} not saved yet` : "") +
+    const done = state.queue.filter(k => state.labels.get(k)).length;
+    counts.textContent = `${done} of these ${state.queue.length} have a label of ${state.name}` + (waiting.size ? `; ${waiting.size} not saved yet` : "") +
       (state.classes.length > 9 ? `; only the first nine classes have keys` : "");
     about.replaceChildren();
     if (blind.checked) {
@@ -82,7 +82,7 @@ function render({model, el}) {
     show();
   }
   function put(i, label) {
-    const id = ++sent;
+    const id = `${mine}-${++sent}`;
     label ? state.labels.set(i, label) : state.labels.delete(i);
     waiting.set(id, i);
     since ||= Date.now();
@@ -139,7 +139,7 @@ function render({model, el}) {
       tiles.add(content.which, buffers[0]);
       if (content.which.includes(current())) show();
     } else if (content.do === "saved") {
-      const later = [...waiting].some(([id, i]) => id > content.id && i === content.i);
+      const later = [...waiting].some(([id, i]) => id !== content.id && i === content.i);
       waiting.delete(content.id);
       since = waiting.size ? Date.now() : 0;
       if (!later) content.label ? state.labels.set(content.i, content.label) : state.labels.delete(content.i);
@@ -167,7 +167,7 @@ function render({model, el}) {
   };
   model.on("msg:custom", heard);
   const watch = setInterval(() => {
-    if (since && Date.now() - since > SLOW_MS) tell(`${waiting.size} labels are not saved yet: the kernel is busy, or gone. If it was restarted, run the cell again.`);
+    if (since && Date.now() - since > SLOW_MS) tell(`${waiting.size} ${waiting.size === 1 ? "label is" : "labels are"} not saved yet: the kernel is busy, or gone. If it was restarted, run the cell again.`);
   }, 1000);
   send({do: "begin"});
   return () => { clearInterval(watch); model.off("msg:custom", heard); };

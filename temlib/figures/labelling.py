@@ -172,7 +172,7 @@ class Keys(Live):
                 "do": "begin",
                 "queue": of.rows,
                 "names": by_row,
-                "micrographs": {row: str(table["micrograph"].iloc[row]) for row in of.rows},
+                "micrographs": table["micrograph"].astype(str).tolist(),
                 "labels": [[row, labels[name]] for row, name in by_row.items() if name in labels],
                 "classes": of.classes,
                 "unsure": UNSURE,

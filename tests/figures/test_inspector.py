@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temlib import data, evaluate, figures
+from temlib import data, figures
 from temlib.data import Particles
 from temlib.evaluate.examples import Examples
 from temlib.figures import inspector
@@ -256,10 +256,34 @@ def test_a_report_shows_the_twin():
     browser = figures.Browser(predictions, Examples(images, 2.0), "net")
     assert 'class="browser"' in browser._repr_mimebundle_()["text/html"]
     copies = figures.Inspector.of_copies(predictions, Examples(images, 2.0), "net")
-    names = predictions["particle"].unique()
-    assert copies.table["particle"].tolist() == [name for name in names if name in images]
-    assert all(copies.images[k][0, 0] == int(name[1:]) for k, name in enumerate(copies.table["particle"]))
-    assert evaluate.Predictions(predictions).classes == CLASSES
+    content, (p, *_) = copies.content()
+    assert sorted(content["particles"]) == sorted(predictions["particle"].unique())
+    assert 0 < content["pictured"] == len(copies.images) < len(content["particles"])
+    assert all(image[0, 0] == int(name[1:]) for image, name in zip(copies.images, content["particles"]))
+    own = predictions[predictions["model"] == "net"].set_index("particle").loc[content["particles"]]
+    assert np.allclose(np.frombuffer(p, np.float32).reshape(-1, 2)[:, 1], own[f"p_{content['classes'][1]}"])
+    nothing = figures.Inspector.of_copies(predictions, Examples(), "net").content()[0]
+    assert nothing["pictured"] == 0 and len(nothing["truth"]) == len(content["particles"])
+
+
+@pytest.mark.browser
+def test_without_pictures_the_threshold_is_there(page):
+    """It is about all held-out particles."""
+    predictions = particles(60)[1]
+    errors = harness.opened(page, inspector.Grid(figures.Inspector.of_copies(predictions, Examples(), "net")))
+    page.get_by_text("0 of 0 particles").wait_for()
+    own = predictions[predictions["model"] == "net"]
+    text = page.get_by_role("region", name="Measures").inner_text()
+    assert f"labelled, of all\t{(own['truth'] == sorted(CLASSES)[0]).mean():.0%}".replace("%", " %") in text
+    assert not errors
+
+
+def test_of_too_many_the_first_are_shown(monkeypatch):
+    """And the page says so."""
+    monkeypatch.setattr(inspector, "LARGEST", 10)
+    content = figures.Inspector(particles(20)[0], "content").content()[0]
+    assert content["said"] == "Shown are the first 10 of 20." and len(content["particles"]) == 10
+    assert content["pictured"] == len(content["micrograph"]) == len(content["source"]) == 10
 
 
 @pytest.mark.slow

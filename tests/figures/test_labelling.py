@@ -144,6 +144,23 @@ def test_what_goes_wrong_is_said_and_goes_on(page, opened, tmp_path):
 
 
 @pytest.mark.browser
+def test_a_kernel_that_does_not_answer_is_told(page, opened):
+    """What is typed then does not count as saved; a second view of the widget changes nothing in the first."""
+    anna = figures.Labelling(opened, "content", name="anna")
+    keys = labelling.Keys(anna)
+    errors = harness.opened(page, keys)
+    page.wait_for_function("document.querySelector('canvas')?.dataset.particle")
+    page.keyboard.press("1")
+    page.get_by_text("1 of these 48 have a label of anna", exact=True).wait_for()
+    keys.on_label = lambda **content: keys.on_begin()
+    page.keyboard.press("2")
+    page.get_by_text("1 label is not saved yet: the kernel is busy, or gone").wait_for(timeout=10_000)
+    assert page.get_by_text("2 of these 48 have a label of anna; 1 not saved yet").count() == 1
+    assert page.get_by_text("3 of 48", exact=True).count() == 1 and list(column(anna.path)) == [anna.names[0]]
+    assert not errors
+
+
+@pytest.mark.browser
 def test_the_order_follows_what_was_labelled(page, study):
     """After 25 labels of two classes the rest is put in order anew; no particle is lost from it or comes twice."""
     pd.read_csv(study).drop(columns="content").to_csv(study, index=False)
