@@ -66,6 +66,9 @@ class Labelling:
     ):
         self.dataset, self.task, self.predictions = dataset, task, predictions
         self.annotations = data.Annotations(dataset, task, name, path=path)
+        for label in classes:  # one that looks like another would make the copy unreadable
+            others = [*self.annotations.classes, *classes]
+            self.annotations.check_class(label, [other for other in others if other != label])
         known = [label for label in self.annotations.classes if label not in classes]
         self.classes = [*dict.fromkeys(classes), *known]
         named = isinstance(queue, str)

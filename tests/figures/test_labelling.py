@@ -191,6 +191,8 @@ def test_the_order_follows_what_was_labelled(page, study):
         ({"queue": "audit"}, "needs 'predictions'"),
         ({"queue": []}, "no particle in it"),
         ({"name": "a@b"}, "give another name"),
+        ({"classes": ["Bright"]}, "'Bright' looks like 'bright'"),
+        ({"classes": ["uncertain"]}, "key u"),
     ],
 )
 def test_bad_input_is_one_sentence(opened, options, words):
