@@ -243,7 +243,7 @@ function render({model, el}) {
       if (!sheet) { place.textContent = "reading…"; return send({do: "micrograph", k: +which.value}); }
       const mine = data.particles.map((_, i) => i).filter(i => data.source[i] === sheet.k);
       const kinds = by.value === "error" ? [["right", "#56b4e9"], ["wrong", "#d55e00"]] : data.classes.map((name, k) => [name, data.colours[k]]);
-      legend.replaceChildren(...kinds.flatMap(([name, ink]) => [make("b", {style: `color:${ink}`}, "□ "), `${name}  `]), `${mine.length} particles; other: grey; refused: dashed`);
+      legend.replaceChildren(...kinds.flatMap(([name, ink]) => [make("b", {style: `color:${ink}`}, "□ "), `${name} · `]), `${mine.length} particles; other: grey; refused: dashed`);
       place.replaceChildren(boxed(sheet, mine, colour, Math.min(SHOWN_PX, root.clientWidth - 24), i => { grid.open(i); show(); }), legend);
     };
     listeners.sheet = sheet => { if (+which.value === sheet.k && which.value !== "") show(); };
