@@ -1,5 +1,6 @@
 """Whatever people have becomes one table and one stack of images."""
 
+from temlib.data.annotations import Annotations, doubt, next_up
 from temlib.data.candidates import candidates, micrograph_pattern
 from temlib.data.contents import contents
 from temlib.data.labels import consensus, is_definite
@@ -23,15 +24,18 @@ from temlib.data.tables import read as read_table
 
 __all__ = [
     "PREPARATION",
+    "Annotations",
     "Particles",
     "candidates",
     "check_simulated",
     "check_task",
     "consensus",
     "contents",
+    "doubt",
     "is_definite",
     "micrograph_pattern",
     "mixed",
+    "next_up",
     "numbers",
     "open",
     "polarity",

@@ -50,6 +50,11 @@ def _typos(counts):
             yield rare, common
 
 
+def alike(new, known):
+    """Return whether a new label would be taken for a typing error of one in use."""
+    return next(_typos({new: 0, known: 1}), None) is not None
+
+
 def _plain(label):
     """Return a label without case, spaces, hyphens and underscores."""
     return re.sub(r"[\s_-]+", "", label).casefold()

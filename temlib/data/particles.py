@@ -56,6 +56,8 @@ class Particles:
         Particles that were left out: `particle, micrograph, image`, the `place` where they are written, and the `reason`.
     origin : optional
         What `crops` are read from again.
+    asked : sources.Asked, optional
+        With what `source` was read; None where the particles are simulated.
     """
 
     table: pd.DataFrame
@@ -70,6 +72,7 @@ class Particles:
     folder: Path | None = None
     skipped: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     origin: object = field(default=None, repr=False)
+    asked: object = field(default=None, repr=False)
 
     def __len__(self):
         return len(self.table)
@@ -289,22 +292,22 @@ def open(
         For what `sources.read` refuses; more particles that cannot be used than `skip_bad` allows, or all of a class; pixel
         sizes known for some particles only; one image under two labels.
     """
-    source = str(source)
+    source, asked = str(source), sources.Asked(task, data_folder, micrograph, names or {}, classes)
     if source == "simulated":
         found = crops.Simulated(count, seed, other_shares)
     else:
-        found = sources.read(Path(source), sources.Asked(task, data_folder, micrograph, names or {}, classes))
+        found = sources.read(Path(source), asked)
         found = found.boxed(box_nm) if box_nm else found
-    return _opened(found, source, task, classes, (scale, pixel_nm, input_size, skip_bad))
+    return _opened(found, source, asked, (scale, pixel_nm, input_size, skip_bad))
 
 
-def _opened(found, source, task, classes, how):
+def _opened(found, source, asked, how):
     """Return what is found as it was prepared before, or is prepared now; `how` are arguments of `prepare.make`."""
     size = 4 * len(found.table) * (how[2] or max(prepare.PHYSICAL_PX)) ** 2
     key = cache.key("particles", *found.state(), *how)
     folder = cache.get_or_make(key, partial(prepare.make, found, *how), size=size)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    found, skipped = _without(found, facts["skipped"], task, classes)
+    found, skipped = _without(found, facts["skipped"], asked.task, asked.classes)
     table = found.table.reset_index(drop=True)
     rows, columns, table["pixel_size_nm"] = np.load(folder / "measures.npy").T
     table["box_px"] = np.maximum(rows, columns)
@@ -323,10 +326,11 @@ def _opened(found, source, task, classes, how):
         pixel_nm=facts["pixel_nm"] or float("nan"),
         simulated=any(name.startswith("truth_") for name in table),
         study=getattr(found, "study", None),
-        task=task,
+        task=asked.task,
         folder=None if getattr(found, "whole", True) else found.folder,
         skipped=skipped,
         origin=found,
+        asked=None if source == "simulated" else asked,
     )
     _check_identical(data, facts["identical"], found)
     return data

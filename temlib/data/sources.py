@@ -30,6 +30,7 @@ PARTS = ("train", "training", "test", "testing", "val", "valid", "validation")
 # Columns with a meaning of their own; a task is any other text column.
 RESERVED = ("image", "index", "number", "particle", "micrograph", "session", "fold", *PLACES)
 MOST_CLASSES = 20
+LABELLED = "_labelled"  # how the name of a copy ends into which somebody labels (`annotations`)
 # What a column of classes is called where no one says, and text that is no one's answer.
 CLASSES = ("class", "label", "rlnClassNumber")
 ABOUT = (
@@ -117,11 +118,14 @@ def _folder(folder, asked):
     """Read a folder."""
     if (folder / "manifest.csv").is_file():
         return read(folder / "manifest.csv", asked)
-    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    # A file that begins with a point is no one's data, such as what a killed process left half written.
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     picked = [path for path in files if picks.kind(path)]
     if any(picks.kind(path) == ".txt" for path in picked):
         picked += [path for path in files if path.suffix.lower() == ".txt" and positions.is_blank(path)]
     found = [path for path in files if path.suffix.lower() in TABLES and path not in picked]
+    # Copies with labels are read when they are named, and make no question of which table is meant.
+    found = [path for path in found if not path.stem.endswith(LABELLED)] or found
     if picked:
         # A job of cryoSPARC leaves the particles and what passes through it, which joins them.
         main = [path for path in picked if "passthrough" not in path.name] or picked

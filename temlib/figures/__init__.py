@@ -33,6 +33,8 @@ from temlib.figures.explore import (
     stages,
     thon_rings,
 )
+from temlib.figures.inspector import Inspector
+from temlib.figures.labelling import Labelling
 from temlib.figures.scale import ScaleChooser
 from temlib.figures.software import backends, popularity, stars
 from temlib.figures.train import (
@@ -46,7 +48,18 @@ from temlib.figures.train import (
     training,
 )
 
-__all__ = ["COLOURS", "Browser", "Explorer", "Note", "Picture", "ScaleChooser", "Table", "set_style"]
+__all__ = [
+    "COLOURS",
+    "Browser",
+    "Explorer",
+    "Inspector",
+    "Labelling",
+    "Note",
+    "Picture",
+    "ScaleChooser",
+    "Table",
+    "set_style",
+]
 __all__ += ["class_counts", "descriptor_map", "disagreements", "gallery", "histogram", "leakage"]
 __all__ += [
     "micrograph_counts",

@@ -16,6 +16,8 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 from scipy import stats
 
+from temlib.figures.inspector import Inspector
+
 # Pictures that are carried, and particles whose numbers are; 1,000 pictures of 64 pixels take about 1.6 MB of a page.
 PICTURES, PARTICLES = 1000, 20_000
 QUALITY = 65  # of WebP
@@ -85,6 +87,10 @@ class Browser:
                 looks.append((look / (look.max() or 1) * 255).astype(np.uint8))
         sprites = [Sprite.of([self.examples.images[name] for name in kept]), Sprite.of(looks)]
         return sprites, shown, maps
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        live = Inspector.of_copies(self.table, self.examples, self.primary)._repr_mimebundle_()
+        return live | {"text/html": self._repr_html_()}
 
     def _repr_html_(self):
         content = self.content()

@@ -98,7 +98,7 @@ def micrographs(data, task, *, unsure=(), most=3, seed=0):
         image = data.micrograph(name)
         # A table may say of a crop, too, where it came from.
         if image.shape != (table.loc[origin == name, "box_px"].max(),) * 2:
-            images[name] = (*_reduced(image), image.shape)
+            images[name] = (*averaged(image), image.shape)
     if not images:
         return Note([], absent="Particles came as crops, so there is no micrograph to show them in.")
     columns = ["micrograph", "particle", "label", "row", "column", "box_px", "pixel_size_nm"]
@@ -119,7 +119,7 @@ def _counted(labels):
     return ", ".join(f"{name or 'no label'} {n}" for name, n in labels.value_counts().items())
 
 
-def _reduced(image):
+def averaged(image):
     """Return an image averaged over squares of whole pixels, at most `SIDE_PX` a side, and the side of these squares."""
     step = min(-(-max(image.shape) // SIDE_PX), min(image.shape))
     rows, columns = (side // step for side in image.shape)
