@@ -22,7 +22,6 @@ from temlib.files import FORMULA, InputError, read_csv, reason, replacing, shown
 
 GIVEN = "given"  # the annotator to whom the labels count that a manifest had in one column, as there may be no such beside others
 WAIT_S = 10.0  # for another process that is writing
-FEWEST = 5  # labels of a class from which a quick classifier learns it
 LONGEST = 40  # characters of a class's or a person's name
 
 
@@ -453,12 +452,12 @@ def doubt(dataset, given):
     Returns
     -------
     Series or None
-        One minus the largest probability, by particle; None where fewer than two classes have five labels each.
+        One minus the largest probability, by particle; None where fewer than two classes have a label; one of a rare class is enough to look for
+        more of it.
     """
     names = dataset.table["particle"]
     label = names.map(given)
     label = label.where(labels.is_definite(label, [labels.UNSURE]))
-    label = label.where(label.map(label.value_counts()) >= FEWEST)
     if label.nunique() < 2:
         return None
     from sklearn.linear_model import LogisticRegression

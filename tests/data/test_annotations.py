@@ -259,7 +259,7 @@ def test_no_label_is_lost_when_the_process_is_killed(tmp_path):
 
 
 def test_doubt_is_largest_between_the_classes(tmp_path):
-    """A classifier that learnt ten labels doubts particles between two classes most; fewer labels teach nothing."""
+    """A classifier that learnt ten labels doubts particles between two classes most; one class teaches nothing, two labels do."""
     rng, radius = np.random.default_rng(0), np.hypot(*(np.indices((32, 32)) - 15.5))
     share = rng.permutation(np.linspace(0, 1, 300))  # of an inner ring
     ring = np.exp(-(((radius - 6) / 1.5) ** 2))
@@ -268,7 +268,8 @@ def test_doubt_is_largest_between_the_classes(tmp_path):
     dataset = data.Particles(table, images, "", (), "", 1.0, False)
     ends = np.argsort(share)[[*range(5), *range(-5, 0)]]
     given = {f"p{k}": "with" if share[k] > 0.5 else "without" for k in ends}
-    assert data.doubt(dataset, dict(list(given.items())[:9])) is None
+    assert data.doubt(dataset, dict(list(given.items())[:5])) is None
+    assert data.doubt(dataset, dict(list(given.items())[4:6])) is not None
     assert data.doubt(dataset, dict.fromkeys(given, "with") | {"p1": "uncertain"}) is None
     found = data.doubt(dataset, given).loc[table["particle"]].to_numpy()
     assert found.max() <= 0.5 and stats.spearmanr(found, -np.abs(share - 0.5))[0] > 0.5
