@@ -122,7 +122,13 @@ def two_workers(folder):
     path.write_text(SWEEP)
     command(path, folder / "out", "--only", "3")  # so that all particles are simulated before
     for _ in range(REPEATS):
-        one, two = (command(path, folder / "out", "--force", "--workers", n) for n in ("1", "2"))
+        times, tables = [], []
+        for workers in ("1", "2"):
+            times.append(command(path, folder / "out", "--force", "--workers", workers))
+            found = sorted((folder / "out").rglob("predictions.csv"))
+            tables.append([file.read_bytes() for file in found])
+        assert tables[0] == tables[1] and len(tables[0]) == 9, "two workers give other predictions than one"
+        one, two = times
         ratios.append(one / two)
         rows.append(f"{one:.0f}/{two:.0f}")
     print(

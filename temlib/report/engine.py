@@ -78,8 +78,10 @@ class _Process:
                 self.pipe, theirs = context.Pipe()
                 self.process = context.Process(target=_answer, args=(theirs,))
                 _hold_interrupts(BLOCK)
-                self.process.start()
-                _hold_interrupts(UNBLOCK)
+                try:
+                    self.process.start()
+                finally:
+                    _hold_interrupts(UNBLOCK)
                 theirs.close()
             self.pipe.send((function, arguments))
             failed, value = self.pipe.recv()
@@ -150,7 +152,6 @@ class Cluster:
         self._check(address, folder, token)
         # A worker that dies has its step run again as often as the scheduler's `allowed-failures` says.
         self._executor = self.client.get_executor(pure=False)
-        self.died = distributed.KilledWorker
         self.submit = self._executor.submit
 
     @property

@@ -192,7 +192,11 @@ def _kernel_class(job, attempt, state):
     # An account's settings of IPython, and what it wants done in every session, have no part in a report.
     work = Path(job["work"])
     places = {"TEMLIB_REPORTS": attempt / "reports", "TEMLIB_PROGRESS": work / "progress"}
-    places |= {"TEMLIB_RESUME": work / "resume", "IPYTHONDIR": attempt / "ipython"}
+    # Folds of another number of threads are not taken up: their last digits differ.
+    places |= {
+        "TEMLIB_RESUME": work / "resume" / f"threads={job['threads']}",
+        "IPYTHONDIR": attempt / "ipython",
+    }
     environment = {key: value for key, value in os.environ.items() if key not in ACCOUNT}
     environment |= {key: str(value) for key, value in places.items()}
     arguments = ["--log-level=CRITICAL", "--HistoryManager.hist_file=:memory:"]

@@ -250,7 +250,12 @@ class _Run:
             asdict(self.settings),
             begun,
         ]
-        decided += [self.keep is not None, self.explain is not None, provenance.source_hash()]
+        decided += [
+            self.keep is not None,
+            self.explain is not None,
+            provenance.source_hash(),
+            provenance.locked(),
+        ]
         self.finished = Finished(folder, decided)
 
     def report(self, about, epoch, text, history=(), counts=None):
