@@ -65,7 +65,7 @@ class Died(EOFError):
 
 
 class _Process:
-    """One process that answers; begun when first asked, and again after it died."""
+    """One process that answers; begun when first asked, and anew after it died."""
 
     def __init__(self):
         self.process, self.pipe = None, None
@@ -73,7 +73,7 @@ class _Process:
     def ask(self, function, arguments):
         """Return what a function returns there, or raise what it raises; `Died` where the process dies."""
         try:
-            if self.process is None or not self.process.is_alive():
+            if self.process is None:
                 context = multiprocessing.get_context("spawn")
                 self.pipe, theirs = context.Pipe()
                 self.process = context.Process(target=_answer, args=(theirs,))
@@ -86,6 +86,7 @@ class _Process:
             self.pipe.send((function, arguments))
             failed, value = self.pipe.recv()
         except (EOFError, ConnectionError) as fault:
+            self.end()  # it may not be dead yet
             raise Died from fault
         if failed:
             raise value
@@ -97,6 +98,7 @@ class _Process:
             self.process.terminate()
             self.process.join(5)
             self.process.kill()
+            self.process = None
 
 
 def _hold_interrupts(how):
