@@ -76,7 +76,7 @@ class _Process:
             if self.process is None:
                 context = multiprocessing.get_context("spawn")
                 self.pipe, theirs = context.Pipe()
-                self.process = context.Process(target=_answer, args=(theirs,))
+                self.process = context.Process(target=_answer, args=(theirs,), daemon=True)
                 _hold_interrupts(BLOCK)
                 try:
                     self.process.start()
@@ -94,11 +94,11 @@ class _Process:
 
     def end(self):
         """End the process with its kernels."""
-        if self.process is not None:
-            self.process.terminate()
-            self.process.join(5)
-            self.process.kill()
-            self.process = None
+        process, self.process = self.process, None  # two threads may want it at once
+        if process is not None:
+            process.terminate()
+            process.join(5)
+            process.kill()
 
 
 def _hold_interrupts(how):
