@@ -12,6 +12,7 @@ import os
 import re
 import zipfile
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -73,16 +74,24 @@ def backend():
 
 def check_size(path):
     """Refuse a saved network whose layers would take more memory than its file has weights for; none of it is taken for that."""
+    backend()
+    # In a thread of its own, since Keras keeps, for each thread, what has a shape and no values, and would make the values later.
+    with ThreadPoolExecutor(1) as thread:
+        needed, stored = thread.submit(_sizes, path).result()
+    if needed > stored:
+        fault = f"'{path.name}' states layers of {needed:,} bytes and holds {stored:,}"
+        raise InputError(f"{fault}; do not use this bundle, ask where it came from.")
+
+
+def _sizes(path):
+    """Return the bytes of all weights that a saved network states, and of those that its file holds."""
     keras = backend()
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json")) | {"compile_config": None}
         stored = archive.getinfo("model.weights.h5").file_size
     with keras.StatelessScope(initialize_variables=False):  # variables have a shape and no values
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-        needed = 4 * sum(math.prod(weight.shape) for weight in model.weights)
-    if needed > stored:
-        fault = f"'{path.name}' states layers of {needed:,} bytes and holds {stored:,}"
-        raise InputError(f"{fault}; do not use this bundle, ask where it came from.")
+        return 4 * sum(math.prod(weight.shape) for weight in model.weights), stored
 
 
 class _Parts:
