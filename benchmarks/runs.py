@@ -17,7 +17,7 @@ from temlib import report
 from temlib.report import engine, notebook, parameters, worker
 
 SWEEP = """notebooks: [3_train]
-count: 80
+count: 200
 input_size: 16
 models: [svm_thesis, lipnet4]
 primary: lipnet4
