@@ -141,8 +141,7 @@ def dask(folder):
     import distributed
 
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        (folder / "token").write_text("x")
-        executor, times = engine.Cluster(cluster.scheduler_address, folder, "x"), []
+        executor, times = engine.Cluster(cluster.scheduler_address, folder), []
         for _ in range(REPEATS):
             ended, started = [], time.perf_counter()
             steps = [Plain() for _ in range(200)]

@@ -7,16 +7,19 @@ import codecs
 import difflib
 import errno
 import functools
+import hashlib
 import json
 import os
 import re
 import shutil
 import stat
+import tempfile
 import uuid
 import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import filelock
 import pandas as pd
 
 # Columns of temlib's tables that are names, whatever they look like.
@@ -107,6 +110,18 @@ def replacing_folder(path):
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def alone(path, timeout=-1.0):
+    """Let one process of this machine at a time work on a path, also on a disk that knows no locks.
+
+    The lock is free when its process ends, however that ends; `filelock.Timeout` where it is not free after so many seconds.
+    """
+    name = hashlib.sha256(str(Path(path).absolute()).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    # Never removed: a lock that is removed can be held twice.
+    with filelock.FileLock(Path(tempfile.gettempdir(), f"temlib-{name}.lock"), timeout=timeout):
+        yield
 
 
 def check_writable(path):
@@ -208,6 +223,12 @@ def reason(fault):
     text = str(getattr(fault, "strerror", None) or fault)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return (text[:100] or type(fault).__name__).rstrip(".")
+
+
+def file_hash(path):
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_name(path):

@@ -44,15 +44,6 @@ def locked():
     return {"python": platform.python_version()} | found
 
 
-def file_hash(path):
-    """Return the SHA-256 of a file, "" where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
 def describe():
     """Return code, packages and machine as plain JSON values."""
     return {

@@ -9,7 +9,6 @@ import contextlib
 import csv
 import hashlib
 import io
-import tempfile
 from pathlib import Path
 
 import filelock
@@ -18,7 +17,7 @@ import pandas as pd
 
 from temlib.data import cache, columns, labels, sources, tables
 from temlib.data.positions import PLACES
-from temlib.files import FORMULA, InputError, read_csv, reason, replacing, shown, write_csv
+from temlib.files import FORMULA, InputError, alone, read_csv, reason, replacing, shown, write_csv
 
 GIVEN = "given"  # the annotator to whom the labels count that a manifest had in one column, as there may be no such beside others
 WAIT_S = 10.0  # for another process that is writing
@@ -281,21 +280,16 @@ class Annotations:
     @contextlib.contextmanager
     def _alone(self):
         """Let one process of this machine at a time write the copy, where the system allows that."""
-        key = hashlib.sha256(str(self.path.absolute()).encode()).hexdigest()[:32]
-        # Never removed: a lock that is removed can be held twice.
-        lock = filelock.FileLock(Path(tempfile.gettempdir(), f"temlib-labels-{key}.lock"), timeout=WAIT_S)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise InputError(
-                f"{shown(self.path)} is being written by another program; label again."
-            ) from None
-        except OSError:
-            pass  # another account's lock; the content is compared all the same
-        try:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(alone(self.path, WAIT_S))
+            except filelock.Timeout:
+                raise InputError(
+                    f"{shown(self.path)} is being written by another program; label again."
+                ) from None
+            except OSError:
+                pass  # another account's lock; the content is compared all the same
             yield
-        finally:
-            lock.release()
 
     def _keep(self, fault):
         """Keep what is pending in the cache, and say so."""
@@ -452,8 +446,8 @@ def doubt(dataset, given):
     Returns
     -------
     Series or None
-        One minus the largest probability, by particle; None where fewer than two classes have a label; one of a rare class is enough to look for
-        more of it.
+        One minus the largest probability, by particle; None where fewer than two classes have a label. One label of a rare
+        class is enough to look for more of it.
     """
     names = dataset.table["particle"]
     label = names.map(given)

@@ -15,12 +15,11 @@ import time
 import zlib
 from pathlib import Path
 
-import filelock
 import numpy as np
 import platformdirs
 
 from temlib import provenance
-from temlib.files import InputError, write_json
+from temlib.files import InputError, alone, write_json
 
 LARGEST = 20 * 2**30  # bytes of all entries; a million particles of 64 x 64 pixels take 16e9
 SPARE = 2**30  # bytes that are left free on the disk
@@ -54,25 +53,11 @@ def get_or_make(name, make, *, size=0):
     """
     entry = folder() / name
     if not _is_valid(entry):
-        with _lock(entry):
+        with alone(entry):  # the others wait, and then find it made
             if not _is_valid(entry):
                 _make(entry, make, size)
     os.utime(entry)  # the last use, by which entries are let go
     return entry
-
-
-@contextlib.contextmanager
-def _lock(entry):
-    """Let one process of this machine at a time make an entry: the others wait, and then find it made."""
-    # Not beside the entry, since a cache may lie on a disk that knows no locks; where there is one it is free again when
-    # its process ends, however that ends.
-    lock = Path(tempfile.gettempdir(), f"temlib-{key(str(entry.absolute()))}.lock")
-    try:
-        with filelock.FileLock(lock):
-            yield
-    finally:
-        with contextlib.suppress(OSError):
-            lock.unlink()
 
 
 def _make(entry, make, size):

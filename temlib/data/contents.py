@@ -8,15 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from temlib import provenance
 from temlib.data import cache, sources
-from temlib.files import InputError, write_json
+from temlib.files import InputError, file_hash, write_json
 
 # A file that changed so few seconds before it was hashed may change again without a sign.
 RACY_S = 2.0
 
 
-def contents(source, *, task="", classes=(), data_folder="", micrograph="", names=None, **_):
+def contents(source, *, task="", classes=(), data_folder="", micrograph="", names=None):
     """Return a hash of the rows of a data set and of its image files, whatever their times are.
 
     Parameters
@@ -24,7 +23,7 @@ def contents(source, *, task="", classes=(), data_folder="", micrograph="", name
     source : str or Path
         As `open` takes it; of simulated particles, which their parameters decide, the word is returned.
     task, classes, data_folder, micrograph, names
-        As `open` takes them; other parameters of it change nothing.
+        As `open` takes them.
 
     Raises
     ------
@@ -42,7 +41,7 @@ def contents(source, *, task="", classes=(), data_folder="", micrograph="", name
 
 
 def digests(folder, names):
-    """Return the SHA-256 of each file of `names` in a folder, "" for one that cannot be read."""
+    """Return the SHA-256 of each file of `names` in a folder, "" for one that is missing."""
     kept = cache.folder() / "hashes" / f"{cache.key(str(folder))}.json"
     known, now = {}, time.time()
     with suppress(OSError, ValueError):
@@ -50,7 +49,7 @@ def digests(folder, names):
     states = {name: _state(Path(folder, name)) for name in names}
     changed = [name for name, state in states.items() if state and known.get(name, [None])[:-1] != state]
     with ThreadPoolExecutor() as pool:
-        new = dict(zip(changed, pool.map(lambda name: provenance.file_hash(Path(folder, name)), changed)))
+        new = dict(zip(changed, pool.map(lambda name: file_hash(Path(folder, name)), changed)))
     found = {name: new.get(name) or known.get(name, [""])[-1] if states[name] else "" for name in names}
     for name, digest in new.items():
         if abs(now - states[name][1] / 1e9) > RACY_S:

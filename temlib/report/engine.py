@@ -13,8 +13,9 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import connection
 
+from temlib import provenance
 from temlib.files import InputError, reason
-from temlib.report import worker
+from temlib.report import runfolder, worker
 
 # Not on Windows.
 BLOCK, UNBLOCK = (getattr(signal, name, None) for name in ("SIG_BLOCK", "SIG_UNBLOCK"))
@@ -27,6 +28,8 @@ class WorkerDied(RuntimeError):
 
 class Local:
     """Processes of this machine, each with one step at a time; they end when this process does."""
+
+    died = WorkerDied
 
     def __init__(self, workers):
         self.size, self._closed = workers, False
@@ -138,7 +141,7 @@ def _leave():
 class Cluster:
     """The workers of a Dask scheduler; all see the folder of the run."""
 
-    def __init__(self, address, folder, token):
+    def __init__(self, address, work):
         try:
             import distributed
         except ImportError:
@@ -151,29 +154,28 @@ class Cluster:
             raise InputError(
                 f"--scheduler {address}: no Dask scheduler answers there ({reason(error)}); docs/cluster.md starts one."
             ) from None
-        self._check(address, folder, token)
         # A worker that dies has its step run again as often as the scheduler's `allowed-failures` says.
         self._executor = self.client.get_executor(pure=False)
-        self.submit = self._executor.submit
+        self.submit, self.died, self._work = self._executor.submit, distributed.KilledWorker, work
+        self._check(address)
 
     @property
     def size(self):
         """As many steps at once as there are threads of workers, and a few to go on with."""
         return 2 * max(1, sum(self.client.nthreads().values()))
 
-    def _check(self, address, folder, token):
-        """Refuse workers that lack this temlib or do not see the folder."""
-        from temlib import provenance
-
+    def _check(self, address):
+        """Refuse workers that lack this temlib or do not see the run's working folder."""
+        token = runfolder.give_token(self._work)
         if not self.client.nthreads():
             self.client.wait_for_workers(1, timeout=60)
         try:
-            found = self.client.run(worker.sees, str(folder), token, provenance.source_hash())
+            found = self.client.run(worker.sees, str(self._work), token, provenance.source_hash())
         except Exception as error:
             found = {address: f"temlib cannot be asked there ({reason(error)})"}
         for name, fault in found.items():
             if fault:
-                self.client.close()
+                self.close()
                 raise InputError(
                     f"worker {name}: {fault}; give all workers this environment, and the reports on a disk that they share."
                 )
@@ -182,6 +184,7 @@ class Cluster:
         """Take back what has not begun; what has begun ends by itself when its token is gone."""
         self._executor.shutdown(wait=False)
         self.client.close()
+        (self._work / runfolder.TOKEN).unlink(missing_ok=True)
 
 
 def run(steps, executor, *, begin, ended, urgent=lambda ready, at_work: ready):
@@ -217,9 +220,9 @@ def run(steps, executor, *, begin, ended, urgent=lambda ready, at_work: ready):
 
 
 @contextmanager
-def opened(workers, scheduler, folder, token):
-    """Yield the executor: workers of a scheduler, or so many processes here."""
-    executor = Cluster(scheduler, folder, token) if scheduler else Local(workers)
+def opened(workers, scheduler, work):
+    """Yield the executor: workers of a scheduler, who see the folder `work`, or so many processes here."""
+    executor = Cluster(scheduler, work) if scheduler else Local(workers)
     try:
         yield executor
     finally:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from temlib import provenance
-from temlib.files import shown
+from temlib.files import file_hash, shown
 from temlib.report import notebook, parameters
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
@@ -42,9 +42,8 @@ class Step:
     values: dict
     folder: Path  # the run's folder, relative to the reports folder
     reads: "Step | None" = field(default=None, repr=False)  # the one whose files it reads
-    compares: list = field(
-        default_factory=list, repr=False
-    )  # those after which it runs, whatever became of them
+    # Those after which it runs, whatever became of them.
+    compares: list = field(default_factory=list, repr=False)
     status: str = "waiting"  # then running, and in the end done, kept, failed, skipped or interrupted
     reason: str = ""  # why it runs
     seconds: float = 0.0
@@ -74,11 +73,6 @@ class Step:
     def source(self):
         """The notebook's file."""
         return notebook.NOTEBOOKS / f"{self.notebook}.ipynb"
-
-    @property
-    def fingerprint(self):
-        """A hash of all that its result depends on."""
-        return hashed(self.parts)
 
     @property
     def doing(self):
@@ -159,10 +153,10 @@ def hashed(value):
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def describe(steps, records):
-    """Give each step the parts of its fingerprint, and say why it runs, or that it is kept.
+def describe(steps, records, *, force=False):
+    """Give each step the parts of its fingerprint, and say why it runs; where nothing is said, it is kept.
 
-    `records(step)` returns what is recorded of a step that was finished before, {} where there is nothing.
+    `records(step)` returns what is recorded of a step that was finished before, {} where there is nothing; with `force` all run.
     """
     data, chosen = {}, {id(step) for step in steps}
     for step in steps:
@@ -175,32 +169,31 @@ def describe(steps, records):
         step.reason = changed(step, records(step))
         if step.reads and step.reads.reason and id(step.reads) in chosen:
             step.reason = step.reason or f"{step.reads.notebook} runs before it"
+        if force:
+            step.reason = step.reason or "it is run again by force"
 
 
 def _parts(step, data):
     """Return what a step's result depends on but for the steps before it; `data` keeps hashes of data sets."""
     from temlib.data import contents
 
-    values = step.values
-    asked = ("particles", "task", "classes", *TABLE[:-1])
-    key = json.dumps({name: values[name] for name in asked if name in values}, sort_keys=True)
+    values, files = step.values, {}
+    given = {name: values[name] for name in ("task", "classes", *TABLE[:-1]) if name in values}
     source = values.get("particles", "simulated")
+    key = json.dumps([source, given], sort_keys=True)
     if key not in data:
-        data[key] = contents(
-            source, **{name: value for name, value in json.loads(key).items() if name != "particles"}
-        )
-    files = {}
+        data[key] = contents(source, **given)
     if values.get("predictions"):
-        files["predictions"] = provenance.file_hash(values["predictions"])
+        files["predictions"] = file_hash(values["predictions"])
     for name in filter(values.get, ("bundle", "weights")):
         from temlib import train  # it takes a second
 
         bundle = train.find_bundle(values[name], values.get("task", ""))
-        files[name] = {path.name: provenance.file_hash(path) for path in sorted(bundle.glob("*.json"))}
+        files[name] = {path.name: file_hash(path) for path in sorted(bundle.glob("*.json"))}
     return {
         "parameters": values,
         "threads": step.threads,
-        "notebook": provenance.file_hash(step.source),
+        "notebook": file_hash(step.source),
         "code": provenance.source_hash(),
         "environment": hashed(provenance.locked()),
         "data": data[key],

@@ -5,22 +5,19 @@ from the moment when all is written until all is moved, so that a move which was
 place the record is named after the notebook, `3_train.json`, and says what it was made from and the hash of each file.
 """
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 import socket
-import tempfile
 import time
 import uuid
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import filelock
 
-from temlib import provenance
-from temlib.files import InputError, check_writable, write_json, writing
+from temlib.files import InputError, alone, check_writable, file_hash, write_json, writing
 from temlib.report import notebook, onefile
 
 WORK, LOCK, OWNER, RECORD, TOKEN = ".work", ".lock", ".owner.json", "record.json", "token"
@@ -47,32 +44,27 @@ def place(settings, steps, output):
 @contextmanager
 def locked(folder):
     """Keep other runs out of a folder; the lock is free again when this process ends, however it ends."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    lock, owner = filelock.FileLock(folder / LOCK, timeout=0), folder / OWNER
-    try:
+    owner = folder / OWNER
+    with ExitStack() as held:
         try:
-            lock.acquire()
-        except NotImplementedError:  # a disk that knows no locks: at least on this machine
-            name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-            lock = filelock.FileLock(Path(tempfile.gettempdir(), f"temlib-run-{name}.lock"), timeout=0)
-            lock.acquire()
-    except filelock.Timeout:
-        who = read_json(owner)
-        by = f" (process {who['process']} on {who['machine']}, since {who['since']})" if who else ""
-        raise InputError(
-            f"{folder}: another run is at work in this folder{by}; wait for it, or choose another folder with --output."
-        ) from None
-    except OSError as fault:
-        with writing(folder / LOCK):
-            raise OSError(fault.errno, os.strerror(fault.errno or errno.EIO)) from fault
-    try:
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    held.enter_context(filelock.FileLock(folder / LOCK, timeout=0))
+                except NotImplementedError:  # a disk that knows no locks: at least on this machine
+                    held.enter_context(alone(folder, 0))
+        except filelock.Timeout:
+            who = read_json(owner)
+            by = f" (process {who['process']} on {who['machine']}, since {who['since']})" if who else ""
+            raise InputError(
+                f"{folder}: another run is at work in this folder{by}; wait for it, or choose another folder with --output."
+            ) from None
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(owner, {"process": os.getpid(), "machine": socket.gethostname(), "since": since})
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
+        try:
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
 
 
 def read_json(path):
@@ -83,14 +75,9 @@ def read_json(path):
         return {}
 
 
-def record_path(reports, step):
-    """Return the path of the record of a step."""
-    return reports / step.folder / f"{step.notebook}.json"
-
-
 def record_of(reports, step):
     """Return what is recorded of a step, {} where there is nothing; `damaged` names a file that is not as it was left."""
-    record = read_json(record_path(reports, step))
+    record = read_json(reports / step.folder / f"{step.notebook}.json")
     if "parts" not in record:  # not of a run
         return {}
     for name, as_left in record["files"].items():
@@ -105,7 +92,7 @@ def _is_as_left(path, size, time_ns, digest):
         state = path.stat()
     except OSError:
         return False
-    return state.st_size == size and (state.st_mtime_ns == time_ns or provenance.file_hash(path) == digest)
+    return state.st_size == size and (state.st_mtime_ns == time_ns or file_hash(path) == digest)
 
 
 def work_of(folder, step):
@@ -117,34 +104,41 @@ def work_of(folder, step):
 def begin(folder, step):
     """Make a step's working folder, in which finished folds may lie, and return the token by which it is known to be wanted."""
     step.work = work_of(folder, step)
-    for path in step.work.glob("*"):  # what an earlier call left half-done
-        if path.is_dir() and path.name != "resume":
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.is_file():
-            path.unlink(missing_ok=True)
+    _tidy(step.work)
+    return give_token(step.work)
+
+
+def give_token(work):
+    """Write a new token into a working folder, and return it."""
     token = uuid.uuid4().hex
-    with writing(step.work):
-        step.work.mkdir(parents=True, exist_ok=True)
-        (step.work / TOKEN).write_text(token)
+    with writing(work):
+        work.mkdir(parents=True, exist_ok=True)
+        (work / TOKEN).write_text(token)
     return token
 
 
 def end(folder, step):
     """Remove the working folder of a step that is no longer at work, but for what it can resume from where it was not finished."""
-    if step.work and step.work.is_dir():
-        for path in step.work.iterdir():
-            if path.is_file():
-                path.unlink()
-            elif path.name != "resume" or step.status in ("done", "kept"):
-                shutil.rmtree(path, ignore_errors=True)
-    for path in (step.work, folder / WORK) if step.work else ():
+    work = work_of(folder, step)
+    _tidy(work, ("resume",) if step.status not in ("done", "kept") else ())
+    for path in (work, folder / WORK):
         with suppress(OSError):  # not empty, or not there
             path.rmdir()
     step.work = None
 
 
+def _tidy(work, kept=("resume",)):
+    """Remove what lies in a working folder, but for what is kept."""
+    for path in work.glob("*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+        elif path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def recover(folder):
     """Finish the moves that an earlier run had begun when it was killed."""
+    (folder / WORK / TOKEN).unlink(missing_ok=True)  # by which a cluster's workers were asked
     for path in (folder / WORK).glob(f"*/*/{RECORD}"):
         if record := read_json(path):
             move(folder.parent, path.parent, record)
@@ -219,7 +213,7 @@ def hashes(folder, rows):
             found[(place / name).relative_to(folder).as_posix()] = digest
     for name in files_of(folder):
         if name not in found:
-            found[name] = provenance.file_hash(folder / name)
+            found[name] = file_hash(folder / name)
     return {name: found[name] for name in sorted(found) if (folder / name).is_file()}
 
 
@@ -253,7 +247,7 @@ def verify(folder):
     for name, digest in recorded.items():
         if not (folder / name).is_file():
             faults.append(f"{name} is missing.")
-        elif provenance.file_hash(folder / name) != digest:
+        elif file_hash(folder / name) != digest:
             faults.append(f"{name} is not what the run left: its SHA-256 differs.")
         else:
             count += 1

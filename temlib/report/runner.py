@@ -63,11 +63,11 @@ def execute(
     steps = plan(settings, only=only)
     folder = runfolder.place(settings, steps, output)
     with runfolder.locked(folder):
-        run = _Run(settings, steps, folder, show, limit_s)
+        run = _Run(settings, steps, folder, show, limit_s, workers, scheduler)
         run.decide(force)
         try:
             if any(step.reason for step in steps):
-                run.go(workers or min(SIDE_BY_SIDE, os.cpu_count() or 1), scheduler)
+                run.go()
             run.tell(only)
         finally:
             run.leave()
@@ -78,39 +78,39 @@ def preview(settings, *, only=(), output=None, force=False):
     """Return the steps of a run as `execute` would find them: where the `reason` is empty, a step is kept."""
     steps = plan(settings, only=only)
     reports = runfolder.place(settings, steps, output).parent
-    describe(steps, lambda step: runfolder.record_of(reports, step))
-    for step in steps:
-        step.reason = step.reason or ("it is run again by force" if force else "")
+    describe(steps, lambda step: runfolder.record_of(reports, step), force=force)
     return steps
 
 
 class _Run:
     """One call of `execute` at work in a run's folder."""
 
-    def __init__(self, settings, steps, folder, show, limit_s):
+    def __init__(self, settings, steps, folder, show, limit_s, workers, scheduler):
         self.settings, self.steps, self.folder, self.show = settings, steps, folder, show
         self.reports, self.limit_s, self.started = folder.parent, limit_s, time.time()
-        self.trainings = sum(step.notebook in TRAIN for step in steps)
+        self.workers = workers or min(SIDE_BY_SIDE, os.cpu_count() or 1)
+        self.scheduler, self.alone = scheduler, not scheduler and ACCELERATOR.exists()
 
     def decide(self, force):
         """Finish what an earlier call had begun to move, and say of each step whether it runs."""
         runfolder.recover(self.folder)
-        describe(self.steps, lambda step: runfolder.record_of(self.reports, step))
-        for step in self.steps:
-            step.reason = step.reason or ("it is run again by force" if force else "")
+        describe(self.steps, lambda step: runfolder.record_of(self.reports, step), force=force)
         if not (self.folder / "parameters.yaml").exists():  # by which the folder is known for that of a run
             write_text(self.folder / "parameters.yaml", _as_yaml(self.settings))
 
-    def go(self, workers, scheduler):
+    def go(self):
         """Run what is to be run; the first fault that is none of a notebook's ends all."""
-        token = runfolder.begin(self.folder, self.steps[0])
-        self.cores = 0 if scheduler else max(1, (os.cpu_count() or 1) // workers)
-        self.alone = not scheduler and ACCELERATOR.exists()
-        if not scheduler:
-            at_once = 1 if self.alone else max(1, min(workers, self.trainings))
-            self.cores_training = max(1, (os.cpu_count() or 1) // at_once)
-        with engine.opened(workers, scheduler, self.steps[0].work, token) as executor:
+        with engine.opened(self.workers, self.scheduler, self.folder / runfolder.WORK) as executor:
+            self.died = executor.died
             engine.run(self.steps, executor, begin=self.begin, ended=self.ended, urgent=self.urgent)
+
+    def cores(self, step):
+        """Return with how many threads a step computes, 0 for all that its machine has."""
+        if step.threads or self.scheduler:
+            return step.threads
+        trainings = sum(other.notebook in TRAIN for other in self.steps)
+        beside = 1 if self.alone else min(self.workers, trainings)
+        return max(1, (os.cpu_count() or 1) // (beside if step.notebook in TRAIN else self.workers))
 
     def urgent(self, ready, at_work):
         """Return the steps that may run, those that train first; one training at a time where there is an accelerator."""
@@ -137,23 +137,17 @@ class _Run:
             return None
         if step.notebook in COMPARES:
             self.join()
-        token = runfolder.begin(self.folder, step)
-        cores = step.threads or (self.cores_training if step.notebook in TRAIN and self.cores else self.cores)
-        record = runfolder.record_of(self.reports, step)
-        job = {
-            name: getattr(step, name) for name in ("notebook", "values", "combination", "threads", "parts")
-        }
-        job |= {
-            "folder": step.folder.as_posix(),
-            "reports": str(self.reports),
+        former = runfolder.record_of(self.reports, step).get("files", ())
+        given = ("notebook", "values", "combination", "threads", "parts")
+        job = {name: getattr(step, name) for name in given} | {
+            "token": runfolder.begin(self.folder, step),
             "work": str(step.work),
-            "token": token,
-        }
-        job |= {
             "source": str(step.source),
-            "cores": cores,
+            "reports": str(self.reports),
+            "folder": step.folder.as_posix(),
+            "former": list(former),
+            "cores": self.cores(step),
             "limit_s": self.limit_s,
-            "former": list(record.get("files", ())),
         }
         step.status = "running"
         self.show(step)
@@ -161,16 +155,12 @@ class _Run:
 
     def ended(self, step, future):
         """Move what a step left to its place; a worker that died again and again is the step's fault, all else ends the run."""
-        fault = future.exception()
-        if fault is not None and type(fault).__name__ not in DIED:
-            raise fault
-        if fault is not None:
-            step.status, step.error = (
-                "failed",
-                f"its worker died {engine.TRIES} times, perhaps for want of memory",
-            )
-        else:
+        try:
             record = future.result()
+        except self.died:
+            step.status = "failed"
+            step.error = f"its worker died {engine.TRIES} times, perhaps for want of memory"
+        else:
             step.status, step.error, step.seconds = (record[key] for key in ("status", "error", "seconds"))
             runfolder.move(self.reports, Path(record.pop("attempt")), record)
         runfolder.end(self.folder, step)
@@ -228,18 +218,9 @@ class _Run:
     def leave(self):
         """Take back what is still at work, and leave nothing half-done but finished folds."""
         for step in self.steps:
-            if step.status == "running":
+            if step.status in ("waiting", "running"):
                 step.status = "interrupted"
-            if step.work or step.status in ("done", "kept"):
-                step.work = runfolder.work_of(self.folder, step)
-                runfolder.end(self.folder, step)
-        for step in self.steps:
-            if step.status == "waiting":
-                step.status = "interrupted"
-
-
-# What is raised for a worker that died: by the processes here, and by Dask, which may not be installed.
-DIED = ("WorkerDied", "KilledWorker")
+            runfolder.end(self.folder, step)
 
 
 def _as_yaml(settings):

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from temlib import provenance
-from temlib.files import InputError, write_json, write_text
+from temlib.files import InputError, file_hash, write_json, write_text
 from temlib.report import html, notebook
 from temlib.report.runfolder import RECORD, TOKEN
 
@@ -53,6 +53,9 @@ def execute(job):
     _show_others(Path(job["reports"], job["folder"]), folder, job)
     code = _code()
     error, executed = _executed(job, work, attempt)
+    if not _wanted(work, job["token"]):  # what is left of it must not be taken for a result
+        shutil.rmtree(attempt, ignore_errors=True)
+        raise InputError(f"{job['notebook']}: the run that wanted this was stopped.")
     seconds, target = time.monotonic() - started, folder / f"{job['notebook']}.ipynb"
     status = "failed" if error else "done"
     known = {"status": status, "seconds": round(seconds, 1), "values": job["values"]}
@@ -68,7 +71,7 @@ def execute(job):
         for name in _own(folder, Path(job["reports"], job["folder"]))
         if not error or Path(name).stem == job["notebook"]
     }
-    record = {name: job[name] for name in ("notebook", "folder", "combination", "threads", "parts")}
+    record = {name: job[name] for name in ("notebook", "folder", "combination", "threads", "cores", "parts")}
     if code != _code():  # of which code the result is, nobody can tell
         record["parts"] = record["parts"] | {"code": "changed while it ran"}
     record |= {
@@ -84,7 +87,7 @@ def execute(job):
 def _state(path):
     """Return size, time and hash of a file."""
     state = path.stat()
-    return state.st_size, state.st_mtime_ns, provenance.file_hash(path)
+    return state.st_size, state.st_mtime_ns, file_hash(path)
 
 
 def _code():
@@ -173,15 +176,19 @@ def _watch(job, work, state, over):
             state["stopped"] = (
                 f"it was stopped in {state['cell']} after the limit of {notebook.duration(limit)}"
             )
-        if state["stopped"]:
-            end_kernels(state.get("kernel"))
+        if state["stopped"] and "kernel" in state:
+            _kill(state["kernel"])
 
 
-def end_kernels(only=None):
-    """Kill the kernels that are at work in this process, or one of them."""
-    for process in [only] if only else list(kernels):
-        with suppress(OSError):
-            process.kill()
+def end_kernels():
+    """Kill the kernels that are at work in this process."""
+    for process in list(kernels):
+        _kill(process)
+
+
+def _kill(process):
+    with suppress(OSError):
+        process.kill()
 
 
 def _kernel_class(job, attempt, state):

@@ -18,7 +18,17 @@ import pandas as pd
 
 from temlib.data import PREPARATION, Particles, is_definite, signed, split
 from temlib.data import open as open_data
-from temlib.files import InputError, check_unpacked, listed, natural, reason, replacing, shown, write_json
+from temlib.files import (
+    InputError,
+    check_unpacked,
+    file_hash,
+    listed,
+    natural,
+    reason,
+    replacing,
+    shown,
+    write_json,
+)
 from temlib.train import refusal, shipped, svm
 from temlib.train.fitting import Network, Settings
 
@@ -438,7 +448,7 @@ def save(folder, card, tested, learnt, refused, begun=None):
             np.savez_compressed(temporary, **arrays)
     write_json(folder / CARD, {"protocol": PROTOCOL, **card})
     names = [CARD, CROPS, TRAINING, REFUSAL, *(model["file"] for model in card["folds"])]
-    write_json(folder / SUMS, {name: _sum(folder / name) for name in names})
+    write_json(folder / SUMS, {name: file_hash(folder / name) for name in names})
 
 
 def load(folder, *, task="", models=True):
@@ -484,11 +494,9 @@ def _card(folder):
     if type(protocol) is not int or protocol < 1 or wrong:
         wrong = listed(wrong or ["protocol"])
         raise InputError(f"'{CARD}' lacks {wrong} or has it in another form; {again}.")
-    if not 0 < card["input_size"] <= LARGEST_PX:
-        raise InputError(
-            f"'{CARD}' states images of {card['input_size']} pixels, not up to {LARGEST_PX}; {again}."
-        )
-    classes, suffix = card["classes"], _kind(card).suffix
+    classes, suffix, side = card["classes"], _kind(card).suffix, card["input_size"]
+    if not 0 < side <= LARGEST_PX:
+        raise InputError(f"'{CARD}' states images of {side} pixels, not up to {LARGEST_PX}; {again}.")
     if len(classes) < 2 or len(set(map(str, classes))) < len(classes):
         raise InputError(f"'{CARD}' should list two or more different classes; {again}.")
     files = [f"fold={k}{suffix}" for k in range(1, len(card["folds"]) + 1)]
@@ -499,7 +507,7 @@ def _card(folder):
     for name in (CARD, CROPS, TRAINING, *[REFUSAL] * (protocol >= REFUSES), *files):
         if not (folder / name).is_file():
             raise InputError(f"'{name}' is missing; copy the whole folder again.")
-        if sums.get(name) != _sum(folder / name):
+        if sums.get(name) != file_hash(folder / name):
             raise InputError(f"'{name}' is not what was saved (by its checksum); copy the folder again.")
         if name != CARD:
             with _reading(name):
@@ -513,9 +521,7 @@ def _json(folder, name):
         cure = "name a folder models/<model> of a run"
         raise InputError(f"'{name}' is missing, so it is no model bundle; {cure}.")
     if (folder / name).stat().st_size > LARGEST_CARD:
-        raise InputError(
-            f"'{name}' is too large for what a model says of itself; copy the whole folder again."
-        )
+        raise InputError(f"'{name}' is too large for a model to say so much; copy the whole folder again.")
     with _reading(name):
         return dict(json.loads((folder / name).read_text(encoding="utf-8")))
 
@@ -591,8 +597,3 @@ def digests(data):
     images = (image for block in data.blocks() for image in block)
     found = [hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).digest() for image in images]
     return np.frombuffer(b"".join(found), "<u8")
-
-
-def _sum(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
