@@ -72,10 +72,6 @@ class Finished:
             key.removeprefix(part): value for key, value in arrays.items() if key.startswith(part)
         }
 
-    def forget(self):
-        """Remove all that is kept."""
-        shutil.rmtree(self.folder.parent, ignore_errors=True)
-
 
 def _plain(column):
     """Return a column as an array that can be kept without pickling: text as text, numbers as they are."""

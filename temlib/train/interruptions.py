@@ -1,39 +1,33 @@
-"""Ctrl-C and the stop button while compiled code is at work: raised inside it, they would come out as other faults, so they wait."""
+"""Ctrl-C and the stop button: a first press ends a fold, two in a row end all training.
+
+A press may be dealt with long after the next one came, so what counts is when they came. While compiled code is at work they
+wait: raised inside it, they would come out as other faults.
+"""
 
 import signal
 import threading
 import time
 from contextlib import contextmanager
 
-# Two within this many seconds end all training.
-TWICE = 2.0
+TWICE = 2.0  # seconds within which two end all training
 
 
 class Interruptions:
-    """The interruptions of a training: when they came, and whether two came in a row.
-
-    A first press may be dealt with long after a second one, so what counts is when they came.
-    """
+    """The interruptions of a training, in the main thread; `stopped` once two came in a row."""
 
     def __init__(self):
         self.stopped, self._last, self._waits, self._held = False, -float("inf"), False, False
 
-    def twice(self, now=None):
-        """Note an interruption, and return whether it or an earlier one followed upon another."""
-        now = time.monotonic() if now is None else now
-        self.stopped |= now - self._last < TWICE
-        self._last = now
-        return self.stopped
-
     def _press(self, *_):
-        self.twice()
+        before, self._last = self._last, time.monotonic()
+        self.stopped |= self._last - before < TWICE
         self._waits = self._held
         if not self._held:
             raise KeyboardInterrupt
 
     @contextmanager
     def heard(self):
-        """Hear them within the block, where that is possible: in the main thread, unless someone else hears them."""
+        """Hear them within the block, unless they end in another thread, or someone else hears them."""
         main = threading.current_thread() is threading.main_thread()
         if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             yield

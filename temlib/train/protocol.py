@@ -21,8 +21,9 @@ import pandas as pd
 from temlib import provenance
 from temlib.data import PREPARATION, is_definite, split
 from temlib.files import InputError, natural, nearest, replacing_folder
-from temlib.train import bundle, diagnostics, fitting, interruptions, networks, refusal, svm
+from temlib.train import bundle, diagnostics, fitting, networks, refusal, svm
 from temlib.train.finished import Finished
+from temlib.train.interruptions import Interruptions
 
 # Share of the training micrographs that is set aside for validation: one in this number.
 VALIDATION_PARTS = 5
@@ -215,7 +216,7 @@ class _Run:
         self.results, self.failures = [], {}
         self.notes += self.contrast
         self.first, self.finished = 0, None
-        self.interruptions, self.dealt_with = interruptions.Interruptions(), interruptions.Interruptions()
+        self.interruptions = Interruptions()
 
     def keep_in(self, folder, calibrate, licence):
         """Keep a bundle of each model in a folder."""
@@ -238,10 +239,7 @@ class _Run:
 
     def resume_in(self, folder):
         """Keep finished folds in a folder, and take those that are there."""
-        begun = self.weights and (
-            self.weights.card,
-            [str(file.stat().st_size) for file in sorted(self.weights.folder.iterdir())],
-        )
+        begun = self.weights and (self.weights.folder / bundle.SUMS).read_text(encoding="utf-8")
         decided = [
             self.hash,
             self.task,
@@ -250,13 +248,8 @@ class _Run:
             asdict(self.settings),
             begun,
         ]
-        decided += [
-            self.keep is not None,
-            self.explain is not None,
-            provenance.source_hash(),
-            provenance.locked(),
-        ]
-        self.finished = Finished(folder, decided)
+        decided += [self.keep is not None, self.explain is not None]
+        self.finished = Finished(folder, [*decided, provenance.source_hash(), provenance.locked()])
 
     def report(self, about, epoch, text, history=(), counts=None):
         """Pass on how far a fold is, and what there is to see of it."""
@@ -267,10 +260,6 @@ class _Run:
         if self.progress:
             self.progress(self.first + epoch, text, seen)
 
-    def ends_all(self):
-        """Return whether the interruption at hand follows upon another, by when they came or by when they are dealt with."""
-        return self.dealt_with.twice() or self.interruptions.stopped
-
     def models(self, names):
         """Train and test models one after the other; one that fails is left out with its reason."""
         for number, name in enumerate(names):
@@ -278,14 +267,13 @@ class _Run:
                 self.model(name, number)
             except KeyboardInterrupt:
                 self.failures[name] = f"{name}: it was interrupted before all folds were trained."
-                if self.ends_all():
+                if self.interruptions.stopped:
                     self.notes.append(
                         "Training was stopped by hand; models that are not listed were not trained."
                     )
                     break
-            except (
-                Exception
-            ) as error:  # one model must not cost the others their results; the report shows it
+            except Exception as error:
+                # One model must not cost the others their results; the report shows it.
                 self.failures[name] = _reason(name, error)
 
     def model(self, name, number):
@@ -328,7 +316,7 @@ class _Run:
             if model.interrupted:
                 text = f"training was interrupted in fold {fold}; its best weights so far were kept."
                 self.notes.append(f"{name}: {text}")
-                if self.ends_all():
+                if self.interruptions.stopped:
                     raise KeyboardInterrupt
             elif self.finished:
                 self.finished.write(name, fold, results[-1], explained or {}, folder)
@@ -366,10 +354,8 @@ class _Run:
         """Train a model in one fold, ask it about the test and validation particles, and time both."""
         labels, groups, about = self.labels, self.groups, {"model": model.name, "fold": fold}
         train, validation, test = rows["train"], rows["validation"], rows["test"]
-        labelled, options = (
-            np.concatenate([train, validation]),
-            {"fold": fold, "report": partial(self.report, about)},
-        )
+        labelled, report = np.concatenate([train, validation]), partial(self.report, about)
+        options = {"fold": fold, "report": report}
         roles, times = {"train": train, "validation": validation}, [time.perf_counter()]
         model.fit(inputs, labels, groups, **roles, passes=self._passes(train, test), **options)
         times.append(time.perf_counter())

@@ -1,7 +1,7 @@
 """The protocol: folds, roles, failures, interruptions, what is kept, and what is said of how training went."""
 
+import contextlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -236,12 +236,20 @@ def test_a_network_with_sizes_needs_some_size(small):
     assert "'pixel_size_nm'" in trained.failures["residual+size"]
 
 
-def test_an_interruption_keeps_the_best_weights_so_far_and_training_goes_on(small):
+@pytest.fixture
+def ctrl_c():
+    """What Ctrl-C does; in a job that a shell runs in the background it is ignored else."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_keeps_the_best_weights_so_far_and_training_goes_on(small, ctrl_c):
     """One interruption ends a fold, which is still predicted; the next fold and model are trained in full."""
 
     def progress(step, text, seen):
         if text == "lipnet4 fold 1 epoch 2/4":
-            raise KeyboardInterrupt
+            ctrl_c()
 
     models = ["lipnet4", "residual"]
     trained = train.cross_validate(small, "content", models, settings(epochs=4), progress=progress)
@@ -251,12 +259,14 @@ def test_an_interruption_keeps_the_best_weights_so_far_and_training_goes_on(smal
     assert (held_out(trained).groupby("model").size() == 48).all()
 
 
-def test_two_interruptions_end_all_training_and_keep_whole_models(small):
+def test_two_interruptions_end_all_training_and_keep_whole_models(small, ctrl_c):
     """A model that lacks folds is left out with its reason; the ones before it stay."""
 
     def progress(step, text, seen):
         if text.startswith("lipnet4 fold"):
-            raise KeyboardInterrupt
+            with contextlib.suppress(KeyboardInterrupt):
+                ctrl_c()
+            ctrl_c()
 
     models = ["svm_texture", "lipnet4", "residual"]
     trained = train.cross_validate(small, "content", models, settings(epochs=4), progress=progress)
@@ -314,7 +324,7 @@ def test_finished_folds_of_another_training_are_never_taken(small, tmp_path):
     assert second.predictions.equals(alone.predictions)
 
 
-def test_two_presses_while_a_fold_is_predicted_end_all_training(small, monkeypatch):
+def test_two_presses_while_a_fold_is_predicted_end_all_training(small, monkeypatch, ctrl_c):
     """The stop button pressed twice is heard although the first press is dealt with seconds later; whole models stay."""
     real, pressed = fitting.Network.predict, []
 
@@ -322,21 +332,14 @@ def test_two_presses_while_a_fold_is_predicted_end_all_training(small, monkeypat
         if network.name == "lipnet4" and not pressed:
             pressed.append(1)
             for _ in range(2):
-                try:
-                    os.kill(os.getpid(), signal.SIGINT)
-                    time.sleep(0.1)
-                except KeyboardInterrupt:
-                    pass
+                with contextlib.suppress(KeyboardInterrupt):
+                    ctrl_c()
             time.sleep(2.5)
             raise KeyboardInterrupt
         return real(network, *arguments)
 
     monkeypatch.setattr(fitting.Network, "predict", predict)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        trained = train.cross_validate(small, "content", ["svm_texture", "lipnet4", "residual"], settings())
-    finally:
-        signal.signal(signal.SIGINT, before)
+    trained = train.cross_validate(small, "content", ["svm_texture", "lipnet4", "residual"], settings())
     assert set(trained.predictions["model"]) == {"svm_texture"} and "stopped by hand" in trained.notes[-1]
 
 
