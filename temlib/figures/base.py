@@ -428,8 +428,14 @@ def encoded(image):
 def reduced(images, most=MOST):
     """Average blocks of pixels where images, (..., rows, columns), have more than `most`; return them and the factor."""
     factor = -(-max(images.shape[-2:]) // most)
-    blocks = (1,) * (images.ndim - 2) + (factor, factor)
-    return (block_reduce(images, blocks, np.mean).astype(images.dtype), factor) if factor > 1 else (images, 1)
+    if factor < 2:
+        return images, 1
+    # The border goes on as it is, where zeros would draw a line.
+    beyond = [(0, -side % factor) for side in images.shape[-2:]]
+    images = np.pad(images, [(0, 0)] * (images.ndim - 2) + beyond, mode="edge")
+    return block_reduce(images, (1,) * (images.ndim - 2) + (factor, factor), np.mean).astype(
+        images.dtype
+    ), factor
 
 
 def grid(groups, *, side=104, most=MOST, pixel_nm=np.nan, bars="first"):

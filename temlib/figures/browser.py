@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
-from scipy import stats
 
-from temlib.figures.inspector import Inspector
+from temlib.figures.inspector import QUANTILES, Inspector
 
 # Pictures that are carried, and particles whose numbers are; 1,000 pictures of 64 pixels take about 1.6 MB of a page.
 PICTURES, PARTICLES = 1000, 20_000
@@ -65,7 +64,7 @@ class Browser:
             "micrographs": mics,
             "micrograph": [mics.index(name) for name in micrographs],
             "truth": [classes.index(name) for name in first["truth"]],
-            "t": [round(float(t), 3) for t in stats.t.isf(0.025, np.arange(1, 200))],
+            "t": QUANTILES,
         }
 
     def pictures(self, names):

@@ -7,14 +7,16 @@ import pandas as pd
 from scipy import stats
 
 from temlib import data
-from temlib.figures.base import COLOURS, LIMIT, grey
+from temlib.figures.base import COLOURS, LIMIT, grey, reduced
 from temlib.figures.explore import averaged
-from temlib.figures.live import Live, script, shrunk
+from temlib.figures.live import Live, both, script
 from temlib.files import natural
 
 LARGEST = 20_000  # particles that a page holds; their small pictures take 20 MB
 SMALL_PX = 32  # rows and columns of the copies that are there before own pixels come
 KEPT = 8  # micrographs in memory
+# Of t, for intervals of 95 % by 2 to 200 micrographs, as the script of the threshold wants them.
+QUANTILES = stats.t.isf(0.025, np.arange(1, 200)).round(3).tolist()
 
 
 class Inspector:
@@ -113,7 +115,7 @@ class Inspector:
             "source": source,
             "sources": self.sources,
             "pixel_nm": nm if np.isfinite(nm) else None,
-            "t": [round(float(t), 3) for t in stats.t.isf(0.025, np.arange(1, 200))],
+            "t": QUANTILES,
         }, probabilities
 
     def _codes(self, column):
@@ -135,9 +137,7 @@ class Inspector:
         return self.twin._repr_html_() if self.twin is not None else ""
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        live = Grid(self)._repr_mimebundle_()
-        live = live[0] if isinstance(live, tuple) else live
-        return live | {"text/html": self._repr_html_(), "text/plain": "Particles to look through."}
+        return both(Grid(self), self._repr_html_(), "Particles to look through.")
 
 
 def _held_out(predictions):
@@ -157,20 +157,18 @@ class Grid(Live):
     def __init__(self, inspector):
         self.of = inspector
         super().__init__(inspector.images)
-        size = self.images.shape[-1]
-        self.small_step = max(self.step, -(-size // SMALL_PX))
         self.read = lru_cache(KEPT)(self._read)
 
     def on_begin(self):
         """Send the table of all particles."""
         content, buffers = self.of.content()
-        small = -(-self.images.shape[-1] // self.small_step)
+        small = reduced(np.asarray(self.images[:1]), SMALL_PX)[0].shape[-1]
         nm = content["pixel_nm"] and content["pixel_nm"] * self.step
         self.send({"do": "begin", **content, "side": self.side, "small": small, "pixel_nm": nm}, buffers)
 
     def on_small(self, start, stop):
         """Send small copies of the particles from `start` to `stop`."""
-        small = grey(shrunk(np.asarray(self.images[start:stop]), self.small_step))
+        small = grey(reduced(np.asarray(self.images[start:stop]), SMALL_PX)[0])
         self.send({"do": "small", "start": start, "stop": stop}, [small.tobytes()])
 
     def on_open(self, i):

@@ -6,7 +6,7 @@ from collections import Counter
 import pandas as pd
 
 from temlib import data, evaluate
-from temlib.figures.live import Live, script
+from temlib.figures.live import Live, both, script
 from temlib.files import InputError, listed, shown
 
 UNSURE = "uncertain"
@@ -149,9 +149,7 @@ class Labelling:
         return f"<p>{html.escape(words)} In JupyterLab they are given here by keyboard.</p>"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        live = Keys(self)._repr_mimebundle_()
-        live = live[0] if isinstance(live, tuple) else live
-        return live | {"text/html": self._repr_html_(), "text/plain": "Labels by keyboard."}
+        return both(Keys(self), self._repr_html_(), "Labels by keyboard.")
 
 
 class Keys(Live):

@@ -8,7 +8,7 @@ from pathlib import Path
 import anywidget
 import numpy as np
 
-from temlib.figures.base import MOST, grey
+from temlib.figures.base import grey, reduced
 from temlib.files import InputError
 
 _FOLDER = Path(__file__).parent
@@ -21,8 +21,8 @@ class Live(anywidget.AnyWidget):
 
     def __init__(self, images):
         self.images = images
-        self.step = max(1, -(-images.shape[-1] // MOST))
-        self.side = -(-images.shape[-1] // self.step)
+        shown, self.step = reduced(np.asarray(images[:1]))
+        self.side = shown.shape[-1]
         super().__init__()
         self.on_msg(self._heard)
 
@@ -40,18 +40,14 @@ class Live(anywidget.AnyWidget):
 
     def tiles(self, which):
         """Return images as the bytes of grey pictures."""
-        return grey(shrunk(np.stack([np.asarray(self.images[i]) for i in which]), self.step)).tobytes()
+        return grey(reduced(np.stack([np.asarray(self.images[i]) for i in which]))[0]).tobytes()
 
 
-def shrunk(images, step):
-    """Return images (n, rows, columns) of which a pixel is the mean of `step` × `step`; the border goes on as it is."""
-    if step == 1:
-        return images
-    beyond = [(0, -side % step) for side in images.shape[1:]]
-    images = np.pad(images, [(0, 0), *beyond], mode="edge")
-    rows, columns = (side // step for side in images.shape[1:])
-    squares = images.reshape(len(images), rows, step, columns, step)
-    return squares.mean(axis=(2, 4), dtype=np.float32).astype(images.dtype)
+def both(widget, page, words):
+    """Return the output of a widget: live where there is a front end, else the HTML `page`, else a few words."""
+    live = widget._repr_mimebundle_()
+    live = live[0] if isinstance(live, tuple) else live
+    return live | {"text/html": page, "text/plain": words}
 
 
 def script(*names):
