@@ -219,9 +219,14 @@ class _Dumper(yaml.SafeDumper):
 
 
 def as_text(content):
-    """Return the text of a parameter file that is read as `content`."""
-    how = {"Dumper": _Dumper, "sort_keys": False, "allow_unicode": True}
-    return yaml.dump(content, **how) if content else "# all defaults\n"
+    """Return the text of a parameter file that is read as `content`: a line for each parameter, and for each of a matrix."""
+    how = {"Dumper": _Dumper, "allow_unicode": True, "width": math.inf}
+    # Of a mapping PyYAML leaves the innermost on one line, which should not be the file's own.
+    lines = [
+        yaml.dump({key: value}, **how, default_flow_style=None if isinstance(value, (list, dict)) else False)
+        for key, value in content.items()
+    ]
+    return "".join(lines) or "# all defaults\n"
 
 
 class _Fault(yaml.MarkedYAMLError):

@@ -5,9 +5,10 @@ What only the user can decide is a comment that begins with `# Decide:`; `undeci
 
 import os
 import re
+import shlex
 import sys
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -21,7 +22,6 @@ MOST_CLASSES = 12  # counts of so many are listed
 UNSURE = ("unsure", "unclear", "unknown", "ambiguous", "unassigned", "junk", "other", "?")
 DECIDE = "# Decide: "
 MANIFESTS = ("manifest", "labels", "particles", "data", "table")  # names of files that say nothing
-PLAIN = re.compile(r"[A-Za-z_./~][\w ./~+-]*")
 
 
 @dataclass
@@ -31,13 +31,12 @@ class Start:
     path: Path  # of the file
     sentences: list  # what a person should know at once
     decide: list  # what only that person can decide
-    text: str = field(repr=False)
-    replaced: bool = False  # whether a file of that name was there
+    replaced: bool  # whether a file of that name was there
 
     @property
     def command(self):
         """What is typed next, but for the last word."""
-        return f"{_temlib()} check {_quoted(_short(self.path))}"
+        return f"{_temlib()} check {shlex.quote(str(_short(self.path)))}"
 
 
 def init(source, path=None, *, force=False):
@@ -69,19 +68,19 @@ def init(source, path=None, *, force=False):
     if len(found) > 1:
         names = ", ".join(shown(_short(path)) for path in found[-10:])
         more = f" and {len(found) - 10:,} more" if len(found) > 10 else ""
-        last = _quoted(_short(found[-1]))
+        last = shlex.quote(str(_short(found[-1])))
         raise InputError(
             f"{shown(source)}: there are {len(found)} sets of particles here, {names}{more}; name one, such as: temlib init {last}."
         )
     path = Path(path) if path else Path(FOLDER, f"{_name(found[0])}.yaml")
     if path.exists() and not force:
-        cure = f"name another, such as: temlib init {_quoted(source)} mine.yaml; or replace it by --force"
+        cure = f"name another, such as: temlib init {shlex.quote(str(source))} mine.yaml; or replace it by --force"
         raise InputError(f"{shown(path)}: this file is there already; {cure}.")
     replaced = path.exists()
     check_writable(path)
     draft = _Draft(found[0], path)
     write_text(path, draft.text)
-    return Start(path, draft.sentences, draft.decide, draft.text, replaced)
+    return Start(path, draft.sentences, draft.decide, replaced)
 
 
 def undecided(settings):
@@ -112,7 +111,7 @@ class _Draft:
         self._folds()
         self.text = self._head() + "\n".join(self.lines).lstrip("\n") + "\n"
 
-    def _opened(self, **given):
+    def _opened(self):
         """Open the particles, with as little beside their name as needed, which is kept; the first fault where nothing helps."""
         from temlib import data
 
@@ -125,7 +124,7 @@ class _Draft:
             except InputError as error:
                 first = first or error
             else:
-                self.values, self.refused = dict(way), str(first or "")
+                self.values = dict(way)
                 return opened
         raise first
 
@@ -158,12 +157,16 @@ class _Draft:
         self.decide.append(sentence)
 
     def _set(self, **values):
-        self.lines += [f"{name}: {_written(value)}" for name, value in values.items()]
+        self.lines.append(parameters.as_text(values).rstrip("\n"))
         self.values |= values
+
+    def _offer(self, **values):
+        """Write lines that the user may take the # from."""
+        self.lines += [f"# {line}" for line in parameters.as_text(values).splitlines()]
 
     def _head(self):
         """Return the beginning of the file: where it comes from, and what is typed next."""
-        run, name = self.path.stem, _quoted(_short(self.path))
+        run, name = self.path.stem, shlex.quote(str(_short(self.path)))
         lines = [
             f"Written by temlib init from what lies in {shown(_short(self.source))}; the run is named after this file, {shown(run)}.",
             "Change what does not fit; a # makes a line a comment. Then type:",
@@ -195,7 +198,7 @@ class _Draft:
                 f"{len(gone):,} of {len(gone) + len(table):,} particles cannot be used (the first: {gone['reason'].iloc[0].rstrip('.')}); "
                 f"mend them, or take away the # before skip_bad."
             )
-            self.lines.append(f"# skip_bad: {least:g}")
+            self._offer(skip_bad=least)
         if names.get("scale") == "fill":
             self._say(
                 "Each box is resized to the image, since the pixel size is known for some of the particles only."
@@ -224,7 +227,7 @@ class _Draft:
                 f"no rule was found that takes the micrograph out of names such as {shown(example)!r}, so each particle counts "
                 "as its own; give 'micrograph', or a table with that column."
             )
-            self.lines.append(r"# micrograph: '(.*)_\d+'")
+            self._offer(micrograph=r"(.*)_\d+")
             return
         count = dataset.table["micrograph"].nunique()
         example = Path(dataset.table["image"].iloc[0]).name.partition(".")[0]
@@ -268,14 +271,15 @@ class _Draft:
             self._decide(
                 f"the classes of {shown(self.task)} are numbers; give them names, and take away the # before it."
             )
-            self.lines.append(f"# names: {{{', '.join(f'{name}: name_of_{name}' for name in names)}}}")
+            numbers = {int(name) if str(int(name)) == name else name: f"name_of_{name}" for name in names}
+            self._offer(names=numbers)
         aside = [name for name in names if name.casefold() in UNSURE]
         if aside:
             self._say('Labels that mean "could not tell": neither learnt nor scored, but predicted.')
             self._decide(
                 f"is {listed(aside)} a class, or does it mean that people could not tell? If so, take away the #."
             )
-            self.lines.append(f"# unsure: {_written([*self.asked['unsure'], *aside])}")
+            self._offer(unsure=[*self.asked["unsure"], *aside])
         try:
             self.data = self._again()
         except InputError as error:  # of labels, which are looked at where they are asked for
@@ -332,12 +336,11 @@ class _Draft:
             f"Passes over the training particles; chosen by their number: {chosen.epochs}.",
             f"{self.expected} {how}",
         )
-        self.lines.append(f"# epochs: {chosen.epochs}")
-        models = self.asked
+        self._offer(epochs=chosen.epochs)
         self._say(
             "Which are compared, and the one whose result is the headline: declare it before you see the results."
         )
-        self.lines += [f"# models: {_written(models['models'])}", f"# primary: {models['primary']}"]
+        self._offer(models=self.asked["models"], primary=self.asked["primary"])
 
 
 def _comment(text):
@@ -380,19 +383,3 @@ def _temlib():
     python, here = Path(sys.executable), Path.cwd()
     python = python.relative_to(here) if python.is_relative_to(here) else "python"
     return f"{python} -m temlib"
-
-
-def _quoted(path):
-    """Return a path as a shell takes it."""
-    text = str(path)
-    return text if re.fullmatch(r"[\w./~+@%:-]+", text) else "'" + text.replace("'", "'\\''") + "'"
-
-
-def _written(value):
-    """Return a value as YAML, on one line."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_written, value))}]"
-    if not isinstance(value, str):
-        return f"{value:.9g}" if isinstance(value, float) else str(value)
-    plain = PLAIN.fullmatch(value) and value.lower() not in (*parameters.TRUTHS, "true", "false", "null", "~")
-    return value if plain and value == value.strip() else "'" + value.replace("'", "''") + "'"

@@ -100,7 +100,7 @@ def cryosparc(folder):
 
 WAYS = {
     "relion": (star, "task: rlnClassNumber", "# names: {1: name_of_1, 2: name_of_2}"),
-    "folders": (class_folders, "task: class", r"micrograph: '(.*)_\d+'"),
+    "folders": (class_folders, "task: class", r"micrograph: (.*)_\d+"),
     "picks": (picks, "task: lamellarity", "folds: 5"),
     "cryosparc": (cryosparc, "task: class", "data_folder: "),
 }
