@@ -219,24 +219,17 @@ def work(out, chunks, count, kept):
                 }
                 if ended == "accepted" and saved < kept and not case.changes and cheap(said):
                     saved += 1
-                    shutil.copytree(
-                        folder,
-                        Path(out, "accepted", folder.name),
-                        symlinks=True,
-                        dirs_exist_ok=True,
-                        ignore=pipes,
-                    )
+                    keep(folder, out / "accepted")
                 if ended == "fault":
-                    shutil.copytree(
-                        folder,
-                        Path(out, "faults", folder.name),
-                        symlinks=True,
-                        dirs_exist_ok=True,
-                        ignore=pipes,
-                    )
+                    keep(folder, out / "faults")
                     row |= {"text": base64.b64encode(case.text[:2000]).decode(), "set": case.changes}
                 tell(out, row)
                 shutil.rmtree(folder)
+
+
+def keep(folder, place):
+    """Copy the files of a case."""
+    shutil.copytree(folder, place / folder.name, symlinks=True, dirs_exist_ok=True, ignore=pipes)
 
 
 def pipes(folder, names):

@@ -70,3 +70,11 @@ def style():
 def particles():
     """Particles of two classes in twelve alike micrographs."""
     return study()
+
+
+@pytest.fixture
+def page(chromium):
+    """An empty page."""
+    context = chromium.new_context(viewport={"width": 900, "height": 800})
+    yield context.new_page()
+    context.close()

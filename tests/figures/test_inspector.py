@@ -49,14 +49,6 @@ def many():
     return figures.Inspector(opened, "content", predictions=predictions, primary="svm", unsure=["uncertain"])
 
 
-@pytest.fixture
-def page(chromium):
-    """An empty page."""
-    context = chromium.new_context(viewport={"width": 1200, "height": 900})
-    yield context.new_page()
-    context.close()
-
-
 def show(page, shown):
     """Show a widget and wait for the small pictures of all its particles."""
     errors = harness.opened(page, inspector.Grid(shown))

@@ -30,14 +30,6 @@ def predictions(opened):
     return table
 
 
-@pytest.fixture
-def page(chromium):
-    """An empty page."""
-    context = chromium.new_context(viewport={"width": 900, "height": 800})
-    yield context.new_page()
-    context.close()
-
-
 def show(page, labelling_):
     """Show a widget and wait for its first particle."""
     errors = harness.opened(page, labelling.Keys(labelling_))

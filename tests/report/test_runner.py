@@ -89,7 +89,7 @@ def test_a_failed_training_skips_its_evaluation_and_no_other(tiny):
 
 
 @pytest.mark.parametrize("name", ["1_explore", "3_train"])
-def test_what_goes_wrong_in_either_lane_is_raised_and_ends_the_run(tiny, name):
+def test_what_goes_wrong_in_either_worker_is_raised_and_ends_the_run(tiny, name):
     """No evaluation of a training that never ended, no comparison of half a run, and no kernel is left."""
     slow = {"1_explore": "import time; time.sleep(60)", "3_train": "import time; time.sleep(60)"}
     begun_steps = []
@@ -106,7 +106,7 @@ def test_what_goes_wrong_in_either_lane_is_raised_and_ends_the_run(tiny, name):
     assert time.monotonic() - start < 30 and not kernels()
 
 
-def test_an_interruption_ends_both_lanes_within_seconds(tiny):
+def test_an_interruption_ends_both_workers_within_seconds(tiny):
     """Ctrl-C while two notebooks are at work: no kernel is left."""
     import _thread
 

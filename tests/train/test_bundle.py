@@ -430,6 +430,20 @@ def test_a_card_of_absurd_size_or_depth_is_refused(copy, change, message):
     _refused(copy, message)
 
 
+@contextlib.contextmanager
+def _layers(folder):
+    """Yield what the network of fold 1 says of its layers, and write down what becomes of it."""
+    path = folder / "fold=1.keras"
+    with zipfile.ZipFile(path) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    yield config["config"]["layers"]
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, data in (parts | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(part, data)
+    _sign(folder)
+
+
 def test_types_that_run_something_are_refused_by_name(tmp_path):
     """A class of this process that Keras would find again, a function, and what skops calls a method or a partial."""
     import functools
@@ -437,17 +451,10 @@ def test_types_that_run_something_are_refused_by_name(tmp_path):
     import skops.io
 
     folder = shutil.copytree(FIXTURES / "dihedral+size", tmp_path / "network")
-    path = folder / "fold=1.keras"
-    with zipfile.ZipFile(path) as archive:
-        parts = {part: archive.read(part) for part in archive.namelist()}
-    config = json.loads(parts["config.json"])
     for module, kind in (("os", "system"), ("builtins", "eval"), ("keras.layers", "TorchModuleWrapper")):
         layer = {"module": module, "class_name": kind, "config": {"name": "x"}, "registered_name": kind}
-        config["config"]["layers"][1] = layer
-        with zipfile.ZipFile(path, "w") as archive:
-            for part, data in (parts | {"config.json": json.dumps(config).encode()}).items():
-                archive.writestr(part, data)
-        _sign(folder)
+        with _layers(folder) as layers:
+            layers[1] = layer
         _refused(folder, f"holds the type {module}.{kind}, which no model of temlib has; do not use")
     folder = shutil.copytree(FIXTURES / "svm_thesis", tmp_path / "svm")
     for thing in (functools.partial(print, "x"), np.random.default_rng(0), [].append):
@@ -460,16 +467,9 @@ def test_types_that_run_something_are_refused_by_name(tmp_path):
 def test_a_network_whose_layers_would_fill_the_memory_is_refused(tmp_path):
     """A layer of a thousand million units is 100 GB, of which its file of 100 kB has none."""
     folder = shutil.copytree(FIXTURES / "dihedral+size", tmp_path / "network")
-    path = folder / "fold=1.keras"
-    with zipfile.ZipFile(path) as archive:
-        parts = {part: archive.read(part) for part in archive.namelist()}
-    config = json.loads(parts["config.json"])
-    dense = [layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense"]
-    dense[-1]["config"]["units"] = 10**9
-    with zipfile.ZipFile(path, "w") as archive:
-        for part, data in (parts | {"config.json": json.dumps(config).encode()}).items():
-            archive.writestr(part, data)
-    _sign(folder)
+    with _layers(folder) as layers:
+        dense = [layer for layer in layers if layer["class_name"] == "Dense"]
+        dense[-1]["config"]["units"] = 10**9
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     _refused(folder, "'fold=1.keras' states layers of .* bytes and holds .*; do not use this bundle")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**6  # kB; that includes TensorFlow
