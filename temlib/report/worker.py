@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import shutil
+import tempfile
 import threading
 import time
 import uuid
@@ -32,6 +33,7 @@ ACCOUNT = (
     "KERAS_HOME",
 )
 PAPERMILL = {"kernel_name": "python3", "language": "python", "progress_bar": False, "coalesce_streams": True}
+LONGEST_SOCKET = 90  # bytes of a folder's path; the system takes 103 to 107 with the name in it
 WATCHED_S = 0.5  # between two looks whether a step is still wanted
 kernels = set()  # the processes of the kernels that are at work here
 
@@ -146,8 +148,9 @@ def _executed(job, work, attempt):
         with suppress(InputError):
             write_text(work / "cell", state["cell"])
 
-    partial = attempt / job["notebook"]
-    kernel = {"kernel_manager_class": _kernel_class(job, attempt, state), "on_cell_execute": at_cell}
+    partial, sockets = attempt / job["notebook"], tempfile.mkdtemp(prefix="temlib-")
+    kernel_class = _kernel_class(job, attempt, state, sockets)
+    kernel = {"kernel_manager_class": kernel_class, "on_cell_execute": at_cell}
     error, over = "", threading.Event()
     threading.Thread(target=_watch, args=(job, work, state, over), daemon=True).start()
     try:
@@ -163,6 +166,7 @@ def _executed(job, work, attempt):
     finally:
         over.set()
         kernels.discard(state.get("kernel"))
+        shutil.rmtree(sockets, ignore_errors=True)
     return error, nbformat.read(f"{partial}.ipynb", as_version=4)
 
 
@@ -191,8 +195,8 @@ def _kill(process):
         process.kill()
 
 
-def _kernel_class(job, attempt, state):
-    """Return the class of a kernel of this very interpreter at work in the notebooks' folder."""
+def _kernel_class(job, attempt, state, sockets):
+    """Return the class of a kernel of this very interpreter at work in the notebooks' folder, heard in the folder `sockets`."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
@@ -214,6 +218,9 @@ def _kernel_class(job, attempt, state):
             # Without folders of kernels there is but the native one: no other of its name takes its place.
             self.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
             self.connection_file = str(attempt / "kernel.json")  # a home need not be writable
+            # Ports of the machine could be taken by another kernel in the meantime, and are open to other accounts.
+            if os.name == "posix" and len(os.fsencode(sockets)) < LONGEST_SOCKET:
+                self.transport, self.ip = "ipc", os.path.join(sockets, "k")
             options = {"cwd": str(Path(job["source"]).parent), "env": threads | environment}
             await super().start_kernel(extra_arguments=arguments, **options)
             state["kernel"] = self.provisioner.process
