@@ -14,7 +14,7 @@ from pathlib import Path
 
 from temlib import provenance
 from temlib.files import file_hash, shown
-from temlib.report import notebook, parameters
+from temlib.report import notebook, parameters, runfolder
 
 # What a notebook reads of an earlier one; it then runs in that one's folders, and not at all where that one failed.
 READS = {"4_evaluate": "3_train"}
@@ -76,14 +76,8 @@ class Step:
 
     @property
     def doing(self):
-        """What is done at this moment, such as `cell 5/20 · training 7/36 · 0:40 left`."""
-        found = []
-        for name in ("cell", "progress") if self.work else ():
-            try:
-                found.append((self.work / name).read_text(encoding="utf-8"))
-            except OSError:  # nothing is written there
-                continue
-        return " · ".join(found)
+        """What is done at this moment."""
+        return runfolder.doing(self.work) if self.work else ""
 
 
 def declarations():
@@ -166,11 +160,9 @@ def describe(steps, records, *, force=False):
             parts = other.parts if id(other) in chosen else records(other).get("parts", {})
             before[f"{other.notebook} {other.folder.as_posix()}"] = hashed(parts) if parts else ""
         step.parts["before"] = before
-        step.reason = changed(step, records(step))
+        step.reason = changed(step, records(step)) or ("it is run again by force" if force else "")
         if step.reads and step.reads.reason and id(step.reads) in chosen:
             step.reason = step.reason or f"{step.reads.notebook} runs before it"
-        if force:
-            step.reason = step.reason or "it is run again by force"
 
 
 def _parts(step, data):

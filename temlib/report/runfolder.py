@@ -46,25 +46,33 @@ def locked(folder):
     """Keep other runs out of a folder; the lock is free again when this process ends, however it ends."""
     owner = folder / OWNER
     with ExitStack() as held:
-        try:
-            with writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                try:
-                    held.enter_context(filelock.FileLock(folder / LOCK, timeout=0))
-                except NotImplementedError:  # a disk that knows no locks: at least on this machine
-                    held.enter_context(alone(folder, 0))
-        except filelock.Timeout:
-            who = read_json(owner)
-            by = f" (process {who['process']} on {who['machine']}, since {who['since']})" if who else ""
-            raise InputError(
-                f"{folder}: another run is at work in this folder{by}; wait for it, or choose another folder with --output."
-            ) from None
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(_lock(folder))
+            except filelock.Timeout:
+                who = read_json(owner)
+                by = f" (process {who['process']} on {who['machine']}, since {who['since']})" if who else ""
+                raise InputError(
+                    f"{folder}: another run is at work in this folder{by}; wait for it, or choose another folder with --output."
+                ) from None
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(owner, {"process": os.getpid(), "machine": socket.gethostname(), "since": since})
         try:
             yield
         finally:
             owner.unlink(missing_ok=True)
+
+
+@contextmanager
+def _lock(folder):
+    """Hold a lock of a folder that is free; `filelock.Timeout` where another process holds it."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(filelock.FileLock(folder / LOCK, timeout=0))
+        except NotImplementedError:  # a disk that knows no locks: at least on this machine
+            held.enter_context(alone(folder, 0))
+        yield
 
 
 def read_json(path):
@@ -134,6 +142,15 @@ def _tidy(work, kept=("resume",)):
             path.unlink(missing_ok=True)
         elif path.name not in kept:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def doing(work):
+    """Return what is done in a working folder at this moment, such as `cell 5/20 · training 7/36 · 0:40 left`."""
+    found = []
+    for name in ("cell", "progress"):
+        with suppress(OSError):  # nothing is written there
+            found.append((work / name).read_text(encoding="utf-8"))
+    return " · ".join(found)
 
 
 def recover(folder):

@@ -96,12 +96,13 @@ def test_a_dry_run_names_steps_values_and_reasons_and_writes_nothing(tiny, tmp_p
 def test_a_thousand_steps_are_planned_within_a_few_times_their_reading(tiny):
     """Planning grows with the number of steps, not with its square."""
     settings = tiny({"3_train": "", "4_evaluate": "", "5_compare": ""}, task=[f"t{k}" for k in range(400)])
-    times = []
-    for settings_ in (replace(settings, matrix={"task": settings.matrix["task"][:100]}), settings):
-        started = time.perf_counter()
-        steps = report.preview(settings_)
-        times.append((time.perf_counter() - started) / len(steps))
-    assert len(steps) == 1200 and times[1] < 4 * times[0]
+    few, times = replace(settings, matrix={"task": settings.matrix["task"][:100]}), ([], [])
+    for _ in range(3):
+        for settings_, found in zip((few, settings), times):
+            started = time.perf_counter()
+            steps = report.preview(settings_)
+            found.append((time.perf_counter() - started) / len(steps))
+    assert len(steps) == 1200 and min(times[1]) < 4 * min(times[0])
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a\0b", "con", "x" * 300])
