@@ -66,10 +66,11 @@ def test_no_circle_within_a_wing(wing):
 
 
 def test_rooms_and_functions_are_of_a_size_to_be_read():
-    """A module has at most 600 lines, a function at most 60, and the house at most 103 files."""
+    """A module has at most 600 lines, a function at most 60, and the house at most 104 files."""
     # Was 70 before a run had a first page and one file, particles to look through, a verdict of its own, the assay a wing;
-    # 86 before runs survived crashes, a folder was looked at first, and labels, scale and particles had widgets.
-    assert len(MODULES) <= 103
+    # 86 before runs survived crashes, a folder was looked at first, and labels, scale and particles had widgets;
+    # 103 before a press trained with labels that were given a moment ago.
+    assert len(MODULES) <= 104
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 600, path

@@ -64,6 +64,8 @@ class Labelling:
     def __init__(
         self, dataset, task, *, name, classes=(), queue="uncertain", predictions=None, path=None, seed=0
     ):
+        if predictions is not None and "task" in predictions:  # of several, in a sweep
+            predictions = predictions[predictions["task"] == task]
         self.dataset, self.task, self.predictions = dataset, task, predictions
         self.annotations = data.Annotations(dataset, task, name, path=path)
         for label in classes:  # one that looks like another would make the copy unreadable

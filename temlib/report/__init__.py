@@ -1,5 +1,6 @@
 """Parameters in, executed notebooks, HTML and indexes out."""
 
+from temlib.report.again import TrainAgain
 from temlib.report.checking import check, resolution
 from temlib.report.cover import overview
 from temlib.report.html import render
@@ -12,6 +13,7 @@ from temlib.report.start import init, undecided
 
 __all__ = [
     "Progress",
+    "TrainAgain",
     "begin",
     "check",
     "duration",

@@ -15,7 +15,7 @@ from temlib.__main__ import main
 from temlib.report import notebook, parameters
 from tests.report.conftest import hostile
 
-NOTEBOOKS = sorted(notebook.NOTEBOOKS.glob("[0-9]_*.ipynb"))
+NOTEBOOKS = sorted(notebook.NOTEBOOKS.glob("*.ipynb"))
 # Anything in a page that a browser would fetch.
 REQUEST = re.compile(
     r"""(?:src|href)\s*=\s*["'](?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import|<script [^>]*src|<link"""
