@@ -158,29 +158,24 @@ def _passed(cells):
 
 
 class Progress:
-    """How far work such as `training` has got, out of `total` steps: in the runner's line, or as one line in JupyterLab.
+    """How far work such as `training` has got: in the runner's line, or as one line in JupyterLab.
 
     The runner names a file in TEMLIB_PROGRESS and reads it; nothing is left in the report. In JupyterLab `draw`, which returns
     HTML, shows what there is to see below the line, while the work goes on.
     """
 
-    def __init__(self, what, total, draw=None):
-        self.what, self.total, self.draw = what, total, draw
+    def __init__(self, what, draw=None):
+        self.what, self.draw = what, draw
         self.started, self.shown, self._displays = time.monotonic(), 0.0, {}
         self.drawn, self.cost = -math.inf, 0.0
         self._file = os.environ.get("TEMLIB_PROGRESS")
+        self.live = not self._file and "ipykernel" in sys.modules
 
-    def at(self, step, text="", seen=None):
-        """Report that `step` steps of the total are done; `text` says what is going on, `seen` has the arguments of `draw`."""
+    def at(self, share, text="", seen=None):
+        """Report that a share [0, 1] of all the work is done; `text` says what is going on, `seen` has the arguments of `draw`."""
         now = time.monotonic()
         # A twentieth of the time at most goes into pictures.
-        if (
-            self.draw
-            and seen
-            and not self._file
-            and "ipykernel" in sys.modules
-            and now - self.drawn > max(1, 20 * self.cost)
-        ):
+        if self.draw and seen and self.live and now - self.drawn > max(1, 20 * self.cost):
             try:
                 self._show("text/html", self.draw(**seen))
             except Exception as fault:  # a picture must not cost a training
@@ -188,16 +183,16 @@ class Progress:
             self.drawn = time.monotonic()
             self.cost = self.drawn - now
         # Four lines a second are plenty for eyes, and cost nothing beside an epoch.
-        if now - self.shown < 0.25 and step < self.total:
+        if now - self.shown < 0.25 and share < 1:
             return
         self.shown = now
-        line = f"{self.what} {step:g}/{self.total}" + (f" · {text}" if text else "")
-        if step:
-            line += f" · {duration((now - self.started) / step * (self.total - step))} left"
+        line = f"{self.what} {100 * share:.0f} %" + (f" · {text}" if text else "")
+        if share:
+            line += f" · {duration((now - self.started) * (1 - share) / share)} left"
         if self._file:
             with suppress(InputError):  # a full disk must not end a training for the sake of a line
                 write_text(self._file, line)
-        elif "ipykernel" in sys.modules:
+        elif self.live:
             self._show("text/plain", line)
 
     def done(self):

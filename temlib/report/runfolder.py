@@ -145,7 +145,7 @@ def _tidy(work, kept=("resume",)):
 
 
 def doing(work):
-    """Return what is done in a working folder at this moment, such as `cell 5/20 · training 7/36 · 0:40 left`."""
+    """Return what is done in a working folder at this moment, such as `cell 5/20 · training 34 % · 0:40 left`."""
     found = []
     for name in ("cell", "progress"):
         with suppress(OSError):  # nothing is written there

@@ -21,14 +21,10 @@ import pandas as pd
 from temlib import provenance
 from temlib.data import PREPARATION, is_definite, split
 from temlib.files import InputError, natural, nearest, replacing_folder
-from temlib.train import bundle, diagnostics, fitting, networks, refusal, svm
+from temlib.train import bundle, diagnostics, effort, fitting, networks, refusal, svm
+from temlib.train.effort import VALIDATION_PARTS, schedule
 from temlib.train.finished import Finished
 from temlib.train.interruptions import Interruptions
-
-# Share of the training micrographs that is set aside for validation: one in this number.
-VALIDATION_PARTS = 5
-# Training steps of a fold that are aimed at where the number of epochs is left open, and the fewest and most epochs.
-BUDGET, FEWEST_CHOSEN, MOST_CHOSEN = 1000, 8, 60
 
 
 @dataclass(frozen=True)
@@ -114,23 +110,6 @@ def check_folds(data, task, models, settings, weights=None):
     return fold_of
 
 
-def schedule(settings, data, task):
-    """Return the settings with a number of epochs, and a sentence about it.
-
-    Where it is 0, every model takes as many as make about `BUDGET` steps on the training particles of a fold of mean size:
-    few particles are passed over more often than many.
-    """
-    labels = data.table.loc[is_definite(data.table[task], settings.unsure), task]
-    labels = pd.factorize(labels)[0]
-    whole = fitting.Batches(labels, labels.max(initial=0) + 1, settings, passes=1).steps
-    steps = max(1, round(whole * (1 - 1 / settings.folds) * (1 - 1 / VALIDATION_PARTS)))
-    chosen = min(max(round(BUDGET / steps), FEWEST_CHOSEN), MOST_CHOSEN)
-    how = "given" if settings.epochs else "chosen"
-    settings = replace(settings, epochs=settings.epochs or chosen)
-    total = f"about {settings.epochs * steps:,} steps in a fold"
-    return settings, f"{settings.epochs} epochs of {steps:,} steps were {how}: {total}."
-
-
 def cross_validate(
     data,
     task,
@@ -169,8 +148,8 @@ def cross_validate(
         Folder in which finished folds are kept: the same training, begun again after it was stopped or killed, takes them as they
         are and ends with the same result. It is left to the caller to remove it when the result is safe.
     progress : callable, optional
-        Gets (steps done of `len(models) * folds * epochs`, text, what there is to see), with the epochs of `schedule`. To see are
-        the `history` of the fold at work and the `confusion` of its validation particles, DataFrames in a dict, or None.
+        Gets (share of all the work that is done [0, 1], as it is estimated beforehand, text, what there is to see). To see are the
+        `history` of the fold at work and the `confusion` of its validation particles, DataFrames in a dict, or None.
     explain : callable, optional
         Gets (estimator, its inputs, positions of the test particles) after each fold of each model, and returns what it found
         as a dict of arrays; its `add` gets that of a fold that was finished before. See `Sample`.
@@ -215,7 +194,8 @@ class _Run:
         self.groups = self.table["micrograph"].to_numpy()
         self.results, self.failures = [], {}
         self.notes += self.contrast
-        self.first, self.finished = 0, None
+        self.left = effort.Left(models, self.labels[self.known], settings, data.images.shape[-1])
+        self.finished = None
         self.interruptions = Interruptions()
 
     def keep_in(self, folder, calibrate, licence):
@@ -252,19 +232,19 @@ class _Run:
         self.finished = Finished(folder, [*decided, provenance.source_hash(), provenance.locked()])
 
     def report(self, about, epoch, text, history=(), counts=None):
-        """Pass on how far a fold is, and what there is to see of it."""
+        """Pass on how much is done after so many epochs of the fold at work, and what there is to see of it."""
         seen = None
         if len(history):
             confusion = pd.DataFrame(counts, index=self.classes, columns=self.classes)
             seen = {"history": pd.DataFrame(history).assign(**about), "confusion": confusion}
         if self.progress:
-            self.progress(self.first + epoch, text, seen)
+            self.progress(self.left.share(epoch), text, seen)
 
     def models(self, names):
         """Train and test models one after the other; one that fails is left out with its reason."""
-        for number, name in enumerate(names):
+        for name in names:
             try:
-                self.model(name, number)
+                self.model(name)
             except KeyboardInterrupt:
                 self.failures[name] = f"{name}: it was interrupted before all folds were trained."
                 if self.interruptions.stopped:
@@ -276,10 +256,10 @@ class _Run:
                 # One model must not cost the others their results; the report shows it.
                 self.failures[name] = _reason(name, error)
 
-    def model(self, name, number):
-        """Train and test the model at `number` in the list in all folds; what it leaves counts only when all are done."""
+    def model(self, name):
+        """Train and test a model in all folds; what it leaves counts only when all are done."""
         with replacing_folder(self.keep / name) if self.keep else nullcontext() as folder:
-            results = self._folds(name, number, folder)
+            results = self._folds(name, folder)
             if folder:
                 kept, tested = zip(*(result.pop("kept") for result in results))
                 predictions = pd.concat([result["predictions"] for result in results])
@@ -295,17 +275,17 @@ class _Run:
         """Return the bundle whose weights a model begins with, None where there is none."""
         return self.weights if self.weights is not None and self.weights.card["model"] == name else None
 
-    def _folds(self, name, number, folder):
+    def _folds(self, name, folder):
         """Return what a model leaves in each fold, and put each fold model into a folder where there is one."""
         results, model = [], self._estimator(name)
         for fold in sorted(set(self.fold_of)):
-            self.first = (number * self.settings.folds + fold - 1) * self.settings.epochs
+            self.left.begin(name, fold)
             rows = split_fold(self.table, self.task, self.fold_of, fold, self.settings)
             if before := self.finished and self.finished.read(name, fold, folder):
                 results.append(before[0])
                 if self.explain:
                     self.explain.add(before[1])
-                self.report({}, self.settings.epochs, f"{name} fold {fold} was finished before")
+                self.report({}, 0, f"{name} fold {fold} was finished before")
                 continue
             inputs, each = self._inputs(model)
             results.append(self._fold(model, inputs, rows, fold, each))
@@ -320,6 +300,7 @@ class _Run:
                     raise KeyboardInterrupt
             elif self.finished:
                 self.finished.write(name, fold, results[-1], explained or {}, folder)
+            self.left.end()
         if where := _folds_that(results, "refitted"):
             self.notes.append(
                 f"{name}: a single micrograph was left for validation in {where}, too few to choose an epoch by; after its use "

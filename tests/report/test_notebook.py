@@ -1,7 +1,9 @@
 """What a notebook gets from `report.begin`: checked parameters, its data set, its folder."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -135,11 +137,17 @@ def test_no_word_in_a_table_of_temlib_means_empty(values, word):
 
 
 def test_progress_writes_one_line_for_the_runner(tmp_path, monkeypatch):
-    """The work, how far it has come and what is left; nothing once it is done."""
+    """The work, how far it has come and what is left, at the pace since it began; nothing once it is done."""
+    now, clock = [100.0], SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(notebook, "time", clock)
     monkeypatch.setenv("TEMLIB_PROGRESS", str(tmp_path / "progress"))
-    progress = report.Progress("training", 4)
-    progress.at(1, "fold 1")
-    assert (tmp_path / "progress").read_text(encoding="utf-8").startswith("training 1/4 · fold 1 · 0:0")
+    progress = report.Progress("training")
+    progress.at(0, "fold 1")
+    read = partial((tmp_path / "progress").read_text, encoding="utf-8")
+    assert read() == "training 0 % · fold 1"
+    now[0] += 30
+    progress.at(0.75, "fold 2")
+    assert read() == "training 75 % · fold 2 · 0:10 left"
     progress.done()
     assert not (tmp_path / "progress").exists()
 
