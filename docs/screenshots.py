@@ -95,7 +95,7 @@ def of_reports(browser, folder):
 
 
 def of_jupyterlab(browser, folder):
-    """Take pictures of the start page, and of the chooser of the scale in notebook 1."""
+    """Take pictures of the start page, of the chooser of the scale in notebook 1, and of the labels by keyboard."""
     sys.path.insert(0, str(CHECKOUT))
     from tests import lab
 
@@ -106,16 +106,8 @@ def of_jupyterlab(browser, folder):
         page.wait_for_timeout(2000)
         save("start", page.screenshot())
         page.close()
-        path = server.folder / "1_explore.ipynb"
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        names = [cell["id"] for cell in notebook["cells"]]
-        notebook["cells"] = notebook["cells"][
-            : names.index("scale") + 1
-        ]  # the rest takes its time and is not seen
-        given = '"simulated"', json.dumps((folder / "liposomes").as_posix())
-        path.write_text(
-            json.dumps(notebook).replace(*(json.dumps(text)[1:-1] for text in given)), encoding="utf-8"
-        )
+        for name in ("1_explore", "label"):
+            prepare(server.folder / f"{name}.ipynb", folder / "liposomes")
         page = server.open(browser, "1_explore")
         assert not server.run_all(page)
         chooser = page.locator(".jp-OutputArea-output", has=page.locator(".temlib-crops")).first
@@ -123,6 +115,24 @@ def of_jupyterlab(browser, folder):
         page.get_by_role("button", name="Lines for the parameter file").click()
         page.locator(".temlib-lines pre").wait_for()
         save("scale", chooser.screenshot())
+        page.close()
+        page = server.open(browser, "label")
+        assert not server.run_all(page)
+        page.locator(".labelling canvas[data-particle]:visible").click()
+        for key in ("1", "ArrowLeft"):
+            page.keyboard.press(key)
+            page.wait_for_timeout(1000)
+        save("label", page.locator(".labelling").screenshot())
+
+
+def prepare(path, source):
+    """Name the particles in a copy of a notebook; what follows the chooser of the scale takes its time and is not seen."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    names = [cell["id"] for cell in notebook["cells"]]
+    if "scale" in names:
+        notebook["cells"] = notebook["cells"][: names.index("scale") + 1]
+    given = (json.dumps(text)[1:-1] for text in ('"simulated"', json.dumps(source.as_posix())))
+    path.write_text(json.dumps(notebook).replace(*given, 1), encoding="utf-8")
 
 
 def main(folder):
