@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from temlib.data import is_definite
+from temlib.files import InputError
 from temlib.train import fitting, networks, svm
 
 # Share of the training micrographs that is set aside for validation: one in this number.
@@ -121,7 +122,10 @@ def _parts(name, labels, settings, side):
     """Return about how long an epoch of a model takes, and a fold beside its epochs, in seconds."""
     if name in svm.names():
         return 0.0, SVM_S * len(labels)
-    epoch = _shown(labels, settings) / settings.epochs / _rate(name, side)
+    try:
+        epoch = _shown(labels, settings) / settings.epochs / _rate(name, side)
+    except InputError:  # it is refused when its turn comes
+        return 0.0, 0.0
     return epoch, BUILD_S + BESIDE * settings.epochs * epoch
 
 
