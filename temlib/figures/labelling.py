@@ -37,6 +37,8 @@ class Labelling:
         quick classifier (`data.doubt`), which learns the labels of all people anew after each 25, and at first there is none.
     predictions : DataFrame, optional
         Rows of ``predictions.csv``, or what `Bundle.predict` returns.
+    only : dict
+        Which particles: a column of their table, or ``predicted`` (by most models), and one value of it or several.
     path : str or Path, optional
         The copy; by default ``<manifest>_labelled.csv`` beside the manifest, where it goes on from what is there.
     seed : int
@@ -62,7 +64,17 @@ class Labelling:
     """
 
     def __init__(
-        self, dataset, task, *, name, classes=(), queue="uncertain", predictions=None, path=None, seed=0
+        self,
+        dataset,
+        task,
+        *,
+        name,
+        classes=(),
+        queue="uncertain",
+        predictions=None,
+        only=None,
+        path=None,
+        seed=0,
     ):
         if predictions is not None and "task" in predictions:  # of several, in a sweep
             predictions = predictions[predictions["task"] == task]
@@ -77,7 +89,8 @@ class Labelling:
         self.learns, self.seed = named and queue == "uncertain" and predictions is None, seed
         if named:
             queue = self._ordered(queue, seed)
-        self.names = list(dict.fromkeys(map(str, queue)))
+        within = self._within(only or {})
+        self.names = [name for name in dict.fromkeys(map(str, queue)) if not only or name in within]
         rows = pd.Index(dataset.table["particle"]).get_indexer(self.names)
         if (rows < 0).any():
             lost = [name for name, row in zip(self.names, rows) if row < 0]
@@ -111,6 +124,19 @@ class Labelling:
             return [*mine, *left["particle"].sample(frac=1, random_state=seed)]
         return [*mine, *data.next_up(table, mine, self._doubt(), seed=seed)]
 
+    def _within(self, only):
+        """Return the names of the particles that have one of the values in each column."""
+        table = self.dataset.table.set_index("particle")
+        if self.predictions is not None:
+            called = self.predictions.dropna(subset="predicted").groupby("particle")["predicted"]
+            table = table.assign(predicted=called.agg(lambda labels: labels.mode().iat[0]))
+        for column, values in only.items():
+            if column not in table:
+                raise InputError(f"only: there is no column {column!r}; there are {listed(table.columns)}.")
+            values = values if isinstance(values, (list, tuple)) else [values]
+            table = table[table[column].astype(str).isin([*map(str, values)])]
+        return set(table.index)
+
     def _doubt(self):
         """Return one minus the largest probability of each particle, the mean of the models that have one; None without any."""
         if self.predictions is None:
@@ -123,8 +149,9 @@ class Labelling:
     def ordered_anew(self):
         """Return the rows of the particles without a label, as the labels given so far order them."""
         table, mine = self.dataset.table, self.annotations.labels
-        names = data.next_up(table, mine, self._doubt(), seed=self.seed)
-        return pd.Index(table["particle"]).get_indexer(names).tolist()
+        names, shown_here = data.next_up(table, mine, self._doubt(), seed=self.seed), set(self.names)
+        rows = pd.Index(table["particle"]).get_indexer([name for name in names if name in shown_here])
+        return rows.tolist()
 
     def told(self, particle):
         """Return what is known of a particle beside its image, in lines: the labels of others, and what models predict."""

@@ -211,6 +211,26 @@ def test_orders(opened, predictions):
     assert sent[0]["at"] == 1 and sent[0]["labels"] == [[47, "plain"]]
 
 
+def test_only_some_are_shown(opened, predictions):
+    """Those of given micrographs and calls, also when the order follows what was labelled; a column that is not there is refused."""
+    options = {"name": "anna", "predictions": predictions}
+    only = {"micrograph": ["m1", "m2"], "predicted": "bright"}
+    anna = figures.Labelling(opened, "content", only=only, **options)
+    table = opened.table.set_index("particle").loc[anna.names]
+    assert (
+        len(table) == 6 and set(table["micrograph"]) == {"m1", "m2"} and set(table["content"]) == {"bright"}
+    )
+    anna.annotations.set(anna.names[0], "bright")
+    rows = opened.table["particle"].iloc[anna.ordered_anew()]
+    assert set(rows) == set(anna.names[1:])
+    for only, words in (
+        ({"focus": 1}, "there is no column 'focus'"),
+        ({"micrograph": "m9"}, "no particle in it"),
+    ):
+        with pytest.raises(InputError, match=words):
+            figures.Labelling(opened, "content", only=only, **options)
+
+
 def test_a_page_says_how_far_it_is(opened):
     """In a report nothing can be labelled, so it says what there is."""
     anna = figures.Labelling(opened, "content", name="<anna>")

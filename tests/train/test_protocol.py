@@ -126,7 +126,9 @@ def test_training_goes_on_for_the_chosen_epochs(small, monkeypatch):
         small, "content", ["residual", "lipnet4"], options, progress=lambda step, *_: at.append(step)
     )
     assert set(trained.history["epoch"]) == set(range(1, chosen.epochs + 1)) and chosen.epochs == 8
-    assert len(at) == 2 * 2 * 2 * chosen.epochs  # each fold is refitted, since one micrograph is left for validation
+    assert (
+        len(at) == 2 * 2 * 2 * chosen.epochs
+    )  # each fold is refitted, since one micrograph is left for validation
     assert all(0 < share < 1 for share in at) and at[-1] > 0.9
 
 
