@@ -191,6 +191,7 @@ def end_kernels():
 
 
 def _kill(process):
+    """Kill a process that may have ended."""
     with suppress(OSError):
         process.kill()
 

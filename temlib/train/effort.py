@@ -78,7 +78,6 @@ class Left:
         parts = [_parts(name, labels, settings, side) for name in names]
         self.epoch, self.beside = ({name: part[k] for name, part in zip(names, parts)} for k in (0, 1))
         self.warm = False  # what a process does once for its networks is in the time of its first fold
-        self.begin(names[0], 1)
 
     def begin(self, name, fold):
         """Note that a fold of a model begins."""
