@@ -86,8 +86,10 @@ class TrainAgain:
         write_text(self.path, parameters.as_text(values))
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        words = f"In JupyterLab a button here trains with these labels; `{shlex.join(['python', *self.command])}` does the same."
-        page = {"text/html": f"<p>{html.escape(words)}</p>", "text/plain": words}
+        said = "In JupyterLab a button here trains with these labels; {} does the same."
+        command = shlex.join(["python", *self.command])
+        page = f"<p>{said.format(f'<code>{html.escape(command)}</code>')}</p>"
+        page = {"text/html": page, "text/plain": said.format(command)}
         return Press(self)._repr_mimebundle_() | page
 
 
