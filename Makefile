@@ -20,8 +20,9 @@ report: $(READY) ## run the main job on the embedded simulated data; reports/qui
 full: $(READY)   ## the protocol of 2016 at full size; hours on a CPU
 	$(BIN)/python -m temlib run parameters/full.yaml
 
-test: $(READY)   ## all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+# A file's tests share what is costly, so they stay together.
+test: $(READY)   ## all tests but the slow ones, some files at a time
+	$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile
 
 test-slow: $(READY) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
