@@ -124,7 +124,8 @@ class Press(ipywidgets.VBox):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             cwd=notebook.CHECKOUT,
         )
         self.button.description = "Stop"
