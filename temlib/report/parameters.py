@@ -27,8 +27,7 @@ from temlib.files import InputError, decoded, nearest, reason, shown
 
 # The types that a declaration may name, and what a message calls a value of each.
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-KINDS |= {list: "a list of names (numbers in quotes)"}
-KINDS |= {dict: "new names with a list of names each, such as {both: [one, other]},"}
+KINDS |= {list: "a list of names (numbers in quotes)", dict: "a mapping"}
 # Words that YAML 1.1 takes for true and false; here they are texts, unless the parameter is true or false.
 TRUTHS = {"yes": True, "on": True, "no": False, "off": False}
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -78,8 +77,9 @@ class Parameter:
             example = f" such as {self.default!r}" if self.default and self.kind is not bool else ""
             example = f" in {self.limits}{chosen}" if numeric else example
             kind = KINDS[self.kind]
-            if self.renames:  # its meaning ends with an example
-                kind = f"a mapping such as {self.meaning.partition('such as ')[2]}"
+            if self.kind is dict:  # its meaning ends with an example
+                each = "" if self.renames else " with a list of names each,"
+                kind += f"{each} such as {self.meaning.partition('such as ')[2]}"
             should = f"be {kind}{example}{_cure(self.kind, value)}"
         elif self.choices and value not in self.choices:
             should = f"be one of {', '.join(self.choices)}"

@@ -287,6 +287,7 @@ def runs(out, names):
     from IPython.core.interactiveshell import InteractiveShell
 
     from temlib import report
+    from temlib.files import InputError
 
     shell = InteractiveShell.instance()
     shell.display_formatter.active_types = shell.display_formatter.format_types  # as in a kernel
@@ -297,8 +298,11 @@ def runs(out, names):
         began, faults = time.monotonic(), []
         with tempfile.TemporaryDirectory(dir=out) as scratch:
             os.environ["TEMLIB_REPORTS"] = scratch
-            (settings,) = report.check([folder / "p.yaml"], output=Path(scratch))
-            for step in report.plan(settings):
+            try:
+                (settings,) = report.check([folder / "p.yaml"], output=Path(scratch))
+            except InputError as fault:  # it names the folder above itself, which is another one here
+                faults += [f"InputError: {fault}"]
+            for step in report.plan(settings) if not faults else ():
                 faults += [executed(shell, step)]
         fault = next(filter(None, faults), "")
         ended = "done" if not fault else "refused" if fault.startswith("InputError: ") else "fault"

@@ -338,9 +338,12 @@ def test_notebook_1_is_run_once_for_all_tasks(tiny):
         ("classes: [bright, plan]", "manifest.csv: 'classes' names 'plan', .* the nearest is 'plain'"),
         ("unsure: [plain]", "'unsure' leaves only 'bright'"),
         ("merge: {x: [plain], y: [x]}", "'merge' joins 'x' into 'y' and others into 'x'"),
-        ("merge: {x: []}", "mine.yaml, line 4: 'merge' should be new names with a list of names each"),
-        ("merge: [plain]", "mine.yaml, line 4: 'merge' should be new names"),
-        ("merge: {1: [plain]}", "mine.yaml, line 4: 'merge' should be new names"),
+        (
+            "merge: {x: []}",
+            "mine.yaml, line 4: 'merge' should be a mapping with a list of names each, such as",
+        ),
+        ("merge: [plain]", "mine.yaml, line 4: 'merge' should be a mapping with a list of names each"),
+        ("merge: {1: [plain]}", "mine.yaml, line 4: 'merge' should be a mapping with a list of names each"),
         ("classes: [yes, no]", "manifest.csv: 'classes' names 'yes'"),
         ("classes: [1, 2]", "mine.yaml, line 4: 'classes' should be a list of names .numbers in quotes"),
         (
