@@ -98,7 +98,8 @@ class Labelling:
                 f"queue: there is no particle {listed(lost, 3)}; there are {len(dataset):,} others."
             )
         if not self.names:
-            raise InputError("queue: there is no particle in it; name some, or an order.")
+            cure = "name other values" if only else "name some, or an order"
+            raise InputError(f"{'only' if only else 'queue'}: there is no particle in it; {cure}.")
         self.rows = rows.tolist()
 
     @property

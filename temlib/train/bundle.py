@@ -101,13 +101,12 @@ class Bundle:
             What `data.open` takes; labels are not needed. Where all that was learnt from had boxes of one side, positions without
             a box get that one.
         **options
-            Other parameters of `data.open`, such as `micrograph` or `data_folder`.
+            Other parameters of `data.open`, such as `micrograph`; scale and size are the card's, whatever is given.
         """
         card, pixel_nm, boxes = self.card, self.card["pixel_nm"] or 0.0, self.card.get("boxes")
         options.setdefault("box_nm", boxes[1] if boxes and _alike(boxes) else 0.0)
-        return open_data(
-            source, scale=card["scale"], pixel_nm=pixel_nm, input_size=card["input_size"], **options
-        )
+        prepared = {"scale": card["scale"], "pixel_nm": pixel_nm, "input_size": card["input_size"]}
+        return open_data(source, **options | prepared)
 
     def predict(self, particles, *, alone=False):
         """Return what each fold model, and all together, make of particles.

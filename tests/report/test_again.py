@@ -4,6 +4,7 @@ import time
 from types import SimpleNamespace
 
 import pandas as pd
+import papermill
 import pytest
 
 from temlib import data, figures, report
@@ -97,6 +98,25 @@ def test_a_page_says_the_command(begun):
     shown = begun[0]._repr_mimebundle_()
     assert "python -m temlib run " in shown["text/html"] and "mine_anna.yaml" in shown["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in shown
+
+
+def test_the_notebook_is_ordered_by_a_saved_model(tmp_path, monkeypatch):
+    """By plain papermill: particles to practise on, in the micrographs that are asked for, with a model that prepares them its own way."""
+    monkeypatch.setenv("TEMLIB_REPORTS", str(tmp_path))
+    given = {
+        "count": 60,
+        "bundle": "shipped:lamellarity",
+        "only": {"micrograph": ["m0001"]},
+        "input_size": 32,
+    }
+    source, target = again.notebook.NOTEBOOKS / "label.ipynb", tmp_path / "label.ipynb"
+    done = papermill.execute_notebook(source, target, given, kernel_name="python3", progress_bar=False)
+    pages = [
+        o["data"].get("text/html", "") for cell in done.cells for o in cell.get("outputs", ()) if "data" in o
+    ]
+    particles = data.open(tmp_path / "scratch" / "practice_60_1").table
+    count = (particles["micrograph"] == "m0001").sum()
+    assert 0 < count < 60 and any(f"0 of {count} particles" in page for page in pages)
 
 
 @pytest.mark.slow
