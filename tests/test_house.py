@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "assay": {"files", "provenance", "data", "train", "evaluate"},
     "explore": {"files", "provenance", "data", "evaluate", "train", "augment"},
     "figures": {"files", "provenance", "simulate", "augment", "evaluate", "data", "train", "explore"},
-    "report": {"files", "provenance", "data", "train", "evaluate", "assay", "figures"},
+    "report": {"files", "provenance", "simulate", "data", "train", "evaluate", "assay", "figures"},
     "__main__": {"files", "provenance", "simulate", "train", "report"},
 }
 

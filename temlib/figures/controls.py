@@ -17,6 +17,7 @@ from PIL import Image
 
 from temlib.figures.augment import ORDERS, TRANSFORMS, still
 from temlib.figures.base import LIMIT, encoded, grey, reduced
+from temlib.figures.live import both
 
 # What the flips are called: of the rows, of the columns.
 FLIPS = {"as it is": (0, 0), "left and right": (0, 1), "upside down": (1, 0), "both": (1, 1)}
@@ -69,8 +70,8 @@ class Explorer:
         return template.render(films=list(self.films()), mark=f"film{next(_marks)}")
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        live = Sliders(self.images, self.augmentation, self.seed)._repr_mimebundle_()
-        return live | {"text/html": self.html(), "text/plain": "Sliders for each transform."}
+        sliders = Sliders(self.images, self.augmentation, self.seed)
+        return both(sliders, self.html(), "Sliders for each transform.")
 
 
 class Sliders(ipywidgets.HBox):

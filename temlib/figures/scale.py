@@ -10,6 +10,7 @@ from PIL import Image
 
 from temlib import data
 from temlib.figures.base import Note, encoded, grey, picture, reduced, scale_bar
+from temlib.figures.live import both
 from temlib.files import natural
 
 SIDE = 92  # CSS pixels of a crop
@@ -111,8 +112,7 @@ class ScaleChooser:
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        live = Sliders(self)._repr_mimebundle_()
-        return live | {"text/html": self.html(), "text/plain": "Sliders for pixel size and window."}
+        return both(Sliders(self), self.html(), "Sliders for pixel size and window.")
 
 
 class Sliders(ipywidgets.VBox):

@@ -1,9 +1,9 @@
 """Parameters in, executed notebooks, HTML and indexes out."""
 
-from temlib.report.again import TrainAgain
 from temlib.report.checking import check, resolution
 from temlib.report.cover import overview
 from temlib.report.html import render
+from temlib.report.labelling import TrainAgain, to_label
 from temlib.report.notebook import Progress, begin, duration, reports_folder
 from temlib.report.onefile import find, path_of, write
 from temlib.report.planning import plan
@@ -27,6 +27,7 @@ __all__ = [
     "render",
     "reports_folder",
     "resolution",
+    "to_label",
     "undecided",
     "verify",
     "write",

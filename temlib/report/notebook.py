@@ -183,7 +183,7 @@ class Progress:
             self.drawn = time.monotonic()
             self.cost = self.drawn - now
         # Four lines a second are plenty for eyes, and cost nothing beside an epoch.
-        if now - self.shown < 0.25 and share < 1:
+        if now - self.shown < 0.25:
             return
         self.shown = now
         line = f"{self.what} {100 * share:.0f} %" + (f" · {text}" if text else "")

@@ -89,7 +89,7 @@ class Left:
             self.warm = True
             return
         taken = max(0.0, time.monotonic() - self.since - self.at * self.epoch[self.name])
-        for name in [self.name, *self._later(self.at > 0)]:
+        for name in [self.name, *(name for name in self.later if (name in svm.names()) == (not self.at))]:
             self.beside[name] = taken
 
     def share(self, epoch):
@@ -99,22 +99,22 @@ class Left:
             self.first = now
         if epoch > 1:
             pace = (now - self.first) / (epoch - 1)
-            for name in self._later(True):
+            for name in self.later:
                 self.epoch[name] *= pace / self.epoch[self.name]
             self.epoch[self.name] = pace
         self.at, epochs = epoch, self.settings.epochs
         # Of what comes beside the epochs about half comes after them.
         left = (epochs - epoch) * self.epoch[self.name] + self.beside[self.name] / (1 + (epoch > 0))
-        folds = {name: self.settings.folds for name in self.names[self.names.index(self.name) + 1 :]}
-        for name, count in {self.name: self.settings.folds - self.fold, **folds}.items():
+        folds = {self.name: self.settings.folds - self.fold} | dict.fromkeys(self.later, self.settings.folds)
+        for name, count in folds.items():
             left += count * (epochs * self.epoch[name] + self.beside[name])
         done = now - self.began
         return done / (done + left)
 
-    def _later(self, networks):
-        """Return the networks, or the SVMs, that come after the model at work."""
-        later = self.names[self.names.index(self.name) + 1 :]
-        return [name for name in later if (name not in svm.names()) == networks]
+    @property
+    def later(self):
+        """The models that come after the one at work."""
+        return self.names[self.names.index(self.name) + 1 :]
 
 
 def _parts(name, labels, settings, side):

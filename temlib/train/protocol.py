@@ -148,8 +148,8 @@ def cross_validate(
         Folder in which finished folds are kept: the same training, begun again after it was stopped or killed, takes them as they
         are and ends with the same result. It is left to the caller to remove it when the result is safe.
     progress : callable, optional
-        Gets (share of all the work that is done [0, 1], as it is estimated beforehand, text, what there is to see). To see are the
-        `history` of the fold at work and the `confusion` of its validation particles, DataFrames in a dict, or None.
+        Gets (share of all work that is done (0, 1), which may fall as estimates change, text, what there is to see). To see are
+        the `history` of the fold at work and the `confusion` of its validation particles, DataFrames in a dict, or None.
     explain : callable, optional
         Gets (estimator, its inputs, positions of the test particles) after each fold of each model, and returns what it found
         as a dict of arrays; its `add` gets that of a fold that was finished before. See `Sample`.

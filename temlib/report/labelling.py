@@ -1,4 +1,4 @@
-"""Training with labels that were given by keyboard a moment ago: a run of its own, begun by a button in JupyterLab."""
+"""Around labels by keyboard: what is opened to be labelled, and a run of its own that trains with the labels by a press."""
 
 import html
 import re
@@ -11,12 +11,51 @@ import time
 
 import ipywidgets
 
-from temlib.files import InputError, shown, write_text
+from temlib import data
+from temlib.files import InputError, replacing_folder, shown, write_text
 from temlib.report import notebook, onefile, parameters, planning, runfolder
 
 ONLY = ("3_train", "4_evaluate")  # what follows from labels
 # Of the values of the notebook in which one labels, what such a run has in another way.
 OTHERWISE = ("run", "particles", "task", "classes", "count")
+
+
+def to_label(here):
+    """Return the particles that a notebook shows to be labelled, and predictions of them.
+
+    Parameters
+    ----------
+    here : Notebook
+        As `begin` returns it. Simulated particles are first written into files of its run, so that there is a table to copy.
+
+    Returns
+    -------
+    dataset : data.Particles
+    predictions : DataFrame or None
+        Of the model that `bundle` names, else those of the run where it has been trained.
+
+    Raises
+    ------
+    InputError
+        Where `data.open` or the model refuses the particles.
+    """
+    source, asked = here.source, here.arguments(data.open) | {"task": ""}  # there need be no such column yet
+    if source == "simulated":
+        from temlib import simulate  # to practise on
+
+        source = here.path(f"practice_{asked['count']}_{asked['seed']}")
+        if not source.exists():
+            with replacing_folder(source) as folder:
+                simulate.write(folder, asked["count"], seed=asked["seed"])
+    predictions = None
+    if here.values["bundle"]:
+        from temlib import train  # it takes a second
+
+        bundle = train.load(here.values["bundle"])
+        predictions = bundle.predict(bundle.open(source, **asked))
+    elif here.path("predictions.csv").exists():
+        predictions = here.table("predictions.csv", first="3_train")
+    return data.open(source, **asked), predictions
 
 
 class TrainAgain:
@@ -89,8 +128,7 @@ class TrainAgain:
         said = "In JupyterLab a button here trains with these labels; {} does the same."
         command = shlex.join(["python", *self.command])
         page = f"<p>{said.format(f'<code>{html.escape(command)}</code>')}</p>"
-        page = {"text/html": page, "text/plain": said.format(command)}
-        return Press(self)._repr_mimebundle_() | page
+        return Press(self)._repr_mimebundle_() | {"text/html": page, "text/plain": said.format(command)}
 
 
 class Press(ipywidgets.VBox):

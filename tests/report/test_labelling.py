@@ -9,7 +9,7 @@ import pytest
 
 from temlib import data, figures, report
 from temlib.files import InputError
-from temlib.report import again, parameters, planning
+from temlib.report import labelling, parameters, planning
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def begun(study, tmp_path, monkeypatch):
 
 def defaults():
     """The parameters of the notebook as they are declared."""
-    declared = parameters.declared(again.notebook.NOTEBOOKS / "label.ipynb")
+    declared = parameters.declared(labelling.notebook.NOTEBOOKS / "label.ipynb")
     return {name: parameter.default for name, parameter in declared.items()}
 
 
@@ -65,7 +65,7 @@ def press(trained, code, seconds=20.0, *, stop=False):
         here=trained.here,
         write=lambda: trained.run.mkdir(exist_ok=True),
     )
-    button = again.Press(fake)
+    button = labelling.Press(fake)
     button.press()
     assert button.button.description == "Stop"
     if stop:
@@ -88,7 +88,7 @@ def test_the_button_says_what_came_out(begun):
     assert press(trained, "import sys; print('a'); sys.exit('temlib: too few.')") == "temlib: too few."
     loop = "import time\ntry:\n  time.sleep(60)\nexcept KeyboardInterrupt:\n  print('stopped'); raise SystemExit(130)"
     assert press(trained, loop, stop=True) == "stopped"
-    button = again.Press(trained)
+    button = labelling.Press(trained)
     button.press()
     assert "there is no label in it yet" in button.said.value and button.process is None
 
@@ -109,7 +109,7 @@ def test_the_notebook_is_ordered_by_a_saved_model(tmp_path, monkeypatch):
         "only": {"micrograph": ["m0001"]},
         "input_size": 32,
     }
-    source, target = again.notebook.NOTEBOOKS / "label.ipynb", tmp_path / "label.ipynb"
+    source, target = labelling.notebook.NOTEBOOKS / "label.ipynb", tmp_path / "label.ipynb"
     done = papermill.execute_notebook(source, target, given, kernel_name="python3", progress_bar=False)
     pages = [
         o["data"].get("text/html", "") for cell in done.cells for o in cell.get("outputs", ()) if "data" in o
